@@ -1,0 +1,154 @@
+//! What the audit trail records. Bodies, arguments and results are never stored: digests and sizes are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::ids::{
+    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, SecretLabel, TokenId, ToolName,
+    TurnId,
+};
+use crate::refusal::{Code, RequestSent};
+
+/// One row of the trail, numbered and chained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was recorded.
+    pub at: Millis,
+    /// Whose it is. `None`: the host's own.
+    pub realm: Option<Realm>,
+    /// The call it belongs to, if any.
+    pub call: Option<CallId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// The hash of the row before; all zeros for the first.
+    pub prev: Digest,
+    /// SHA-256 over this row's canonical form, `prev` included.
+    pub hash: Digest,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The host started. Calls that were left open up to here have been marked.
+    HostStarted {
+        /// The host's version.
+        version: String,
+        /// How many open calls were found and marked `unknown`.
+        recovered: u32,
+    },
+    /// A call is about to run.
+    CallBegun(CallBegun),
+    /// A request is about to be sent upstream.
+    SendBegun(SendBegun),
+    /// What came of it.
+    SendFinished(SendFinished),
+    /// What came of the call.
+    CallFinished(CallFinished),
+    /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
+    Admin {
+        /// What was done, `token.mint` for example.
+        action: String,
+        /// What it was done to: an id or a name, never a secret.
+        subject: String,
+        /// Who did it: a token id, or `cli`.
+        by: String,
+    },
+}
+
+/// The intent to run a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallBegun {
+    /// The token that asked.
+    pub token: TokenId,
+    /// The agent that it was minted for.
+    pub agent: AgentId,
+    /// The conversation, from the token or as the caller named it.
+    pub conversation: Option<ConversationId>,
+    /// The turn, as the caller named it.
+    pub turn: Option<TurnId>,
+    /// The tool.
+    pub tool: ToolName,
+    /// The component that it's part of.
+    pub component: Digest,
+    /// The digest of the arguments in canonical form.
+    pub arguments: Digest,
+    /// Their size.
+    pub arguments_bytes: u32,
+    /// The trace id that came with the request (W3C `traceparent`).
+    pub trace: Option<String>,
+}
+
+/// The intent to send a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendBegun {
+    /// Which send of the call this is, from 1.
+    pub send: u32,
+    /// Where it goes.
+    pub connection: ConnectionName,
+    /// What it does there.
+    pub operation: OperationName,
+    /// The digest of the canonical request, the secret not included.
+    pub request: Digest,
+    /// The size of its body.
+    pub body_bytes: u32,
+    /// The label of the secret that will be attached.
+    pub secret: SecretLabel,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendFinished {
+    /// Which send of the call this was.
+    pub send: u32,
+    /// The upstream's status, if it answered.
+    pub status: Option<u16>,
+    /// Why there was no reply, if there was none.
+    pub failure: Option<Code>,
+    /// Whether the upstream may have seen it.
+    pub request_sent: RequestSent,
+    /// The version of the secret that was attached.
+    pub secret_version: Option<u32>,
+    /// The digest of the reply's body, decompressed.
+    pub reply: Option<Digest>,
+    /// Its size.
+    pub reply_bytes: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u32,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallFinished {
+    /// How it ended.
+    pub mark: CallMark,
+    /// Why it brought no result, if it brought none.
+    pub code: Option<Code>,
+    /// Whether any upstream may have seen a request.
+    pub request_sent: RequestSent,
+    /// How many requests were sent.
+    pub sends: u32,
+    /// The digest of the result that the agent got.
+    pub result: Option<Digest>,
+    /// Its size.
+    pub result_bytes: u32,
+    /// How long the call took, in milliseconds.
+    pub took_ms: u32,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallMark {
+    /// With a result.
+    Ok,
+    /// With a refusal or an error.
+    Failed,
+    /// The caller hung up before the end.
+    Cancelled,
+    /// The host stopped before the end: what happened upstream isn't known.
+    Unknown,
+}

@@ -1,0 +1,88 @@
+//! Who calls.
+
+use crate::auth::Grant;
+use crate::clock::Millis;
+use crate::ids::{AgentId, ConversationId, Realm, TokenId};
+use crate::store::{TokenKind, TokenRow};
+
+/// A verified caller.
+///
+/// INVARIANT (verified): outside tests, only `Auth` makes one, from a token that it found, unexpired and unrevoked.
+#[derive(Debug)]
+pub struct Caller {
+    row: TokenRow,
+}
+
+impl Caller {
+    /// A caller from its token's row.
+    pub(super) fn new(row: TokenRow) -> Self {
+        Self { row }
+    }
+
+    /// A caller that no token stands behind: the fixture runner's, which has no network and no secrets, and tests'.
+    #[must_use]
+    pub fn without_token(row: TokenRow) -> Self {
+        Self::new(row)
+    }
+
+    /// The token's public id.
+    #[must_use]
+    pub fn token(&self) -> &TokenId {
+        &self.row.id
+    }
+
+    /// What the token is for.
+    #[must_use]
+    pub fn kind(&self) -> TokenKind {
+        self.row.kind
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn realm(&self) -> &Realm {
+        &self.row.realm
+    }
+
+    /// The agent.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        &self.row.agent
+    }
+
+    /// The conversation it's bound to.
+    #[must_use]
+    pub fn conversation(&self) -> Option<&ConversationId> {
+        self.row.conversation.as_ref()
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.row.grant
+    }
+
+    /// From when on the token is no longer valid.
+    #[must_use]
+    pub fn expires_at(&self) -> Millis {
+        self.row.expires_at
+    }
+}
+
+/// Proof that a caller's token was neither revoked nor expired a moment ago.
+#[derive(Debug)]
+pub struct Alive<'c> {
+    caller: &'c Caller,
+}
+
+impl<'c> Alive<'c> {
+    /// Only `Auth` may say so (and the fixture runner, through `Auth`'s scripted form).
+    pub(super) fn new(caller: &'c Caller) -> Self {
+        Self { caller }
+    }
+
+    /// The caller.
+    #[must_use]
+    pub fn caller(&self) -> &'c Caller {
+        self.caller
+    }
+}

@@ -1,0 +1,163 @@
+//! What a token may do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConnectionName, InvalidName, OperationName, ToolName};
+
+/// The rights that a token carries. Empty lists allow nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The tools it may call.
+    #[serde(default)]
+    pub tools: Vec<ToolPattern>,
+    /// The operations that those tools may use on its behalf.
+    #[serde(default)]
+    pub operations: Vec<OperationPattern>,
+}
+
+impl Grant {
+    /// Whether any pattern names this tool.
+    #[must_use]
+    pub fn allows_tool(&self, tool: &ToolName) -> bool {
+        self.tools.iter().any(|pattern| match pattern {
+            ToolPattern::Any => true,
+            ToolPattern::Named(name) => name == tool,
+        })
+    }
+
+    /// Whether any pattern names this operation.
+    #[must_use]
+    pub fn allows_operation(&self, connection: &ConnectionName, operation: &OperationName) -> bool {
+        self.operations.iter().any(|pattern| match pattern {
+            OperationPattern::AnyOf(name) => name == connection,
+            OperationPattern::Named(name, one) => name == connection && one == operation,
+        })
+    }
+}
+
+/// `get_invoice`, or `*` for every tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ToolPattern {
+    /// Every tool.
+    Any,
+    /// One tool.
+    Named(ToolName),
+}
+
+impl FromStr for ToolPattern {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text == "*" { Ok(Self::Any) } else { text.parse().map(Self::Named) }
+    }
+}
+
+impl fmt::Display for ToolPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Named(name) => name.fmt(f),
+        }
+    }
+}
+
+/// `stripe:get_invoice`, or `stripe:*` for all operations of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum OperationPattern {
+    /// Every operation of one connection.
+    AnyOf(ConnectionName),
+    /// One operation.
+    Named(ConnectionName, OperationName),
+}
+
+impl FromStr for OperationPattern {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let invalid = || InvalidName {
+            what: "operation grant",
+            value: text.chars().take(80).collect(),
+            rule: "write CONNECTION:OPERATION, or CONNECTION:* for all operations of a connection",
+        };
+        let (connection, operation) = text.split_once(':').ok_or_else(invalid)?;
+        let connection = connection.parse().map_err(|_| invalid())?;
+        if operation == "*" {
+            return Ok(Self::AnyOf(connection));
+        }
+        Ok(Self::Named(connection, operation.parse().map_err(|_| invalid())?))
+    }
+}
+
+impl fmt::Display for OperationPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnyOf(connection) => write!(f, "{connection}:*"),
+            Self::Named(connection, operation) => write!(f, "{connection}:{operation}"),
+        }
+    }
+}
+
+macro_rules! as_string {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = InvalidName;
+
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(pattern: $type) -> Self {
+                pattern.to_string()
+            }
+        }
+    };
+}
+
+as_string!(ToolPattern);
+as_string!(OperationPattern);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(tools: &[&str], operations: &[&str]) -> Grant {
+        Grant {
+            tools: tools.iter().map(|t| t.parse().unwrap()).collect(),
+            operations: operations.iter().map(|o| o.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn an_empty_grant_allows_nothing() {
+        let none = Grant::default();
+        assert!(!none.allows_tool(&"t".parse().unwrap()));
+        assert!(!none.allows_operation(&"c".parse().unwrap(), &"o".parse().unwrap()));
+    }
+
+    #[test]
+    fn patterns_allow_what_they_name_alone() {
+        let some = grant(&["get_invoice"], &["stripe:get_invoice", "github:*"]);
+        assert!(some.allows_tool(&"get_invoice".parse().unwrap()));
+        assert!(!some.allows_tool(&"get_invoices".parse().unwrap()));
+        assert!(some.allows_operation(&"stripe".parse().unwrap(), &"get_invoice".parse().unwrap()));
+        assert!(!some.allows_operation(&"stripe".parse().unwrap(), &"create_charge".parse().unwrap()));
+        assert!(some.allows_operation(&"github".parse().unwrap(), &"create_issue".parse().unwrap()));
+    }
+
+    #[test]
+    fn malformed_patterns_are_refused() {
+        for bad in ["", "*", "*:*", "stripe", "stripe:", "stripe:a:b", "stripe:get*", ":x"] {
+            assert!(bad.parse::<OperationPattern>().is_err(), "{bad:?}");
+        }
+        assert!("get*".parse::<ToolPattern>().is_err());
+        assert!(serde_json::from_str::<Grant>(r#"{"tool": []}"#).is_err());
+    }
+}

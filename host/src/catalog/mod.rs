@@ -1,0 +1,1 @@
+//! Component bytes → digest → compiled → described tools.

@@ -1,0 +1,116 @@
+//! The one place that says yes.
+//!
+//! Default deny. What is allowed is what the tool declares and the operator consented to, and the token's grant
+//! carries: an intersection, never a sum.
+
+mod permit;
+
+pub use permit::Permitted;
+
+use std::sync::Arc;
+
+use crate::auth::{Alive, Caller};
+use crate::connection::TypedSend;
+use crate::dto::Arguments;
+use crate::egress::{FailureReason, SendFailure};
+use crate::ids::{CallId, ConnectionName, ConversationId, Digest, ToolName, TurnId};
+use crate::refusal::{Code, Refusal};
+
+/// A request to run one tool once.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The call's id.
+    pub call: CallId,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// The tool.
+    pub tool: ToolName,
+    /// The component that it's part of.
+    pub component: Digest,
+    /// The connections that the tool declares and the operator consented to.
+    pub connections: Arc<[ConnectionName]>,
+    /// Arguments that passed the input schema.
+    pub arguments: Arguments,
+    /// What the caller says of the call.
+    pub context: CallContext,
+}
+
+/// What a caller says of its call, in headers.
+#[derive(Debug, Clone, Default)]
+pub struct CallContext {
+    /// `Keybearer-Conversation`, or the conversation that the token is bound to.
+    pub conversation: Option<ConversationId>,
+    /// `Keybearer-Turn`.
+    pub turn: Option<TurnId>,
+    /// The trace id of `traceparent`: 32 hexadecimal digits.
+    pub trace: Option<String>,
+}
+
+/// Decides. Pure: no clock, no store, no wire.
+#[derive(Debug, Default)]
+pub struct Policy {}
+
+impl Policy {
+    /// May this tool be run with these arguments?
+    ///
+    /// # Errors
+    /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::UnknownTool`] when
+    /// the grant doesn't name the tool: the same answer as for a tool that doesn't exist, so that names can't be
+    /// probed.
+    pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, Refusal> {
+        let caller = &invocation.caller;
+        match (caller.conversation(), &invocation.context.conversation) {
+            (Some(bound), Some(named)) if bound != named => {
+                return Err(Refusal::new(
+                    Code::ConversationMismatch,
+                    "this token is bound to another conversation; use the token minted for this one",
+                ));
+            }
+            (Some(bound), None) => invocation.context.conversation = Some(bound.clone()),
+            _ => {}
+        }
+        if !caller.grant().allows_tool(&invocation.tool) {
+            return Err(unknown_tool(invocation.tool.as_str()));
+        }
+        Ok(Permitted::new(invocation))
+    }
+
+    /// May this request be sent, for a tool with these connections?
+    ///
+    /// # Errors
+    /// [`FailureReason::Denied`] when the tool doesn't declare the connection or the grant doesn't name the
+    /// operation.
+    pub fn permit_send(
+        &self,
+        alive: &Alive<'_>,
+        connections: &[ConnectionName],
+        send: TypedSend,
+    ) -> Result<Permitted<TypedSend>, SendFailure> {
+        let (connection, operation) = (send.connection_name(), send.operation_name());
+        if !connections.contains(connection) {
+            return Err(SendFailure::unsent(
+                FailureReason::Denied,
+                format!("this tool may not use the connection {connection}"),
+            )
+            .because(format!("the tool doesn't declare {connection}, or no operator consented to it")));
+        }
+        if !alive.caller().grant().allows_operation(connection, operation) {
+            return Err(SendFailure::unsent(
+                FailureReason::Denied,
+                format!("this token may not use the operation {connection}:{operation}"),
+            )
+            .because(format!("smallest grant that would allow it: --operation {connection}:{operation}")));
+        }
+        Ok(Permitted::new(send))
+    }
+}
+
+/// The one answer for a tool that isn't there and for one that this token may not call.
+#[must_use]
+pub fn unknown_tool(name: &str) -> Refusal {
+    let shown: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+    Refusal::new(
+        Code::UnknownTool,
+        format!("there is no tool {shown:?} that this token may call; GET /v1/tools lists those it may"),
+    )
+}

@@ -1,0 +1,1 @@
+//! Component instances under limits.

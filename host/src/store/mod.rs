@@ -1,0 +1,108 @@
+//! Where the host keeps what must outlive it, behind two ports.
+//!
+//! [`ControlStore`] holds what an operator sets: tokens, wrapped keys, secrets' ciphertexts, components. It's read
+//! often and written rarely, possibly by another process (the command line beside a running host).
+//! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
+
+mod rows;
+
+pub use rows::{ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
+
+use crate::audit::Row;
+use crate::clock::Millis;
+use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId};
+
+/// Why the store couldn't do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row is there already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// The row isn't there.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// What is stored can't be understood: it was damaged or written by a newer version.
+    #[error("the database holds a damaged row: {0}")]
+    Damaged(String),
+    /// The database or its disk failed.
+    #[error("the database failed: {0}")]
+    Failed(String),
+}
+
+/// Operator-set state. Every call blocks for a short time; writes are durable when they return.
+pub trait ControlStore: Send + Sync + 'static {
+    /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
+    /// every send, so that a revocation by another process is seen by the very next one.
+    fn version(&self) -> Result<u64, StoreError>;
+
+    /// Adds a token.
+    fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError>;
+    /// The token with this hash.
+    fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError>;
+    /// All tokens, of one tenant where one is given, newest first.
+    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError>;
+    /// Marks a token as revoked. False when there's no such token (of this tenant); revoking twice keeps the first
+    /// time and answers true.
+    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError>;
+
+    /// The wrapped key-encryption key of a tenant.
+    fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError>;
+    /// All tenants' wrapped keys.
+    fn tenant_keys(&self) -> Result<Vec<TenantKeyRow>, StoreError>;
+    /// Adds a tenant's key unless it has one; answers the one that is stored afterwards.
+    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError>;
+    /// Replaces all these tenants' keys, or none (master-key rotation). Fails if a stored row isn't `was` any more.
+    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError>;
+
+    /// A small named value (for example the salt of the passphrase, or a check value).
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Sets a named value.
+    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError>;
+
+    /// Adds a version of a secret. Fails with [`StoreError::Exists`] when that version is there.
+    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError>;
+    /// The newest version of a secret.
+    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError>;
+    /// Every stored version, of one tenant where one is given, by realm, label and version.
+    fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError>;
+    /// Removes one version, or all of them; answers how many there were.
+    fn remove_secret(&self, realm: &Realm, label: &SecretLabel, version: Option<u32>) -> Result<u32, StoreError>;
+
+    /// Adds a component, or makes a known one the active one of its name: the earlier one of that name stays, inactive.
+    fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError>;
+    /// All components, the active ones first.
+    fn components(&self) -> Result<Vec<ComponentRow>, StoreError>;
+    /// Takes a component out of use by name. False when there's no such active component.
+    fn deactivate_component(&self, name: &str) -> Result<bool, StoreError>;
+}
+
+/// Which audit rows to read.
+#[derive(Debug, Clone, Default)]
+pub struct RowFilter {
+    /// Rows of this tenant only. `None`: all (the host's operator).
+    pub tenant: Option<TenantId>,
+    /// Rows of this call only.
+    pub call: Option<CallId>,
+    /// Rows before this sequence number only, for paging backwards.
+    pub before: Option<u64>,
+    /// Rows from this sequence number on only, for walking forwards.
+    pub from: Option<u64>,
+    /// At most so many rows. Zero: none.
+    pub limit: u32,
+    /// Newest first, instead of oldest first.
+    pub newest_first: bool,
+}
+
+/// The audit trail. Only `audit`'s writer appends.
+pub trait AuditStore: Send + Sync + 'static {
+    /// Appends rows in one transaction, durable when this returns. `seal` gets the number and hash of the last row
+    /// that is stored (by whichever process) and returns the rows to add, numbered and chained on from it.
+    fn append(
+        &self,
+        seal: &mut dyn FnMut(u64, Digest) -> Vec<Row>,
+    ) -> Result<(), StoreError>;
+    /// Reads rows.
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<Row>, StoreError>;
+    /// The number and hash of the last row; `(0, all zeros)` when there's none.
+    fn head(&self) -> Result<(u64, Digest), StoreError>;
+}

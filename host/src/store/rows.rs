@@ -1,0 +1,87 @@
+//! The rows of the control store.
+
+use serde::{Deserialize, Serialize};
+
+use crate::auth::Grant;
+use crate::clock::Millis;
+use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, Realm, SecretLabel, TenantId, TokenId};
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// Calls tools (`kbt_…`).
+    Agent,
+    /// Manages tokens and reads the audit trail of its tenant (`kbo_…`).
+    Operator,
+}
+
+/// A minted token. The token itself is not stored, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// The public id.
+    pub id: TokenId,
+    /// SHA-256 of the token's text. 256 random bits need no slow hash.
+    pub hash: [u8; 32],
+    /// What it is for.
+    pub kind: TokenKind,
+    /// Whose it is.
+    pub realm: Realm,
+    /// The agent it was minted for.
+    pub agent: AgentId,
+    /// The one conversation it serves, if it's bound to one.
+    pub conversation: Option<ConversationId>,
+    /// What it may do.
+    pub grant: Grant,
+    /// When it was minted.
+    pub created_at: Millis,
+    /// From when on it's no longer valid.
+    pub expires_at: Millis,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Millis>,
+}
+
+/// A tenant's key-encryption key, wrapped by the master key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantKeyRow {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Which master key wrapped it: a public id derived from that key.
+    pub master: String,
+    /// The wrapped key, nonce included.
+    pub wrapped: Vec<u8>,
+}
+
+/// One version of a secret, encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRow {
+    /// Whose it is.
+    pub realm: Realm,
+    /// Its name.
+    pub label: SecretLabel,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The data key, wrapped by the tenant's key, nonce included.
+    pub wrapped_key: Vec<u8>,
+    /// The secret under the data key, nonce included.
+    pub ciphertext: Vec<u8>,
+    /// When it was stored.
+    pub created_at: Millis,
+}
+
+/// A component that the operator consented to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentRow {
+    /// The operator's name for it, `stripe` for example. One digest per name is active.
+    pub name: String,
+    /// The digest of its bytes, which lie in the home's `tools` folder under that digest.
+    pub digest: Digest,
+    /// What it described when it was added, as canonical JSON. A later description must be the same.
+    pub described: String,
+    /// The connections that the operator consented to.
+    pub connections: Vec<ConnectionName>,
+    /// When it was added.
+    pub added_at: Millis,
+    /// Whether it's the one in use under its name.
+    pub active: bool,
+}
