@@ -8,10 +8,12 @@ mod resolve;
 mod sweep;
 mod wire;
 
-pub use canonical::Canonical;
+pub use canonical::{Canonical, CanonicalBody, FORM, JSON};
+pub(crate) use canonical::{canonical_path, header_value, is_json, is_reserved};
 pub use draft::{Draft, DraftBody};
 pub use outcome::{FailureReason, SendFailure};
-pub use resolve::{PublicAddr, Resolve, SystemResolver};
+pub(crate) use resolve::may_be_allowed;
+pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError, SystemResolver};
 pub use sweep::Sweep;
 pub use wire::{BoxFuture, Pieces, Wire, WireBody, WireError, WireErrorKind, WireReply, WireRequest};
 
