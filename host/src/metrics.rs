@@ -96,7 +96,7 @@ impl Metrics {
 
     /// A call of this tool begins: it's in flight until the answer is finished or dropped.
     #[must_use]
-    pub fn call(&self, tool: &ToolName) -> CallTimer<'_> {
+    pub fn call_started(&self, tool: &ToolName) -> CallTimer<'_> {
         let series = self.tools.load().get(tool).unwrap_or(&self.other).clone();
         self.in_flight.inc();
         CallTimer { metrics: self, series, started: Instant::now(), outcome: Some(Code::Cancelled) }
@@ -173,7 +173,7 @@ pub struct CallTimer<'m> {
 
 impl CallTimer<'_> {
     /// The call ended: `None` with a result, else with this code.
-    pub fn finish(mut self, outcome: Option<Code>) {
+    pub fn finished(mut self, outcome: Option<Code>) {
         self.outcome = outcome;
     }
 }
@@ -305,9 +305,9 @@ mod tests {
     fn calls_are_counted_by_tool_and_outcome() {
         let metrics = Metrics::new();
         metrics.set_tools([&name("get_invoice")]);
-        metrics.call(&name("get_invoice")).finish(None);
-        metrics.call(&name("get_invoice")).finish(Some(Code::Denied));
-        let running = metrics.call(&name("get_invoice"));
+        metrics.call_started(&name("get_invoice")).finished(None);
+        metrics.call_started(&name("get_invoice")).finished(Some(Code::Denied));
+        let running = metrics.call_started(&name("get_invoice"));
         assert!(metrics.render().contains("keybearer_calls_in_flight 1"));
         drop(running);
 
@@ -330,7 +330,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.set_tools([&name("t")]);
         for code in Code::ALL {
-            metrics.call(&name("t")).finish(Some(*code));
+            metrics.call_started(&name("t")).finished(Some(*code));
         }
         let text = metrics.render();
         for code in Code::ALL {
@@ -344,8 +344,8 @@ mod tests {
         let metrics = Metrics::new();
         let names: Vec<_> = (0..TOOL_NAMES_MAX + 2).map(|n| name(&format!("t{n}"))).collect();
         metrics.set_tools(&names);
-        metrics.call(&names[TOOL_NAMES_MAX + 1]).finish(None);
-        metrics.call(&name("never_announced")).finish(None);
+        metrics.call_started(&names[TOOL_NAMES_MAX + 1]).finished(None);
+        metrics.call_started(&name("never_announced")).finished(None);
         let text = metrics.render();
         assert!(text.contains(r#"keybearer_calls_total{tool="_other",outcome="ok"} 2"#));
         assert!(!text.contains("never_announced"));
