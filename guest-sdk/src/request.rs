@@ -46,9 +46,10 @@ impl Connection<'_> {
     fn request(&self, method: &str, template: &str, segments: &[PathSegment<'_>]) -> Request {
         let (path, problem) = match fill_path(template, segments) {
             Ok(path) => (path, None),
-            Err(PathError::Template) => {
-                (String::new(), Some(Error::failed(format!("the path `{template}` has another number of places"))))
-            }
+            Err(PathError::Template) => (
+                String::new(),
+                Some(Error::failed(format!("the path `{template}` has another number of places"))),
+            ),
             Err(PathError::Value(value)) => {
                 let message = format!("`{value}` can't stand in a path: it's empty, dots, or holds a slash");
                 (String::new(), Some(Error::invalid_arguments(message)))

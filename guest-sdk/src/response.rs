@@ -89,7 +89,9 @@ impl Response {
         let (name, status) = (&self.connection, self.wire.status);
         let problem = match status {
             200..=299 => return Ok(()),
-            404 | 410 => return Err(Error::not_found(format!("`{name}` has no such thing (status {status})"))),
+            404 | 410 => {
+                return Err(Error::not_found(format!("`{name}` has no such thing (status {status})")));
+            }
             300..=399 => "answered with a redirect, which isn't followed",
             400 | 422 => "found the request wrong: check the arguments",
             401 | 403 => "refused the credential or what it's used for: an operator has to look at it",

@@ -4,12 +4,16 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, ExprUnary, GenericArgument, Lit, LitInt, LitStr, PathArguments, Type, UnOp};
+use syn::{
+    Attribute, Expr, ExprLit, ExprUnary, GenericArgument, Lit, LitInt, LitStr, PathArguments, Type, UnOp,
+};
 
 /// What a field says of itself, beside its description.
 #[derive(Default)]
 pub(crate) struct Facets {
     pub(crate) name: Option<LitStr>,
+    /// The name in an upstream's reply, where it's another one than the agent sees.
+    pub(crate) from: Option<LitStr>,
     minimum: Option<String>,
     maximum: Option<String>,
     pattern: Option<LitStr>,
@@ -22,7 +26,12 @@ impl Facets {
     /// # Errors
     ///
     /// For an unknown key, a key that doesn't fit the field's type, or a value that can't be.
-    pub(crate) fn read(helper: &str, constraints: bool, attributes: &[Attribute], ty: &Type) -> syn::Result<Self> {
+    pub(crate) fn read(
+        helper: &str,
+        constraints: bool,
+        attributes: &[Attribute],
+        ty: &Type,
+    ) -> syn::Result<Self> {
         let mut facets = Self::default();
         let kind = Kind::of(ty);
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(helper)) {
@@ -46,11 +55,21 @@ impl Facets {
         Ok(name)
     }
 
-    fn read_one(&mut self, helper: &str, constraints: bool, kind: Kind, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    fn read_one(
+        &mut self,
+        helper: &str,
+        constraints: bool,
+        kind: Kind,
+        meta: &ParseNestedMeta<'_>,
+    ) -> syn::Result<()> {
         let key = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
         let wanted = match key.as_str() {
             "name" => {
                 self.name = Some(meta.value()?.parse()?);
+                return Ok(());
+            }
+            "from" if helper == "output" => {
+                self.from = Some(meta.value()?.parse()?);
                 return Ok(());
             }
             _ if !constraints => return Err(meta.error(format!("`{helper}` takes `name = \"…\"` alone"))),
@@ -59,7 +78,8 @@ impl Facets {
             "min_items" | "max_items" => Kind::List,
             _ => {
                 return Err(meta.error(format!(
-                    "`{helper}` takes `min`, `max`, `min_len`, `max_len`, `pattern`, `min_items`, `max_items` and `name`"
+                    "`{helper}` takes `min`, `max`, `min_len`, `max_len`, `pattern`, `min_items`, `max_items` and `name`{}",
+                    if helper == "output" { ", and `from`" } else { "" }
                 )));
             }
         };

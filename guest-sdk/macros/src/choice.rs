@@ -9,7 +9,10 @@ use crate::attributes::Facets;
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let ident = &input.ident;
     let Data::Enum(data) = &input.data else {
-        return Err(syn::Error::new_spanned(ident, "`Choice` is for enums; a struct derives `Args` or `Output`"));
+        return Err(syn::Error::new_spanned(
+            ident,
+            "`Choice` is for enums; a struct derives `Args` or `Output`",
+        ));
     };
     if data.variants.is_empty() {
         return Err(syn::Error::new_spanned(ident, "a choice needs at least one variant"));

@@ -13,9 +13,10 @@ const DESCRIPTION_CHARS_MAX: usize = 1024;
 pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String>> {
     let mut text = String::new();
     let mut fresh = true;
-    let docs = attributes.iter().filter_map(doc).flat_map(|text| {
-        text.lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>()
-    });
+    let docs = attributes
+        .iter()
+        .filter_map(doc)
+        .flat_map(|text| text.lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>());
     for line in docs {
         let line = line.strip_prefix('*').map_or(line.as_str(), str::trim_start).to_owned();
         if line.starts_with("# ") || line.starts_with("## ") {

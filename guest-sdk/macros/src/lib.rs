@@ -44,7 +44,7 @@ pub fn args(item: TokenStream) -> TokenStream {
 /// What the agent sees: an object whose every field has a doc comment. Nothing else reaches the agent.
 ///
 /// It can also be read from an upstream's reply, whose other fields are skipped. `#[output(…)]` on a field takes
-/// what `#[arg(…)]` takes.
+/// what `#[arg(…)]` takes, and `from`: the field's name in the reply, where the agent is to see another.
 #[proc_macro_derive(Output, attributes(output))]
 pub fn output(item: TokenStream) -> TokenStream {
     derive(item, |input| object::expand(input, Role::Output))

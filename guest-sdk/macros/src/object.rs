@@ -52,6 +52,8 @@ struct Field<'i> {
     ident: &'i Ident,
     ty: &'i Type,
     name: String,
+    /// The name that it's read under.
+    from: String,
     facets: Facets,
     description: Option<String>,
 }
@@ -98,7 +100,7 @@ fn fields(input: &DeriveInput, role: Role) -> syn::Result<Vec<Field<'_>>> {
     let mut fields: Vec<Field<'_>> = Vec::new();
     for field in named {
         match read(input, field, role) {
-            Ok(field) if fields.iter().any(|other| other.name == field.name) => {
+            Ok(field) if fields.iter().any(|other| other.name == field.name || other.from == field.from) => {
                 let message = format!("two fields are named `{}`", field.name);
                 merge(&mut errors, syn::Error::new_spanned(field.ident, message));
             }
@@ -114,7 +116,8 @@ fn read<'i>(input: &DeriveInput, field: &'i syn::Field, role: Role) -> syn::Resu
         return Err(syn::Error::new_spanned(field, "this field needs a name"));
     };
     if role.described() && mentions(&field.ty, &input.ident) {
-        let message = format!("`{}` contains itself, and a JSON Schema for agents can't say that", input.ident);
+        let message =
+            format!("`{}` contains itself, and a JSON Schema for agents can't say that", input.ident);
         return Err(syn::Error::new_spanned(&field.ty, message));
     }
     let description = docs::description(&field.attrs)?;
@@ -127,7 +130,8 @@ fn read<'i>(input: &DeriveInput, field: &'i syn::Field, role: Role) -> syn::Resu
     }
     let facets = Facets::read(role.helper(), role.described(), &field.attrs, &field.ty)?;
     let name = facets.name.as_ref().map_or_else(|| ident.unraw().to_string(), syn::LitStr::value);
-    Ok(Field { ident, ty: &field.ty, name, facets, description })
+    let from = facets.from.as_ref().map_or_else(|| name.clone(), syn::LitStr::value);
+    Ok(Field { ident, ty: &field.ty, name, from, facets, description })
 }
 
 fn merge(errors: &mut Option<syn::Error>, error: syn::Error) {
@@ -152,9 +156,9 @@ fn mentions(ty: &Type, ident: &Ident) -> bool {
 
 fn schema(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let ident = &input.ident;
-    let depths = fields.iter().map(|Field { ty, .. }| {
-        quote_spanned!(ty.span()=> <#ty as ::keybearer_guest::Schema>::DEPTH)
-    });
+    let depths = fields
+        .iter()
+        .map(|Field { ty, .. }| quote_spanned!(ty.span()=> <#ty as ::keybearer_guest::Schema>::DEPTH));
     let properties = fields.iter().map(|field| {
         let Field { ty, name, facets, description, .. } = field;
         let facets = facets.tokens(description.as_deref());
@@ -195,11 +199,11 @@ fn from_json(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStre
     let ident = &input.ident;
     let slots: Vec<_> = (0..fields.len()).map(|index| quote::format_ident!("slot_{index}")).collect();
     let types = fields.iter().map(|field| field.ty);
-    let arms = fields.iter().zip(&slots).map(|(Field { name, ty, .. }, slot)| {
-        quote_spanned!(ty.span()=> #name => ::keybearer_guest::__private::read_field(&mut #slot, reader, name),)
+    let arms = fields.iter().zip(&slots).map(|(Field { from, ty, .. }, slot)| {
+        quote_spanned!(ty.span()=> #from => ::keybearer_guest::__private::read_field(&mut #slot, reader, name),)
     });
-    let takes = fields.iter().zip(&slots).map(|(Field { ident, name, ty, .. }, slot)| {
-        quote_spanned!(ty.span()=> #ident: ::keybearer_guest::__private::take_field(#slot, #name)?,)
+    let takes = fields.iter().zip(&slots).map(|(Field { ident, from, ty, .. }, slot)| {
+        quote_spanned!(ty.span()=> #ident: ::keybearer_guest::__private::take_field(#slot, #from)?,)
     });
     let other = match role {
         Role::Args => quote!(::keybearer_guest::__private::unknown_field(name)),
@@ -225,9 +229,9 @@ fn from_json(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStre
 
 fn to_json(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let ident = &input.ident;
-    let writes = fields.iter().map(|Field { ident, name, ty, .. }| {
-        quote_spanned!(ty.span()=> object.field(#name, &self.#ident);)
-    });
+    let writes = fields
+        .iter()
+        .map(|Field { ident, name, ty, .. }| quote_spanned!(ty.span()=> object.field(#name, &self.#ident);));
     quote! {
         #[automatically_derived]
         impl ::keybearer_guest::ToJson for #ident {

@@ -120,7 +120,10 @@ fn check_shape(function: &ItemFn) -> syn::Result<()> {
         return Err(syn::Error::new(asyncness.span, "a tool isn't async: `send` waits for its reply"));
     }
     if !signature.generics.params.is_empty() {
-        return Err(syn::Error::new_spanned(&signature.generics, "a tool has no type parameters and lifetimes"));
+        return Err(syn::Error::new_spanned(
+            &signature.generics,
+            "a tool has no type parameters and lifetimes",
+        ));
     }
     if let Some(second) = signature.inputs.iter().nth(1) {
         let message = "a tool takes one struct that derives `Args`, or nothing: make this a field of it";

@@ -41,7 +41,8 @@ fn differences_are_named() {
         })
     };
     let get = || _ = connection("x").get("/a", []).query("limit", 3).send();
-    let post = || _ = connection("x").post("/a", []).form("amount", 5).form_entry("metadata", "k", "v").send();
+    let post =
+        || _ = connection("x").post("/a", []).form("amount", 5).form_entry("metadata", "k", "v").send();
 
     let message = differ(|upstream| upstream.expect("GET", "/b").reply(200, ""), get);
     assert_eq!(message, "a request isn't the one expected (GET /b): it is GET /a");
@@ -49,11 +50,16 @@ fn differences_are_named() {
     assert!(message.contains("its query is [(\"limit\", \"3\")], not []"), "{message}");
     let message = differ(|upstream| upstream.expect("GET", "/a").connection("y").reply(200, ""), get);
     assert!(message.contains("it goes through `x`, not `y`"), "{message}");
-    let message =
-        differ(|upstream| upstream.expect("GET", "/a").query("limit", "3").header("A", "b").reply(200, ""), get);
+    let message = differ(
+        |upstream| upstream.expect("GET", "/a").query("limit", "3").header("A", "b").reply(200, ""),
+        get,
+    );
     assert!(message.contains("it lacks the header `A: b`"), "{message}");
     let message = differ(|upstream| upstream.expect("POST", "/a").form("amount", "5").reply(200, ""), post);
-    assert!(message.contains("its body is the form [(\"amount\", \"5\"), (\"metadata[k]\", \"v\")]"), "{message}");
+    assert!(
+        message.contains("its body is the form [(\"amount\", \"5\"), (\"metadata[k]\", \"v\")]"),
+        "{message}"
+    );
     let message = differ(|upstream| upstream.expect("POST", "/a").json("{}").reply(200, ""), post);
     assert!(message.contains("not the JSON {}"), "{message}");
 }
