@@ -84,7 +84,11 @@ impl Facets {
             }
         };
         if kind != wanted && kind != Kind::Other {
-            return Err(meta.error(format!("`{key}` is for {}; this is {}", wanted.words(), kind.words())));
+            return Err(meta.error(format!(
+                "`{key}` is for {}; this field is {}",
+                wanted.words(),
+                kind.words()
+            )));
         }
         match key.as_str() {
             "min" => self.minimum = Some(number(meta)?),
@@ -141,9 +145,9 @@ impl Kind {
 
     fn words(self) -> &'static str {
         match self {
-            Self::Number => "numbers",
-            Self::Text => "strings",
-            Self::List => "lists",
+            Self::Number => "a number",
+            Self::Text => "a string",
+            Self::List => "a list",
             Self::Boolean => "a boolean",
             Self::Other => "another type",
         }

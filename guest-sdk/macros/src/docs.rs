@@ -13,12 +13,10 @@ const DESCRIPTION_CHARS_MAX: usize = 1024;
 pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String>> {
     let mut text = String::new();
     let mut fresh = true;
-    let docs = attributes
-        .iter()
-        .filter_map(doc)
-        .flat_map(|text| text.lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>());
-    for line in docs {
-        let line = line.strip_prefix('*').map_or(line.as_str(), str::trim_start).to_owned();
+    let lines = |text: String| text.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+    for line in attributes.iter().filter_map(doc).flat_map(lines) {
+        // A block comment's lines may begin with a star.
+        let line = line.strip_prefix("* ").unwrap_or(if line == "*" { "" } else { &line });
         if line.starts_with("# ") || line.starts_with("## ") {
             break;
         }
@@ -29,7 +27,7 @@ pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String
         if !text.is_empty() {
             text.push(if fresh { '\n' } else { ' ' });
         }
-        text.push_str(&line);
+        text.push_str(line);
         fresh = false;
     }
     match text.chars().count() {

@@ -57,7 +57,7 @@ pub fn reply(item: TokenStream) -> TokenStream {
     derive(item, |input| object::expand(input, Role::Reply))
 }
 
-/// A JSON body that a tool sends. Fields that are `None` are left out. `#[payload(name = "…")]` on a field gives it
+/// A JSON body that a tool sends; it may borrow. Fields that are `None` are left out. `#[payload(name = "…")]` on a field gives it
 /// another name.
 #[proc_macro_derive(Payload, attributes(payload))]
 pub fn payload(item: TokenStream) -> TokenStream {

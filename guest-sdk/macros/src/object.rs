@@ -76,7 +76,8 @@ pub(crate) fn expand(input: &DeriveInput, role: Role) -> syn::Result<TokenStream
 
 fn fields(input: &DeriveInput, role: Role) -> syn::Result<Vec<Field<'_>>> {
     let derive = role.derive();
-    if !input.generics.params.is_empty() {
+    let borrows = role == Role::Payload && input.generics.type_params().next().is_none();
+    if !input.generics.params.is_empty() && !borrows {
         let message = format!("`{derive}` is for structs without type parameters and lifetimes");
         return Err(syn::Error::new_spanned(&input.generics, message));
     }
@@ -101,7 +102,7 @@ fn fields(input: &DeriveInput, role: Role) -> syn::Result<Vec<Field<'_>>> {
     for field in named {
         match read(input, field, role) {
             Ok(field) if fields.iter().any(|other| other.name == field.name || other.from == field.from) => {
-                let message = format!("two fields are named `{}`", field.name);
+                let message = "another field has this name already";
                 merge(&mut errors, syn::Error::new_spanned(field.ident, message));
             }
             Ok(field) => fields.push(field),
@@ -229,12 +230,13 @@ fn from_json(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStre
 
 fn to_json(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let ident = &input.ident;
+    let (generics, arguments, bounds) = input.generics.split_for_impl();
     let writes = fields
         .iter()
         .map(|Field { ident, name, ty, .. }| quote_spanned!(ty.span()=> object.field(#name, &self.#ident);));
     quote! {
         #[automatically_derived]
-        impl ::keybearer_guest::ToJson for #ident {
+        impl #generics ::keybearer_guest::ToJson for #ident #arguments #bounds {
             fn to_json(&self, out: &mut ::keybearer_guest::__private::String) {
                 let mut object = ::keybearer_guest::__private::ObjectWriter::open(out);
                 #(#writes)*
