@@ -23,6 +23,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod build;
 pub mod catalog;
 pub mod clock;
 pub mod connection;
