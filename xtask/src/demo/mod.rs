@@ -94,14 +94,15 @@ fn heading(text: &str) {
     println!("\n{text}");
 }
 
-/// Shows a command as one would type it, runs it, and shows what it says.
+/// Shows a command as one would type it, runs it, and shows what it says first.
 fn said(command: Command) -> Outcome<()> {
     said_with_input(command, "")
 }
 
 fn said_with_input(command: Command, input: &str) -> Outcome<()> {
     println!("  $ {}{}", step::show(&command), if input.is_empty() { "" } else { "  < the key" });
-    for line in stage::answer(command, input)?.lines() {
+    let answer = stage::answer(command, input)?;
+    for line in answer.trim_start().lines().take_while(|line| !line.trim().is_empty()) {
         println!("    {line}");
     }
     Ok(())

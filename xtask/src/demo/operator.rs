@@ -1,15 +1,12 @@
 //! What an operator types.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use super::stage::{START, Scratch, answer};
+use super::stage::{Scratch, answer, start_and_hear};
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
-use crate::program::{Program, pause};
+use crate::program::Program;
 
 /// Someone at the command line of a host.
 pub(super) struct Operator<'p> {
@@ -96,27 +93,18 @@ impl<'p> Operator<'p> {
             .ok_or_else(|| Failure::Told(format!("no call in the audit trail:\n{output}")))
     }
 
-    /// Starts the host and waits until it's ready.
-    pub(super) fn serve(&self, scratch: &Scratch) -> Outcome<Host> {
-        let port = free_port()?;
-        let listen = format!("127.0.0.1:{port}");
-        let command = self.keybearer(&["serve", "--listen", &listen]);
+    /// Starts the host on a free port and waits until it listens.
+    pub(crate) fn serve(&self, scratch: &Scratch) -> Outcome<Host> {
+        let command = self.keybearer(&["serve", "--listen", "127.0.0.1:0"]);
         println!("  $ {} &", crate::step::show(&command));
         let log = scratch.path("host.log");
-        let mut program = Program::start_into(command, &log)?;
-        let deadline = Instant::now() + START;
-        while !is_ready(port) {
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            if let Some(status) = program.ended()? {
-                return Err(Failure::Told(format!("{}\nthe host ended with {status}", said())));
-            }
-            if Instant::now() > deadline {
-                return Err(Failure::Told(format!("{}\nthe host isn't ready within {START:?}", said())));
-            }
-            pause()?;
-        }
-        println!("    ready on http://{listen}");
-        Ok(Host { url: format!("http://{listen}"), log, _program: program })
+        let address = |said: &str| {
+            let (line, _) = said.split_once("listening on ")?.1.split_once('\n')?;
+            Some(line.to_owned())
+        };
+        let (program, url) = start_and_hear(command, &log, address)?;
+        println!("    listening on {url}");
+        Ok(Host { url, log, _program: program })
     }
 
     /// A command of the host. The home goes by a variable, so that what is shown stays short.
@@ -125,23 +113,4 @@ impl<'p> Operator<'p> {
         command.args(arguments).env("KEYBEARER_HOME", &self.home).env("NO_COLOR", "1");
         command
     }
-}
-
-fn free_port() -> Outcome<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| Failure::Told(format!("no free port on loopback: {error}")))
-}
-
-fn is_ready(port: u16) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply)?;
-        Ok(reply)
-    };
-    ask().is_ok_and(|reply| reply.starts_with("HTTP/1.1 200"))
 }

@@ -57,7 +57,8 @@ impl Stripe {
     pub(super) fn start(place: &Place, scratch: &Scratch) -> Outcome<Self> {
         let mut server = place.command(place.python());
         server.arg("tests/python/fake_stripe.py").env("PYTHONDONTWRITEBYTECODE", "1");
-        let (server, facts) = start_and_hear(server, &scratch.path("stripe.log"), "ready\n")?;
+        let all_told = |said: &str| said.split_once("ready\n").map(|(facts, _)| facts.to_owned());
+        let (server, facts) = start_and_hear(server, &scratch.path("stripe.log"), all_told)?;
         let fact = |name: &str| {
             let line = facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             line.map(str::to_owned)
@@ -68,11 +69,12 @@ impl Stripe {
         let mut front = place.command(place.built("keybearer-tls-front"));
         front.arg("--target").arg(format!("127.0.0.1:{}", fact("port")?));
         front.arg("--ca-out").arg(&ca).arg("--transcript").arg(&transcript);
-        let (front, port) = start_and_hear(front, &scratch.path("front.log"), "\n")?;
+        let first_line = |said: &str| said.split_once('\n').map(|(port, _)| port.to_owned());
+        let (front, tls_port) = start_and_hear(front, &scratch.path("front.log"), first_line)?;
         Ok(Self {
             customer: fact("customer")?,
             invoice: fact("invoice")?,
-            tls_port: port.trim().to_owned(),
+            tls_port,
             ca,
             transcript,
             _front: front,
@@ -104,21 +106,25 @@ pub(super) fn write_connection(place: &Place, folder: &Path, stripe: &Stripe, se
     fs::write(&file, connection).map_err(cannot("write", &file))
 }
 
-/// Starts a server and waits until what it printed ends like this.
-pub(super) fn start_and_hear(command: Command, log: &Path, ending: &str) -> Outcome<(Program, String)> {
+/// Starts a server and waits until `hear` finds in its output what it's listening for.
+pub(crate) fn start_and_hear<T>(
+    command: Command,
+    log: &Path,
+    hear: impl Fn(&str) -> Option<T>,
+) -> Outcome<(Program, T)> {
     let name = crate::step::show(&command);
     let mut program = Program::start_into(command, log)?;
     let deadline = Instant::now() + START;
     loop {
-        let heard = fs::read_to_string(log).unwrap_or_default();
-        if heard.ends_with(ending) {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        if let Some(heard) = hear(&said) {
             return Ok((program, heard));
         }
         if let Some(status) = program.ended()? {
-            return Err(Failure::Told(format!("{heard}\n{name}: ended with {status}")));
+            return Err(Failure::Told(format!("{said}\n{name}: ended with {status}")));
         }
         if Instant::now() > deadline {
-            return Err(Failure::Told(format!("{heard}\n{name}: not ready within {START:?}")));
+            return Err(Failure::Told(format!("{said}\n{name}: not ready within {START:?}")));
         }
         pause()?;
     }
