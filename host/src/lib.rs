@@ -29,6 +29,7 @@ pub mod connection;
 pub mod dto;
 pub mod egress;
 pub mod ids;
+pub mod metrics;
 pub mod policy;
 pub mod refusal;
 pub mod runtime;
