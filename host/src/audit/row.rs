@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::ids::{
-    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, SecretLabel, TokenId, ToolName,
-    TurnId,
+    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, SecretLabel, TokenId,
+    ToolName, TurnId,
 };
 use crate::refusal::{Code, RequestSent};
 

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::Method;
 
+use super::{Draft, FailureReason, SendFailure};
+use crate::connection::Connection;
 use crate::ids::Digest;
 
 /// A request in canonical form.
@@ -18,6 +20,15 @@ pub struct Canonical {
 }
 
 impl Canonical {
+    /// Brings a guest's words into canonical form.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidRequest`] with the rule that is broken.
+    pub fn from_draft(draft: Draft, connection: &Connection) -> Result<Self, SendFailure> {
+        let _ = (draft, connection);
+        Err(SendFailure::unsent(FailureReason::Internal, "not built yet"))
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {

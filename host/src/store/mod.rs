@@ -68,7 +68,12 @@ pub trait ControlStore: Send + Sync + 'static {
     /// Every stored version, of one tenant where one is given, by realm, label and version.
     fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError>;
     /// Removes one version, or all of them; answers how many there were.
-    fn remove_secret(&self, realm: &Realm, label: &SecretLabel, version: Option<u32>) -> Result<u32, StoreError>;
+    fn remove_secret(
+        &self,
+        realm: &Realm,
+        label: &SecretLabel,
+        version: Option<u32>,
+    ) -> Result<u32, StoreError>;
 
     /// Adds a component, or makes a known one the active one of its name: the earlier one of that name stays, inactive.
     fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError>;
@@ -99,10 +104,7 @@ pub struct RowFilter {
 pub trait AuditStore: Send + Sync + 'static {
     /// Appends rows in one transaction, durable when this returns. `seal` gets the number and hash of the last row
     /// that is stored (by whichever process) and returns the rows to add, numbered and chained on from it.
-    fn append(
-        &self,
-        seal: &mut dyn FnMut(u64, Digest) -> Vec<Row>,
-    ) -> Result<(), StoreError>;
+    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<Row>) -> Result<(), StoreError>;
     /// Reads rows.
     fn rows(&self, filter: &RowFilter) -> Result<Vec<Row>, StoreError>;
     /// The number and hash of the last row; `(0, all zeros)` when there's none.
