@@ -54,7 +54,10 @@ impl Door {
             }
             other => {
                 tracing::error!(cause = %other, "a token can't be checked");
-                Refusal::new(Code::Internal, "the host can't check tokens now; its operator can see why in the log")
+                Refusal::new(
+                    Code::Internal,
+                    "the host can't check tokens now; its operator can see why in the log",
+                )
             }
         })
     }

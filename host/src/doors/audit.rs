@@ -22,40 +22,32 @@ const CALL_ROWS_MAX: u32 = 20_002;
 
 /// The newest rows, or those before a number.
 pub(super) async fn page(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let result = async {
-        let caller = door.operator(request.headers())?;
-        let query = Query::parse(request.uri().query().unwrap_or(""))?;
-        let filter = RowFilter {
-            call: query.call,
-            before: query.before,
-            limit: query.limit,
-            newest_first: true,
-            ..own(&caller)
-        };
-        let rows = read(&door, filter).await?;
-        let full = u32::try_from(rows.len()).is_ok_and(|count| count >= query.limit);
-        let next_before = rows.last().map(|row| row.seq).filter(|seq| full && *seq > 1);
-        Ok(json(&AuditPage { rows, next_before }))
-    };
-    let result = result.await.map_err(Refusal::into);
+    let result = paged(&door, request).await;
     door.answer(Route::Audit, result)
 }
 
 /// One call, from its beginning on.
 pub(super) async fn call(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let result = async {
-        let caller = door.operator(request.headers())?;
-        let missing = || Refusal::new(Code::NotFound, "the audit trail has no such call in this tenant");
-        let call: CallId = last_segment(&request).parse().map_err(|_| missing())?;
-        let filter = RowFilter { call: Some(call.clone()), limit: CALL_ROWS_MAX, ..own(&caller) };
-        let rows = read(&door, filter).await?;
-        if rows.is_empty() {
-            return Err(missing());
-        }
-        Ok(json(&AuditCall { call, rows }))
-    };
-    let result = result.await.map_err(Refusal::into);
+    let result = of_call(&door, request).await;
     door.answer(Route::AuditCall, result)
+}
+
+async fn paged(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let Query { limit, before, call } = Query::parse(request.uri().query().unwrap_or(""))?;
+    let rows = read(door, RowFilter { call, before, limit, newest_first: true, ..own(&caller) }).await?;
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let next_before = rows.last().map(|row| row.seq).filter(|seq| is_full && *seq > 1);
+    Ok(json(&AuditPage { rows, next_before }))
+}
+
+async fn of_call(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let missing = || Refusal::new(Code::NotFound, "the audit trail has no such call in this tenant");
+    let call: CallId = last_segment(&request).parse().map_err(|_| missing())?;
+    let filter = RowFilter { call: Some(call.clone()), limit: CALL_ROWS_MAX, ..own(&caller) };
+    let rows = read(door, filter).await?;
+    if rows.is_empty() { Err(missing()) } else { Ok(json(&AuditCall { call, rows })) }
 }
 
 /// INVARIANT (own tenant): every read of the trail starts from this filter.
@@ -68,7 +60,10 @@ async fn read(door: &Door, filter: RowFilter) -> Result<Vec<Row>, Refusal> {
     let rows = tokio::task::spawn_blocking(move || audit.rows(&filter)).await;
     let failed = |cause: String| {
         tracing::error!(cause, "the audit trail can't be read");
-        Refusal::new(Code::Internal, "the audit trail can't be read now; the host's operator can see why in the log")
+        Refusal::new(
+            Code::Internal,
+            "the audit trail can't be read now; the host's operator can see why in the log",
+        )
     };
     rows.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
 }

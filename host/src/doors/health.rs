@@ -17,7 +17,7 @@ use crate::refusal::Code;
 
 /// The process answers.
 pub(super) async fn live(State(door): State<Arc<Door>>) -> Response {
-    door.answer(Route::Health, Ok(json(&StatusBody { status: "ok" })))
+    door.answered(Route::Health, json(&StatusBody { status: "ok" }))
 }
 
 /// Calls can be run: the audit trail can be written, and the host isn't stopping. The catalog is loaded before the
@@ -37,5 +37,5 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
 pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
     let mut response = Response::new(Body::from(door.app.metrics.render()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
-    door.answer(Route::Metrics, Ok(response))
+    door.answered(Route::Metrics, response)
 }

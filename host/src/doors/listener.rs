@@ -1,5 +1,6 @@
 //! Sockets: bound once everything else is known to be right, limited in number and time, drained at the end.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,7 +73,6 @@ pub enum ServeError {
 }
 
 /// A bound listener that doesn't serve yet: its port is known, and connections wait in the system's queue.
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
@@ -135,11 +135,12 @@ impl Bound {
         let seats = Seats::new(limits.connections_max);
         let (stop, stopped) = watch::channel(());
         let server = Arc::new(Server {
-            http: http(limits.header_bytes_max),
+            http: http(limits.header_bytes_max, true),
+            http_once: http(limits.header_bytes_max, false),
             tls: self.tls,
             time_max: Duration::from_millis(limits.read_ms_max),
             routes,
-            turned_away: Router::new().fallback(async || Problem::from(limits::busy()).into_response()),
+            turned_away: Router::new().fallback(|| async { Problem::from(limits::busy()).into_response() }),
         });
 
         let mut connections = JoinSet::new();
@@ -171,15 +172,26 @@ impl Bound {
             }
         };
         if tokio::time::timeout(Duration::from_millis(limits.drain_ms_max), drained).await.is_err() {
-            tracing::warn!(connections = connections.len(), "the drain time is over; what still runs is stopped");
+            tracing::warn!(
+                connections = connections.len(),
+                "the drain time is over; what still runs is stopped"
+            );
             connections.shutdown().await;
         }
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
 /// What every connection shares.
 struct Server {
     http: http1::Builder,
+    /// For connections that are turned away: one request, one answer.
+    http_once: http1::Builder,
     tls: Option<TlsAcceptor>,
     time_max: Duration,
     routes: Router,
@@ -208,7 +220,10 @@ impl Server {
     {
         let phase = Phase::new();
         let io = TokioIo::new(Paced::new(stream, phase.clone(), self.time_max));
-        let routes = if seat.turned_away { &self.turned_away } else { &self.routes };
+        let (http, routes) = match seat.turned_away {
+            false => (&self.http, &self.routes),
+            true => (&self.http_once, &self.turned_away),
+        };
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             phase.request();
             let (answer, phase) = (routes.clone().call(request), phase.clone());
@@ -218,10 +233,7 @@ impl Server {
                 answer
             }
         });
-        let mut connection = pin!(self.http.serve_connection(io, service));
-        if seat.turned_away {
-            connection.as_mut().graceful_shutdown();
-        }
+        let mut connection = pin!(http.serve_connection(io, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             _ = stopped.changed() => {
@@ -235,9 +247,10 @@ impl Server {
     }
 }
 
-fn http(header_bytes_max: usize) -> http1::Builder {
+fn http(header_bytes_max: usize, keep_alive: bool) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        .keep_alive(keep_alive)
         .header_read_timeout(IDLE_MAX)
         .max_header_size(header_bytes_max)
         .max_buf_size(BUFFER_BYTES_MAX.max(header_bytes_max));

@@ -75,7 +75,11 @@ impl<S> Paced<S> {
     }
 }
 
-fn wait<T>(timer: &mut Option<Pin<Box<Sleep>>>, time_max: Duration, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+fn wait<T>(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    time_max: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<T>> {
     let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(time_max)));
     timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn only_a_safe_retry_is_offered_to_automatic_clients() {
-        let retry_after = |refusal: Refusal| Problem::from(refusal).into_response().headers().get(RETRY_AFTER).cloned();
+        let retry_after =
+            |refusal: Refusal| Problem::from(refusal).into_response().headers().get(RETRY_AFTER).cloned();
         assert!(retry_after(Refusal::new(Code::Busy, "…")).is_some());
         assert!(retry_after(Refusal::new(Code::Busy, "…").sent(RequestSent::Unknown)).is_none());
         assert!(retry_after(Refusal::new(Code::NoSecret, "…")).is_none());

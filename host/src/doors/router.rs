@@ -102,9 +102,13 @@ impl Door {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Turns a route's result into its answer, and counts it.
-    pub(super) fn answer(&self, route: Route, result: Result<Response, Problem>) -> Response {
-        let response = result.unwrap_or_else(IntoResponse::into_response);
+    /// A route's answer, counted.
+    pub(super) fn answer(&self, route: Route, result: Result<Response, impl Into<Problem>>) -> Response {
+        self.answered(route, result.unwrap_or_else(|refused| refused.into().into_response()))
+    }
+
+    /// Counts an answer.
+    pub(super) fn answered(&self, route: Route, response: Response) -> Response {
         if let Some(series) = self.series.get(route as usize) {
             series.answered(response.status());
         }
@@ -137,8 +141,9 @@ pub(super) fn last_segment(request: &Request) -> &str {
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {
-    let problem = Problem::new(Code::NotFound, "there is nothing at this path; GET /openapi.json lists what there is");
-    door.answer(Route::Unknown, Err(problem))
+    let problem =
+        Problem::new(Code::NotFound, "there is nothing at this path; GET /openapi.json lists what there is");
+    door.answered(Route::Unknown, problem.into_response())
 }
 
 async fn wrong_method(State(door): State<Arc<Door>>) -> Response {
@@ -146,5 +151,5 @@ async fn wrong_method(State(door): State<Arc<Door>>) -> Response {
         Code::MethodNotAllowed,
         "this path doesn't take this method; the Allow header lists those it takes",
     );
-    door.answer(Route::Unknown, Err(problem))
+    door.answered(Route::Unknown, problem.into_response())
 }

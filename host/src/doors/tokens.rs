@@ -12,10 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 
-use super::problem::Problem;
+use super::body;
 use super::router::{Door, Route, last_segment};
 use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
-use super::body;
 use crate::app::App;
 use crate::auth::{AuthError, Caller, Grant, Mint};
 use crate::ids::{Realm, TokenId};
@@ -24,44 +23,44 @@ use crate::store::TokenKind;
 
 /// The tenant's tokens, newest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let result = async {
-        let caller = door.operator(request.headers())?;
-        let app = door.app.clone();
-        let rows = settled(async move {
-            blocking(move || app.auth.list(Some(&caller.realm().tenant))).await?.map_err(|error| failed(&error))
-        })
-        .await?;
-        let tokens = rows.into_iter().map(TokenEntry::from).collect();
-        Ok(json(&TokenList { tokens }))
-    };
-    let result = result.await.map_err(Refusal::into);
+    let result = listed(&door, request).await;
     door.answer(Route::Tokens, result)
 }
 
 /// Mints an agent's token.
 pub(super) async fn mint(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let result = async {
-        let caller = door.operator(request.headers())?;
-        let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
-        let wanted: MintBody = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::new(Code::BadRequest, format!("the body can't be used: {error}")))?;
-        settled(mint_recorded(door.app.clone(), caller, wanted)).await
-    };
-    let result = result.await.map_err(Refusal::into);
+    let result = minted(&door, request).await;
     door.answer(Route::Tokens, result)
 }
 
 /// Revokes a token: the very next send with it is refused.
 pub(super) async fn revoke(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let result = async {
-        let caller = door.operator(request.headers())?;
-        let missing = || Refusal::new(Code::NotFound, "there is no such token in this tenant");
-        let id: TokenId = last_segment(&request).parse().map_err(|_| missing())?;
-        let found = settled(revoke_recorded(door.app.clone(), caller, id)).await?;
-        if found { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(missing()) }
-    };
-    let result = result.await.map_err(Refusal::into);
+    let result = revoked(&door, request).await;
     door.answer(Route::Token, result)
+}
+
+async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let app = door.app.clone();
+    let rows = blocking(move || app.auth.list(Some(&caller.realm().tenant))).await?;
+    let tokens = rows.map_err(|error| failed(&error))?.into_iter().map(TokenEntry::from).collect();
+    Ok(json(&TokenList { tokens }))
+}
+
+async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
+    let wanted: MintBody = serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::new(Code::BadRequest, format!("the body can't be used: {error}")))?;
+    settled(mint_recorded(door.app.clone(), caller, wanted)).await
+}
+
+async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let missing = || Refusal::new(Code::NotFound, "there is no such token in this tenant");
+    let id: TokenId = last_segment(&request).parse().map_err(|_| missing())?;
+    let found = settled(revoke_recorded(door.app.clone(), caller, id)).await?;
+    if found { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(missing()) }
 }
 
 async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> Result<Response, Refusal> {
@@ -85,7 +84,8 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
         .map_err(|error| failed(&error))?
     };
     let id = minted.row.id.clone();
-    if let Err(error) = app.audit.admin(Some(realm), "token.mint", id.as_str(), caller.token().as_str()).await {
+    if let Err(error) = app.audit.admin(Some(realm), "token.mint", id.as_str(), caller.token().as_str()).await
+    {
         tracing::error!(cause = %error, token = %id, "a minted token could not be recorded; it's revoked");
         let _ = blocking(move || app.auth.revoke(&id, None)).await?;
         return Err(Refusal::new(
@@ -103,14 +103,18 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
 async fn revoke_recorded(app: Arc<App>, caller: Arc<Caller>, id: TokenId) -> Result<bool, Refusal> {
     let found = {
         let (app, caller, id) = (app.clone(), caller.clone(), id.clone());
-        blocking(move || app.auth.revoke(&id, Some(&caller.realm().tenant))).await?.map_err(|error| failed(&error))?
+        blocking(move || app.auth.revoke(&id, Some(&caller.realm().tenant)))
+            .await?
+            .map_err(|error| failed(&error))?
     };
     if !found {
         return Ok(false);
     }
     // The revocation comes first: a trail that can't be written must not keep a stolen token alive.
-    let recorded =
-        app.audit.admin(Some(caller.realm().clone()), "token.revoke", id.as_str(), caller.token().as_str()).await;
+    let recorded = app
+        .audit
+        .admin(Some(caller.realm().clone()), "token.revoke", id.as_str(), caller.token().as_str())
+        .await;
     recorded.map_err(|error| {
         tracing::error!(cause = %error, token = %id, "a revocation could not be recorded");
         Refusal::new(
@@ -144,7 +148,10 @@ fn failed(error: &AuthError) -> Refusal {
         AuthError::Unauthorized => Refusal::new(Code::Unauthorized, error.to_string()),
         AuthError::Store(cause) => {
             tracing::error!(%cause, "the token store failed");
-            Refusal::new(Code::Internal, "the host can't read or change tokens now; its operator can see why in the log")
+            Refusal::new(
+                Code::Internal,
+                "the host can't read or change tokens now; its operator can see why in the log",
+            )
         }
     }
 }

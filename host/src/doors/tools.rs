@@ -27,7 +27,7 @@ pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Res
         let tools = door.app.pipeline.tools(&caller);
         json(&ToolList { tools: tools.iter().map(ToolEntry::from).collect() })
     });
-    door.answer(Route::Tools, listed.map_err(Problem::from))
+    door.answer(Route::Tools, listed)
 }
 
 /// Runs one tool. When the client hangs up, this future is dropped, which stops the call and records it.
@@ -35,7 +35,7 @@ pub(super) async fn call(State(door): State<Arc<Door>>, request: Request) -> Res
     let started = Instant::now();
     let result = match door.agent(request.headers()) {
         // A 401 has no call id: see the invariant in `access`.
-        Err(refusal) => Err(refusal.into()),
+        Err(refusal) => Err(Problem::from(refusal)),
         Ok(caller) => {
             let id = CallId::fresh(door.app.clock.now());
             run(&door, caller, id.clone(), request, started)

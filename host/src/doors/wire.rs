@@ -54,8 +54,8 @@ impl<'a> From<&'a Arc<Tool>> for ToolEntry<'a> {
         Self {
             name: &tool.name,
             description: &tool.description,
-            input_schema: tool.input.json(),
-            output_schema: tool.output.json(),
+            input_schema: tool.input.value(),
+            output_schema: tool.output.value(),
         }
     }
 }
