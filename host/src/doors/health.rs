@@ -25,7 +25,8 @@ pub(super) async fn live(State(door): State<Arc<Door>>) -> Response {
 pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     let result = if door.is_draining() {
         Err(Problem::new(Code::ShuttingDown, "the host is stopping"))
-    } else if !door.app.audit.is_writable() {
+    } else if let Err(error) = door.app.audit.check() {
+        tracing::warn!(cause = %error, "not ready: the audit trail can't be written");
         Err(Problem::new(Code::AuditUnavailable, "the host can't write its audit trail"))
     } else {
         Ok(json(&StatusBody { status: "ready" }))
