@@ -30,6 +30,7 @@ pub mod dto;
 pub mod egress;
 pub mod fixture;
 pub mod ids;
+pub mod metrics;
 pub mod policy;
 pub mod refusal;
 pub mod runtime;

@@ -4,8 +4,10 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod memory_control;
 mod rows;
 
+pub use memory_control::MemoryControl;
 pub use rows::{ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::audit::Row;
