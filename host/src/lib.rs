@@ -29,6 +29,7 @@ pub mod clock;
 pub mod connection;
 pub mod dto;
 pub mod egress;
+pub mod fixture;
 pub mod ids;
 pub mod json;
 pub mod metrics;
