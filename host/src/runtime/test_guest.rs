@@ -53,7 +53,7 @@ impl TestGuest {
         let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/tool.wit");
         let package = resolve.push_path(wit).expect("the contract parses").0;
         let world = resolve.select_world(&[package], Some("tool")).expect("it has a world");
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata fits");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("metadata fits");
         ComponentEncoder::default()
             .module(&module)
             .expect("the module fits the world")

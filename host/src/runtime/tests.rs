@@ -7,16 +7,29 @@ use tokio::time::Instant;
 
 use super::test_guest::{OK, TestGuest, calling, calling_with};
 use super::*;
-use crate::auth::{Caller, Grant};
-use crate::clock::Millis;
+use crate::auth::{Auth, Caller, Grant, Mint};
+use crate::clock::{Millis, SystemClock};
 use crate::dto::{Arguments, InputSchema};
 use crate::egress::{Draft, FailureReason, SendFailure};
-use crate::ids::{CallId, Realm, TokenId};
+use crate::ids::{CallId, Realm};
 use crate::policy::{CallContext, Invocation, Permitted};
-use crate::store::{TokenKind, TokenRow};
+use crate::store::{MemoryControl, TokenKind};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Runtime::new(&RuntimeConfig { instances_max: 32, allocation: Allocation::Auto }).unwrap()
+});
+
+static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    let auth = Auth::new(Arc::new(MemoryControl::new()), Arc::new(SystemClock));
+    let minted = auth.mint(Mint {
+        kind: TokenKind::Agent,
+        realm: Realm { tenant: "acme".parse().unwrap(), environment: "test".parse().unwrap() },
+        agent: "agent".parse().unwrap(),
+        conversation: None,
+        grant: Grant::default(),
+        lifetime: Duration::from_secs(3600),
+    });
+    auth.verify(&minted.unwrap().token.to_string()).unwrap()
 });
 
 /// An outbound that answers at once and keeps what it was given.
@@ -76,23 +89,10 @@ fn prepared(bytes: &[u8]) -> Arc<Prepared> {
 }
 
 fn permit(component: Digest) -> Permitted<Invocation> {
-    let slug = |text: &str| text.parse().unwrap();
-    let caller = Caller::without_token(TokenRow {
-        id: TokenId::fresh(),
-        hash: [0; 32],
-        kind: TokenKind::Agent,
-        realm: Realm { tenant: slug("acme"), environment: "test".parse().unwrap() },
-        agent: "agent".parse().unwrap(),
-        conversation: None,
-        grant: Grant::default(),
-        created_at: Millis(0),
-        expires_at: Millis(i64::MAX),
-        revoked_at: None,
-    });
     let schema = InputSchema::parse(test_guest::EMPTY_SCHEMA).unwrap();
     Permitted::for_tests(Invocation {
         call: CallId::fresh(Millis(0)),
-        caller: Arc::new(caller),
+        caller: Arc::clone(&CALLER),
         tool: "probe".parse().unwrap(),
         component,
         connections: Arc::from([]),
