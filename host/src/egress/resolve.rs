@@ -126,7 +126,7 @@ pub enum ResolveError {
 ///
 /// # Errors
 /// Why there's no address to use.
-pub async fn resolve(
+pub(super) async fn resolve(
     resolver: &dyn Resolve,
     host: &str,
     rules: AddressRules<'_>,

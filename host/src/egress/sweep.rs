@@ -14,7 +14,6 @@ mod tests;
 use std::fmt;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// What stands in a redacted text.

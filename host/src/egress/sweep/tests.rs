@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use proptest::prelude::*;
 
+use base64::Engine as _;
 use super::*;
 
 const SECRET: &str = "sk_live_a+b/c=d\"e&f%41";
