@@ -159,7 +159,9 @@ impl Runtime {
     ) -> Result<String, RunFailure> {
         if invocation.component != prepared.digest {
             let (permitted, given) = (invocation.component, prepared.digest);
-            return Err(RunFailure::Host(format!("the permit is for component {permitted}, not for {given}")));
+            return Err(RunFailure::Host(format!(
+                "the permit is for component {permitted}, not for {given}"
+            )));
         }
         let _slot = self.slots.try_acquire().map_err(|_| RunFailure::Busy)?;
         let parameters = (invocation.tool.as_str(), invocation.arguments.as_str());
