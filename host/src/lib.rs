@@ -23,6 +23,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod build;
 pub mod catalog;
 pub mod clock;
 pub mod connection;
@@ -30,6 +31,7 @@ pub mod dto;
 pub mod egress;
 pub mod fixture;
 pub mod ids;
+pub mod json;
 pub mod metrics;
 pub mod policy;
 pub mod refusal;

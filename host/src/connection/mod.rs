@@ -4,10 +4,14 @@ mod attach;
 mod base;
 mod ca;
 mod cost;
+mod file;
 pub mod limits;
 mod operation;
 mod parameter;
 mod problem;
+mod summary;
+#[cfg(test)]
+mod tests;
 mod typed;
 
 pub use attach::Attach;
@@ -17,17 +21,20 @@ pub use cost::{Cost, CostRule, Currency, Place};
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
 pub use problem::{Problem, Problems};
+pub use summary::{OperationSummary, Summary};
 pub use typed::{Parameters, TypedSend};
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::egress::{Canonical, Draft, SendFailure};
+use self::file::Source;
+use crate::egress::{AddressRules, Canonical, Draft, SendFailure};
 use crate::ids::{ConnectionName, Environment, Realm, SecretLabel, TenantId};
 
 /// One upstream, checked.
@@ -78,6 +85,16 @@ impl Connection {
             && self.environments.as_ref().is_none_or(|all| all.contains(&realm.environment))
     }
 
+    /// Which addresses its requests may go to.
+    #[must_use]
+    pub fn address_rules(&self) -> AddressRules<'_> {
+        AddressRules {
+            private: &self.allow_private,
+            loopback: self.allow_insecure_loopback,
+            only_loopback: self.base.scheme() == Scheme::Http,
+        }
+    }
+
     /// The whole way from a guest's words to a typed request: canonical form, operation, parameters.
     ///
     /// # Errors
@@ -99,17 +116,29 @@ impl Connections {
     /// # Errors
     /// Every problem of every file.
     pub fn load(dir: &Path) -> Result<Self, Problems> {
-        let _ = dir;
-        Ok(Self::default())
+        let mut sources = Vec::new();
+        let mut problems = Problems::default();
+        for path in toml_files(dir, &mut problems) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match read(&path) {
+                Ok(text) => sources.push(Source { name, dir: file::folder(&path), text }),
+                Err(message) => problems.of_file(&name, message),
+            }
+        }
+        Self::check(&sources, problems)
     }
 
-    /// Reads files that are in memory already: name and text. CA files are looked for below the working directory.
+    /// Checks files that are in memory already: name and text. CA files are looked for in the working directory.
     ///
     /// # Errors
     /// Every problem of every file.
     pub fn parse(files: &[(&str, &str)]) -> Result<Self, Problems> {
-        let _ = files;
-        Ok(Self::default())
+        let source = |(name, text): &(&str, &str)| Source {
+            name: (*name).to_owned(),
+            dir: PathBuf::new(),
+            text: (*text).to_owned(),
+        };
+        Self::check(&files.iter().map(source).collect::<Vec<_>>(), Problems::default())
     }
 
     /// The connection of this name, if this realm may use it.
@@ -123,4 +152,44 @@ impl Connections {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.by_name.values()
     }
+
+    fn check(sources: &[Source], mut problems: Problems) -> Result<Self, Problems> {
+        let mut by_name = BTreeMap::new();
+        for source in sources {
+            match file::connection(source) {
+                Ok(connection) => {
+                    by_name.insert(connection.name.clone(), Arc::new(connection));
+                }
+                Err(found) => problems.0.extend(found),
+            }
+        }
+        problems.into_result()?;
+        Ok(Self { by_name })
+    }
+}
+
+/// The connection files of a folder, by name.
+fn toml_files(dir: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            problems.of_file(&dir.display().to_string(), format!("can't be read: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|error| format!("can't be read: {error}"))?.len();
+    if size > limits::FILE_BYTES_LIMIT {
+        return Err(format!("is larger than {} bytes", limits::FILE_BYTES_LIMIT));
+    }
+    fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))
 }

@@ -42,6 +42,18 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
+    /// Notes a problem of a file as a whole.
+    pub(super) fn of_file(&mut self, file: &str, message: String) {
+        self.0.push(Problem {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            message,
+            hint: None,
+        });
+    }
+
     /// `Ok` when nothing is wrong.
     ///
     /// # Errors
