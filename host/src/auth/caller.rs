@@ -2,12 +2,12 @@
 
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, Realm, TokenId};
+use crate::ids::{AgentId, ConversationId, Realm, TenantId, TokenId};
 use crate::store::{TokenKind, TokenRow};
 
 /// A verified caller.
 ///
-/// INVARIANT (verified): outside tests, only `Auth` makes one, from a token that it found, unexpired and unrevoked.
+/// INVARIANT (verified): only `Auth` makes one, from a token that it found, unexpired and unrevoked.
 #[derive(Debug)]
 pub struct Caller {
     row: TokenRow,
@@ -19,10 +19,15 @@ impl Caller {
         Self { row }
     }
 
-    /// A caller that no token stands behind: the fixture runner's, which has no network and no secrets, and tests'.
+    /// SHA-256 of the token, by which it's found again.
+    pub(super) fn hash(&self) -> &[u8; 32] {
+        &self.row.hash
+    }
+
+    /// Proof that this caller may manage its tenant's tokens; `None` for an agent.
     #[must_use]
-    pub fn without_token(row: TokenRow) -> Self {
-        Self::new(row)
+    pub fn as_operator(&self) -> Option<Operator<'_>> {
+        (self.kind() == TokenKind::Operator).then_some(Operator { caller: self })
     }
 
     /// The token's public id.
@@ -75,9 +80,29 @@ pub struct Alive<'c> {
 }
 
 impl<'c> Alive<'c> {
-    /// Only `Auth` may say so (and the fixture runner, through `Auth`'s scripted form).
+    /// Only `Auth` may say so.
     pub(super) fn new(caller: &'c Caller) -> Self {
         Self { caller }
+    }
+
+    /// The caller.
+    #[must_use]
+    pub fn caller(&self) -> &'c Caller {
+        self.caller
+    }
+}
+
+/// Proof that a caller is an operator: it manages the tokens of its own tenant, in all environments of that.
+#[derive(Debug)]
+pub struct Operator<'c> {
+    caller: &'c Caller,
+}
+
+impl<'c> Operator<'c> {
+    /// The tenant that it manages.
+    #[must_use]
+    pub fn tenant(&self) -> &'c TenantId {
+        &self.caller.realm().tenant
     }
 
     /// The caller.

@@ -1,7 +1,144 @@
 //! Bearer token → [`Caller`].
+//!
+//! A token is 256 random bits behind a prefix that says its kind. The store holds its SHA-256 only. What a token
+//! may do is fixed when it's minted; the one thing that changes later is that it gets revoked, and
+//! [`Auth::alive`] sees that before every single send.
 
+mod cache;
 mod caller;
 mod grant;
+mod mint;
+#[cfg(test)]
+mod tests;
+mod token;
 
-pub use caller::{Alive, Caller};
+pub use caller::{Alive, Caller, Operator};
 pub use grant::{Grant, OperationPattern, ToolPattern};
+pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted};
+pub use token::TokenText;
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq as _;
+
+use crate::clock::{Clock, Millis};
+use crate::ids::{TenantId, TokenId};
+use crate::store::{ControlStore, StoreError, TokenRow};
+use cache::Cache;
+
+/// Why a token didn't do.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Malformed, unknown, expired or revoked: which of them is nobody's business but the operator's.
+    #[error(
+        "no valid token: send 'Authorization: Bearer kbt_…' with a token that was neither revoked nor expired"
+    )]
+    Unauthorized,
+    /// A token as asked for can't be minted. The sentence says what to change.
+    #[error("{0}")]
+    InvalidMint(String),
+    /// The store couldn't be read or written. Nobody is let in then.
+    #[error("tokens can't be checked or changed now: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Knows who may come in.
+pub struct Auth {
+    store: Arc<dyn ControlStore>,
+    clock: Arc<dyn Clock>,
+    cache: Cache,
+}
+
+impl Auth {
+    /// Checks against the tokens in `store`, by the time of `clock`.
+    #[must_use]
+    pub fn new(store: Arc<dyn ControlStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, cache: Cache::default() }
+    }
+
+    /// The caller behind a token: the text that follows `Bearer `.
+    ///
+    /// # Errors
+    /// [`AuthError::Unauthorized`], one and the same for a text that is no token, an unknown token, and one that
+    /// has expired or was revoked; [`AuthError::Store`] when the store can't be read.
+    pub fn verify(&self, bearer: &str) -> Result<Arc<Caller>, AuthError> {
+        let presented = token::parse(bearer).ok_or(AuthError::Unauthorized)?;
+        let caller = self.live(&presented.hash)?;
+        // The kind is part of the text, so of the hash: they can differ only in a row that someone tampered with.
+        if caller.kind() == presented.kind { Ok(caller) } else { Err(AuthError::Unauthorized) }
+    }
+
+    /// Proof that the caller's token is neither revoked nor expired now. Microseconds: it's for before every send.
+    ///
+    /// # Errors
+    /// [`AuthError::Unauthorized`] when it's no longer valid; [`AuthError::Store`] when that can't be told.
+    pub fn alive<'c>(&self, caller: &'c Caller) -> Result<Alive<'c>, AuthError> {
+        self.live(caller.hash())?;
+        Ok(Alive::new(caller))
+    }
+
+    /// Makes a token. Its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidMint`] with a sentence that says what to change; [`AuthError::Store`].
+    pub fn mint(&self, request: Mint) -> Result<Minted, AuthError> {
+        let minted = mint::make(request, self.clock.now())?;
+        self.store.insert_token(&minted.row)?;
+        Ok(minted)
+    }
+
+    /// Makes a token on behalf of an operator: for an agent, in the operator's own tenant.
+    ///
+    /// # Errors
+    /// As [`Auth::mint`], and [`AuthError::InvalidMint`] for another tenant or another operator's token: an
+    /// operator token that could mint its own successor would never expire.
+    pub fn mint_for(&self, operator: &Operator<'_>, request: Mint) -> Result<Minted, AuthError> {
+        mint::check_operator(operator, &request)?;
+        self.mint(request)
+    }
+
+    /// All tokens, of one tenant where one is given, newest first. Expired and revoked ones are among them.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, AuthError> {
+        Ok(self.store.tokens(tenant)?)
+    }
+
+    /// Revokes a token: every check that begins after this returns refuses it. False when there's no such token (of
+    /// this tenant, where one is given). Revoking twice answers true and keeps the first time.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn revoke(&self, id: &TokenId, tenant: Option<&TenantId>) -> Result<bool, AuthError> {
+        Ok(self.store.revoke_token(id, tenant, self.clock.now())?)
+    }
+
+    /// The caller with this hash, if its token is valid now.
+    fn live(&self, hash: &[u8; 32]) -> Result<Arc<Caller>, AuthError> {
+        // INVARIANT (seen): the version is read before the row. A change between the two makes the row newer than
+        // the version it's filed under, never older.
+        let version = self.store.version()?;
+        let caller = match self.cache.get(version, hash) {
+            Some(caller) => caller,
+            None => {
+                let caller = Arc::new(self.unrevoked(hash)?);
+                self.cache.put(version, Arc::clone(&caller));
+                caller
+            }
+        };
+        if is_over(caller.expires_at(), self.clock.now()) { Err(AuthError::Unauthorized) } else { Ok(caller) }
+    }
+
+    fn unrevoked(&self, hash: &[u8; 32]) -> Result<Caller, AuthError> {
+        let row = self.store.token_by_hash(hash)?.ok_or(AuthError::Unauthorized)?;
+        // The store has looked the hash up already; this holds even if its index is damaged.
+        let same = bool::from(row.hash.ct_eq(hash));
+        if same && row.revoked_at.is_none() { Ok(Caller::new(row)) } else { Err(AuthError::Unauthorized) }
+    }
+}
+
+/// A token is valid up to its expiry, and not at it.
+fn is_over(expires_at: Millis, now: Millis) -> bool {
+    now >= expires_at
+}

@@ -1,5 +1,195 @@
-//! Upstreams that the operator set up: files → connections; a canonical request → [`TypedSend`].
+//! Upstreams that the operator set up: files → [`Connections`]; a canonical request → [`TypedSend`].
 
+mod attach;
+mod base;
+mod ca;
+mod cost;
+mod file;
+pub mod limits;
+mod operation;
+mod parameter;
+mod problem;
+mod summary;
+#[cfg(test)]
+mod tests;
 mod typed;
 
-pub use typed::TypedSend;
+pub use attach::Attach;
+pub use base::{BaseUrl, Scheme};
+pub use ca::CaBundle;
+pub use cost::{Cost, CostRule, Currency, Place};
+pub use operation::{Effect, Operation, PathTemplate, Segment};
+pub use parameter::{Kind, Mismatch, Parameter};
+pub use problem::{Problem, Problems};
+pub use summary::{OperationSummary, Summary};
+pub use typed::{Parameters, TypedSend};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use self::file::Source;
+use crate::egress::{AddressRules, Canonical, Draft, SendFailure};
+use crate::ids::{ConnectionName, Environment, Realm, SecretLabel, TenantId};
+
+/// One upstream, checked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Connection {
+    /// Its name: the stem of its file's name.
+    pub name: ConnectionName,
+    /// Where requests go.
+    pub base: BaseUrl,
+    /// The label of its secret.
+    pub secret: SecretLabel,
+    /// How the secret is attached.
+    pub attach: Attach,
+    /// The only certificate authorities to trust. `None`: those that browsers trust.
+    pub ca: Option<CaBundle>,
+    /// Headers that the host adds to every request.
+    pub constant_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The headers that a guest may give, in lower case.
+    pub request_headers: Vec<String>,
+    /// The headers of a reply that a guest may see, in lower case.
+    pub response_headers: Vec<String>,
+    /// Time to resolve, connect and finish the TLS handshake.
+    pub connect_max: Duration,
+    /// Time for one whole request, the body of its reply included.
+    pub total_max: Duration,
+    /// The greatest body of a request, in bytes.
+    pub request_bytes_max: usize,
+    /// The greatest body of a reply, compressed and decompressed alike, in bytes.
+    pub response_bytes_max: usize,
+    /// Private address ranges that this upstream may be in.
+    pub allow_private: Vec<IpNet>,
+    /// Whether the upstream may be on loopback, plain http included.
+    pub allow_insecure_loopback: bool,
+    /// The tenants that may use it. `None`: all.
+    pub tenants: Option<Vec<TenantId>>,
+    /// The environments that may use it. `None`: all.
+    pub environments: Option<Vec<Environment>>,
+    /// What it can do, by name.
+    pub operations: Vec<Arc<Operation>>,
+}
+
+impl Connection {
+    /// Whether this realm may use it.
+    #[must_use]
+    pub fn is_for(&self, realm: &Realm) -> bool {
+        self.tenants.as_ref().is_none_or(|all| all.contains(&realm.tenant))
+            && self.environments.as_ref().is_none_or(|all| all.contains(&realm.environment))
+    }
+
+    /// Which addresses its requests may go to.
+    #[must_use]
+    pub fn address_rules(&self) -> AddressRules<'_> {
+        AddressRules {
+            private: &self.allow_private,
+            loopback: self.allow_insecure_loopback,
+            only_loopback: self.base.scheme() == Scheme::Http,
+        }
+    }
+
+    /// The whole way from a guest's words to a typed request: canonical form, operation, parameters.
+    ///
+    /// # Errors
+    /// As [`Canonical::from_draft`] and [`Connection::type_request`].
+    pub fn accept(self: &Arc<Self>, draft: Draft) -> Result<TypedSend, SendFailure> {
+        self.type_request(Canonical::from_draft(draft, self)?)
+    }
+}
+
+/// All connections of a host.
+#[derive(Debug, Default)]
+pub struct Connections {
+    by_name: BTreeMap<ConnectionName, Arc<Connection>>,
+}
+
+impl Connections {
+    /// Reads every `*.toml` of a folder. A folder that doesn't exist holds none.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn load(dir: &Path) -> Result<Self, Problems> {
+        let mut sources = Vec::new();
+        let mut problems = Problems::default();
+        for path in toml_files(dir, &mut problems) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match read(&path) {
+                Ok(text) => sources.push(Source { name, dir: file::folder(&path), text }),
+                Err(message) => problems.of_file(&name, message),
+            }
+        }
+        Self::check(&sources, problems)
+    }
+
+    /// Checks files that are in memory already: name and text. CA files are looked for in the working directory.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn parse(files: &[(&str, &str)]) -> Result<Self, Problems> {
+        let source = |(name, text): &(&str, &str)| Source {
+            name: (*name).to_owned(),
+            dir: PathBuf::new(),
+            text: (*text).to_owned(),
+        };
+        Self::check(&files.iter().map(source).collect::<Vec<_>>(), Problems::default())
+    }
+
+    /// The connection of this name, if this realm may use it.
+    #[must_use]
+    pub fn get(&self, realm: &Realm, name: &str) -> Option<Arc<Connection>> {
+        let name: ConnectionName = name.parse().ok()?;
+        self.by_name.get(&name).filter(|connection| connection.is_for(realm)).cloned()
+    }
+
+    /// All connections, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.by_name.values()
+    }
+
+    fn check(sources: &[Source], mut problems: Problems) -> Result<Self, Problems> {
+        let mut by_name = BTreeMap::new();
+        for source in sources {
+            match file::connection(source) {
+                Ok(connection) => {
+                    by_name.insert(connection.name.clone(), Arc::new(connection));
+                }
+                Err(found) => problems.0.extend(found),
+            }
+        }
+        problems.into_result()?;
+        Ok(Self { by_name })
+    }
+}
+
+/// The connection files of a folder, by name.
+fn toml_files(dir: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            problems.of_file(&dir.display().to_string(), format!("can't be read: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|error| format!("can't be read: {error}"))?.len();
+    if size > limits::FILE_BYTES_LIMIT {
+        return Err(format!("is larger than {} bytes", limits::FILE_BYTES_LIMIT));
+    }
+    fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))
+}

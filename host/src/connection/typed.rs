@@ -1,39 +1,194 @@
 //! A request that is one of a connection's operations, its parameters typed.
 
-use crate::egress::Canonical;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::file::parameters::stem;
+use super::parameter::{check_object, shown_name};
+use super::{Connection, Cost, Operation, Parameter, Segment};
+use crate::egress::{Canonical, CanonicalBody, FailureReason, SendFailure, is_json};
 use crate::ids::{ConnectionName, OperationName, SecretLabel};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
+///
+/// INVARIANT (typed): built only by [`Connection::type_request`]; the parameters are those of the request's bytes.
 #[derive(Debug)]
 pub struct TypedSend {
-    connection: ConnectionName,
-    operation: OperationName,
-    secret: SecretLabel,
+    connection: Arc<Connection>,
+    operation: Arc<Operation>,
     request: Canonical,
+    parameters: Parameters,
+    cost: Option<Cost>,
+}
+
+/// A request's parameters, typed: `5` where an integer was declared, not `"5"`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parameters {
+    /// Those in the path.
+    pub path: Map<String, Value>,
+    /// Those in the query.
+    pub query: Map<String, Value>,
+    /// The fields of a form, or the top-level properties of a JSON body.
+    pub body: Map<String, Value>,
 }
 
 impl TypedSend {
+    /// Where it goes.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// What it does there.
+    #[must_use]
+    pub fn operation(&self) -> &Arc<Operation> {
+        &self.operation
+    }
+
     /// The connection's name.
     #[must_use]
     pub fn connection_name(&self) -> &ConnectionName {
-        &self.connection
+        &self.connection.name
     }
 
     /// The operation's name.
     #[must_use]
     pub fn operation_name(&self) -> &OperationName {
-        &self.operation
+        &self.operation.name
     }
 
     /// The label of the secret that will be attached.
     #[must_use]
     pub fn secret(&self) -> &SecretLabel {
-        &self.secret
+        &self.connection.secret
     }
 
     /// The request.
     #[must_use]
     pub fn request(&self) -> &Canonical {
         &self.request
+    }
+
+    /// Its parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// What it costs, when the operation has a cost rule.
+    #[must_use]
+    pub fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
+    }
+}
+
+impl Connection {
+    /// Finds the operation that a request is, and types its parameters.
+    ///
+    /// # Errors
+    /// [`FailureReason::UnknownOperation`] when no operation has this method and path;
+    /// [`FailureReason::InvalidRequest`] with the parameter's name when one is missing, undeclared or of the wrong
+    /// type.
+    pub fn type_request(self: &Arc<Self>, request: Canonical) -> Result<TypedSend, SendFailure> {
+        let (operation, path) = self.find(&request)?;
+        let invalid = |rule: String| {
+            SendFailure::unsent(FailureReason::InvalidRequest, format!("{}:{}: {rule}", self.name, operation.name))
+        };
+        let query = type_pairs("query", &operation.query_parameters, request.query()).map_err(invalid)?;
+        let request = self.settle_content_type(operation, request).map_err(invalid)?;
+        let body = type_body(operation, request.body()).map_err(invalid)?;
+        let parameters = Parameters { path, query, body };
+        let cost = operation.cost.as_ref().map(|rule| rule.cost(&parameters)).transpose();
+        let cost = cost.map_err(|rule| invalid(rule.to_owned()))?;
+        Ok(TypedSend { connection: self.clone(), operation: operation.clone(), request, parameters, cost })
+    }
+
+    /// The one operation of this method and path. Several may have the path's form; by INVARIANT (one operation) the
+    /// types of at most one take its parameters.
+    fn find(&self, request: &Canonical) -> Result<(&Arc<Operation>, Map<String, Value>), SendFailure> {
+        let mut refusal = None;
+        for operation in self.operations.iter().filter(|o| o.method == *request.method()) {
+            if operation.path.has_form(request.segments()) {
+                match type_path(operation, request.segments()) {
+                    Ok(path) => return Ok((operation, path)),
+                    Err(rule) => refusal = Some(format!("{}:{}: {rule}", self.name, operation.name)),
+                }
+            }
+        }
+        Err(match refusal {
+            Some(rule) => SendFailure::unsent(FailureReason::InvalidRequest, rule),
+            None => SendFailure::unsent(
+                FailureReason::UnknownOperation,
+                format!("the connection {} has no operation for this {} request's path", self.name, request.method()),
+            )
+            .because(format!("no operation matches {} {}", request.method(), request.path())),
+        })
+    }
+
+    /// The body must be of the operation's media type; JSON goes out under the operation's own name for it.
+    fn settle_content_type(&self, operation: &Operation, request: Canonical) -> Result<Canonical, String> {
+        match (operation.content_type.as_deref(), request.content_type()) {
+            (None, None) => Ok(request),
+            (None, Some(_)) => Err("this operation has no body".into()),
+            (Some(expected), None) => Err(format!("this operation needs a body of type {expected}")),
+            (Some(expected), Some(given)) if expected == given => Ok(request),
+            (Some(expected), Some(given)) if is_json(expected) && is_json(given) => {
+                Ok(request.with_content_type(expected, self))
+            }
+            (Some(expected), Some(_)) => Err(format!("the body's type must be {expected}")),
+        }
+    }
+}
+
+fn type_path(operation: &Operation, segments: &[String]) -> Result<Map<String, Value>, String> {
+    let mut typed = Map::new();
+    for (template, text) in operation.path.segments().iter().zip(segments) {
+        let Segment::Parameter(name) = template else { continue };
+        let parameter = operation.path_parameters.get(name).ok_or_else(|| format!("path.{name} has no type"))?;
+        let value = parameter.kind.of_text(text).map_err(|mismatch| format!("path.{name} {}", mismatch.rule))?;
+        typed.insert(name.clone(), value);
+    }
+    Ok(typed)
+}
+
+fn type_pairs(
+    place: &str,
+    declared: &BTreeMap<String, Parameter>,
+    pairs: &[(String, String)],
+) -> Result<Map<String, Value>, String> {
+    let mut typed = Map::new();
+    for (name, text) in pairs {
+        let Some(parameter) = declared.get(name) else {
+            return Err(undeclared(place, declared, name));
+        };
+        let value = parameter.kind.of_text(text).map_err(|mismatch| format!("{place}.{name} {}", mismatch.rule))?;
+        typed.insert(name.clone(), value);
+    }
+    match declared.iter().find(|(name, parameter)| !parameter.optional && !typed.contains_key(*name)) {
+        Some((name, _)) => Err(format!("{place}.{name} is missing")),
+        None => Ok(typed),
+    }
+}
+
+/// Undeclared, and the more suspicious when a server would read it as a declared one.
+fn undeclared(place: &str, declared: &BTreeMap<String, Parameter>, name: &str) -> String {
+    let shown = shown_name(name);
+    match declared.get_key_value(stem(name)) {
+        Some((real, _)) => format!("{place}.{shown} is another spelling of {place}.{real}, which is refused"),
+        None => format!("{place}.{shown} isn't declared"),
+    }
+}
+
+fn type_body(operation: &Operation, body: &CanonicalBody) -> Result<Map<String, Value>, String> {
+    match body {
+        CanonicalBody::None | CanonicalBody::Raw => Ok(Map::new()),
+        CanonicalBody::Form(fields) => type_pairs("body", &operation.body_parameters, fields),
+        CanonicalBody::Json(Value::Object(object)) => match check_object(&operation.body_parameters, object) {
+            Ok(()) => Ok(object.clone()),
+            Err(mismatch) => Err(format!("body.{} {}", mismatch.at, mismatch.rule)),
+        },
+        CanonicalBody::Json(_) => Err("the JSON body must be an object".into()),
     }
 }

@@ -1,5 +1,14 @@
 //! Arguments in, results out: what an agent may send and what it may see.
 
 mod arguments;
+mod json;
+mod narrow;
+mod schema;
+mod subset;
+mod violation;
 
-pub use arguments::Arguments;
+pub use arguments::{ARGUMENTS_BYTES_MAX, ArgumentError, Arguments};
+pub use json::JsonError;
+pub(crate) use json::parse as read_json;
+pub use narrow::{DtoError, Narrow, RESULT_BYTES_MAX};
+pub use schema::{InputSchema, OutputSchema, SCHEMA_BYTES_MAX, SchemaError};

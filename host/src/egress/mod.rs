@@ -1,12 +1,34 @@
 //! The one way out. A [`Draft`] comes from a guest (or a door); what leaves is a permitted, typed, canonical request
 //! with the secret attached, to a checked address; what comes back is a reply that the leak sweep has passed.
 
+mod attach;
 mod canonical;
 mod draft;
+mod live;
 mod outcome;
+mod per_realm;
+mod reply;
+mod resolve;
+mod secret;
+mod send;
 mod sweep;
+#[cfg(test)]
+mod tests;
+mod vault;
+mod wire;
 
-pub use canonical::Canonical;
+pub use canonical::{Canonical, CanonicalBody, FORM, JSON};
+pub(crate) use canonical::{canonical_path, header_value, is_json, is_reserved};
 pub use draft::{Draft, DraftBody};
+pub use live::LiveWire;
 pub use outcome::{FailureReason, SendFailure};
+pub(crate) use resolve::may_be_allowed;
+pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError, SystemResolver};
+pub use secret::Secret;
+pub use send::{Canary, Egress, Reply};
 pub use sweep::Sweep;
+pub use vault::{
+    AdminError, Finding, InvalidSecret, MasterKey, MasterKeyError, MasterKeys, PASSPHRASE_CHARS_MIN, Rotated, SECRET_BYTES_MAX,
+    SECRET_BYTES_MIN, SecretInfo, SecretInput, Vault,
+};
+pub use wire::{BoxFuture, Pieces, Wire, WireBody, WireError, WireErrorKind, WireReply, WireRequest};

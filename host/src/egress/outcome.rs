@@ -21,6 +21,13 @@ impl SendFailure {
         Self { reason, message: message.into(), request_sent: RequestSent::No, cause: None }
     }
 
+    /// The same failure with what is known of the wire.
+    #[must_use]
+    pub fn sent(mut self, request_sent: RequestSent) -> Self {
+        self.request_sent = request_sent;
+        self
+    }
+
     /// The same failure with a cause for the log.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {

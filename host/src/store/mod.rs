@@ -5,10 +5,12 @@
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
 mod memory;
+mod memory_control;
 mod rows;
 pub mod sqlite;
 
 pub use memory::MemoryAudit;
+pub use memory_control::MemoryControl;
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;

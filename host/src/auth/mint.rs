@@ -1,0 +1,94 @@
+//! What may be minted. Pure: the clock's time is an argument.
+
+use std::time::Duration;
+
+use super::token::TokenText;
+use super::{AuthError, Grant, Operator};
+use crate::clock::Millis;
+use crate::ids::{AgentId, ConversationId, Realm, TokenId};
+use crate::store::{TokenKind, TokenRow};
+
+/// No token lives longer than a year of 365 days: one that was forgotten ends by itself.
+pub const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// At most so many patterns of tools and operations in one grant: they're walked for every send.
+pub const GRANT_PATTERNS_MAX: usize = 1024;
+
+/// A token to be made.
+#[derive(Debug, Clone)]
+pub struct Mint {
+    /// What it is for.
+    pub kind: TokenKind,
+    /// Whose it is.
+    pub realm: Realm,
+    /// The agent it's for. For an operator token: a name for the operator.
+    pub agent: AgentId,
+    /// The one conversation it serves, if it's to be bound to one.
+    pub conversation: Option<ConversationId>,
+    /// What it may do. Empty for an operator token: that manages, and calls no tool.
+    pub grant: Grant,
+    /// How long it's valid from now on: at least a millisecond, at most [`LIFETIME_MAX`].
+    pub lifetime: Duration,
+}
+
+/// A token that was made.
+#[derive(Debug)]
+pub struct Minted {
+    /// What is stored of it.
+    pub row: TokenRow,
+    /// The token itself. This is the only time that it's there.
+    pub token: TokenText,
+}
+
+/// Checks a request and makes the token, without storing it.
+pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
+    let Mint { kind, realm, agent, conversation, grant, lifetime } = request;
+    if lifetime.as_millis() == 0 {
+        return invalid("the token would expire at once; give it a lifetime, for example one hour");
+    }
+    if lifetime > LIFETIME_MAX {
+        return invalid("no token lives longer than 365 days; give it a shorter lifetime");
+    }
+    if grant.tools.len() + grant.operations.len() > GRANT_PATTERNS_MAX {
+        return invalid("the grant names more than 1024 tools and operations; use '*' or CONNECTION:*");
+    }
+    if kind == TokenKind::Operator && grant != Grant::default() {
+        return invalid(
+            "an operator token manages tokens and calls no tool; leave its tools and operations out",
+        );
+    }
+    if kind == TokenKind::Operator && conversation.is_some() {
+        return invalid("an operator token can't be bound to a conversation; leave the conversation out");
+    }
+    let token = TokenText::fresh(kind);
+    let row = TokenRow {
+        id: TokenId::fresh(),
+        hash: token.hash(),
+        kind,
+        realm,
+        agent,
+        conversation,
+        grant,
+        created_at: now,
+        expires_at: now.plus(lifetime),
+        revoked_at: None,
+    };
+    Ok(Minted { row, token })
+}
+
+/// What an operator's token may mint.
+pub(super) fn check_operator(operator: &Operator<'_>, request: &Mint) -> Result<(), AuthError> {
+    if request.kind != TokenKind::Agent {
+        return invalid(
+            "an operator token mints agents' tokens only; mint operator tokens on the host's command line",
+        );
+    }
+    if request.realm.tenant != *operator.tenant() {
+        return invalid("an operator token mints tokens of its own tenant only");
+    }
+    Ok(())
+}
+
+fn invalid<T>(sentence: &str) -> Result<T, AuthError> {
+    Err(AuthError::InvalidMint(sentence.to_owned()))
+}

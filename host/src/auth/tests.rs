@@ -1,0 +1,296 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::ids::{Realm, SecretLabel};
+use crate::store::{ComponentRow, MemoryControl, SecretRow, TenantKeyRow, TokenKind};
+
+const START: Millis = Millis(1_700_000_000_000);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A memory store that counts look-ups and can be broken.
+#[derive(Default)]
+struct Watched {
+    inner: MemoryControl,
+    lookups: AtomicU64,
+    broken: AtomicBool,
+}
+
+impl Watched {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            Err(StoreError::Failed("the disk is gone".into()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl ControlStore for Watched {
+    fn version(&self) -> Result<u64, StoreError> {
+        self.check()?;
+        self.inner.version()
+    }
+    fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError> {
+        self.inner.insert_token(row)
+    }
+    fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.inner.token_by_hash(hash)
+    }
+    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
+        self.inner.tokens(tenant)
+    }
+    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError> {
+        self.inner.revoke_token(id, tenant, at)
+    }
+    fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError> {
+        self.inner.tenant_key(tenant)
+    }
+    fn tenant_keys(&self) -> Result<Vec<TenantKeyRow>, StoreError> {
+        self.inner.tenant_keys()
+    }
+    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
+        self.inner.ensure_tenant_key(row)
+    }
+    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError> {
+        self.inner.replace_tenant_keys(was, now)
+    }
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.setting(name)
+    }
+    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.inner.set_setting(name, value)
+    }
+    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
+        self.inner.insert_secret(row)
+    }
+    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError> {
+        self.inner.newest_secret(realm, label)
+    }
+    fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError> {
+        self.inner.secrets(tenant)
+    }
+    fn remove_secret(&self, realm: &Realm, label: &SecretLabel, v: Option<u32>) -> Result<u32, StoreError> {
+        self.inner.remove_secret(realm, label, v)
+    }
+    fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError> {
+        self.inner.activate_component(row)
+    }
+    fn components(&self) -> Result<Vec<ComponentRow>, StoreError> {
+        self.inner.components()
+    }
+    fn deactivate_component(&self, name: &str) -> Result<bool, StoreError> {
+        self.inner.deactivate_component(name)
+    }
+}
+
+struct World {
+    store: Arc<Watched>,
+    clock: Arc<ManualClock>,
+    auth: Auth,
+}
+
+fn world() -> World {
+    let (store, clock) = (Arc::new(Watched::default()), Arc::new(ManualClock::at(START)));
+    let auth = Auth::new(Arc::clone(&store) as Arc<dyn ControlStore>, Arc::clone(&clock) as Arc<dyn Clock>);
+    World { store, clock, auth }
+}
+
+fn realm(tenant: &str) -> Realm {
+    Realm { tenant: tenant.parse().unwrap(), environment: "prod".parse().unwrap() }
+}
+
+fn mint(kind: TokenKind) -> Mint {
+    let grant = match kind {
+        TokenKind::Agent => {
+            Grant { tools: vec![ToolPattern::Any], operations: vec!["stripe:*".parse().unwrap()] }
+        }
+        TokenKind::Operator => Grant::default(),
+    };
+    Mint {
+        kind,
+        realm: realm("acme"),
+        agent: "billing".parse().unwrap(),
+        conversation: None,
+        grant,
+        lifetime: HOUR,
+    }
+}
+
+fn is_unauthorized<T>(result: Result<T, AuthError>) -> bool {
+    matches!(result, Err(AuthError::Unauthorized))
+}
+
+pub(super) fn caller_with_hash(hash: [u8; 32]) -> Arc<Caller> {
+    let mut row = super::mint::make(mint(TokenKind::Agent), START).unwrap().row;
+    row.hash = hash;
+    Arc::new(Caller::new(row))
+}
+
+pub(super) fn number_hash(n: usize) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&n.to_be_bytes());
+    hash
+}
+
+#[test]
+fn a_minted_token_is_verified() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let caller = w.auth.verify(minted.token.as_str()).unwrap();
+    assert_eq!(caller.token(), &minted.row.id);
+    assert_eq!(caller.realm(), &realm("acme"));
+    assert_eq!(caller.expires_at(), START.plus(HOUR));
+    assert_eq!(w.auth.alive(&caller).unwrap().caller().token(), &minted.row.id);
+}
+
+#[test]
+fn every_way_to_be_wrong_answers_the_same() {
+    let w = world();
+    let revoked = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    assert!(w.auth.revoke(&revoked.row.id, None).unwrap());
+    let good = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let as_operator = good.token.as_str().replace("kbt_", "kbo_");
+    let unknown = TokenText::fresh(TokenKind::Agent);
+    for text in ["", "x", "kbt_", revoked.token.as_str(), unknown.as_str(), &as_operator] {
+        let error = w.auth.verify(text).unwrap_err();
+        assert_eq!(error.to_string(), AuthError::Unauthorized.to_string());
+        assert!(matches!(error, AuthError::Unauthorized), "{text:?}");
+    }
+    w.clock.advance(HOUR);
+    assert!(is_unauthorized(w.auth.verify(good.token.as_str())), "expired");
+}
+
+#[test]
+fn a_row_of_another_kind_than_its_token_says_is_refused() {
+    let w = world();
+    let token = TokenText::fresh(TokenKind::Operator);
+    let mut row = super::mint::make(mint(TokenKind::Agent), START).unwrap().row;
+    row.hash = token.hash();
+    w.store.insert_token(&row).unwrap();
+    assert!(is_unauthorized(w.auth.verify(token.as_str())));
+}
+
+#[test]
+fn a_revocation_by_another_process_is_seen_by_the_next_check() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let caller = w.auth.verify(minted.token.as_str()).unwrap();
+    w.auth.alive(&caller).unwrap();
+    let elsewhere =
+        Auth::new(Arc::clone(&w.store) as Arc<dyn ControlStore>, Arc::clone(&w.clock) as Arc<dyn Clock>);
+    assert!(elsewhere.revoke(&minted.row.id, Some(&realm("acme").tenant)).unwrap());
+    assert!(is_unauthorized(w.auth.alive(&caller)));
+    assert!(is_unauthorized(w.auth.verify(minted.token.as_str())));
+}
+
+#[test]
+fn an_expiry_is_seen_in_the_cache_too() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let caller = w.auth.verify(minted.token.as_str()).unwrap();
+    w.clock.advance(HOUR - Duration::from_millis(1));
+    w.auth.alive(&caller).unwrap();
+    w.clock.advance(Duration::from_millis(1));
+    assert!(is_unauthorized(w.auth.alive(&caller)), "it's over at its expiry, not after it");
+}
+
+#[test]
+fn the_store_is_asked_once_per_version() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let caller = w.auth.verify(minted.token.as_str()).unwrap();
+    for _ in 0..100 {
+        w.auth.alive(&caller).unwrap();
+        w.auth.verify(minted.token.as_str()).unwrap();
+    }
+    assert_eq!(w.store.lookups.load(Ordering::SeqCst), 1);
+    w.store.set_setting("any", b"change").unwrap();
+    w.auth.alive(&caller).unwrap();
+    assert_eq!(w.store.lookups.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn nobody_is_let_in_while_the_store_is_broken() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let caller = w.auth.verify(minted.token.as_str()).unwrap();
+    w.store.broken.store(true, Ordering::SeqCst);
+    assert!(matches!(w.auth.verify(minted.token.as_str()), Err(AuthError::Store(_))));
+    assert!(matches!(w.auth.alive(&caller), Err(AuthError::Store(_))));
+}
+
+#[test]
+fn another_tenant_revokes_and_lists_nothing() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let other = realm("other").tenant;
+    assert!(!w.auth.revoke(&minted.row.id, Some(&other)).unwrap());
+    assert!(w.auth.list(Some(&other)).unwrap().is_empty());
+    w.auth.verify(minted.token.as_str()).unwrap();
+    assert!(w.auth.revoke(&minted.row.id, Some(&realm("acme").tenant)).unwrap());
+    assert_eq!(w.auth.list(None).unwrap()[0].revoked_at, Some(START));
+}
+
+#[test]
+fn what_can_not_be_minted_says_why() {
+    let w = world();
+    let cases: [(Mint, &str); 6] = [
+        (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
+        (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),
+        (Mint { lifetime: LIFETIME_MAX + Duration::from_millis(1), ..mint(TokenKind::Agent) }, "365 days"),
+        (Mint { grant: mint(TokenKind::Agent).grant, ..mint(TokenKind::Operator) }, "calls no tool"),
+        (Mint { conversation: Some("c1".parse().unwrap()), ..mint(TokenKind::Operator) }, "conversation"),
+        (
+            Mint {
+                grant: Grant { tools: vec![ToolPattern::Any; GRANT_PATTERNS_MAX + 1], operations: vec![] },
+                ..mint(TokenKind::Agent)
+            },
+            "more than 1024",
+        ),
+    ];
+    for (request, part) in cases {
+        let error = w.auth.mint(request).unwrap_err();
+        assert!(matches!(error, AuthError::InvalidMint(_)) && error.to_string().contains(part), "{error}");
+    }
+    assert!(w.auth.list(None).unwrap().is_empty());
+    w.auth.mint(Mint { lifetime: LIFETIME_MAX, ..mint(TokenKind::Agent) }).unwrap();
+}
+
+#[test]
+fn agents_do_not_manage_and_operators_call_no_tool() {
+    let w = world();
+    let agent = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    assert!(w.auth.verify(agent.token.as_str()).unwrap().as_operator().is_none());
+    let operator = w.auth.mint(mint(TokenKind::Operator)).unwrap();
+    let caller = w.auth.verify(operator.token.as_str()).unwrap();
+    assert!(operator.token.as_str().starts_with("kbo_"));
+    assert!(!caller.grant().allows_tool(&"get_invoice".parse().unwrap()));
+    assert_eq!(caller.as_operator().unwrap().tenant().as_str(), "acme");
+}
+
+#[test]
+fn an_operator_mints_for_agents_of_its_own_tenant_alone() {
+    let w = world();
+    let operator = w.auth.mint(mint(TokenKind::Operator)).unwrap();
+    let caller = w.auth.verify(operator.token.as_str()).unwrap();
+    let operator = caller.as_operator().unwrap();
+    w.auth.mint_for(&operator, mint(TokenKind::Agent)).unwrap();
+    let other_tenant = Mint { realm: realm("other"), ..mint(TokenKind::Agent) };
+    assert!(matches!(w.auth.mint_for(&operator, other_tenant), Err(AuthError::InvalidMint(_))));
+    assert!(matches!(w.auth.mint_for(&operator, mint(TokenKind::Operator)), Err(AuthError::InvalidMint(_))));
+}
+
+#[test]
+fn nothing_printed_or_stored_holds_the_token() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
+    let caller = w.auth.verify(minted.token.as_str()).unwrap();
+    let random = &minted.token.as_str()[4..];
+    for text in [format!("{minted:?}"), format!("{caller:?}"), format!("{:?}", w.auth.list(None).unwrap())] {
+        assert!(!text.contains(random));
+    }
+}

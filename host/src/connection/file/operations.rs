@@ -1,0 +1,222 @@
+//! Operations in a connection file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::parameters::{Where, parameters};
+use super::reader::{Field, Table};
+use crate::connection::operation::overlap;
+use crate::connection::problem::did_you_mean;
+use crate::connection::{CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place};
+use crate::egress::{FORM, is_json};
+
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+
+/// All operations, none of which can be mistaken for another.
+pub(super) fn operations(field: &Field<'_, '_>) -> Vec<Arc<Operation>> {
+    let Some(table) = field.table() else { return Vec::new() };
+    let fields = table.fields();
+    if fields.is_empty() {
+        field.problem("has no operations, so nothing can be sent");
+    }
+    let mut found: Vec<(&Field<'_, '_>, Arc<Operation>)> = Vec::new();
+    for field in &fields {
+        let Some(operation) = operation(field) else { continue };
+        for (_, other) in &found {
+            if overlap(other, &operation) {
+                field.problem_hint(
+                    format!("could be mistaken for {}: both match {} {}", other.name, other.method, other.path),
+                    "give a path parameter a pattern that leaves the other operation's path out",
+                );
+            }
+        }
+        found.push((field, Arc::new(operation)));
+    }
+    found.into_iter().map(|(_, operation)| operation).collect()
+}
+
+fn operation(field: &Field<'_, '_>) -> Option<Operation> {
+    let name = field.ok(field.name.parse());
+    let mut table = field.table()?;
+    let request = table
+        .required("request", "write request = \"GET /v1/things/{id}\"")
+        .and_then(|f| Some((request(&f)?, f)));
+    let effect = table
+        .required("effect", "write effect = \"read\", or \"write\" when it changes anything upstream")
+        .and_then(|f| effect(&f));
+    let content_type = table.optional("content_type");
+    let media_type = content_type.as_ref().and_then(|f| media_type(f));
+    let mut group = |key: &'static str, place: Where| -> BTreeMap<String, Parameter> {
+        let group = table.optional(key).and_then(|f| f.table());
+        group.map(|group| parameters(&group, place, 0)).unwrap_or_default()
+    };
+    let path_parameters = group("path", Where::Path);
+    let query_parameters = group("query", Where::Pair);
+    let is_form = media_type.as_deref() == Some(FORM);
+    let body_parameters = group("body", if is_form { Where::Pair } else { Where::Json });
+    check_body(field, &table, media_type.as_deref(), &body_parameters);
+    let cost = table.optional("cost");
+    table.finish();
+
+    let ((method, path), request) = request?;
+    if media_type.is_some() && matches!(method, Method::GET | Method::HEAD) {
+        request.problem(format!("a {method} request has no body: leave content_type and body out"));
+    }
+    check_path(&request, &path, &path_parameters);
+    let mut operation = Operation {
+        name: name?,
+        method,
+        path,
+        effect: effect?,
+        content_type: media_type,
+        path_parameters,
+        query_parameters,
+        body_parameters,
+        cost: None,
+    };
+    operation.cost = cost.and_then(|f| cost_rule(&f, &operation));
+    Some(operation)
+}
+
+fn request(field: &Field<'_, '_>) -> Option<(Method, PathTemplate)> {
+    let text = field.string()?;
+    let Some((method, path)) = text.split_once(' ') else {
+        field.problem_hint("must be a method and a path", "write \"GET /v1/things/{id}\"");
+        return None;
+    };
+    if !METHODS.contains(&method) {
+        let meant = did_you_mean(&method.to_ascii_uppercase(), METHODS);
+        field.problem_hint(
+            format!("unknown method {method:?}"),
+            meant.map_or_else(|| format!("use one of {}", METHODS.join(", ")), |m| format!("did you mean {m}?")),
+        );
+        return None;
+    }
+    let path = field.ok(path.parse())?;
+    Some((field.ok(method.parse::<Method>())?, path))
+}
+
+fn effect(field: &Field<'_, '_>) -> Option<Effect> {
+    match field.string()? {
+        "read" => Some(Effect::Read),
+        "write" => Some(Effect::Write),
+        other => {
+            field.problem_hint(format!("unknown effect {other:?}"), "use read or write");
+            None
+        }
+    }
+}
+
+fn media_type(field: &Field<'_, '_>) -> Option<String> {
+    let text = field.string()?;
+    let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.+-".contains(&b));
+    if !plain || text.matches('/').count() != 1 || text.starts_with('/') || text.ends_with('/') {
+        field.problem_hint("isn't a media type", "write \"application/json\", in lower case and without parameters");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn check_body(
+    field: &Field<'_, '_>,
+    table: &Table<'_, '_>,
+    media_type: Option<&str>,
+    body: &BTreeMap<String, Parameter>,
+) {
+    if body.is_empty() {
+        return;
+    }
+    match media_type {
+        None => table.problem(
+            "has body parameters and no content_type",
+            Some("write content_type = \"application/json\" or \"application/x-www-form-urlencoded\""),
+        ),
+        Some(media_type) if media_type != FORM && !is_json(media_type) => {
+            field.problem(format!("a body of type {media_type} has no parameters that could be checked"));
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_path(request: &Field<'_, '_>, path: &PathTemplate, declared: &BTreeMap<String, Parameter>) {
+    for name in path.parameters().filter(|name| !declared.contains_key(*name)) {
+        request.problem_hint(
+            format!("the path parameter {{{name}}} has no type"),
+            format!("write path.{name} = {{ type = \"string\", pattern = \"^[A-Za-z0-9_]+$\" }}"),
+        );
+    }
+    for name in declared.keys().filter(|name| !path.parameters().any(|used| used == name.as_str())) {
+        request.problem(format!("the path has no parameter {{{name}}}, and path.{name} is declared"));
+    }
+}
+
+fn cost_rule(field: &Field<'_, '_>, operation: &Operation) -> Option<CostRule> {
+    let mut table = field.table()?;
+    let amount = table
+        .required("amount", "write amount = \"body.amount\": where the amount in minor units is")
+        .and_then(|f| amount(&f, operation));
+    let currency = table
+        .required("currency", "write currency = \"body.currency\", or a constant as in \"usd\"")
+        .and_then(|f| currency(&f, operation));
+    table.finish();
+    Some(CostRule { amount: amount?, currency: currency? })
+}
+
+fn amount(field: &Field<'_, '_>, operation: &Operation) -> Option<Place> {
+    let place = place(field, operation)?;
+    let parameter = place.parameter(operation)?;
+    match parameter.kind {
+        // A negative amount would give a budget back what was never spent.
+        Kind::Integer { minimum, .. } if minimum >= 0 && !parameter.optional => Some(place),
+        Kind::Integer { .. } if parameter.optional => {
+            field.problem("the amount mustn't be optional: a cost must be known");
+            None
+        }
+        Kind::Integer { .. } => {
+            field.problem("the amount needs a minimum of at least 0");
+            None
+        }
+        _ => {
+            field.problem("the amount must be an integer parameter");
+            None
+        }
+    }
+}
+
+fn currency(field: &Field<'_, '_>, operation: &Operation) -> Option<Currency> {
+    let text = field.string()?;
+    if !text.contains('.') {
+        if text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphabetic()) {
+            return Some(Currency::Constant(text.to_ascii_lowercase()));
+        }
+        field.problem_hint("is neither a parameter nor a currency", "write \"body.currency\" or \"usd\"");
+        return None;
+    }
+    let place = place(field, operation)?;
+    let parameter = place.parameter(operation)?;
+    if matches!(parameter.kind, Kind::String { .. }) && !parameter.optional {
+        return Some(Currency::Parameter(place));
+    }
+    field.problem("the currency must be a string parameter that isn't optional");
+    None
+}
+
+fn place(field: &Field<'_, '_>, operation: &Operation) -> Option<Place> {
+    let text = field.string()?;
+    let place = match text.split_once('.') {
+        Some(("path", name)) => Place::Path(name.to_owned()),
+        Some(("query", name)) => Place::Query(name.to_owned()),
+        Some(("body", name)) => Place::Body(name.to_owned()),
+        _ => {
+            field.problem_hint("isn't a parameter", "write path.NAME, query.NAME or body.NAME");
+            return None;
+        }
+    };
+    if place.parameter(operation).is_none() {
+        field.problem(format!("names the parameter {text}, which isn't declared"));
+        return None;
+    }
+    Some(place)
+}

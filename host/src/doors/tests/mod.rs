@@ -1,0 +1,4 @@
+//! The door as its clients meet it.
+
+mod client;
+mod sockets;

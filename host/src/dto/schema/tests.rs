@@ -1,0 +1,131 @@
+use serde_json::json;
+
+use super::*;
+
+fn closed(properties: &Value) -> Value {
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+fn input(properties: Value) -> Result<InputSchema, SchemaError> {
+    InputSchema::parse(&closed(&properties).to_string())
+}
+
+fn refused(properties: Value, pointer: &str, advice: &str) {
+    let error = input(properties.clone()).expect_err(&properties.to_string());
+    assert_eq!(error.pointer, pointer, "{error}");
+    assert!(error.message.contains(advice), "{error}");
+}
+
+#[test]
+fn what_a_client_can_carry_is_accepted() {
+    let schema = input(json!({
+        "id": {"type": "string", "description": "the id", "pattern": "^in_[a-z]+$", "minLength": 3, "maxLength": 64},
+        "kind": {"type": "string", "enum": ["a", "b"], "default": "a"},
+        "amount": {"type": "integer", "minimum": 1, "maximum": 10, "title": "Amount"},
+        "rate": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        "dry": {"type": "boolean", "default": false},
+        "lines": {"type": "array", "minItems": 1, "maxItems": 3, "items": closed(&json!({"sku": {"type": "string"}}))},
+        "address": closed(&json!({"city": {"type": "string"}})),
+    }));
+    assert!(schema.is_ok(), "{:?}", schema.err());
+}
+
+#[test]
+fn what_breaks_a_client_is_refused_with_advice() {
+    refused(json!({"a": {}}), "/properties/a", "write a \"type\"");
+    refused(json!({"a": {"type": "null"}}), "/properties/a/type", "write object, array");
+    refused(json!({"a": {"type": ["string", "null"]}}), "/properties/a/type", "left out of `required`");
+    refused(json!({"a": {"type": "array"}}), "/properties/a", "write \"items\"");
+    refused(json!({"a": {"$ref": "#/$defs/x"}}), "/properties/a/$ref", "write the schema out");
+    refused(json!({"a": {"anyOf": [{"type": "string"}]}}), "/properties/a/anyOf", "one type");
+    refused(json!({"a": {"const": 1}}), "/properties/a/const", "\"enum\" with one choice");
+    refused(json!({"a": {"type": "string", "format": "date-time"}}), "/properties/a/format", "\"pattern\"");
+    refused(json!({"a": {"type": "string", "minimum": 1}}), "/properties/a/minimum", "leave it out");
+    refused(json!({"a": {"type": "number", "enum": [0.5]}}), "/properties/a/enum", "strings or integers");
+    refused(json!({"a": {"type": "string", "enum": []}}), "/properties/a/enum", "at least one choice");
+    refused(json!({"a": {"type": "string", "enum": ["a", 1]}}), "/properties/a/enum", "each a JSON string");
+    refused(json!({"a/b": {"type": "string"}}), "/properties/a~1b", "name it with a letter");
+    refused(json!({"_a": {"type": "string"}}), "/properties/_a", "name it with a letter");
+    refused(
+        json!({"a": {"type": "array", "items": {"type": "array"}}}),
+        "/properties/a/items",
+        "array of objects",
+    );
+    refused(json!({"a": true}), "/properties/a", "write a JSON object");
+}
+
+#[test]
+fn patterns_are_linear() {
+    for pattern in ["(?=a)b", "(?<!a)b", r"(a)\1", "("] {
+        refused(json!({"a": {"type": "string", "pattern": pattern}}), "/properties/a/pattern", "look-around");
+    }
+    refused(
+        json!({"a": {"type": "string", "pattern": "(((a{99}){99}){99}){99}"}}),
+        "/properties/a/pattern",
+        "pattern",
+    );
+}
+
+#[test]
+fn objects_are_closed_at_every_depth() {
+    let open = json!({"type": "object", "properties": {}});
+    refused(json!({"a": open}), "/properties/a", "\"additionalProperties\": false");
+    refused(
+        json!({"a": {"type": "array", "items": open}}),
+        "/properties/a/items",
+        "\"additionalProperties\": false",
+    );
+    let map = json!({"type": "object", "properties": {}, "additionalProperties": {"type": "string"}});
+    refused(json!({"a": map}), "/properties/a", "a name and a value");
+    let pattern = json!({"type": "object", "properties": {}, "additionalProperties": false, "patternProperties": {"": {}}});
+    refused(json!({"a": pattern}), "/properties/a/patternProperties", "closed");
+}
+
+#[test]
+fn the_top_is_an_object_with_sound_lists() {
+    for (text, advice) in [
+        (r#"{"type":"string"}"#, "write \"type\": \"object\""),
+        ("true", "write a JSON object"),
+        ("{", "can't be read"),
+        (r#"{"type":"object","additionalProperties":false}"#, "write \"properties\""),
+        (
+            r#"{"type":"object","additionalProperties":false,"properties":{},"required":["a"]}"#,
+            "no property \"a\"",
+        ),
+        (
+            r#"{"type":"object","additionalProperties":false,"properties":{},"$defs":{}}"#,
+            "write the schema out",
+        ),
+        (
+            r#"{"type":"object","type":"object","additionalProperties":false,"properties":{}}"#,
+            "appears twice",
+        ),
+    ] {
+        let error = InputSchema::parse(text).expect_err(text);
+        assert!(error.message.contains(advice), "{text}: {error}");
+    }
+    let bad_bound = input(json!({"a": {"type": "string", "minLength": -1}})).unwrap_err();
+    assert!(bad_bound.message.contains("no valid JSON Schema"), "{bad_bound}");
+    let huge = format!("{}{}", " ".repeat(SCHEMA_BYTES_MAX), closed(&json!({})));
+    assert!(InputSchema::parse(&huge).unwrap_err().message.contains("at most 65536"));
+}
+
+#[test]
+fn a_default_passes_its_own_rules() {
+    refused(
+        json!({"a": {"type": "integer", "minimum": 5, "default": 1}}),
+        "/properties/a/default",
+        "own rules",
+    );
+    refused(json!({"a": {"type": "string", "default": null}}), "/properties/a/default", "own rules");
+}
+
+#[test]
+fn results_may_be_null_where_they_say_so() {
+    let schema = |kind: Value| OutputSchema::parse(&closed(&json!({"a": {"type": kind}})).to_string());
+    assert!(schema(json!(["string", "null"])).is_ok());
+    assert!(schema(json!(["string", "integer"])).is_err());
+    assert!(schema(json!(["null"])).is_err());
+    let nested = json!({"a": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}});
+    assert!(OutputSchema::parse(&closed(&nested).to_string()).is_ok());
+}

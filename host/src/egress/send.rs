@@ -1,0 +1,243 @@
+//! Secret, wire, reply: one permitted request, once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
+use tokio::time::{Instant, timeout_at};
+
+use super::attach::{Attached, attach};
+use super::canonical::push_pair;
+use super::live::LiveWire;
+use super::per_realm::PerRealm;
+use super::reply::clean;
+use super::resolve::Resolve;
+use super::vault::{Vault, VaultError};
+use super::wire::{Wire, WireError, WireErrorKind, WireRequest};
+use super::{FailureReason, Secret, SendFailure, Sweep};
+use crate::connection::{Connection, TypedSend};
+use crate::ids::Realm;
+use crate::policy::Permitted;
+use crate::refusal::RequestSent;
+
+/// What the host calls itself upstream, where a connection's constant headers say nothing else.
+const AGENT: &str = concat!("keybearer/", env!("CARGO_PKG_VERSION"));
+
+/// The egress pipeline: secret, wire, reply. There's no other.
+pub struct Egress {
+    secrets: Secrets,
+    wire: Arc<dyn Wire>,
+    sweeps: PerRealm<(u32, Arc<Sweep>)>,
+}
+
+/// Where secrets come from.
+enum Secrets {
+    Vault(Arc<Vault>),
+    Canary(Arc<Secret>),
+}
+
+/// What came back, cleaned: the headers are those of the allow-list, the body is decompressed, and the secret is in
+/// neither.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status. A redirect is handed back as it is.
+    pub status: u16,
+    /// The allowed headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+    /// The version of the secret that was attached.
+    pub secret_version: u32,
+    /// Knows every form of that secret, for what is made of the reply later.
+    pub sweep: Arc<Sweep>,
+}
+
+/// What stands in for a secret where there's no vault: fixtures and tests. It is no secret.
+#[derive(Clone)]
+pub struct Canary {
+    secret: Arc<Secret>,
+    sweep: Arc<Sweep>,
+}
+
+impl Canary {
+    /// A fresh random one.
+    #[must_use]
+    pub fn fresh() -> Self {
+        let secret = Arc::new(Secret::canary());
+        let sweep = Arc::new(Sweep::new(&[secret.expose()]));
+        Self { secret, sweep }
+    }
+
+    /// Its text, for upstreams that a script makes send it back.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.secret.expose()).into_owned()
+    }
+
+    /// Finds it in every form.
+    #[must_use]
+    pub fn sweep(&self) -> &Arc<Sweep> {
+        &self.sweep
+    }
+}
+
+impl fmt::Debug for Canary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canary")
+    }
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Egress")
+    }
+}
+
+impl Egress {
+    /// The pipeline over the network, with the vault's secrets.
+    #[must_use]
+    pub fn live(vault: Arc<Vault>, resolver: Arc<dyn Resolve>) -> Self {
+        Self::over(Arc::new(LiveWire::new(resolver)), Secrets::Vault(vault))
+    }
+
+    /// The pipeline over a wire that a script answers, with a canary in place of every secret.
+    #[must_use]
+    pub fn scripted(wire: Arc<dyn Wire>, canary: &Canary) -> Self {
+        Self::over(wire, Secrets::Canary(canary.secret.clone()))
+    }
+
+    fn over(wire: Arc<dyn Wire>, secrets: Secrets) -> Self {
+        Self { secrets, wire, sweeps: PerRealm::new() }
+    }
+
+    /// Attaches the secret, sends the request once, and cleans the reply. The wait ends at `deadline`, or sooner
+    /// where the connection's own limit ends first.
+    ///
+    /// # Errors
+    /// Why there's no reply, with whether the upstream may have seen the request. Messages name no address and hold
+    /// no text of the upstream; causes are for the operator's log, and hold no secret.
+    pub async fn send(
+        &self,
+        permit: Permitted<TypedSend>,
+        realm: &Realm,
+        deadline: Instant,
+    ) -> Result<Reply, SendFailure> {
+        let connection = permit.request().connection().clone();
+        if !connection.is_for(realm) {
+            return Err(SendFailure::unsent(
+                FailureReason::UnknownOperation,
+                format!("there is no connection {} here", connection.name),
+            ));
+        }
+        let secret = self.secret(realm, &connection)?;
+        let attached = attach(&permit, &connection.attach, &secret)?;
+        let sweep = self.sweep(realm, &connection, secret.version(), &attached)?;
+        let request = wire_request(permit.into_request(), realm.clone(), attached);
+
+        let deadline = deadline.min(Instant::now() + connection.total_max);
+        let reply = match timeout_at(deadline, self.wire.exchange(request, deadline)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => return Err(failure(error, &connection, &sweep)),
+            // The request may have been read, or be lying in a buffer.
+            Err(_) => {
+                return Err(SendFailure::unsent(
+                    FailureReason::Timeout,
+                    format!("the upstream of the connection {} didn't answer in time", connection.name),
+                )
+                .sent(RequestSent::Unknown));
+            }
+        };
+        let cleaned = clean(reply, &connection, deadline, &sweep, secret.version()).await;
+        cleaned.map_err(|failure| SendFailure { cause: failure.cause.map(|cause| sweep.redact(&cause)), ..failure })
+    }
+
+    fn secret(&self, realm: &Realm, connection: &Connection) -> Result<Arc<Secret>, SendFailure> {
+        let vault = match &self.secrets {
+            Secrets::Canary(secret) => return Ok(secret.clone()),
+            Secrets::Vault(vault) => vault,
+        };
+        vault.newest(realm, &connection.secret).map_err(|error| match error {
+            VaultError::NoSecret { cause } => SendFailure::unsent(
+                FailureReason::NoSecret,
+                format!("there is no usable secret for the connection {} here", connection.name),
+            )
+            .because(cause),
+            VaultError::Store(error) => {
+                SendFailure::unsent(FailureReason::Internal, "the host's vault can't be read now")
+                    .because(error.to_string())
+            }
+        })
+    }
+
+    /// The sweep for what is injected, compiled once for each version of a secret.
+    fn sweep(
+        &self,
+        realm: &Realm,
+        connection: &Arc<Connection>,
+        version: u32,
+        attached: &Attached,
+    ) -> Result<Arc<Sweep>, SendFailure> {
+        let compile = || Ok((version, Arc::new(Sweep::new(&attached.injected))));
+        let kept = self.sweeps.get(realm, connection, |(kept, _)| *kept == version, compile);
+        kept.map(|(_, sweep)| sweep)
+    }
+}
+
+/// The canonical bytes with the secret beside them.
+fn wire_request(send: TypedSend, realm: Realm, attached: Attached) -> WireRequest {
+    let (connection, request) = (send.connection(), send.request());
+    let mut target = String::with_capacity(128);
+    target.push_str(connection.base.path_prefix());
+    target.push_str(request.path());
+    if !request.query_encoded().is_empty() {
+        target.push('?');
+        target.push_str(request.query_encoded());
+    }
+    if let Some((name, value)) = &attached.query {
+        target.push(if request.query_encoded().is_empty() { '?' } else { '&' });
+        push_pair(&mut target, name, value);
+    }
+
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    for (name, value) in request.headers().iter().chain(&connection.constant_headers) {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(content_type) = request.content_type().and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    if let Some((name, value)) = attached.header {
+        headers.insert(name, value);
+    }
+    WireRequest {
+        realm,
+        connection: connection.clone(),
+        operation: send.operation_name().clone(),
+        method: request.method().clone(),
+        target,
+        headers,
+        body: request.body_bytes().clone(),
+        digest: request.digest(),
+    }
+}
+
+fn failure(error: WireError, connection: &Connection, sweep: &Sweep) -> SendFailure {
+    let upstream = format!("the upstream of the connection {}", connection.name);
+    let (reason, message) = match error.kind {
+        WireErrorKind::Address | WireErrorKind::Connect => {
+            (FailureReason::Unreachable, format!("{upstream} can't be reached"))
+        }
+        WireErrorKind::ConnectTimeout => (FailureReason::Timeout, format!("{upstream} can't be reached in time")),
+        WireErrorKind::HungUp => (FailureReason::Unreachable, format!("{upstream} hung up before it answered")),
+        WireErrorKind::Malformed => {
+            (FailureReason::ResponseRefused, format!("{upstream} answered with something that isn't HTTP"))
+        }
+        WireErrorKind::Internal => {
+            (FailureReason::Internal, "the host couldn't send the request; its log says why".to_owned())
+        }
+    };
+    SendFailure::unsent(reason, message).sent(error.request_sent).because(sweep.redact(&error.cause))
+}

@@ -1,0 +1,76 @@
+//! Secrets in clear, as of one version of the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Secret;
+use crate::ids::{Realm, SecretLabel};
+
+/// At most so many secrets are kept in clear: 32 MiB of the longest ones.
+const SECRETS_MAX: usize = 4096;
+
+/// INVARIANT (fresh): gives nothing out for another version of the store than the one it was read at. What is dropped
+/// is zeroized as soon as the last send that uses it is over.
+#[derive(Default)]
+pub(super) struct Cache {
+    held: RwLock<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    version: u64,
+    count: usize,
+    /// In two steps, so that a look-up needs no copy of the names.
+    by_realm: HashMap<Realm, HashMap<SecretLabel, Arc<Secret>>>,
+}
+
+impl Cache {
+    /// The secret, if it was read at this version.
+    pub(super) fn get(&self, version: u64, realm: &Realm, label: &SecretLabel) -> Option<Arc<Secret>> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        if held.version != version {
+            return None;
+        }
+        held.by_realm.get(realm)?.get(label).map(Arc::clone)
+    }
+
+    /// Keeps a secret that was read at this version. What was read at another one is dropped.
+    pub(super) fn put(&self, version: u64, realm: &Realm, label: &SecretLabel, secret: Arc<Secret>) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if held.version != version || held.count >= SECRETS_MAX {
+            *held = Held { version, ..Held::default() };
+        }
+        held.count += 1;
+        held.by_realm.entry(realm.clone()).or_default().insert(label.clone(), secret);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_gets_nothing_and_drops_everything() {
+        let cache = Cache::default();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        let (one, two): (SecretLabel, SecretLabel) = ("one".parse().unwrap(), "two".parse().unwrap());
+        let secret = Arc::new(Secret::canary());
+        cache.put(1, &realm, &one, Arc::clone(&secret));
+        assert!(cache.get(1, &realm, &one).is_some());
+        assert!(cache.get(1, &realm, &two).is_none());
+        assert!(cache.get(2, &realm, &one).is_none());
+        cache.put(2, &realm, &two, Arc::new(Secret::canary()));
+        assert!(cache.get(2, &realm, &one).is_none(), "a secret read at version 1 came back at version 2");
+        assert_eq!(Arc::strong_count(&secret), 1, "it's still kept");
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let cache = Cache::default();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        for n in 0..=SECRETS_MAX {
+            cache.put(1, &realm, &format!("s{n}").parse().unwrap(), Arc::new(Secret::canary()));
+        }
+        assert!(cache.held.read().unwrap().by_realm[&realm].len() <= SECRETS_MAX);
+    }
+}

@@ -1,0 +1,32 @@
+//! Looks at every row: what `doctor` reports of the vault.
+
+use super::{AdminError, Vault};
+use crate::ids::{Realm, SecretLabel};
+
+/// A stored secret that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whose it is.
+    pub realm: Realm,
+    /// Its name.
+    pub label: SecretLabel,
+    /// Its version.
+    pub version: u32,
+    /// Why it can't be read.
+    pub cause: String,
+}
+
+impl Vault {
+    /// Opens every version of every secret, drops it at once, and answers those that don't open.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`] when the rows can't be listed.
+    pub fn check(&self) -> Result<Vec<Finding>, AdminError> {
+        let rows = self.store.secrets(None)?;
+        let finding = |row: crate::store::SecretRow| {
+            let cause = self.unseal(&row.realm, &row.label, &row).err()?.to_string();
+            Some(Finding { realm: row.realm, label: row.label, version: row.version, cause })
+        };
+        Ok(rows.into_iter().filter_map(finding).collect())
+    }
+}

@@ -1,0 +1,100 @@
+//! Why the vault couldn't do what was asked.
+
+use super::MasterKeyError;
+use crate::ids::TenantId;
+use crate::store::StoreError;
+
+/// Why there's no secret to attach.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// There's none, or it can't be opened. Which of both, only the log is told.
+    #[error("there is no secret for this connection here")]
+    NoSecret {
+        /// What the operator's log says of it.
+        cause: String,
+    },
+    /// The store couldn't be read.
+    #[error("the vault can't be read: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Why an operator's change to the vault, or opening it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// None of the master keys given is the vault's.
+    #[error("{}", unknown_master(.tenant.as_ref(), .needed, .given))]
+    UnknownMaster {
+        /// The tenant whose key showed it. `None`: the vault is still empty.
+        tenant: Option<TenantId>,
+        /// The id of the master key that is needed.
+        needed: String,
+        /// The ids of those that were given.
+        given: String,
+    },
+    /// The tenant's key doesn't open although the master key is the right one.
+    #[error(
+        "the key of tenant {tenant} is damaged: {cause}. Restore the database from a backup; without that key, this \
+         tenant's secrets are lost and have to be stored again"
+    )]
+    DamagedTenantKey {
+        /// The tenant.
+        tenant: TenantId,
+        /// What was found.
+        cause: String,
+    },
+    /// The master key isn't in a file, so it can't be replaced there.
+    #[error(
+        "the master key comes from the environment or a passphrase; give the new one beside it to rotate to that"
+    )]
+    NotInAFile,
+    /// The master key is in use already.
+    #[error("the new master key is the one in use")]
+    SameMaster,
+    /// A master key couldn't be read or written.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The store couldn't be read or written.
+    #[error("the vault can't be read or changed: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl AdminError {
+    /// What it means to an operator that a tenant's key can't be had.
+    pub(super) fn from_tenant_key(tenant: &TenantId, cause: Unreadable) -> Self {
+        match cause {
+            Unreadable::UnknownMaster { needed, given } => {
+                Self::UnknownMaster { tenant: Some(tenant.clone()), needed, given }
+            }
+            Unreadable::Store(error) => Self::Store(error),
+            cause => Self::DamagedTenantKey { tenant: tenant.clone(), cause: cause.to_string() },
+        }
+    }
+}
+
+/// Why one secret can't be read. For logs and for the operator: it tells the reasons apart.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("no such secret is stored")]
+    Missing,
+    #[error("its tenant has no key")]
+    NoTenantKey,
+    #[error("{}", unknown_master(None, .needed, .given))]
+    UnknownMaster { needed: String, given: String },
+    #[error("the tenant's key doesn't open: the row is damaged, or was moved here from elsewhere")]
+    TenantKey,
+    #[error("the data key of version {0} doesn't open: the row is damaged, or was moved here from elsewhere")]
+    DataKey(u32),
+    #[error("version {0} doesn't open: the row is damaged, or was moved here from elsewhere")]
+    Ciphertext(u32),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn unknown_master(tenant: Option<&TenantId>, needed: &str, given: &str) -> String {
+    let what = tenant.map_or_else(|| "the vault".to_owned(), |tenant| format!("the key of tenant {tenant}"));
+    format!(
+        "{what} belongs to the master key {needed}, and the host was given {given}. A passphrase is wrong, then, or the \
+         key is another vault's, or the master key was rotated: start the host with the key now in use, and with the \
+         one before it beside it until the rotation is done"
+    )
+}

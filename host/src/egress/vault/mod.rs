@@ -1,0 +1,265 @@
+//! Secrets at rest.
+//!
+//! ```text
+//! master key ── wraps ─→ tenant's key ── wraps ─→ data key ── encrypts ─→ one version of one secret
+//! ```
+//!
+//! AES-256-GCM throughout; each ciphertext is bound to its purpose, tenant, environment, label and version. The
+//! vault is write-only towards everyone but `egress`: nothing public gives a secret back.
+
+mod cache;
+mod check;
+mod error;
+mod input;
+mod key_file;
+mod master;
+mod passphrase;
+mod rotate;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+pub use check::Finding;
+pub use error::{AdminError, VaultError};
+pub use input::{InvalidSecret, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInput};
+pub use master::{MasterKey, MasterKeyError, MasterKeys};
+pub use passphrase::PASSPHRASE_CHARS_MIN;
+pub use rotate::Rotated;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use self::cache::Cache;
+use self::error::Unreadable;
+use self::seal::{Place, SealingKey};
+use super::Secret;
+use crate::clock::{Clock, Millis};
+use crate::ids::{Realm, SecretLabel, TenantId};
+use crate::store::{ControlStore, SecretRow, StoreError, TenantKeyRow};
+
+/// Under which name the store keeps the id of the master key, from before the first tenant has a key on.
+const MASTER_ID: &str = "vault.master";
+/// How often a version number is tried again when another process took it meanwhile.
+const PUT_ATTEMPTS_MAX: u32 = 16;
+
+/// The secrets of all tenants.
+pub struct Vault {
+    store: Arc<dyn ControlStore>,
+    masters: ArcSwap<MasterKeys>,
+    clock: Arc<dyn Clock>,
+    cache: Cache,
+}
+
+/// What may be told of a stored secret: never a byte of it, nor its length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretInfo {
+    /// Whose it is.
+    pub realm: Realm,
+    /// Its name.
+    pub label: SecretLabel,
+    /// Its version, from 1. The highest one of a label is in use.
+    pub version: u32,
+    /// When it was stored.
+    pub created_at: Millis,
+}
+
+impl Vault {
+    /// Opens the vault in `store` with one master key, or with several ([`MasterKeys`]). The first key that ever opens
+    /// an empty vault becomes its master key.
+    ///
+    /// # Errors
+    /// [`AdminError::UnknownMaster`] when a tenant's key is wrapped by a master key that isn't among these: a wrong
+    /// passphrase, or a rotated key. A damaged row isn't an error here: its own secrets can't be read, all others
+    /// can (the log and [`Vault::check`] name it).
+    pub fn open(
+        store: Arc<dyn ControlStore>,
+        masters: impl Into<MasterKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AdminError> {
+        let vault =
+            Self { store, masters: ArcSwap::from_pointee(masters.into()), clock, cache: Cache::default() };
+        vault.check_master()?;
+        Ok(vault)
+    }
+
+    /// Stores a secret as the next version of its label and answers that version. Earlier versions stay until they're
+    /// removed. A number is never used twice, not even after a removal.
+    ///
+    /// # Errors
+    /// [`AdminError::DamagedTenantKey`] when the tenant's key can't be opened; [`AdminError::Store`].
+    pub fn put(&self, realm: &Realm, label: &SecretLabel, value: &SecretInput) -> Result<u32, AdminError> {
+        let tenant_key = self.ensure_tenant_key(&realm.tenant)?;
+        for _ in 0..PUT_ATTEMPTS_MAX {
+            let version = self.next_version(realm, label)?;
+            let data_key = SealingKey::fresh();
+            let row = SecretRow {
+                realm: realm.clone(),
+                label: label.clone(),
+                version,
+                wrapped_key: tenant_key.wrap(&Place::data_key(realm, label, version), &data_key),
+                ciphertext: data_key.seal(&Place::secret(realm, label, version), value.expose()),
+                created_at: self.clock.now(),
+            };
+            // Before the row: a number that was given out stays taken even if the row is removed again.
+            self.store.set_setting(&last_version_name(realm, label), version.to_string().as_bytes())?;
+            match self.store.insert_secret(&row) {
+                Err(StoreError::Exists(_)) => {}
+                done => return Ok(done.map(|()| version)?),
+            }
+        }
+        Err(StoreError::Failed(format!("others keep storing the secret {label}; try again")).into())
+    }
+
+    /// Every stored version, of one tenant where one is given, by realm, label and version.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretInfo>, AdminError> {
+        let info = |row: SecretRow| SecretInfo {
+            realm: row.realm,
+            label: row.label,
+            version: row.version,
+            created_at: row.created_at,
+        };
+        Ok(self.store.secrets(tenant)?.into_iter().map(info).collect())
+    }
+
+    /// Removes one version, or all of them, and answers how many there were. When the newest one goes and an older one
+    /// stays, that one is in use from then on.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`].
+    pub fn remove(
+        &self,
+        realm: &Realm,
+        label: &SecretLabel,
+        version: Option<u32>,
+    ) -> Result<u32, AdminError> {
+        Ok(self.store.remove_secret(realm, label, version)?)
+    }
+
+    /// The newest version of a secret, in clear. Kept until the store changes.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSecret`] when there's none and when it can't be opened, whatever the reason;
+    /// [`VaultError::Store`] when the store can't be read.
+    pub(in crate::egress) fn newest(
+        &self,
+        realm: &Realm,
+        label: &SecretLabel,
+    ) -> Result<Arc<Secret>, VaultError> {
+        // The version first, as in `auth`: what is read after it is never older.
+        let version = self.store.version()?;
+        if let Some(secret) = self.cache.get(version, realm, label) {
+            return Ok(secret);
+        }
+        let secret = match self.read_newest(realm, label) {
+            Ok(secret) => Arc::new(secret),
+            Err(Unreadable::Store(error @ StoreError::Failed(_))) => return Err(error.into()),
+            Err(cause) => return Err(VaultError::NoSecret { cause: format!("{realm} {label}: {cause}") }),
+        };
+        self.cache.put(version, realm, label, Arc::clone(&secret));
+        Ok(secret)
+    }
+
+    fn read_newest(&self, realm: &Realm, label: &SecretLabel) -> Result<Secret, Unreadable> {
+        let row = self.store.newest_secret(realm, label)?.ok_or(Unreadable::Missing)?;
+        self.unseal(realm, label, &row)
+    }
+
+    /// Opens a row as the one that was asked for. What the row says of its own realm and label doesn't count: a
+    /// store that was tampered with could answer with another label's row, and that would open.
+    fn unseal(&self, realm: &Realm, label: &SecretLabel, row: &SecretRow) -> Result<Secret, Unreadable> {
+        let key_row = self.store.tenant_key(&realm.tenant)?.ok_or(Unreadable::NoTenantKey)?;
+        let tenant_key = self.unwrap_tenant_key(&realm.tenant, &key_row)?;
+        let data_key = tenant_key
+            .unwrap(&Place::data_key(realm, label, row.version), &row.wrapped_key)
+            .map_err(|_| Unreadable::DataKey(row.version))?;
+        let bytes = data_key
+            .open(&Place::secret(realm, label, row.version), &row.ciphertext)
+            .map_err(|_| Unreadable::Ciphertext(row.version))?;
+        Ok(Secret::new(bytes, row.version))
+    }
+
+    fn unwrap_tenant_key(&self, tenant: &TenantId, row: &TenantKeyRow) -> Result<SealingKey, Unreadable> {
+        let mut masters = self.masters.load_full();
+        if masters.find(&row.master).is_none() {
+            // A rotation by another process puts the new key into the file before it uses it.
+            if let Some(again) = masters.file().and_then(|file| MasterKeys::from_file(file).ok()) {
+                masters = Arc::new(again);
+                self.masters.store(Arc::clone(&masters));
+            }
+        }
+        let Some(master) = masters.find(&row.master) else {
+            return Err(Unreadable::UnknownMaster { needed: row.master.clone(), given: masters.ids() });
+        };
+        master.unwrap(tenant, row).map_err(|_| Unreadable::TenantKey)
+    }
+
+    /// The tenant's key, made if it has none yet.
+    fn ensure_tenant_key(&self, tenant: &TenantId) -> Result<SealingKey, AdminError> {
+        let row = match self.store.tenant_key(tenant)? {
+            Some(row) => row,
+            None => {
+                let fresh = self.masters.load().current().wrap(tenant, &SealingKey::fresh());
+                self.store.ensure_tenant_key(&fresh)?
+            }
+        };
+        self.unwrap_tenant_key(tenant, &row).map_err(|cause| AdminError::from_tenant_key(tenant, cause))
+    }
+
+    fn next_version(&self, realm: &Realm, label: &SecretLabel) -> Result<u32, AdminError> {
+        let stored = self.store.newest_secret(realm, label)?.map_or(0, |row| row.version);
+        let name = last_version_name(realm, label);
+        let given_out = match self.store.setting(&name)? {
+            None => 0,
+            Some(text) => std::str::from_utf8(&text)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| StoreError::Damaged(format!("the setting {name}")))?,
+        };
+        let next = stored.max(given_out).checked_add(1);
+        next.ok_or_else(|| {
+            StoreError::Failed(format!("the secret {label} has no version numbers left")).into()
+        })
+    }
+
+    /// Whether the master keys given are this vault's.
+    fn check_master(&self) -> Result<(), AdminError> {
+        let rows = self.store.tenant_keys()?;
+        for row in &rows {
+            match self.unwrap_tenant_key(&row.tenant, row) {
+                Ok(_) => {}
+                Err(unknown @ Unreadable::UnknownMaster { .. }) => {
+                    return Err(AdminError::from_tenant_key(&row.tenant, unknown));
+                }
+                Err(cause) => {
+                    tracing::error!(tenant = %row.tenant, %cause, "this tenant's secrets can't be read")
+                }
+            }
+        }
+        if !rows.is_empty() {
+            return Ok(());
+        }
+        // No tenant's key tells yet whether a passphrase is the right one; this does.
+        let masters = self.masters.load();
+        let current = masters.current().id();
+        match self.store.setting(MASTER_ID)? {
+            Some(id) if id == current.as_bytes() => Ok(()),
+            Some(id) => {
+                let needed = String::from_utf8_lossy(&id).into_owned();
+                if masters.find(&needed).is_none() {
+                    return Err(AdminError::UnknownMaster { tenant: None, needed, given: masters.ids() });
+                }
+                Ok(self.store.set_setting(MASTER_ID, current.as_bytes())?)
+            }
+            None => Ok(self.store.set_setting(MASTER_ID, current.as_bytes())?),
+        }
+    }
+}
+
+/// Under which name the store keeps the highest version number that a label ever had.
+fn last_version_name(realm: &Realm, label: &SecretLabel) -> String {
+    format!("vault.last-version:{realm}/{label}")
+}

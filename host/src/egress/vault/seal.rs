@@ -1,0 +1,195 @@
+//! Authenticated encryption, each ciphertext bound to the one place where it belongs.
+
+use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _};
+use zeroize::Zeroizing;
+
+use crate::ids::{Realm, SecretLabel, TenantId, random};
+
+const KEY_BYTES: usize = 32;
+/// 96 random bits: with one key, two of four thousand million messages meet with a chance of 2⁻³³ (NIST SP 800-38D,
+/// 8.3). A data key seals one message, a tenant's key one for every version stored, a master key one for every
+/// tenant.
+const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
+
+/// A 256-bit AES-GCM key. Boxed, so that moving it leaves no copy; zeroized when dropped.
+pub(super) struct SealingKey(Box<Zeroizing<[u8; KEY_BYTES]>>);
+
+/// The ciphertext was changed, moved from its place, or sealed under another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unopenable;
+
+impl SealingKey {
+    /// A random key.
+    pub(super) fn fresh() -> Self {
+        Self::filled(|bytes| random(bytes))
+    }
+
+    /// A key that `fill` writes in place.
+    pub(super) fn filled(fill: impl FnOnce(&mut [u8; KEY_BYTES])) -> Self {
+        let mut key = Box::new(Zeroizing::new([0; KEY_BYTES]));
+        fill(&mut key);
+        Self(key)
+    }
+
+    /// Encrypts: nonce, ciphertext, tag.
+    #[expect(clippy::expect_used, reason = "AES-GCM fails beyond 64 GiB alone, and secrets are a few KiB")]
+    pub(super) fn seal(&self, place: &Place, plain: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_BYTES];
+        random(&mut nonce);
+        let mut body = Vec::with_capacity(NONCE_BYTES + plain.len() + TAG_BYTES);
+        body.extend_from_slice(&nonce);
+        body.extend_from_slice(plain);
+        let (_, text) = body.split_at_mut(NONCE_BYTES);
+        let tag = self
+            .cipher()
+            .encrypt_inout_detached(&nonce.into(), &place.0, text.into())
+            .expect("a secret is shorter than 64 GiB");
+        body.extend_from_slice(&tag);
+        body
+    }
+
+    /// Decrypts what [`SealingKey::seal`] sealed for the same place.
+    pub(super) fn open(&self, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unopenable> {
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Unopenable)?;
+        let (text, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(Unopenable)?;
+        let mut plain = Zeroizing::new(text.to_vec());
+        self.cipher()
+            .decrypt_inout_detached(nonce.into(), &place.0, plain.as_mut_slice().into(), tag.into())
+            .map_err(|_| Unopenable)?;
+        Ok(plain)
+    }
+
+    /// Encrypts another key under this one.
+    pub(super) fn wrap(&self, place: &Place, key: &Self) -> Vec<u8> {
+        self.seal(place, &key.0[..])
+    }
+
+    /// Decrypts a key that was wrapped for the same place.
+    pub(super) fn unwrap(&self, place: &Place, wrapped: &[u8]) -> Result<Self, Unopenable> {
+        let plain = self.open(place, wrapped)?;
+        let bytes: &[u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| Unopenable)?;
+        Ok(Self::filled(|key| key.copy_from_slice(bytes)))
+    }
+
+    fn cipher(&self) -> Aes256Gcm {
+        let bytes: &[u8; KEY_BYTES] = &self.0;
+        Aes256Gcm::new(bytes.into())
+    }
+}
+
+/// Where a ciphertext belongs, as its associated data.
+///
+/// INVARIANT (bound): the encoding names a purpose and prefixes every field with its length, so two different places
+/// never have the same one, and a row that is copied to another place doesn't open there.
+pub(super) struct Place(Vec<u8>);
+
+impl Place {
+    /// A tenant's key, wrapped by this master key.
+    pub(super) fn tenant_key(tenant: &TenantId, master: &str) -> Self {
+        Self::encode("tenant key", &[tenant.as_str().as_bytes(), master.as_bytes()])
+    }
+
+    /// The data key of one version of a secret.
+    pub(super) fn data_key(realm: &Realm, label: &SecretLabel, version: u32) -> Self {
+        Self::of_version("data key", realm, label, version)
+    }
+
+    /// One version of a secret itself.
+    pub(super) fn secret(realm: &Realm, label: &SecretLabel, version: u32) -> Self {
+        Self::of_version("secret", realm, label, version)
+    }
+
+    fn of_version(purpose: &str, realm: &Realm, label: &SecretLabel, version: u32) -> Self {
+        Self::encode(
+            purpose,
+            &[
+                realm.tenant.as_str().as_bytes(),
+                realm.environment.as_str().as_bytes(),
+                label.as_str().as_bytes(),
+                &version.to_be_bytes(),
+            ],
+        )
+    }
+
+    fn encode(purpose: &str, fields: &[&[u8]]) -> Self {
+        let mut bytes = Vec::new();
+        for field in [b"keybearer vault v1", purpose.as_bytes()].iter().chain(fields) {
+            bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(field);
+        }
+        Self(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn realm(tenant: &str, environment: &str) -> Realm {
+        Realm { tenant: tenant.parse().unwrap(), environment: environment.parse().unwrap() }
+    }
+
+    fn label(text: &str) -> SecretLabel {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_place() {
+        let key = SealingKey::fresh();
+        let place = Place::secret(&realm("acme", "prod"), &label("stripe"), 1);
+        let sealed = key.seal(&place, b"sk_live_1");
+        assert_eq!(sealed.len(), NONCE_BYTES + 9 + TAG_BYTES);
+        assert_eq!(&**key.open(&place, &sealed).unwrap(), b"sk_live_1");
+        assert_ne!(sealed, key.seal(&place, b"sk_live_1"), "the nonce is fresh");
+    }
+
+    #[test]
+    fn another_place_does_not_open() {
+        let key = SealingKey::fresh();
+        let sealed = key.seal(&Place::secret(&realm("acme", "prod"), &label("stripe"), 1), b"sk_live_1");
+        for (what, place) in [
+            ("tenant", Place::secret(&realm("acm", "prod"), &label("stripe"), 1)),
+            ("environment", Place::secret(&realm("acme", "dev"), &label("stripe"), 1)),
+            ("label", Place::secret(&realm("acme", "prod"), &label("stripe2"), 1)),
+            ("version", Place::secret(&realm("acme", "prod"), &label("stripe"), 2)),
+            ("purpose", Place::data_key(&realm("acme", "prod"), &label("stripe"), 1)),
+            ("shifted fields", Place::secret(&realm("acmep", "rod"), &label("stripe"), 1)),
+        ] {
+            assert_eq!(key.open(&place, &sealed).err(), Some(Unopenable), "{what}");
+        }
+        let master = SealingKey::fresh();
+        let wrapped = master.wrap(&Place::tenant_key(&"acme".parse().unwrap(), "mk_1"), &key);
+        assert!(master.unwrap(&Place::tenant_key(&"acme".parse().unwrap(), "mk_1"), &wrapped).is_ok());
+        assert!(master.unwrap(&Place::tenant_key(&"beta".parse().unwrap(), "mk_1"), &wrapped).is_err());
+        assert!(master.unwrap(&Place::tenant_key(&"acme".parse().unwrap(), "mk_2"), &wrapped).is_err());
+    }
+
+    #[test]
+    fn no_damage_goes_unseen() {
+        let key = SealingKey::fresh();
+        let place = Place::secret(&realm("acme", "prod"), &label("stripe"), 1);
+        let sealed = key.seal(&place, b"sk_live_1");
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert!(key.open(&place, &damaged).is_err(), "byte {at}");
+            assert!(key.open(&place, &sealed[..at]).is_err(), "cut at {at}");
+        }
+        assert!(SealingKey::fresh().open(&place, &sealed).is_err(), "another key");
+    }
+
+    #[test]
+    fn a_key_of_another_length_is_no_key() {
+        let (master, place) = (SealingKey::fresh(), Place::tenant_key(&"acme".parse().unwrap(), "mk_1"));
+        assert!(master.unwrap(&place, &master.seal(&place, &[7; 16])).is_err());
+    }
+
+    #[test]
+    fn the_encoding_keeps_fields_apart() {
+        let encode = |fields: &[&[u8]]| Place::encode("p", fields).0;
+        assert_ne!(encode(&[b"ab", b"c"]), encode(&[b"a", b"bc"]));
+        assert_ne!(encode(&[b"a"]), encode(&[b"a", b""]));
+        assert_ne!(Place::encode("pq", &[]).0, Place::encode("p", &[b"q"]).0);
+    }
+}

@@ -1,0 +1,309 @@
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::store::MemoryControl;
+
+struct World {
+    store: Arc<MemoryControl>,
+    vault: Vault,
+}
+
+fn master(byte: u8) -> MasterKey {
+    let mut bytes = [byte; 32];
+    bytes[0] = !byte;
+    MasterKey::derive(&bytes)
+}
+
+fn open(store: &Arc<MemoryControl>, masters: impl Into<MasterKeys>) -> Result<Vault, AdminError> {
+    Vault::open(Arc::clone(store) as Arc<dyn ControlStore>, masters, Arc::new(ManualClock::at(Millis(7))))
+}
+
+fn world() -> World {
+    let store = Arc::new(MemoryControl::new());
+    let vault = open(&store, master(1)).ok().unwrap();
+    World { store, vault }
+}
+
+fn realm(tenant: &str, environment: &str) -> Realm {
+    Realm { tenant: tenant.parse().unwrap(), environment: environment.parse().unwrap() }
+}
+
+fn prod() -> Realm {
+    realm("acme", "prod")
+}
+
+fn label(text: &str) -> SecretLabel {
+    text.parse().unwrap()
+}
+
+fn input(text: &str) -> SecretInput {
+    SecretInput::new(Zeroizing::new(text.as_bytes().to_vec())).ok().unwrap()
+}
+
+/// The newest secret as text, or why there's none.
+fn read(vault: &Vault, realm: &Realm, name: &str) -> Result<String, VaultError> {
+    let secret = vault.newest(realm, &label(name))?;
+    Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
+}
+
+fn cause(vault: &Vault, realm: &Realm, name: &str) -> String {
+    match read(vault, realm, name) {
+        Err(VaultError::NoSecret { cause }) => cause,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Puts `row` where the secret `row` names should be, in place of what is there.
+fn plant(store: &MemoryControl, row: &SecretRow) {
+    store.remove_secret(&row.realm, &row.label, Some(row.version)).unwrap();
+    store.insert_secret(row).unwrap();
+}
+
+#[test]
+fn a_stored_secret_is_read_back_and_stored_nowhere_in_clear() {
+    let w = world();
+    assert_eq!(w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap(), 1);
+    assert_eq!(read(&w.vault, &prod(), "stripe").unwrap(), "sk_live_12345678");
+    let row = w.store.newest_secret(&prod(), &label("stripe")).unwrap().unwrap();
+    assert!(!row.ciphertext.windows(8).any(|part| b"sk_live_12345678".windows(8).any(|s| s == part)));
+    assert_eq!(row.created_at, Millis(7));
+}
+
+#[test]
+fn versions_count_up_and_the_newest_is_in_use() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_1_______")).unwrap();
+    read(&w.vault, &prod(), "stripe").unwrap();
+    assert_eq!(w.vault.put(&prod(), &label("stripe"), &input("sk_live_2_______")).unwrap(), 2);
+    assert_eq!(read(&w.vault, &prod(), "stripe").unwrap(), "sk_live_2_______", "the cache is dropped");
+    let versions: Vec<_> = w.vault.list(None).unwrap().iter().map(|info| info.version).collect();
+    assert_eq!(versions, [1, 2]);
+    assert_eq!(w.vault.remove(&prod(), &label("stripe"), Some(2)).unwrap(), 1);
+    assert_eq!(read(&w.vault, &prod(), "stripe").unwrap(), "sk_live_1_______");
+}
+
+#[test]
+fn a_version_number_is_never_used_twice() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_1_______")).unwrap();
+    assert_eq!(w.vault.remove(&prod(), &label("stripe"), None).unwrap(), 1);
+    assert!(cause(&w.vault, &prod(), "stripe").contains("no such secret"));
+    assert_eq!(w.vault.put(&prod(), &label("stripe"), &input("sk_live_2_______")).unwrap(), 2);
+    assert_eq!(w.vault.put(&prod(), &label("other"), &input("sk_live_3_______")).unwrap(), 1);
+}
+
+#[test]
+fn two_processes_that_store_at_once_get_two_versions() {
+    let w = world();
+    let versions: Vec<u32> = std::thread::scope(|scope| {
+        let put = || w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(put)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let distinct: std::collections::BTreeSet<_> = versions.iter().collect();
+    assert_eq!(distinct.len(), 4, "{versions:?}");
+    assert!(w.vault.check().unwrap().is_empty());
+}
+
+#[test]
+fn every_realm_is_apart() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    for other in [realm("acme", "dev"), realm("beta", "prod")] {
+        assert!(cause(&w.vault, &other, "stripe").contains("no such secret"));
+    }
+    assert!(w.vault.list(Some(&"beta".parse().unwrap())).unwrap().is_empty());
+}
+
+#[test]
+fn a_row_that_was_moved_does_not_open() {
+    let w = world();
+    for (target, name) in [
+        (prod(), "stripe"),
+        (prod(), "other"),
+        (realm("acme", "dev"), "stripe"),
+        (realm("beta", "prod"), "stripe"),
+    ] {
+        w.vault.put(&target, &label(name), &input("placeholder")).unwrap();
+    }
+    let row = w.store.newest_secret(&prod(), &label("stripe")).unwrap().unwrap();
+    for (what, moved) in [
+        ("tenant", SecretRow { realm: realm("beta", "prod"), ..row.clone() }),
+        ("environment", SecretRow { realm: realm("acme", "dev"), ..row.clone() }),
+        ("label", SecretRow { label: label("other"), ..row.clone() }),
+        ("version", SecretRow { version: 9, ..row.clone() }),
+    ] {
+        plant(&w.store, &moved);
+        let cause = cause(&w.vault, &moved.realm, moved.label.as_str());
+        assert!(cause.contains("doesn't open"), "{what}: {cause}");
+    }
+    assert_eq!(w.vault.check().unwrap().len(), 4);
+}
+
+#[test]
+fn a_store_that_answers_with_another_labels_row_is_not_believed() {
+    let w = world();
+    w.vault.put(&prod(), &label("cheap"), &input("sk_live_12345678")).unwrap();
+    let row = w.store.newest_secret(&prod(), &label("cheap")).unwrap().unwrap();
+    assert!(w.vault.unseal(&prod(), &label("cheap"), &row).is_ok());
+    assert!(w.vault.unseal(&prod(), &label("dear"), &row).is_err());
+    assert!(w.vault.unseal(&realm("acme", "dev"), &label("cheap"), &row).is_err());
+}
+
+#[test]
+fn secrets_are_decrypted_once_per_version_of_the_store() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    let newest = || w.vault.newest(&prod(), &label("stripe")).ok().unwrap();
+    let first = newest();
+    assert!(Arc::ptr_eq(&first, &newest()));
+    w.vault.remove(&prod(), &label("stripe"), None).unwrap();
+    assert!(w.vault.newest(&prod(), &label("stripe")).is_err(), "a removed secret is gone at once");
+}
+
+#[test]
+fn a_tenants_key_does_not_open_for_another_tenant() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    w.vault.put(&realm("beta", "prod"), &label("stripe"), &input("sk_live_87654321")).unwrap();
+    let (acme, beta) = (&w.store.tenant_keys().unwrap()[0], &w.store.tenant_keys().unwrap()[1]);
+    let swapped = TenantKeyRow { tenant: beta.tenant.clone(), ..acme.clone() };
+    w.store.replace_tenant_keys(std::slice::from_ref(beta), &[swapped]).unwrap();
+    assert!(cause(&w.vault, &realm("beta", "prod"), "stripe").contains("tenant's key doesn't open"));
+    assert!(read(&w.vault, &prod(), "stripe").is_ok());
+    // The damage of one tenant keeps no other from starting.
+    let again = open(&w.store, master(1)).ok().unwrap();
+    assert!(read(&again, &prod(), "stripe").is_ok());
+    let refused = again.put(&realm("beta", "prod"), &label("new"), &input("sk_live_00000000"));
+    assert!(matches!(refused, Err(AdminError::DamagedTenantKey { .. })));
+}
+
+#[test]
+fn missing_and_damaged_look_alike_to_callers() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    let mut row = w.store.newest_secret(&prod(), &label("stripe")).unwrap().unwrap();
+    row.ciphertext[20] ^= 1;
+    plant(&w.store, &row);
+    let damaged = read(&w.vault, &prod(), "stripe").unwrap_err();
+    let missing = read(&w.vault, &prod(), "nothing").unwrap_err();
+    assert_eq!(damaged.to_string(), missing.to_string());
+    assert!(cause(&w.vault, &prod(), "stripe").contains("version 1 doesn't open"));
+    let findings = w.vault.check().unwrap();
+    assert_eq!((findings.len(), findings[0].version), (1, 1));
+}
+
+#[test]
+fn a_wrong_master_key_is_told_at_once_even_when_the_vault_is_empty() {
+    let w = world();
+    for stored in [false, true] {
+        if stored {
+            w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+        }
+        let error = open(&w.store, master(2)).err().unwrap();
+        assert!(matches!(&error, AdminError::UnknownMaster { tenant, .. } if tenant.is_some() == stored));
+        let text = error.to_string();
+        assert!(text.contains(master(1).id()) && text.contains(master(2).id()), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_apart_from_a_damaged_row() {
+    let store = Arc::new(MemoryControl::new());
+    let key = |text| MasterKey::from_passphrase(&*store, text).ok().unwrap();
+    let vault = open(&store, key("correct horse battery")).ok().unwrap();
+    vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    assert!(matches!(open(&store, key("wrong horse battery")), Err(AdminError::UnknownMaster { .. })));
+    let vault = open(&store, key("correct horse battery")).ok().unwrap();
+    assert_eq!(read(&vault, &prod(), "stripe").unwrap(), "sk_live_12345678");
+}
+
+#[test]
+fn a_rotation_leaves_every_secret_readable_all_the_time() {
+    let w = world();
+    for tenant in ["acme", "beta"] {
+        w.vault.put(&realm(tenant, "prod"), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    }
+    let running = open(&w.store, MasterKeys::from(master(1)).and(master(2))).ok().unwrap();
+    let rotated = w.vault.rotate_master(master(2)).unwrap();
+    assert_eq!((rotated.tenants, rotated.to.as_str()), (2, master(2).id()));
+    for vault in [&running, &w.vault, &open(&w.store, master(2)).ok().unwrap()] {
+        assert_eq!(read(vault, &realm("beta", "prod"), "stripe").unwrap(), "sk_live_12345678");
+    }
+    assert!(matches!(open(&w.store, master(1)), Err(AdminError::UnknownMaster { .. })));
+    assert!(matches!(w.vault.rotate_master(master(2)), Err(AdminError::SameMaster)));
+}
+
+#[test]
+fn a_host_that_does_not_know_the_new_master_key_says_what_to_do() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    let running = open(&w.store, master(1)).ok().unwrap();
+    w.vault.rotate_master(master(2)).unwrap();
+    let cause = cause(&running, &prod(), "stripe");
+    assert!(
+        cause.contains(master(2).id()) && cause.contains("start the host with the key now in use"),
+        "{cause}"
+    );
+}
+
+#[test]
+fn a_rotation_of_a_vault_with_a_damaged_key_changes_nothing() {
+    let w = world();
+    for tenant in ["acme", "beta"] {
+        w.vault.put(&realm(tenant, "prod"), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    }
+    let was = w.store.tenant_key(&"beta".parse().unwrap()).unwrap().unwrap();
+    let mut damaged = was.clone();
+    damaged.wrapped[15] ^= 1;
+    w.store.replace_tenant_keys(&[was], &[damaged]).unwrap();
+    let before = w.store.tenant_keys().unwrap();
+    assert!(matches!(w.vault.rotate_master(master(2)), Err(AdminError::DamagedTenantKey { .. })));
+    assert_eq!(w.store.tenant_keys().unwrap(), before);
+    assert!(read(&w.vault, &prod(), "stripe").is_ok());
+}
+
+#[test]
+fn hosts_on_a_key_file_follow_a_rotation_by_themselves() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("master.key");
+    let store = Arc::new(MemoryControl::new());
+    let first = MasterKey::create_file(&path).ok().unwrap().id().to_owned();
+    let from_file = || open(&store, MasterKeys::from_file(&path).ok().unwrap()).ok().unwrap();
+    let (running, cli) = (from_file(), from_file());
+    cli.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    for round in 0..3 {
+        let rotated = cli.rotate_master_file().unwrap();
+        assert_eq!((rotated.from == first, rotated.tenants), (round == 0, 1));
+        assert_eq!(read(&running, &prod(), "stripe").unwrap(), "sk_live_12345678");
+    }
+    // Another process's view is as old as the start; the file isn't.
+    running.rotate_master_file().unwrap();
+    assert_eq!(read(&from_file(), &prod(), "stripe").unwrap(), "sk_live_12345678");
+}
+
+#[test]
+fn a_rotation_that_was_cut_short_is_completed() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("master.key");
+    let store = Arc::new(MemoryControl::new());
+    let first = MasterKey::create_file(&path).ok().unwrap().id().to_owned();
+    let from_file = || open(&store, MasterKeys::from_file(&path).ok().unwrap()).ok().unwrap();
+    from_file().put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    // The new key is in the file, and then the power goes.
+    let second = key_file::replace(&path).ok().unwrap().id().to_owned();
+    let vault = from_file();
+    assert_eq!(read(&vault, &prod(), "stripe").unwrap(), "sk_live_12345678");
+    let rotated = vault.rotate_master_file().unwrap();
+    assert_eq!(rotated, Rotated { from: first, to: second, tenants: 1 });
+    assert!(
+        open(&store, MasterKey::from_file(&path).ok().unwrap()).is_ok(),
+        "the key before isn't needed any more"
+    );
+}
+
+#[test]
+fn a_key_that_is_in_no_file_is_not_rotated_there() {
+    assert!(matches!(world().vault.rotate_master_file(), Err(AdminError::NotInAFile)));
+}

@@ -1,0 +1,197 @@
+//! The engine: its settings, its pool, and the thread that ticks its epochs.
+
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::ids::Digest;
+use crate::runtime::RuntimeError;
+
+/// How often the epoch ticks: how long a computing guest may hold a thread before it lets others have it, and by how
+/// much it may miss its deadline.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+
+/// The stack of one guest, in bytes. Beyond it a guest traps.
+const GUEST_STACK_BYTES: usize = 1 << 20;
+/// The stack that guest and host functions share, in bytes: what the guest leaves is the host functions'.
+const FIBER_STACK_BYTES: usize = 2 << 20;
+
+/// How much of a linear memory stays mapped between two instances, in bytes. Pages that stay are cleared by copying
+/// instead of by unmapping; unmapping makes every core flush its address translations, so that two threads would be
+/// slower than one.
+const MEMORY_KEEP_RESIDENT_BYTES: usize = 4 << 20;
+/// The same for tables.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+
+/// Slots in the pool for each instance: components built from several core modules use more than one of each.
+const MEMORIES_PER_INSTANCE: u32 = 2;
+const TABLES_PER_INSTANCE: u32 = 4;
+const CORE_INSTANCES_PER_INSTANCE: u32 = 32;
+/// Elements of the largest table that the pool has room for. [`Limits`](crate::runtime::Limits) sets the limit of a
+/// run, below this.
+const POOL_TABLE_ELEMENTS_MAX: usize = 1 << 16;
+/// Tables and memories that one core module may define.
+const TABLES_PER_MODULE_MAX: u32 = 8;
+
+/// Where instances get their memory from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocation {
+    /// From a pool if there's enough address space, from the operating system otherwise.
+    Auto,
+    /// From a pool, or not at all.
+    Pooling,
+    /// From the operating system, each time. Slow, and sparing with address space.
+    OnDemand,
+}
+
+/// How the runtime is set up.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// How many instances there may be at a time. A call beyond that is refused as busy. With a pool, each takes
+    /// 8 GiB of address space (not of memory).
+    pub instances_max: u32,
+    /// Where instances get their memory from.
+    pub allocation: Allocation,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self { instances_max: 512, allocation: Allocation::Auto }
+    }
+}
+
+/// Makes the engine; says whether it has a pool.
+pub(super) fn build(config: &RuntimeConfig) -> Result<(Engine, bool), RuntimeError> {
+    let new = |strategy| {
+        let mut settings = settings();
+        settings.allocation_strategy(strategy);
+        Engine::new(&settings).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
+    };
+    let pool = || new(InstanceAllocationStrategy::Pooling(pool(config.instances_max)));
+    let on_demand = || new(InstanceAllocationStrategy::OnDemand);
+    match config.allocation {
+        Allocation::Pooling => Ok((pool()?, true)),
+        Allocation::OnDemand => Ok((on_demand()?, false)),
+        Allocation::Auto => match pool() {
+            Ok(engine) => Ok((engine, true)),
+            Err(error) => {
+                tracing::warn!(%error, "no pool for instances, so each call costs more; is address space limited (ulimit -v)?");
+                Ok((on_demand()?, false))
+            }
+        },
+    }
+}
+
+/// Starts the thread that ticks the engine's epochs. It holds the engine weakly, and ends with it.
+pub(super) fn start_epochs(engine: &Engine) -> Result<(), RuntimeError> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(EPOCH_TICK);
+        }
+    };
+    match std::thread::Builder::new().name("epoch".to_owned()).spawn(tick) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(RuntimeError::Engine(format!("no thread for epochs: {error}"))),
+    }
+}
+
+/// A hash of all that compiled code depends on.
+pub(super) fn key(engine: &Engine) -> Digest {
+    let mut hasher = Sha256Hasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    Digest(hasher.0.finalize().into())
+}
+
+/// The settings that compiled code and every allocation strategy share.
+fn settings() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.max_wasm_stack(GUEST_STACK_BYTES);
+    config.async_stack_size(FIBER_STACK_BYTES);
+    config.memory_init_cow(true);
+    // What the contract doesn't use is left out.
+    config.concurrency_support(false);
+    config.wasm_memory64(false);
+    config
+}
+
+fn pool(instances_max: u32) -> PoolingAllocationConfig {
+    let times = |each: u32| instances_max.saturating_mul(each);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances_max)
+        .total_stacks(instances_max)
+        .total_memories(times(MEMORIES_PER_INSTANCE))
+        .total_tables(times(TABLES_PER_INSTANCE))
+        .total_core_instances(times(CORE_INSTANCES_PER_INSTANCE))
+        .max_tables_per_module(TABLES_PER_MODULE_MAX)
+        .table_elements(POOL_TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES);
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes);
+    } else {
+        tracing::info!("this kernel has no PAGEMAP_SCAN (6.7 has), so resetting a memory costs more");
+    }
+    pool
+}
+
+/// SHA-256 as a [`Hasher`]: the key names files that outlive the process, so it must not depend on how the standard
+/// library hashes.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Not used: the digest is read instead.
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(allocation: Allocation) -> RuntimeConfig {
+        RuntimeConfig { instances_max: 4, allocation }
+    }
+
+    #[test]
+    fn either_allocation_can_be_forced() {
+        assert!(build(&config(Allocation::Pooling)).unwrap().1);
+        assert!(!build(&config(Allocation::OnDemand)).unwrap().1);
+    }
+
+    #[test]
+    fn a_pool_that_does_not_fit_gives_way_unless_it_was_forced() {
+        // 2^32 memories of 4 GiB each fit no address space.
+        let huge = |allocation| RuntimeConfig { instances_max: u32::MAX / 2, allocation };
+        assert!(!build(&huge(Allocation::Auto)).unwrap().1);
+        assert!(matches!(build(&huge(Allocation::Pooling)), Err(RuntimeError::Engine(_))));
+    }
+
+    #[test]
+    fn the_key_is_the_same_for_every_allocation_and_changes_with_the_settings() {
+        let pooled = build(&config(Allocation::Pooling)).unwrap().0;
+        let on_demand = build(&config(Allocation::OnDemand)).unwrap().0;
+        assert_eq!(key(&pooled), key(&on_demand));
+        assert_ne!(key(&pooled), key(&Engine::default()));
+    }
+
+    #[test]
+    fn the_ticking_thread_does_not_keep_the_engine() {
+        let engine = build(&config(Allocation::OnDemand)).unwrap().0;
+        start_epochs(&engine).unwrap();
+        let weak = engine.weak();
+        drop(engine);
+        std::thread::sleep(EPOCH_TICK * 4);
+        assert!(weak.upgrade().is_none());
+    }
+}

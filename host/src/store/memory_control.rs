@@ -1,0 +1,234 @@
+//! A control store in memory: for fixtures, throw-away hosts and tests. It's gone when it's dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
+use crate::clock::Millis;
+use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
+
+/// A [`ControlStore`] that lives as long as this value.
+#[derive(Default)]
+pub struct MemoryControl {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    version: u64,
+    /// In the order in which they were minted.
+    tokens: Vec<TokenRow>,
+    tenant_keys: BTreeMap<TenantId, TenantKeyRow>,
+    settings: BTreeMap<String, Vec<u8>>,
+    secrets: BTreeMap<(Realm, SecretLabel, u32), SecretRow>,
+    components: Vec<ComponentRow>,
+}
+
+impl MemoryControl {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tables. A panic elsewhere can't leave them half-changed: every change below is checked first and then
+    /// made in one go.
+    fn read(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tables, for a change: whoever reads the version afterwards sees that there was one.
+    fn write(&self) -> MutexGuard<'_, Tables> {
+        let mut tables = self.read();
+        tables.version += 1;
+        tables
+    }
+}
+
+impl ControlStore for MemoryControl {
+    fn version(&self) -> Result<u64, StoreError> {
+        Ok(self.read().version)
+    }
+
+    fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError> {
+        let mut tables = self.write();
+        if tables.tokens.iter().any(|known| known.id == row.id || known.hash == row.hash) {
+            return Err(StoreError::Exists(format!("the token {}", row.id)));
+        }
+        tables.tokens.push(row.clone());
+        Ok(())
+    }
+
+    fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
+        Ok(self.read().tokens.iter().find(|row| row.hash == *hash).cloned())
+    }
+
+    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
+        let tables = self.read();
+        let of_tenant = |row: &&TokenRow| tenant.is_none_or(|tenant| row.realm.tenant == *tenant);
+        let mut rows: Vec<_> = tables.tokens.iter().rev().filter(of_tenant).cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
+        Ok(rows)
+    }
+
+    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError> {
+        let mut tables = self.write();
+        let found = tables
+            .tokens
+            .iter_mut()
+            .find(|row| row.id == *id && tenant.is_none_or(|tenant| row.realm.tenant == *tenant));
+        if let Some(row) = found {
+            row.revoked_at.get_or_insert(at);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError> {
+        Ok(self.read().tenant_keys.get(tenant).cloned())
+    }
+
+    fn tenant_keys(&self) -> Result<Vec<TenantKeyRow>, StoreError> {
+        Ok(self.read().tenant_keys.values().cloned().collect())
+    }
+
+    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
+        Ok(self.write().tenant_keys.entry(row.tenant.clone()).or_insert_with(|| row.clone()).clone())
+    }
+
+    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError> {
+        let mut tables = self.write();
+        for row in was {
+            if tables.tenant_keys.get(&row.tenant) != Some(row) {
+                return Err(StoreError::Missing(format!("the key of tenant {} as it was read", row.tenant)));
+            }
+        }
+        tables.tenant_keys.extend(now.iter().map(|row| (row.tenant.clone(), row.clone())));
+        Ok(())
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read().settings.get(name).cloned())
+    }
+
+    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.write().settings.insert(name.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
+        let mut tables = self.write();
+        let key = (row.realm.clone(), row.label.clone(), row.version);
+        if tables.secrets.contains_key(&key) {
+            return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
+        }
+        tables.secrets.insert(key, row.clone());
+        Ok(())
+    }
+
+    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError> {
+        let all = (realm.clone(), label.clone(), 0)..=(realm.clone(), label.clone(), u32::MAX);
+        Ok(self.read().secrets.range(all).next_back().map(|(_, row)| row.clone()))
+    }
+
+    fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError> {
+        let tables = self.read();
+        let of_tenant = |row: &&SecretRow| tenant.is_none_or(|tenant| row.realm.tenant == *tenant);
+        Ok(tables.secrets.values().filter(of_tenant).cloned().collect())
+    }
+
+    fn remove_secret(
+        &self,
+        realm: &Realm,
+        label: &SecretLabel,
+        version: Option<u32>,
+    ) -> Result<u32, StoreError> {
+        let mut tables = self.write();
+        let before = tables.secrets.len();
+        tables
+            .secrets
+            .retain(|(r, l, v), _| r != realm || l != label || version.is_some_and(|one| one != *v));
+        Ok(u32::try_from(before - tables.secrets.len()).unwrap_or(u32::MAX))
+    }
+
+    fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError> {
+        let mut tables = self.write();
+        tables.components.retain(|known| known.name != row.name || known.digest != row.digest);
+        for known in &mut tables.components {
+            known.active &= known.name != row.name;
+        }
+        tables.components.push(ComponentRow { active: true, ..row.clone() });
+        Ok(())
+    }
+
+    fn components(&self) -> Result<Vec<ComponentRow>, StoreError> {
+        let mut rows = self.read().components.clone();
+        rows.sort_by_key(|row| !row.active);
+        Ok(rows)
+    }
+
+    fn deactivate_component(&self, name: &str) -> Result<bool, StoreError> {
+        let mut tables = self.write();
+        let active = tables.components.iter_mut().find(|row| row.active && row.name == name);
+        Ok(active.map(|row| row.active = false).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(tenant: &str, wrapped: u8) -> TenantKeyRow {
+        TenantKeyRow { tenant: tenant.parse().unwrap(), master: "mk".into(), wrapped: vec![wrapped] }
+    }
+
+    #[test]
+    fn every_change_changes_the_version() {
+        let store = MemoryControl::new();
+        let before = store.version().unwrap();
+        store.set_setting("a", b"b").unwrap();
+        assert_ne!(store.version().unwrap(), before);
+    }
+
+    #[test]
+    fn the_first_tenant_key_stays() {
+        let store = MemoryControl::new();
+        assert_eq!(store.ensure_tenant_key(&key("acme", 1)).unwrap(), key("acme", 1));
+        assert_eq!(store.ensure_tenant_key(&key("acme", 2)).unwrap(), key("acme", 1));
+    }
+
+    #[test]
+    fn tenant_keys_are_replaced_together_or_not_at_all() {
+        let store = MemoryControl::new();
+        store.ensure_tenant_key(&key("acme", 1)).unwrap();
+        store.ensure_tenant_key(&key("beta", 1)).unwrap();
+        let stale = [key("acme", 1), key("beta", 9)];
+        let now = [key("acme", 2), key("beta", 2)];
+        assert!(store.replace_tenant_keys(&stale, &now).is_err());
+        assert_eq!(store.tenant_keys().unwrap(), [key("acme", 1), key("beta", 1)]);
+        store.replace_tenant_keys(&[key("acme", 1), key("beta", 1)], &now).unwrap();
+        assert_eq!(store.tenant_keys().unwrap(), now);
+    }
+
+    #[test]
+    fn one_component_of_a_name_is_active() {
+        let store = MemoryControl::new();
+        let row = |byte: u8| ComponentRow {
+            name: "stripe".into(),
+            digest: crate::ids::Digest([byte; 32]),
+            described: "[]".into(),
+            connections: vec![],
+            added_at: Millis(0),
+            active: true,
+        };
+        store.activate_component(&row(1)).unwrap();
+        store.activate_component(&row(2)).unwrap();
+        let digests =
+            || store.components().unwrap().iter().map(|r| (r.digest.0[0], r.active)).collect::<Vec<_>>();
+        assert_eq!(digests(), [(2, true), (1, false)]);
+        store.activate_component(&row(1)).unwrap();
+        assert_eq!(digests(), [(1, true), (2, false)]);
+        assert!(store.deactivate_component("stripe").unwrap());
+        assert!(!store.deactivate_component("stripe").unwrap());
+    }
+}
