@@ -91,7 +91,8 @@ fn each_filter_reads_by_an_index() {
     ] {
         let sql = query(&RowFilter { tenant, call, newest_first: true, ..RowFilter::default() });
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows = statement.query_map(rusqlite::params!["a", "c", 1, 9, 9], |row| row.get::<_, String>("detail"));
+        let rows =
+            statement.query_map(rusqlite::params!["a", "c", 1, 9, 9], |row| row.get::<_, String>("detail"));
         let plan: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
         assert_eq!(plan, [wanted]);
     }
