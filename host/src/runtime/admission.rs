@@ -156,7 +156,10 @@ mod tests {
                 (import "wasi:http/types@0.2.0" (instance)))"#,
         );
         let error = admit(&bytes).unwrap_err();
-        assert!(matches!(&error, RuntimeError::UnknownImport { name } if name == "wasi:http/types@0.2.0"), "{error}");
+        assert!(
+            matches!(&error, RuntimeError::UnknownImport { name } if name == "wasi:http/types@0.2.0"),
+            "{error}"
+        );
     }
 
     #[test]

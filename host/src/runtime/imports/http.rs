@@ -35,7 +35,10 @@ impl wit::Host for Guest {
 }
 
 fn send_limit(sends_max: u32) -> SendFailure {
-    SendFailure::unsent(FailureReason::SendLimit, format!("a call may send {sends_max} requests, and this one has"))
+    SendFailure::unsent(
+        FailureReason::SendLimit,
+        format!("a call may send {sends_max} requests, and this one has"),
+    )
 }
 
 impl From<wit::Request> for Draft {

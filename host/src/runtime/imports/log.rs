@@ -76,7 +76,8 @@ mod tests {
         assert_eq!(one_line("abcdefgh", 8), "abcdefgh");
         assert_eq!(one_line("abcdefghi", 8), "abcde…");
         for max in 3..20 {
-            for text in ["üüüüüüüüüüüüüüüü", "\n\n\n\n\n\n\n\n\n\n", "\u{10ffff}\u{10ffff}\u{10ffff}"] {
+            for text in ["üüüüüüüüüüüüüüüü", "\n\n\n\n\n\n\n\n\n\n", "\u{10ffff}\u{10ffff}\u{10ffff}"]
+            {
                 let line = one_line(text, max);
                 assert!(line.len() <= max, "{max} {line}");
                 assert!(line == text || line.ends_with('…'));
