@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::runtime::bindings as wit;
 use crate::runtime::guest::Guest;
@@ -33,20 +34,29 @@ impl Runtime {
     /// it. (Guests that import WASI have the empty one: it gives no rights, and their start-up code needs it.)
     ///
     /// # Errors
-    /// [`RuntimeError::Describe`] when the guest traps, calls an import or goes over a limit;
-    /// [`RuntimeError::Contract`] when `describe` or `call` have other types than the contract's.
+    /// [`RuntimeError::Describe`] when the guest traps, calls an import or goes over a limit.
     pub async fn describe(&self, prepared: &Prepared) -> Result<Vec<Described>, RuntimeError> {
         let slot = tokio::time::timeout(SLOT_WAIT_MAX, self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else { return Err(RuntimeError::Describe(RunFailure::Busy)) };
         let limits = Limits::for_describe();
         let deadline = Instant::now() + limits.wall;
         let mut store = self.store(Guest::new(&limits, deadline, None));
-        let (tools,): (Vec<wit::ToolDescription>,) =
-            instance::enter(&mut store, &prepared.instance, &prepared.describe, ())
-                .await
-                .map_err(RuntimeError::Describe)?;
+        let (tools,): Results = instance::enter(&mut store, &prepared.instance, &prepared.describe, ())
+            .await
+            .map_err(RuntimeError::Describe)?;
         Ok(tools.into_iter().map(Described::from).collect())
     }
+}
+
+/// What `describe` returns.
+type Results = (Vec<wit::ToolDescription>,);
+
+/// The export `describe`, its type checked.
+pub(super) fn export(
+    component: &Component,
+    linked: &InstancePre<Guest>,
+) -> Result<ComponentExportIndex, RuntimeError> {
+    instance::export::<(), Results>(component, linked, "describe")
 }
 
 impl From<wit::ToolDescription> for Described {

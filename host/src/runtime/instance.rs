@@ -1,12 +1,13 @@
 //! A fresh instance and one call into it.
 
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower};
 use wasmtime::{PoolConcurrencyLimitError, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::runtime::guest::Guest;
 use crate::runtime::imports::NoRights;
-use crate::runtime::{RunFailure, Runtime};
+use crate::runtime::{RunFailure, Runtime, RuntimeError};
 
 /// How much of a trap's cause is kept for the log, in characters.
 const CAUSE_CHARS_MAX: usize = 2000;
@@ -49,6 +50,28 @@ where
         Ok(Err(error)) => Err(failure(store.data(), &error)),
         Err(_) => Err(RunFailure::Deadline),
     }
+}
+
+/// Finds an export and checks its type, once for all calls.
+pub(super) fn export<P, R>(
+    component: &Component,
+    linked: &InstancePre<Guest>,
+    name: &str,
+) -> Result<ComponentExportIndex, RuntimeError>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let (item, index) = component
+        .get_export(None, name)
+        .ok_or_else(|| RuntimeError::Contract(format!("there's no export `{name}`")))?;
+    let ComponentItem::ComponentFunc(function) = item else {
+        return Err(RuntimeError::Contract(format!("the export `{name}` is no function")));
+    };
+    function.typecheck::<P, R>(&linked.instance_type()).map_err(|error| {
+        RuntimeError::Contract(format!("the export `{name}` has another type: {error:#}"))
+    })?;
+    Ok(index)
 }
 
 /// At each tick a computing guest lets others have the thread, unless its time is up. Without that, as many endless

@@ -169,20 +169,16 @@ impl Runtime {
     /// Links a component, so that each run only has to instantiate it.
     ///
     /// # Errors
-    /// [`RuntimeError::Contract`] when an import has another type than the contract's, or an export is missing.
+    /// [`RuntimeError::Contract`] when an import or export has another type than the contract's, or is missing.
     pub fn prepare(&self, artifact: &Artifact) -> Result<Arc<Prepared>, RuntimeError> {
         let component = &artifact.component;
-        let export = |name: &str| {
-            component
-                .get_export_index(None, name)
-                .ok_or_else(|| RuntimeError::Contract(format!("there's no export `{name}`")))
-        };
-        let (call, describe) = (export("call")?, export("describe")?);
         let instance = self
             .linkers
             .for_imports(&artifact.imports)
             .instantiate_pre(component)
             .map_err(|error| RuntimeError::Contract(format!("{error:#}")))?;
+        let call = run::export(component, &instance)?;
+        let describe = describe::export(component, &instance)?;
         Ok(Arc::new(Prepared { digest: artifact.digest, instance, call, describe }))
     }
 

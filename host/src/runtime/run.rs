@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmtime::Store;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::egress::SendFailure;
 use crate::policy::{Invocation, Permitted};
 use crate::refusal::Code;
 use crate::runtime::bindings as wit;
 use crate::runtime::guest::Guest;
-use crate::runtime::{Limits, Outbound, Prepared, Runtime, instance};
+use crate::runtime::{Limits, Outbound, Prepared, Runtime, RuntimeError, instance};
 
 /// How much of a tool's own error message is kept, in characters.
 pub const TOOL_MESSAGE_CHARS_MAX: usize = 1000;
@@ -164,8 +165,8 @@ impl Runtime {
             )));
         }
         let _slot = self.slots.try_acquire().map_err(|_| RunFailure::Busy)?;
-        let parameters = (invocation.tool.as_str(), invocation.arguments.as_str());
-        let (result,): (Result<String, wit::ToolError>,) =
+        let parameters: Parameters<'_> = (invocation.tool.as_str(), invocation.arguments.as_str());
+        let (result,): Results =
             instance::enter(store, &prepared.instance, &prepared.call, parameters).await?;
         match result {
             Ok(json) if json.len() > store.data().limits.output_bytes_max => Err(RunFailure::OutputTooLarge),
@@ -173,6 +174,19 @@ impl Runtime {
             Err(error) => Err(RunFailure::Tool(error.into())),
         }
     }
+}
+
+/// What `call` takes.
+type Parameters<'a> = (&'a str, &'a str);
+/// What `call` returns.
+type Results = (Result<String, wit::ToolError>,);
+
+/// The export `call`, its type checked.
+pub(super) fn export(
+    component: &Component,
+    linked: &InstancePre<Guest>,
+) -> Result<ComponentExportIndex, RuntimeError> {
+    instance::export::<Parameters<'_>, Results>(component, linked, "call")
 }
 
 impl From<wit::ToolError> for ToolError {
