@@ -23,11 +23,13 @@
 
 pub mod audit;
 pub mod auth;
+pub mod build;
 pub mod catalog;
 pub mod clock;
 pub mod connection;
 pub mod dto;
 pub mod egress;
+pub mod fixture;
 pub mod ids;
 pub mod json;
 pub mod metrics;

@@ -1,5 +1,194 @@
 //! The audit trail: intents before acts, outcomes before answers, rows chained by hash.
+//!
+//! ```text
+//! Audit::begin → Pending ─ send_begun → PendingSend ─ finished
+//!                   └───── finish → Audited<T>, which is all that a door answers with
+//! ```
+//!
+//! One thread writes. It takes whatever has been queued while the last commit was on its way to the disk and commits
+//! that at once, so many calls share the cost of one flush.
+//!
+//! What the chain shows: a row that was changed, added, removed or moved. What it can't show by itself: that the
+//! newest rows were cut off, or that all of it was written anew by someone who can write the file. For that, keep the
+//! [`Head`] somewhere else from time to time and give it to [`Audit::verify`].
 
+mod chain;
+mod error;
+pub mod export;
+mod outcome;
+mod pending;
+mod queue;
+mod recover;
 mod row;
+mod verify;
+mod writer;
 
+pub use error::AuditError;
+pub use outcome::{Outcome, SendResult};
+pub use pending::{Audited, Pending, PendingSend};
 pub use row::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
+pub use verify::{Fault, Head, Verified, VerifyError, verify};
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::ids::Realm;
+use crate::policy::{Invocation, Permitted};
+use crate::store::{AuditStore, RowFilter};
+use queue::{Entry, Queue, Reply};
+
+/// How many characters each text of an [`Event::Admin`] keeps: they are names and ids, a row stays small.
+const ADMIN_CHARS_MAX: usize = 256;
+
+/// The audit trail of a host. Clones share one writer.
+#[derive(Clone)]
+pub struct Audit {
+    trail: Arc<Trail>,
+    writer: Arc<Writer>,
+}
+
+/// What the writer, the handle and every pending call share.
+struct Trail {
+    store: Arc<dyn AuditStore>,
+    clock: Arc<dyn Clock>,
+    queue: Queue,
+}
+
+/// The writing thread. It's told to end, and waited for, when the last handle goes.
+struct Writer {
+    trail: Arc<Trail>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Audit {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the store can't be read or no thread can be started.
+    pub fn start(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        store.head()?;
+        let trail = Arc::new(Trail { store, clock, queue: Queue::default() });
+        let thread = writer::spawn(Arc::clone(&trail))?;
+        let writer = Writer { trail: Arc::clone(&trail), thread: Mutex::new(Some(thread)) };
+        Ok(Self { trail, writer: Arc::new(writer) })
+    }
+
+    /// Records the intent to run a tool. It's on the disk when this resolves.
+    ///
+    /// A caller that stops waiting leaves no open call behind: if the intent was written, so is a
+    /// [`CallMark::Cancelled`].
+    ///
+    /// # Errors
+    /// [`AuditError::Full`] when too many intents wait already; [`AuditError::Unavailable`] when the trail can't be
+    /// written. Either way nothing was recorded, so the tool must not run.
+    pub async fn begin(&self, permit: &Permitted<Invocation>) -> Result<Pending, AuditError> {
+        let invocation = permit.request();
+        let (caller, arguments) = (&invocation.caller, &invocation.arguments);
+        let intent = CallBegun {
+            token: caller.token().clone(),
+            agent: caller.agent().clone(),
+            conversation: invocation.context.conversation.clone(),
+            turn: invocation.context.turn.clone(),
+            tool: invocation.tool.clone(),
+            component: invocation.component,
+            arguments: arguments.digest(),
+            arguments_bytes: outcome::size(arguments.as_str().len()),
+            trace: invocation.context.trace.clone(),
+        };
+        Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent).await
+    }
+
+    /// Records what an operator did. It's on the disk when this resolves.
+    ///
+    /// `action` is a word like `token.mint`; `subject` an id or a name, never a secret; `by` a token id or `cli`. Each
+    /// is cut to 256 characters.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn admin(
+        &self,
+        realm: Option<Realm>,
+        action: &str,
+        subject: &str,
+        by: &str,
+    ) -> Result<(), AuditError> {
+        let cut = |text: &str| text.chars().take(ADMIN_CHARS_MAX).collect();
+        let event = Event::Admin { action: cut(action), subject: cut(subject), by: cut(by) };
+        let (reply, written) = oneshot::channel();
+        self.trail.queue.push_intent(Entry { realm, call: None, event, reply: Reply::Written(reply) });
+        written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// Marks every call that an earlier run of the host left open as [`CallMark::Unknown`], and records that the host
+    /// has started. Answers how many there were.
+    ///
+    /// To be called once, before serving, by the only host that uses this trail: it can't tell another host's running
+    /// calls from abandoned ones. It looks back no further than the last start, and all it writes is one transaction;
+    /// so if it's interrupted, the next start does the same again.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the trail can't be read or written, or holds a damaged row.
+    pub fn recover(&self) -> Result<u32, AuditError> {
+        recover::recover(&*self.trail.store, self.trail.clock.now())
+    }
+
+    /// Reads rows.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the trail can't be read or a row that was asked for is damaged.
+    pub fn rows(&self, filter: &RowFilter) -> Result<Vec<Row>, AuditError> {
+        let records = self.trail.store.rows(filter)?;
+        Ok(records.into_iter().map(Row::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// Walks the whole chain; see [`verify()`].
+    ///
+    /// # Errors
+    /// [`VerifyError`] names the first row that doesn't hold, and why.
+    pub fn verify(&self, kept: Option<&Head>) -> Result<Verified, VerifyError> {
+        verify(&*self.trail.store, kept)
+    }
+
+    /// The number and hash of the newest row, to be kept elsewhere.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the trail can't be read.
+    pub fn head(&self) -> Result<Head, AuditError> {
+        Ok(self.trail.store.head()?.into())
+    }
+
+    /// Whether the last attempt to write succeeded, for the readiness check.
+    ///
+    /// # Errors
+    /// The error of that attempt.
+    pub fn check(&self) -> Result<(), AuditError> {
+        self.trail.queue.health()
+    }
+
+    /// Writes what is queued and ends the writer; blocks until that's done. Calls that are still pending can't be
+    /// finished afterwards: the next start marks them. Dropping the last handle does the same.
+    pub fn shutdown(self) {
+        self.writer.stop();
+    }
+}
+
+impl Writer {
+    fn stop(&self) {
+        self.trail.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The thread logs its own end; a panic in it has been printed by the panic hook.
+        let _ = thread.map(JoinHandle::join);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,7 @@ pub struct SendFinished {
     pub reply: Option<Digest>,
     /// Its size.
     pub reply_bytes: u32,
-    /// How long it took, in milliseconds.
+    /// How long it took, in milliseconds; 0 when nobody saw the end.
     pub took_ms: u32,
 }
 
@@ -129,13 +129,13 @@ pub struct CallFinished {
     pub code: Option<Code>,
     /// Whether any upstream may have seen a request.
     pub request_sent: RequestSent,
-    /// How many requests were sent.
+    /// How many sends were begun.
     pub sends: u32,
     /// The digest of the result that the agent got.
     pub result: Option<Digest>,
     /// Its size.
     pub result_bytes: u32,
-    /// How long the call took, in milliseconds.
+    /// How long the call took, in milliseconds; 0 when nobody saw the end.
     pub took_ms: u32,
 }
 

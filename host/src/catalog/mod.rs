@@ -1,1 +1,214 @@
 //! Component bytes → digest → compiled → described tools.
+//!
+//! The operator's consent is a [`ComponentRow`]: a digest, the description that was consented to, and the
+//! connections. What runs is exactly that: bytes with another digest aren't compiled, and a component that describes
+//! itself otherwise than it did isn't offered. One broken component doesn't keep the others from being served.
+//!
+//! Compiling and reading files block: in async code, call [`Catalog::open`], [`Catalog::refresh`] (when
+//! [`Catalog::is_stale`]), [`Catalog::add`] and [`Catalog::inspect`] where blocking is allowed.
+
+mod cache;
+mod check;
+mod error;
+mod files;
+mod load;
+mod loader;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use cache::CodeCache;
+pub use check::{DESCRIPTION_CHARS_MAX, TOOLS_MAX};
+pub use error::{CatalogError, Problem};
+pub use load::Progress;
+pub use loader::{Inspection, Loader};
+pub use snapshot::{Snapshot, Tool};
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Millis;
+use crate::ids::{ConnectionName, Digest};
+use crate::runtime::Runtime;
+use crate::store::{ComponentRow, ControlStore};
+
+/// The tools that this host offers. Readers take a [`Snapshot`] and keep it for their call: a tool that is replaced
+/// meanwhile stays there for them.
+pub struct Catalog {
+    tools_dir: PathBuf,
+    store: Arc<dyn ControlStore>,
+    loader: Loader,
+    current: ArcSwap<Snapshot>,
+    /// The store's version when `current` was last compared with it.
+    seen: AtomicU64,
+    /// Held while the catalog changes; readers don't wait for it.
+    changing: Mutex<()>,
+}
+
+/// What [`Catalog::add`] did.
+#[derive(Debug)]
+pub struct Added {
+    /// What the component is and offers.
+    pub inspection: Inspection,
+    /// The digest that was in use under this name until now, if it was another.
+    pub replaced: Option<Digest>,
+}
+
+impl Catalog {
+    /// Loads all active components of a home directory: `tools/` holds their bytes, `cache/` compiled code.
+    ///
+    /// # Errors
+    /// When the store can't be read. What is wrong with single components is in [`Snapshot::problems`].
+    pub fn open(
+        home: &Path,
+        store: Arc<dyn ControlStore>,
+        runtime: Arc<Runtime>,
+        progress: &(dyn Fn(Progress<'_>) + Sync),
+    ) -> Result<Self, CatalogError> {
+        let cache = CodeCache::open(&home.join("cache"), &home.join("cache.key"));
+        Self::with_loader(home.join("tools"), store, Loader::new(runtime, cache), progress)
+    }
+
+    /// The same with the parts given.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn with_loader(
+        tools_dir: PathBuf,
+        store: Arc<dyn ControlStore>,
+        loader: Loader,
+        progress: &(dyn Fn(Progress<'_>) + Sync),
+    ) -> Result<Self, CatalogError> {
+        let version = store.version()?;
+        let rows = active(store.as_ref())?;
+        let snapshot = load::load(&loader, &tools_dir, rows, &Snapshot::default(), progress);
+        Ok(Self {
+            tools_dir,
+            store,
+            loader,
+            current: ArcSwap::from_pointee(snapshot),
+            seen: AtomicU64::new(version),
+            changing: Mutex::new(()),
+        })
+    }
+
+    /// The tools as they are now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Whether the store has changed since the last [`Catalog::refresh`]. Takes microseconds.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn is_stale(&self) -> Result<bool, CatalogError> {
+        Ok(self.store.version()? != self.seen.load(Ordering::Acquire))
+    }
+
+    /// Takes in what this or another process has activated or deactivated; says whether anything did change. Calls
+    /// in flight finish on the snapshot they hold.
+    ///
+    /// # Errors
+    /// When the store can't be read: the tools stay as they were.
+    pub fn refresh(&self) -> Result<bool, CatalogError> {
+        if !self.is_stale()? {
+            return Ok(false);
+        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload()
+    }
+
+    /// What a component is and offers, without adding it.
+    ///
+    /// # Errors
+    /// Whatever would keep it from being added, but for names that other components have taken.
+    pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, CatalogError> {
+        self.loader.inspect(bytes)
+    }
+
+    /// Adds a component under a name of the operator's choice, or replaces the one of that name. `consented` are the
+    /// connections that its tools may use, out of those they declare.
+    ///
+    /// # Errors
+    /// When the component isn't sound, one of its tools' names is taken by another component, the operator consents
+    /// to a connection that no tool declares, or the bytes or the row can't be stored. Nothing has changed then.
+    pub fn add(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        consented: &[ConnectionName],
+        now: Millis,
+    ) -> Result<Added, CatalogError> {
+        check::component_name(name)?;
+        let inspection = self.loader.inspect(bytes)?;
+        check::consent(&inspection.connections, consented)?;
+
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload()?;
+        let before = self.snapshot();
+        before.check_names(name, &inspection.tools)?;
+        let replaced = before
+            .components()
+            .find(|row| row.name == name && row.digest != inspection.digest)
+            .map(|row| row.digest);
+        files::write_component(&self.tools_dir, inspection.digest, bytes)?;
+        let mut connections = consented.to_vec();
+        connections.sort();
+        connections.dedup();
+        self.store.activate_component(&ComponentRow {
+            name: name.to_owned(),
+            digest: inspection.digest,
+            described: inspection.described.clone(),
+            connections,
+            added_at: now,
+            active: true,
+        })?;
+        self.reload()?;
+        Ok(Added { inspection, replaced })
+    }
+
+    /// Takes a component out of use. False when there's none of that name. Its bytes stay.
+    ///
+    /// # Errors
+    /// When the store can't be written or read.
+    pub fn remove(&self, name: &str) -> Result<bool, CatalogError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_active = self.store.deactivate_component(name)?;
+        self.reload()?;
+        Ok(was_active)
+    }
+
+    /// Compares the rows with those in use and loads what is new. The version is read before the rows: a change
+    /// between the two is seen again the next time, and none is missed.
+    fn reload(&self) -> Result<bool, CatalogError> {
+        let version = self.store.version()?;
+        let rows = active(self.store.as_ref())?;
+        let current = self.snapshot();
+        let changed = !current.components().eq(rows.iter());
+        if changed {
+            let next = load::load(&self.loader, &self.tools_dir, rows, &current, &|_| {});
+            self.current.store(Arc::new(next));
+        }
+        self.seen.store(version, Ordering::Release);
+        Ok(changed)
+    }
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog").field("tools_dir", &self.tools_dir).finish_non_exhaustive()
+    }
+}
+
+/// The active components, the earlier added first. Of two that offer a tool of the same name, the earlier keeps it:
+/// the order must not depend on the store's.
+fn active(store: &dyn ControlStore) -> Result<Vec<ComponentRow>, CatalogError> {
+    let mut rows = store.components()?;
+    rows.retain(|row| row.active);
+    rows.sort_by(|a, b| (a.added_at, &a.name, a.digest).cmp(&(b.added_at, &b.name, b.digest)));
+    Ok(rows)
+}

@@ -9,6 +9,7 @@ use crate::dto::schema::OutputSchema;
 use crate::dto::violation;
 use crate::egress::Sweep;
 use crate::ids::Digest;
+use crate::refusal::{Code, Refusal};
 
 /// The most bytes of a result. It ends up in a model's context: a mebibyte is more than most can read.
 pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
@@ -81,6 +82,29 @@ pub enum DtoError {
     /// A secret is in it.
     #[error("the tool's result holds a secret of this call")]
     Leak,
+}
+
+impl DtoError {
+    /// What the agent is told: nothing of what the tool returned.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Json(_) | Self::Schema(_) => Refusal::new(
+                Code::InvalidOutput,
+                "the tool returned something other than its output schema promises, so it is withheld; \
+                 its operator can see why",
+            ),
+            Self::Leak => {
+                Refusal::new(Code::LeakBlocked, "the tool's result held a secret, so it is withheld")
+            }
+        }
+    }
+
+    /// What the log says.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        self.to_string()
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod memory;
 mod memory_control;
 mod rows;
+pub mod sqlite;
 
+pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
-pub use rows::{ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
+pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
-use crate::audit::Row;
 use crate::clock::Millis;
 use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId};
 
@@ -23,9 +25,12 @@ pub enum StoreError {
     /// The row isn't there.
     #[error("{0} does not exist")]
     Missing(String),
-    /// What is stored can't be understood: it was damaged or written by a newer version.
-    #[error("the database holds a damaged row: {0}")]
+    /// What is stored can't be understood. The text names the row and the column, or the file.
+    #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// The file is another program's, or a newer version of this one wrote it.
+    #[error("{0}")]
+    Unsupported(String),
     /// The database or its disk failed.
     #[error("the database failed: {0}")]
     Failed(String),
@@ -102,11 +107,12 @@ pub struct RowFilter {
 
 /// The audit trail. Only `audit`'s writer appends.
 pub trait AuditStore: Send + Sync + 'static {
-    /// Appends rows in one transaction, durable when this returns. `seal` gets the number and hash of the last row
-    /// that is stored (by whichever process) and returns the rows to add, numbered and chained on from it.
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<Row>) -> Result<(), StoreError>;
-    /// Reads rows.
-    fn rows(&self, filter: &RowFilter) -> Result<Vec<Row>, StoreError>;
-    /// The number and hash of the last row; `(0, all zeros)` when there's none.
+    /// Appends records in one transaction, durable when this returns; after an error none of them is stored. `seal`
+    /// is called at most once, inside the transaction: it gets the number and hash of the last record that is stored
+    /// (by whichever process) and returns the records to add, numbered and chained on from it.
+    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError>;
+    /// Reads records.
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError>;
+    /// The number and hash of the last record; `(0, all zeros)` when there's none.
     fn head(&self) -> Result<(u64, Digest), StoreError>;
 }

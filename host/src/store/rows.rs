@@ -1,10 +1,12 @@
-//! The rows of the control store.
+//! What the stores keep.
 
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, Realm, SecretLabel, TenantId, TokenId};
+use crate::ids::{
+    AgentId, CallId, ConnectionName, ConversationId, Digest, Realm, SecretLabel, TenantId, TokenId,
+};
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +86,26 @@ pub struct ComponentRow {
     pub added_at: Millis,
     /// Whether it's the one in use under its name.
     pub active: bool,
+}
+
+/// A row of the audit trail as it lies on disk.
+///
+/// The event is kept as the text that was hashed, not as a parsed value: so a change that parses to the same value
+/// (a space, a reordered key) breaks the chain as well, and rows of an older version keep their hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When it was recorded.
+    pub at: Millis,
+    /// Whose it is. `None`: the host's own.
+    pub realm: Option<Realm>,
+    /// The call it belongs to, if any.
+    pub call: Option<CallId>,
+    /// What happened, as JSON.
+    pub event: String,
+    /// The hash of the record before; all zeros for the first.
+    pub prev: Digest,
+    /// SHA-256 over this record's canonical form, `prev` included.
+    pub hash: Digest,
 }

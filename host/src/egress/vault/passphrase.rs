@@ -10,7 +10,7 @@ use crate::store::ControlStore;
 /// A passphrase has at least so many characters.
 pub const PASSPHRASE_CHARS_MIN: usize = 12;
 
-/// Argon2id with 19 MiB, 2 passes and 1 lane: the first recommendation of the OWASP Password Storage Cheat Sheet
+/// Argon2id with 19 MiB, 2 passes and 1 lane: what the OWASP Password Storage Cheat Sheet asks for at least
 /// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id>).
 /// The key depends on these: another set of them needs another name for the salt.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn the_derivation_is_a_stable_vector() {
         let key = derive(b"correct horse battery staple", b"0123456789abcdef").unwrap();
-        assert_eq!(hex::encode(*key), "VECTOR");
+        // Computed with another implementation of Argon2.
+        assert_eq!(hex::encode(*key), "832e52b959b967b570ee4781f6c7bda7ced019ca266ac781fd2d94d4e853b0cd");
     }
 
     #[test]

@@ -142,6 +142,27 @@ fn a_row_that_was_moved_does_not_open() {
 }
 
 #[test]
+fn a_store_that_answers_with_another_labels_row_is_not_believed() {
+    let w = world();
+    w.vault.put(&prod(), &label("cheap"), &input("sk_live_12345678")).unwrap();
+    let row = w.store.newest_secret(&prod(), &label("cheap")).unwrap().unwrap();
+    assert!(w.vault.unseal(&prod(), &label("cheap"), &row).is_ok());
+    assert!(w.vault.unseal(&prod(), &label("dear"), &row).is_err());
+    assert!(w.vault.unseal(&realm("acme", "dev"), &label("cheap"), &row).is_err());
+}
+
+#[test]
+fn secrets_are_decrypted_once_per_version_of_the_store() {
+    let w = world();
+    w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+    let newest = || w.vault.newest(&prod(), &label("stripe")).ok().unwrap();
+    let first = newest();
+    assert!(Arc::ptr_eq(&first, &newest()));
+    w.vault.remove(&prod(), &label("stripe"), None).unwrap();
+    assert!(w.vault.newest(&prod(), &label("stripe")).is_err(), "a removed secret is gone at once");
+}
+
+#[test]
 fn a_tenants_key_does_not_open_for_another_tenant() {
     let w = world();
     w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();

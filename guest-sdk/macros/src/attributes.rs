@@ -1,0 +1,201 @@
+//! The attributes of fields and variants: `#[arg(min = 1)]`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::meta::ParseNestedMeta;
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Expr, ExprLit, ExprUnary, GenericArgument, Lit, LitInt, LitStr, PathArguments, Type, UnOp,
+};
+
+/// What a field says of itself, beside its description.
+#[derive(Default)]
+pub(crate) struct Facets {
+    pub(crate) name: Option<LitStr>,
+    /// The name in an upstream's reply, where it's another one than the agent sees.
+    pub(crate) from: Option<LitStr>,
+    minimum: Option<String>,
+    maximum: Option<String>,
+    pattern: Option<LitStr>,
+    length: [Option<u32>; 2],
+}
+
+impl Facets {
+    /// Reads a field's attributes named `helper`.
+    ///
+    /// # Errors
+    ///
+    /// For an unknown key, a key that doesn't fit the field's type, or a value that can't be.
+    pub(crate) fn read(
+        helper: &str,
+        constraints: bool,
+        attributes: &[Attribute],
+        ty: &Type,
+    ) -> syn::Result<Self> {
+        let mut facets = Self::default();
+        let kind = Kind::of(ty);
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(helper)) {
+            attribute.parse_nested_meta(|meta| facets.read_one(helper, constraints, kind, &meta))?;
+        }
+        Ok(facets)
+    }
+
+    /// Reads a variant's attributes, which have a name at most.
+    pub(crate) fn read_name(helper: &str, attributes: &[Attribute]) -> syn::Result<Option<LitStr>> {
+        let mut name = None;
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(helper)) {
+            attribute.parse_nested_meta(|meta| {
+                if !meta.path.is_ident("name") {
+                    return Err(meta.error(format!("`{helper}` takes `name = \"…\"` alone")));
+                }
+                name = Some(meta.value()?.parse()?);
+                Ok(())
+            })?;
+        }
+        Ok(name)
+    }
+
+    fn read_one(
+        &mut self,
+        helper: &str,
+        constraints: bool,
+        kind: Kind,
+        meta: &ParseNestedMeta<'_>,
+    ) -> syn::Result<()> {
+        let key = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+        let wanted = match key.as_str() {
+            "name" => {
+                self.name = Some(meta.value()?.parse()?);
+                return Ok(());
+            }
+            "from" if helper == "output" => {
+                self.from = Some(meta.value()?.parse()?);
+                return Ok(());
+            }
+            _ if !constraints => return Err(meta.error(format!("`{helper}` takes `name = \"…\"` alone"))),
+            "min" | "max" => Kind::Number,
+            "min_len" | "max_len" | "pattern" => Kind::Text,
+            "min_items" | "max_items" => Kind::List,
+            _ => {
+                return Err(meta.error(format!(
+                    "`{helper}` takes `min`, `max`, `min_len`, `max_len`, `pattern`, `min_items`, `max_items` and `name`{}",
+                    if helper == "output" { ", and `from`" } else { "" }
+                )));
+            }
+        };
+        if kind != wanted && kind != Kind::Other {
+            return Err(meta.error(format!(
+                "`{key}` is for {}; this field is {}",
+                wanted.words(),
+                kind.words()
+            )));
+        }
+        match key.as_str() {
+            "min" => self.minimum = Some(number(meta)?),
+            "max" => self.maximum = Some(number(meta)?),
+            "pattern" => self.pattern = Some(pattern(meta)?),
+            "min_len" | "min_items" => self.length[0] = Some(length(meta)?),
+            _ => self.length[1] = Some(length(meta)?),
+        }
+        Ok(())
+    }
+
+    /// The value of type `keybearer_guest::Facets`.
+    pub(crate) fn tokens(&self, description: Option<&str>) -> TokenStream {
+        let description = description.unwrap_or_default();
+        let minimum = option(self.minimum.as_ref());
+        let maximum = option(self.maximum.as_ref());
+        let pattern = option(self.pattern.as_ref());
+        let [least, most] = self.length.map(|length| option(length.as_ref()));
+        quote! {
+            ::keybearer_guest::Facets {
+                description: #description,
+                minimum: #minimum,
+                maximum: #maximum,
+                pattern: #pattern,
+                length: (#least, #most),
+            }
+        }
+    }
+}
+
+/// What a field's type looks like. A macro sees names alone, so a type alias is `Other` and takes every key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Text,
+    List,
+    Boolean,
+    Other,
+}
+
+impl Kind {
+    fn of(ty: &Type) -> Self {
+        let Type::Path(path) = ty else { return Self::Other };
+        let Some(last) = path.path.segments.last() else { return Self::Other };
+        match last.ident.to_string().as_str() {
+            "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64" | "f64" => Self::Number,
+            "String" => Self::Text,
+            "Vec" => Self::List,
+            "bool" => Self::Boolean,
+            "Option" => inner(&last.arguments).map_or(Self::Other, Self::of),
+            _ => Self::Other,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Text => "a string",
+            Self::List => "a list",
+            Self::Boolean => "a boolean",
+            Self::Other => "another type",
+        }
+    }
+}
+
+fn inner(arguments: &PathArguments) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    }
+}
+
+/// A number with its sign, as JSON text.
+fn number(meta: &ParseNestedMeta<'_>) -> syn::Result<String> {
+    let value: Expr = meta.value()?.parse()?;
+    let (sign, literal) = match &value {
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => ("-", &**expr),
+        other => ("", other),
+    };
+    let digits = match literal {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_digits().to_owned(),
+        Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => number.base10_digits().to_owned(),
+        _ => return Err(syn::Error::new(value.span(), "a number stands here, for example `1`")),
+    };
+    Ok(format!("{sign}{digits}"))
+}
+
+fn length(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {
+    meta.value()?.parse::<LitInt>()?.base10_parse()
+}
+
+/// A regular expression without look-around, which agents' clients can't compile.
+fn pattern(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
+    let pattern: LitStr = meta.value()?.parse()?;
+    if ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| pattern.value().contains(look)) {
+        return Err(syn::Error::new(
+            pattern.span(),
+            "a pattern has no look-ahead or look-behind: agents' clients can't compile it",
+        ));
+    }
+    Ok(pattern)
+}
+
+fn option(value: Option<&impl ToTokens>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::keybearer_guest::__private::Option::Some(#value)),
+        None => quote!(::keybearer_guest::__private::Option::None),
+    }
+}

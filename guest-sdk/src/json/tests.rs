@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+
+use super::{FromJson, JsonError, Reader, ToJson};
+
+fn read<T: FromJson>(text: &str) -> Result<T, JsonError> {
+    Reader::read(text)
+}
+
+fn wrong<T: FromJson + std::fmt::Debug>(text: &str) -> String {
+    read::<T>(text).unwrap_err().to_string()
+}
+
+/// Any value at all: what a skip accepts.
+struct Anything;
+
+impl FromJson for Anything {
+    fn from_json(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
+        reader.skip().map(|()| Self)
+    }
+}
+
+#[test]
+fn integers_keep_their_range() {
+    assert_eq!(read::<i64>("-9223372036854775808"), Ok(i64::MIN));
+    assert_eq!(read::<u64>("18446744073709551615"), Ok(u64::MAX));
+    assert_eq!(read::<u8>("-0"), Ok(0));
+    assert_eq!(read::<i64>("100"), Ok(100));
+    assert_eq!(read::<i64>("100.00"), Ok(100));
+    assert_eq!(wrong::<i64>("9223372036854775808"), "is a number out of range");
+    assert_eq!(wrong::<u8>("256"), "is a number out of range");
+    assert_eq!(wrong::<u32>("-1"), "is a number out of range");
+    assert_eq!(wrong::<i64>("1.5"), "should be an integer, is 1.5");
+    assert_eq!(wrong::<i64>("\"5\""), "should be an integer, is a string");
+}
+
+#[test]
+fn escapes() {
+    assert_eq!(read::<String>(r#""a\"\\\/\b\f\n\r\tA😀é""#).unwrap(), "a\"\\/\u{8}\u{c}\n\r\tA😀é");
+    for half in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ud83dA""#, r#""\ude00""#, r#""\u12""#, r#""\x""#, "\"\\"]
+    {
+        assert!(read::<String>(half).is_err(), "{half}");
+    }
+    assert!(read::<String>("\"a\nb\"").is_err());
+    assert!(read::<String>("\"a").is_err());
+}
+
+#[test]
+fn errors_name_the_place() {
+    assert_eq!(wrong::<Vec<Vec<i64>>>("[[1], [2, true]]"), "`[1][1]`: should be an integer, is a boolean");
+    let error = JsonError::new("is missing").in_field("amount").in_item(2).in_field("lines");
+    assert_eq!(error.to_string(), "`lines[2].amount`: is missing");
+}
+
+#[test]
+fn deep_texts_are_refused_not_overflown() {
+    let deep = "[".repeat(100_000);
+    assert!(read::<Anything>(&deep).is_err());
+    assert!(read::<Anything>(&format!("{}{}", "[".repeat(128), "]".repeat(128))).is_ok());
+}
+
+#[test]
+fn options() {
+    assert_eq!(read::<Option<i64>>("null"), Ok(None));
+    assert_eq!(read::<Option<i64>>("1"), Ok(Some(1)));
+    assert!(read::<Option<i64>>("nul").is_err());
+}
+
+#[test]
+fn numbers_that_json_lacks_become_null() {
+    let mut out = String::new();
+    vec![1.0, f64::NAN, f64::INFINITY, 1e300].to_json(&mut out);
+    assert_eq!(out, "[1.0,null,null,1e300]");
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        (-1e15..1e15).prop_map(|number: f64| number.into()),
+        ".*".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            prop::collection::btree_map(".*", inner, 0..6)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// The reader takes exactly the texts that a full parser takes, whole and cut or changed anywhere.
+    #[test]
+    fn agrees_with_a_full_parser(value in json(), pretty: bool, at: prop::sample::Index, junk in "[\\[\\]{}\",:0-9eE.+\\-tfnu\\\\ ]{0,3}") {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        prop_assert!(read::<Anything>(&text).is_ok(), "{}", text);
+        let cut = (0..=at.index(text.len() + 1)).rev().find(|&at| text.is_char_boundary(at)).unwrap();
+        for changed in [text[..cut].to_owned(), format!("{}{junk}{}", &text[..cut], &text[cut..])] {
+            let full = serde_json::from_str::<serde::de::IgnoredAny>(&changed).is_ok();
+            prop_assert_eq!(read::<Anything>(&changed).is_ok(), full, "{}", changed);
+        }
+    }
+
+    #[test]
+    fn strings_round_trip(text: String) {
+        let mut out = String::new();
+        text.to_json(&mut out);
+        prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text.clone());
+        prop_assert_eq!(read::<String>(&out).unwrap(), text.clone());
+        let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+        prop_assert_eq!(read::<String>(&format!("\"{escaped}\"")).unwrap(), text);
+    }
+
+    #[test]
+    fn numbers_round_trip(integer: i64, float in -1e300..1e300f64) {
+        let mut out = String::new();
+        integer.to_json(&mut out);
+        prop_assert_eq!(read::<i64>(&out).unwrap(), integer);
+        out.clear();
+        f64::to_json(&float, &mut out);
+        prop_assert_eq!(read::<f64>(&out).unwrap(), float);
+    }
+}

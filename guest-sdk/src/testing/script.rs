@@ -1,0 +1,127 @@
+//! The script: what is expected, and how a request is held against it.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use super::{Level, wire};
+
+/// The requests still expected, and what was logged.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    pub(super) expected: VecDeque<Expected>,
+    answers: VecDeque<Answer>,
+    pub(super) logs: Vec<(Level, String)>,
+}
+
+/// How an expected request is answered.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Reply(wire::Response),
+    Failure(wire::Failure),
+}
+
+/// One expected request.
+#[derive(Debug)]
+pub(super) struct Expected {
+    method: String,
+    path: String,
+    pub(super) connection: Option<String>,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) form: Vec<(String, String)>,
+    pub(super) json: Option<serde_json::Value>,
+}
+
+impl Script {
+    pub(super) fn push(&mut self, expected: Expected, answer: Answer) {
+        self.expected.push_back(expected);
+        self.answers.push_back(answer);
+    }
+
+    /// The next answer, if the request is the one expected next.
+    ///
+    /// # Panics
+    ///
+    /// When it isn't.
+    pub(super) fn take(&mut self, request: &wire::Request) -> Answer {
+        let (Some(expected), Some(answer)) = (self.expected.pop_front(), self.answers.pop_front()) else {
+            panic!("a request came that wasn't expected: {} {}", request.method, request.path);
+        };
+        if let Some(difference) = expected.difference(request) {
+            panic!("a request isn't the one expected ({expected}): {difference}");
+        }
+        answer
+    }
+}
+
+impl Expected {
+    pub(super) fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            connection: None,
+            query: Vec::new(),
+            headers: Vec::new(),
+            form: Vec::new(),
+            json: None,
+        }
+    }
+
+    /// The first thing about a request that isn't as expected.
+    fn difference(&self, request: &wire::Request) -> Option<String> {
+        if (&self.method, &self.path) != (&request.method, &request.path) {
+            return Some(format!("it is {} {}", request.method, request.path));
+        }
+        if let Some(connection) = self.connection.as_ref().filter(|name| **name != request.connection) {
+            return Some(format!("it goes through `{}`, not `{connection}`", request.connection));
+        }
+        if sorted(&self.query) != sorted(&request.query) {
+            return Some(format!("its query is {:?}, not {:?}", request.query, self.query));
+        }
+        for (name, value) in &self.headers {
+            let sent = |(header, sent): &(String, String)| header.eq_ignore_ascii_case(name) && sent == value;
+            if !request.headers.iter().any(sent) {
+                return Some(format!("it lacks the header `{name}: {value}`; it has {:?}", request.headers));
+            }
+        }
+        self.body_difference(request.body.as_ref())
+    }
+
+    fn body_difference(&self, body: Option<&wire::Body>) -> Option<String> {
+        let right = match (body, &self.json) {
+            (None, None) => self.form.is_empty(),
+            (Some(wire::Body::Json(text)), Some(json)) => {
+                serde_json::from_str::<serde_json::Value>(text).is_ok_and(|sent| sent == *json)
+            }
+            (Some(wire::Body::Form(fields)), None) => sorted(fields) == sorted(&self.form),
+            _ => false,
+        };
+        if right {
+            return None;
+        }
+        let wanted = match &self.json {
+            Some(json) => format!("the JSON {json}"),
+            None if self.form.is_empty() => "none".to_owned(),
+            None => format!("the form {:?}", self.form),
+        };
+        let sent = match body {
+            None => "none".to_owned(),
+            Some(wire::Body::Json(text)) => format!("the JSON {text}"),
+            Some(wire::Body::Form(fields)) => format!("the form {fields:?}"),
+            Some(wire::Body::Bytes(raw)) => format!("{} bytes of {}", raw.data.len(), raw.content_type),
+        };
+        Some(format!("its body is {sent}, not {wanted}"))
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+fn sorted(pairs: &[(String, String)]) -> Vec<&(String, String)> {
+    let mut pairs: Vec<_> = pairs.iter().collect();
+    pairs.sort();
+    pairs
+}

@@ -1,0 +1,31 @@
+use keybearer_guest::prelude::*;
+
+#[derive(Args)]
+struct Asked {
+    /// A text.
+    #[arg(min = 1)]
+    text: String,
+    /// A number.
+    #[arg(max_len = 3)]
+    number: Option<u32>,
+    /// A list.
+    #[arg(pattern = "^a")]
+    list: Vec<String>,
+    /// A pattern that clients can't compile.
+    #[arg(pattern = "^(?!x)")]
+    pattern: String,
+    /// A key that doesn't exist.
+    #[arg(minimum = 1)]
+    key: i64,
+    /// A bound that is no number.
+    #[arg(min = "1")]
+    bound: i64,
+}
+
+#[derive(Reply)]
+struct Found {
+    #[reply(min = 1)]
+    id: u32,
+}
+
+fn main() {}

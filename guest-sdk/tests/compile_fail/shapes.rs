@@ -1,0 +1,44 @@
+use keybearer_guest::prelude::*;
+
+#[derive(Args)]
+struct Generic<T> {
+    /// A value.
+    value: T,
+}
+
+#[derive(Output)]
+struct Tuple(String);
+
+#[derive(Args)]
+enum Kind {
+    One,
+}
+
+#[derive(Choice)]
+enum Data {
+    One(u32),
+}
+
+#[derive(Choice)]
+enum Twice {
+    #[choice(name = "one")]
+    First,
+    One,
+}
+
+#[derive(Output)]
+struct Tree {
+    /// Smaller trees.
+    children: Vec<Tree>,
+}
+
+#[derive(Output)]
+struct Pair {
+    /// One.
+    one: i64,
+    /// Another.
+    #[output(from = "one")]
+    other: i64,
+}
+
+fn main() {}

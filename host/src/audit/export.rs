@@ -1,0 +1,86 @@
+//! Rows for people and for machines.
+
+use std::fmt::{self, Write as _};
+
+use crate::audit::{CallMark, Event, Row};
+
+/// A row as one line for a person. Text that callers chose is escaped, so a line is one line whatever it says.
+#[must_use]
+pub fn line(row: &Row) -> String {
+    let mut line = format!("{:>8}  {}", row.seq, row.at);
+    // Writing to a string can't fail.
+    let _ = write_row(&mut line, row);
+    line
+}
+
+/// A row as one line of JSON, its hashes included.
+///
+/// # Errors
+/// When the row can't be encoded: none that was read from the trail.
+pub fn json(row: &Row) -> Result<String, serde_json::Error> {
+    serde_json::to_string(row)
+}
+
+fn write_row(to: &mut String, row: &Row) -> fmt::Result {
+    match &row.realm {
+        Some(realm) => write!(to, "  {realm}")?,
+        None => to.push_str("  host"),
+    }
+    if let Some(call) = &row.call {
+        write!(to, "  {call}")?;
+    }
+    match &row.event {
+        Event::HostStarted { version, recovered } => {
+            write!(to, "  host started  version={}  recovered={recovered}", version.escape_default())
+        }
+        Event::CallBegun(call) => {
+            write!(to, "  call begun  {}  agent={}  token={}", call.tool, call.agent, call.token)?;
+            optional(to, "conversation", call.conversation.as_ref())?;
+            optional(to, "turn", call.turn.as_ref())?;
+            optional(to, "trace", call.trace.as_ref().map(|trace| trace.escape_default()))?;
+            write!(to, "  arguments={} ({} bytes)", call.arguments.short(), call.arguments_bytes)
+        }
+        Event::SendBegun(send) => {
+            write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
+            write!(to, "  secret={}  request={}", send.secret, send.request.short())?;
+            write!(to, "  body={} bytes", send.body_bytes)
+        }
+        Event::SendFinished(send) => {
+            write!(to, "  send {} finished", send.send)?;
+            optional(to, "status", send.status)?;
+            optional(to, "failure", send.failure.map(|code| code.as_str()))?;
+            write!(to, "  sent={}", send.request_sent.as_str())?;
+            optional(to, "secret_version", send.secret_version)?;
+            if let Some(reply) = &send.reply {
+                write!(to, "  reply={} ({} bytes)", reply.short(), send.reply_bytes)?;
+            }
+            write!(to, "  {} ms", send.took_ms)
+        }
+        Event::CallFinished(call) => {
+            write!(to, "  call finished  {}", mark(call.mark))?;
+            optional(to, "code", call.code.map(|code| code.as_str()))?;
+            write!(to, "  sent={}  sends={}", call.request_sent.as_str(), call.sends)?;
+            if let Some(result) = &call.result {
+                write!(to, "  result={} ({} bytes)", result.short(), call.result_bytes)?;
+            }
+            write!(to, "  {} ms", call.took_ms)
+        }
+        Event::Admin { action, subject, by } => {
+            let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
+            write!(to, "  admin  {action}  {subject}  by={by}")
+        }
+    }
+}
+
+fn optional(to: &mut String, name: &str, value: Option<impl fmt::Display>) -> fmt::Result {
+    value.map_or(Ok(()), |value| write!(to, "  {name}={value}"))
+}
+
+fn mark(mark: CallMark) -> &'static str {
+    match mark {
+        CallMark::Ok => "ok",
+        CallMark::Failed => "failed",
+        CallMark::Cancelled => "cancelled",
+        CallMark::Unknown => "unknown",
+    }
+}

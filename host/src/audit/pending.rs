@@ -1,0 +1,301 @@
+//! Calls and sends whose intents are on the disk.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::queue::{Entry, Reply};
+use super::{AuditError, Outcome, SendResult, Trail, outcome};
+use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished};
+use crate::clock::Millis;
+use crate::connection::TypedSend;
+use crate::ids::{CallId, Realm};
+use crate::policy::Permitted;
+use crate::refusal::RequestSent;
+
+/// A call whose intent is on the disk.
+///
+/// INVARIANT (no orphan): dropping it unfinished records that the call was cancelled, with its open sends as unknown.
+#[must_use = "a call that is dropped is recorded as cancelled"]
+pub struct Pending {
+    call: Arc<Call>,
+}
+
+/// A send whose intent is on the disk. Dropping it unfinished records that nobody knows what came of it.
+#[must_use = "a send that is dropped is recorded as unknown"]
+pub struct PendingSend {
+    call: Arc<Call>,
+    send: u32,
+}
+
+/// An answer whose record is on the disk.
+///
+/// INVARIANT (recorded): built only by [`Pending::finish`]. The doors answer tool calls with nothing else.
+#[derive(Debug)]
+pub struct Audited<T>(T);
+
+impl<T> Audited<T> {
+    /// The answer.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl Pending {
+    pub(super) async fn begin(
+        trail: &Arc<Trail>,
+        id: CallId,
+        realm: Realm,
+        intent: CallBegun,
+    ) -> Result<Self, AuditError> {
+        let entry = {
+            let (id, realm) = (id.clone(), realm.clone());
+            move |reply| Entry { realm: Some(realm), call: Some(id), event: Event::CallBegun(intent), reply }
+        };
+        let begun_at = trail.clock.now();
+        let call = Call { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() };
+        let (reply, begun) = oneshot::channel();
+        trail.queue.push_intent(entry(Reply::Call(Self { call: Arc::new(call) }, reply)));
+        begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// The call's id.
+    #[must_use]
+    pub fn call(&self) -> &CallId {
+        &self.call.id
+    }
+
+    /// What is known so far of whether any upstream has seen a request of this call. A send that is under way may
+    /// have been seen.
+    #[must_use]
+    pub fn request_sent(&self) -> RequestSent {
+        self.call.progress().request_sent()
+    }
+
+    /// Records the intent to send a request. It's on the disk when this resolves. Sends are numbered from 1; a number
+    /// whose intent couldn't be written isn't used again.
+    ///
+    /// # Errors
+    /// [`AuditError::Full`] and [`AuditError::Unavailable`]: nothing was recorded, so nothing may be sent.
+    pub async fn send_begun(&self, permit: &Permitted<TypedSend>) -> Result<PendingSend, AuditError> {
+        let send = permit.request();
+        self.begin_send(|number| SendBegun {
+            send: number,
+            connection: send.connection_name().clone(),
+            operation: send.operation_name().clone(),
+            request: send.request().digest(),
+            body_bytes: outcome::size(send.request().body_bytes().len()),
+            secret: send.secret().clone(),
+        })
+        .await
+    }
+
+    pub(super) async fn begin_send(
+        &self,
+        intent: impl FnOnce(u32) -> SendBegun,
+    ) -> Result<PendingSend, AuditError> {
+        let (reply, begun) = oneshot::channel();
+        let send = self.call.progress().open_send(self.call.trail.clock.now());
+        let guard = PendingSend { call: Arc::clone(&self.call), send };
+        self.call.trail.queue.push_intent(Entry {
+            realm: Some(self.call.realm.clone()),
+            call: Some(self.call.id.clone()),
+            event: Event::SendBegun(intent(send)),
+            reply: Reply::Send(guard, reply),
+        });
+        let guard = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
+        // There's no await between here and the caller: from now on it can send.
+        self.call.progress().hand_over(send);
+        Ok(guard)
+    }
+
+    /// Records what came of the call, and of its sends before. Both are on the disk when this resolves, and `value`
+    /// may leave the host.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`]: `value` is gone, since its record couldn't be written. As soon as the trail can be
+    /// written again, the call is recorded as failed.
+    pub async fn finish<T>(self, outcome: Outcome, value: T) -> Result<Audited<T>, AuditError> {
+        let (reply, written) = oneshot::channel();
+        self.call.close(outcome, Reply::Written(reply));
+        written.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
+        Ok(Audited(value))
+    }
+
+    /// The intent wasn't written, so there's nothing to finish.
+    pub(super) fn never_began(&self) {
+        self.call.progress().over = true;
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.call.close(Outcome::cancelled(), Reply::Nobody);
+    }
+}
+
+impl PendingSend {
+    /// Which send of its call this is, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.send
+    }
+
+    /// Records what came of the send. It isn't waited for: the row lies before the call's next one, and is on the
+    /// disk no later than that.
+    pub fn finished(self, result: SendResult) {
+        self.call.close_send(self.send, |_| result);
+    }
+
+    /// The intent wasn't written, so there's nothing to finish.
+    pub(super) fn never_began(&self) {
+        self.call.progress().take_back(self.send);
+    }
+}
+
+impl Drop for PendingSend {
+    fn drop(&mut self) {
+        self.call.close_send(self.send, OpenSend::abandoned);
+    }
+}
+
+/// A call, for as long as it or one of its sends is open.
+struct Call {
+    trail: Arc<Trail>,
+    id: CallId,
+    realm: Realm,
+    begun_at: Millis,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    /// The number of the newest send. It's never given to another, even if its intent wasn't written: a guard that
+    /// still is about to go must not close another's send.
+    newest: u32,
+    /// How many sends were begun.
+    sends: u32,
+    /// Those that haven't finished.
+    open: Vec<OpenSend>,
+    /// What is known from those that have.
+    request_sent: RequestSent,
+    /// Whether the call's outcome has been queued, or there's none to come.
+    over: bool,
+}
+
+struct OpenSend {
+    send: u32,
+    begun_at: Millis,
+    /// Whether the pipeline has got hold of it. As long as it hasn't, surely nothing was sent.
+    handed_over: bool,
+}
+
+impl Call {
+    /// Queues the outcome, once: whatever comes later finds the call over.
+    fn close(&self, outcome: Outcome, reply: Reply) {
+        let now = self.trail.clock.now();
+        let mut progress = self.progress();
+        if progress.over {
+            return;
+        }
+        progress.over = true;
+        let open = std::mem::take(&mut progress.open);
+        let mut entries: Vec<_> = open
+            .iter()
+            .map(|open| {
+                let result = open.abandoned();
+                progress.request_sent = progress.request_sent.and(result.request_sent);
+                self.send_finished(open, result, now)
+            })
+            .collect();
+        let (result, result_bytes) = outcome.result.unzip();
+        let finished = CallFinished {
+            mark: outcome.mark,
+            code: outcome.code,
+            request_sent: progress.request_sent,
+            sends: progress.sends,
+            result,
+            result_bytes: result_bytes.unwrap_or(0),
+            took_ms: took_ms(self.begun_at, now),
+        };
+        let mut last = Entry::outcome(self.realm.clone(), self.id.clone(), Event::CallFinished(finished));
+        last.reply = reply;
+        entries.push(last);
+        self.trail.queue.push_outcomes(entries);
+    }
+
+    /// Queues what came of a send, once.
+    fn close_send(&self, send: u32, result: impl FnOnce(&OpenSend) -> SendResult) {
+        let now = self.trail.clock.now();
+        let mut progress = self.progress();
+        let Some(index) = progress.open.iter().position(|open| open.send == send) else { return };
+        let open = progress.open.remove(index);
+        let result = result(&open);
+        progress.request_sent = progress.request_sent.and(result.request_sent);
+        // Queued under the lock, so that the call's own outcome can't come first.
+        self.trail.queue.push_outcomes([self.send_finished(&open, result, now)]);
+    }
+
+    fn send_finished(&self, open: &OpenSend, result: SendResult, now: Millis) -> Entry {
+        let (reply, reply_bytes) = result.reply.unzip();
+        let finished = SendFinished {
+            send: open.send,
+            status: result.status,
+            failure: result.failure,
+            request_sent: result.request_sent,
+            secret_version: result.secret_version,
+            reply,
+            reply_bytes: reply_bytes.unwrap_or(0),
+            took_ms: took_ms(open.begun_at, now),
+        };
+        Entry::outcome(self.realm.clone(), self.id.clone(), Event::SendFinished(finished))
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // No critical section can panic half way: they move plain values.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { newest: 0, sends: 0, open: Vec::new(), request_sent: RequestSent::No, over: false }
+    }
+}
+
+impl Progress {
+    fn open_send(&mut self, begun_at: Millis) -> u32 {
+        self.newest += 1;
+        self.sends += 1;
+        self.open.push(OpenSend { send: self.newest, begun_at, handed_over: false });
+        self.newest
+    }
+
+    fn hand_over(&mut self, send: u32) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.send == send) {
+            open.handed_over = true;
+        }
+    }
+
+    /// Forgets a send that didn't get into the trail.
+    fn take_back(&mut self, send: u32) {
+        if let Some(index) = self.open.iter().position(|open| open.send == send) {
+            self.open.remove(index);
+            self.sends -= 1;
+        }
+    }
+
+    fn request_sent(&self) -> RequestSent {
+        let open = self.open.iter().map(|open| open.abandoned().request_sent);
+        open.fold(self.request_sent, RequestSent::and)
+    }
+}
+
+impl OpenSend {
+    fn abandoned(&self) -> SendResult {
+        SendResult::abandoned(if self.handed_over { RequestSent::Unknown } else { RequestSent::No })
+    }
+}
+
+fn took_ms(from: Millis, to: Millis) -> u32 {
+    u32::try_from(to.0.saturating_sub(from.0).max(0)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,135 @@
+//! Why a component isn't offered.
+
+use std::fmt;
+use std::io;
+
+use crate::catalog::check::{COMPONENT_NAME_RULE, DESCRIPTION_CHARS_MAX, TOOLS_MAX};
+use crate::ids::{ConnectionName, Digest, ToolName};
+use crate::runtime::RuntimeError;
+use crate::store::StoreError;
+
+/// Why a component isn't taken or offered, or the catalog can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The component doesn't compile, link or describe itself.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Its name, the operator's choice, isn't one.
+    #[error("the component name {0:?} is not valid: {COMPONENT_NAME_RULE}")]
+    ComponentName(String),
+    /// It offers nothing.
+    #[error("the component describes no tool")]
+    NoTools,
+    /// It offers too much.
+    #[error("the component describes {0} tools; at most {TOOLS_MAX} are taken")]
+    TooManyTools(usize),
+    /// Something is wrong with one of its tools.
+    #[error("tool {tool:?}: {problem}")]
+    Tool {
+        /// The tool's name as the component gives it, cut and escaped.
+        tool: String,
+        /// What is wrong with it.
+        problem: ToolProblem,
+    },
+    /// Another component has a tool of this name.
+    #[error("the tool {tool} is offered by the component {by:?} ({}) already; remove that one first, or rename the tool", digest.short())]
+    NameTaken {
+        /// The tool.
+        tool: ToolName,
+        /// The component that has it.
+        by: String,
+        /// That component's digest.
+        digest: Digest,
+    },
+    /// The operator consents to what nothing asks for: most likely a slip.
+    #[error("no tool of the component declares the connection {connection}; declared: {declared}")]
+    NotDeclared {
+        /// The connection.
+        connection: ConnectionName,
+        /// Those that are declared.
+        declared: String,
+    },
+    /// The bytes aren't those that the operator consented to.
+    #[error(
+        "the component's bytes have the digest {found}, but {expected} was added; add it again if the change is wanted"
+    )]
+    OtherBytes {
+        /// The digest that was consented to.
+        expected: Digest,
+        /// The digest of the bytes that are there.
+        found: Digest,
+    },
+    /// It describes itself otherwise than when it was added.
+    #[error(
+        "the component describes itself otherwise than when it was added; add it again if the change is wanted"
+    )]
+    OtherDescription,
+    /// A file can't be read or written.
+    #[error("{what}: {error}")]
+    File {
+        /// Which file, and what was to be done with it.
+        what: String,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// The host failed.
+    #[error("the host failed: {0}")]
+    Host(String),
+}
+
+/// What may be wrong with one tool.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolProblem {
+    /// The name.
+    #[error("the name is not valid: {0}")]
+    Name(&'static str),
+    /// Two tools of the component share it.
+    #[error("the component describes two tools of this name")]
+    Duplicate,
+    /// There's no description.
+    #[error("the description is empty; say what the tool does and when to use it")]
+    NoDescription,
+    /// The description is too long.
+    #[error("the description has {0} characters; at most {DESCRIPTION_CHARS_MAX} are taken")]
+    LongDescription(usize),
+    /// The description could drive a terminal, or hide text.
+    #[error("the description has the control character {0}")]
+    ControlCharacter(String),
+    /// A schema.
+    #[error("{which} schema, {error}")]
+    Schema {
+        /// `input` or `output`.
+        which: &'static str,
+        /// What is wrong.
+        error: crate::dto::SchemaError,
+    },
+    /// A connection's name.
+    #[error("{0}")]
+    Connection(crate::ids::InvalidName),
+    /// A connection that is declared twice.
+    #[error("the connection {0} is declared twice")]
+    DuplicateConnection(ConnectionName),
+    /// Too many connections.
+    #[error("{0} connections are declared; at most {max} are taken", max = crate::catalog::check::CONNECTIONS_MAX)]
+    ManyConnections(usize),
+}
+
+/// A component that the operator added and that isn't offered.
+#[derive(Debug)]
+pub struct Problem {
+    /// The operator's name for it.
+    pub component: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// What is wrong.
+    pub error: CatalogError,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "component {:?} ({}) is not offered: {}", self.component, self.digest.short(), self.error)
+    }
+}

@@ -1,0 +1,149 @@
+//! `GET /v1/audit` and `GET /v1/audit/{call}`: the trail of an operator's own tenant.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::router::{Door, Route, last_segment};
+use super::wire::{AuditCall, AuditPage, json};
+use crate::audit::Row;
+use crate::auth::Caller;
+use crate::ids::CallId;
+use crate::refusal::{Code, Refusal};
+use crate::store::RowFilter;
+
+/// Rows on a page when the request doesn't say.
+const PAGE_ROWS: u32 = 100;
+/// Rows on a page at most: about half a megabyte of JSON.
+const PAGE_ROWS_MAX: u32 = 1_000;
+/// Rows of one call at most. A call has two, and two for each send, of which the configuration allows 10,000.
+const CALL_ROWS_MAX: u32 = 20_002;
+
+/// The newest rows, or those before a number.
+pub(super) async fn page(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = paged(&door, request).await;
+    door.answer(Route::Audit, result)
+}
+
+/// One call, from its beginning on.
+pub(super) async fn call(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = of_call(&door, request).await;
+    door.answer(Route::AuditCall, result)
+}
+
+async fn paged(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let Query { limit, before, call } = Query::parse(request.uri().query().unwrap_or(""))?;
+    let rows = read(door, RowFilter { call, before, limit, newest_first: true, ..own(&caller) }).await?;
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let next_before = rows.last().map(|row| row.seq).filter(|seq| is_full && *seq > 1);
+    Ok(json(&AuditPage { rows, next_before }))
+}
+
+async fn of_call(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let missing = || Refusal::new(Code::NotFound, "the audit trail has no such call in this tenant");
+    let call: CallId = last_segment(&request).parse().map_err(|_| missing())?;
+    let filter = RowFilter { call: Some(call.clone()), limit: CALL_ROWS_MAX, ..own(&caller) };
+    let rows = read(door, filter).await?;
+    if rows.is_empty() { Err(missing()) } else { Ok(json(&AuditCall { call, rows })) }
+}
+
+/// INVARIANT (own tenant): every read of the trail starts from this filter.
+fn own(caller: &Caller) -> RowFilter {
+    RowFilter { tenant: Some(caller.realm().tenant.clone()), ..RowFilter::default() }
+}
+
+async fn read(door: &Door, filter: RowFilter) -> Result<Vec<Row>, Refusal> {
+    let audit = door.app.audit.clone();
+    let rows = tokio::task::spawn_blocking(move || audit.rows(&filter)).await;
+    let failed = |cause: String| {
+        tracing::error!(cause, "the audit trail can't be read");
+        Refusal::new(
+            Code::Internal,
+            "the audit trail can't be read now; the host's operator can see why in the log",
+        )
+    };
+    rows.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// What is asked for behind the `?`.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    limit: u32,
+    before: Option<u64>,
+    call: Option<CallId>,
+}
+
+impl Query {
+    /// Reads `limit`, `before` and `call`, each at most once. None of their values needs an escape, so none is
+    /// understood. An unknown key is an error: left unread, it would widen the answer.
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let (mut limit, mut before, mut call) = (None, None, None);
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let twice = match key {
+                "limit" => limit.replace(number(key, value, PAGE_ROWS_MAX)?).is_some(),
+                "before" => before.replace(number(key, value, u64::MAX)?).is_some(),
+                "call" => call.replace(value.parse::<CallId>().map_err(|e| bad(key, e.rule))?).is_some(),
+                _ => return Err(bad_query("only limit, before and call can be given")),
+            };
+            if twice {
+                return Err(bad(key, "give it once"));
+            }
+        }
+        Ok(Self { limit: limit.unwrap_or(PAGE_ROWS), before, call })
+    }
+}
+
+fn number<N>(key: &str, text: &str, max: N) -> Result<N, Refusal>
+where
+    N: std::str::FromStr + PartialOrd + From<u8> + std::fmt::Display,
+{
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<N>() {
+        Ok(value) if digits && value >= N::from(1) && value <= max => Ok(value),
+        _ => Err(bad(key, &format!("give a whole number from 1 to {max}"))),
+    }
+}
+
+fn bad(key: &str, rule: &str) -> Refusal {
+    bad_query(&format!("{key}: {rule}"))
+}
+
+fn bad_query(what: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read_strictly() {
+        let call = "call_00000000000000000000000000000001";
+        assert_eq!(Query::parse("").unwrap(), Query { limit: PAGE_ROWS, before: None, call: None });
+        assert_eq!(
+            Query::parse(&format!("limit=2&before=7&call={call}")).unwrap(),
+            Query { limit: 2, before: Some(7), call: Some(call.parse().unwrap()) }
+        );
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=-1",
+            "limit=+1",
+            "limit=",
+            "limit",
+            "limit=1&limit=1",
+            "before=0",
+            "before=99999999999999999999",
+            "call=x",
+            "call=",
+            "tenant=other",
+            "token=kbo_x",
+        ] {
+            assert_eq!(Query::parse(bad).unwrap_err().code, Code::BadRequest, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Sockets: bound once everything else is known to be right, limited in number and time, drained at the end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use super::pace::{Paced, Phase};
+use super::problem::Problem;
+use super::router::{Door, router};
+use super::{ServeConfig, limits, tls};
+use crate::app::App;
+
+/// How long a connection may stay open between two requests. Longer than the pools of common clients keep one, so
+/// that it's the client that closes, and no request meets a closing socket.
+const IDLE_MAX: Duration = Duration::from_secs(120);
+
+/// Connections past the limit that are still told `busy` instead of being cut off: an agent hears a reason then.
+const TURNED_AWAY_MAX: usize = 64;
+
+/// The read buffer of one connection at most, in bytes; it begins at 8 KiB. Longer bodies go through it in parts.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// The pause after a failed accept: with no descriptor left, the next one would fail at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the door can't be opened. Every sentence says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Plain HTTP beyond this machine.
+    #[error(
+        "{0} is not a loopback address and no TLS is set up, so tokens and results could be read on the way; \
+         set tls.cert_file and tls.key_file, listen on 127.0.0.1, or insist with --insecure-listen"
+    )]
+    InsecureListen(SocketAddr),
+    /// Another program listens there.
+    #[error("{0} is taken by another program; listen on another port, or on port 0 for a free one")]
+    PortTaken(SocketAddr),
+    /// The system doesn't let this process listen there.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The certificate or the key can't be used.
+    #[error("{file} can't be used as the listener's {wanted}: {cause}", file = file.display())]
+    Tls {
+        /// Which file.
+        file: PathBuf,
+        /// What it should hold.
+        wanted: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// A bound listener that doesn't serve yet: its port is known, and connections wait in the system's queue.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    config: ServeConfig,
+}
+
+/// Checks the configuration and binds.
+///
+/// # Errors
+/// [`ServeError`]; no port is bound then.
+pub async fn bind(config: &ServeConfig) -> Result<Bound, ServeError> {
+    let address = config.listen;
+    if config.tls.is_none() && !config.insecure_listen && !address.ip().is_loopback() {
+        return Err(ServeError::InsecureListen(address));
+    }
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ServeError::PortTaken(address),
+        _ => ServeError::Listen { address, source },
+    })?;
+    let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+    Ok(Bound { listener, address, tls, config: config.clone() })
+}
+
+impl Bound {
+    /// Where it listens; the port is never 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a URL without a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves until `shutdown` resolves and the calls under way have ended, or the drain time is over: what still runs
+    /// then is dropped, and recorded as cancelled.
+    ///
+    /// # Errors
+    /// None at present: a failed accept is logged and tried again.
+    pub async fn serve(self, app: Arc<App>, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let door = Arc::new(Door::new(app, &self.config));
+        let routes = router(door.clone());
+        self.serve_routes(routes, || door.drain(), shutdown).await;
+        Ok(())
+    }
+
+    /// Serves any routes. `drain` is told when the end begins, before connections are.
+    pub(super) async fn serve_routes(
+        self,
+        routes: Router,
+        drain: impl FnOnce(),
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let limits = &self.config.limits;
+        let seats = Seats::new(limits.connections_max);
+        let (stop, stopped) = watch::channel(());
+        let server = Arc::new(Server {
+            http: http(limits.header_bytes_max, true),
+            http_once: http(limits.header_bytes_max, false),
+            tls: self.tls,
+            time_max: Duration::from_millis(limits.read_ms_max),
+            routes,
+            turned_away: Router::new().fallback(|| async { Problem::from(limits::busy()).into_response() }),
+        });
+
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                accepted = self.listener.accept() => match accepted {
+                    // Without a seat the socket closes here.
+                    Ok((socket, _)) => if let Some(seat) = seats.take() {
+                        connections.spawn(server.clone().connection(socket, seat, stopped.clone()));
+                    },
+                    Err(error) => {
+                        tracing::warn!(cause = %error, "a connection can't be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+
+        drop(self.listener);
+        drain();
+        // Without this receiver, the channel closes when the sender is dropped, and tells all the others.
+        drop((stopped, stop));
+        let drained = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+        };
+        if tokio::time::timeout(Duration::from_millis(limits.drain_ms_max), drained).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "the drain time is over; what still runs is stopped"
+            );
+            connections.shutdown().await;
+        }
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+/// What every connection shares.
+struct Server {
+    http: http1::Builder,
+    /// For connections that are turned away: one request, one answer.
+    http_once: http1::Builder,
+    tls: Option<TlsAcceptor>,
+    time_max: Duration,
+    routes: Router,
+    turned_away: Router,
+}
+
+impl Server {
+    async fn connection(self: Arc<Self>, socket: TcpStream, seat: Seat, stopped: watch::Receiver<()>) {
+        // An answer is one write; Nagle's algorithm would hold it back for the client's acknowledgement.
+        let _ = socket.set_nodelay(true);
+        match &self.tls {
+            None => self.exchange(socket, seat, stopped).await,
+            Some(tls) => match tokio::time::timeout(self.time_max, tls.accept(socket)).await {
+                Ok(Ok(stream)) => self.exchange(stream, seat, stopped).await,
+                Ok(Err(error)) => tracing::debug!(cause = %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+        }
+    }
+
+    /// Answers the requests of one connection. The routes' futures live inside this one: when the client hangs up,
+    /// the connection ends and drops them.
+    async fn exchange<S>(&self, stream: S, seat: Seat, mut stopped: watch::Receiver<()>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let phase = Phase::new();
+        let io = TokioIo::new(Paced::new(stream, phase.clone(), self.time_max));
+        let (http, routes) = match seat.turned_away {
+            false => (&self.http, &self.routes),
+            true => (&self.http_once, &self.turned_away),
+        };
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            phase.request();
+            let (answer, phase) = (routes.clone().call(request), phase.clone());
+            async move {
+                let answer = answer.await;
+                phase.answered();
+                answer
+            }
+        });
+        let mut connection = pin!(http.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stopped.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(cause = %error, "a connection ended early");
+        }
+    }
+}
+
+fn http(header_bytes_max: usize, keep_alive: bool) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .keep_alive(keep_alive)
+        .header_read_timeout(IDLE_MAX)
+        .max_header_size(header_bytes_max)
+        .max_buf_size(BUFFER_BYTES_MAX.max(header_bytes_max));
+    http
+}
+
+/// Room for connections.
+struct Seats {
+    served: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+}
+
+struct Seat {
+    turned_away: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Seats {
+    fn new(connections_max: usize) -> Self {
+        Self {
+            served: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+        }
+    }
+
+    fn take(&self) -> Option<Seat> {
+        let seat = |room: &Arc<Semaphore>, turned_away| {
+            let permit = room.clone().try_acquire_owned().ok()?;
+            Some(Seat { turned_away, _permit: permit })
+        };
+        seat(&self.served, false).or_else(|| seat(&self.turned_away, true))
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(cause = %error, "a connection broke down");
+    }
+}

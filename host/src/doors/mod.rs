@@ -1,0 +1,74 @@
+//! The HTTP door: sockets → routes → the pipeline → one answer.
+//!
+//! ```text
+//! listener   sockets, TLS, limits on connections and time, drain
+//!   → router   the table of routes
+//!     → access   bearer token → Caller, of the right kind
+//!     → headers  conversation, turn, trace, deadline
+//!     → body     capped in size and time
+//!     → tools · tokens · audit · health · openapi
+//!   → problem  the one file that picks a status code
+//! ```
+//!
+//! Three answers need no token, and show nothing of any tenant: `/healthz`, `/readyz` and `/metrics` (whose labels
+//! are names of tools, connections and operations; put a proxy in front where even those are private).
+//! `/openapi.json` is the same for everyone.
+
+mod access;
+mod audit;
+mod body;
+mod headers;
+mod health;
+mod limits;
+mod listener;
+mod openapi;
+mod pace;
+mod problem;
+mod router;
+mod tls;
+mod tokens;
+mod tools;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use listener::{Bound, ServeError, bind};
+pub use openapi::document as openapi;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::config::{DoorLimits, Tls};
+
+/// How the door is opened.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where to listen. Port 0 takes a free one, which [`Bound::address`] tells.
+    pub listen: SocketAddr,
+    /// The listener's certificate. `None`: plain HTTP.
+    pub tls: Option<Tls>,
+    /// Allows plain HTTP on an address that isn't loopback, where tokens and results can be read on the way.
+    pub insecure_listen: bool,
+    /// What is let in.
+    pub limits: DoorLimits,
+    /// How long a call may take when its caller doesn't say.
+    pub deadline: Duration,
+    /// The longest that a caller may ask for.
+    pub deadline_max: Duration,
+}
+
+/// Binds and serves until `shutdown` resolves and the calls under way have ended, or the drain time is over: what
+/// still runs then is dropped, and recorded as cancelled.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub async fn serve(
+    app: Arc<App>,
+    config: ServeConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    bind(&config).await?.serve(app, shutdown).await
+}

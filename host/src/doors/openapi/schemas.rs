@@ -1,0 +1,188 @@
+//! The schemas of what goes over the wire. All objects are closed, so that the tests, which hold real values of the
+//! wire structs against them, see a member that only one side has.
+
+use serde_json::{Map, Value, json};
+
+use super::super::problem;
+use super::reference;
+use crate::refusal::Code;
+
+/// Every schema by name.
+pub(super) fn all() -> Value {
+    json!({
+        "ToolName": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
+        "Slug": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
+        "Label": { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$" },
+        "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
+        "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
+        "Digest": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" },
+        "Time": { "type": "integer", "description": "Milliseconds since 1970-01-01T00:00:00Z." },
+        "Count": { "type": "integer", "minimum": 0 },
+        "Code": code(),
+        "RequestSent": { "enum": ["no", "yes", "unknown"],
+            "description": "Whether any upstream may have seen a request of this call." },
+        "Retry": { "enum": ["no", "safe", "check_first"],
+            "description": "Whether to try the same call again: `check_first` means that something may have been done." },
+        "Problem": closed(json!({
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "detail": { "type": "string",
+                "description": "Stands alone: that the call failed, why, whether anything was sent, whether to try again." },
+            "code": reference("Code"),
+            "request_sent": reference("RequestSent"),
+            "retry": reference("Retry"),
+            "call": { "$ref": "#/components/schemas/CallId",
+                "description": "The call's id in the host's log, and in the audit trail if the call began. Not there outside calls." },
+        }), &["call"]),
+        "ToolList": closed(json!({ "tools": list("Tool") }), &[]),
+        "Tool": closed(json!({
+            "name": reference("ToolName"),
+            "description": { "type": "string" },
+            "input_schema": { "type": "object", "description": "A JSON Schema." },
+            "output_schema": { "type": "object", "description": "A JSON Schema." },
+        }), &[]),
+        "Mint": closed(json!({
+            "agent": reference("Label"),
+            "environment": described("Slug", "The operator's own unless given."),
+            "conversation": described("Label", "Binds the token to one conversation."),
+            "tools": tools(),
+            "operations": operations(),
+            "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000 },
+        }), &["environment", "conversation", "tools", "operations"]),
+        "Token": closed(token(), &[]),
+        "TokenList": closed(json!({ "tokens": list("Token") }), &[]),
+        "MintedToken": closed(with(token(), json!({
+            "token": { "type": "string", "description": "The token itself. It can't be shown again." },
+        })), &[]),
+        "AuditPage": closed(json!({
+            "rows": list("AuditRow"),
+            "next_before": { "type": ["integer", "null"], "description": "`before` of the next page; null on the last." },
+        }), &[]),
+        "AuditCall": closed(json!({ "call": reference("CallId"), "rows": list("AuditRow") }), &[]),
+        "AuditRow": audit_row(),
+        "Status": closed(json!({ "status": { "enum": ["ok", "ready"] } }), &[]),
+    })
+}
+
+/// The codes, each with its status.
+fn code() -> Value {
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let statuses: Map<_, _> = Code::ALL
+        .iter()
+        .map(|code| (code.as_str().to_owned(), problem::status(*code).as_u16().into()))
+        .collect();
+    json!({
+        "enum": codes,
+        "description": "Stable: a code is never renamed or given another meaning. `x-status` has each one's status.",
+        "x-status": statuses,
+    })
+}
+
+fn token() -> Value {
+    json!({
+        "id": reference("TokenId"),
+        "kind": { "enum": ["agent", "operator"] },
+        "tenant": reference("Slug"),
+        "environment": reference("Slug"),
+        "agent": reference("Label"),
+        "conversation": nullable("Label"),
+        "tools": tools(),
+        "operations": operations(),
+        "created_at": reference("Time"),
+        "expires_at": reference("Time"),
+        "revoked_at": nullable("Time"),
+    })
+}
+
+fn tools() -> Value {
+    json!({ "type": "array", "description": "Names of tools, or `*` for all. None: no tool.",
+        "items": { "type": "string", "pattern": "^(\\*|[a-z][a-z0-9_]{0,63})$" } })
+}
+
+fn operations() -> Value {
+    json!({ "type": "array", "description": "`CONNECTION:OPERATION`, or `CONNECTION:*`. None: nothing is sent.",
+        "items": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}:(\\*|[a-z][a-z0-9_]{0,63})$" } })
+}
+
+/// A row is one of the events, each with what every row has.
+fn audit_row() -> Value {
+    let text = json!({ "type": "string" });
+    let optional_text = json!({ "type": ["string", "null"] });
+    let optional_count = json!({ "type": ["integer", "null"], "minimum": 0 });
+    let events = [
+        ("host_started", json!({ "version": text, "recovered": reference("Count") })),
+        (
+            "call_begun",
+            json!({
+                "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
+                "turn": nullable("Label"), "tool": reference("ToolName"), "component": reference("Digest"),
+                "arguments": reference("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
+            }),
+        ),
+        (
+            "send_begun",
+            json!({
+                "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
+                "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
+            }),
+        ),
+        (
+            "send_finished",
+            json!({
+                "send": reference("Count"), "status": optional_count, "failure": nullable("Code"),
+                "request_sent": reference("RequestSent"), "secret_version": optional_count,
+                "reply": nullable("Digest"), "reply_bytes": reference("Count"), "took_ms": reference("Count"),
+            }),
+        ),
+        (
+            "call_finished",
+            json!({
+                "mark": { "enum": ["ok", "failed", "cancelled", "unknown"] }, "code": nullable("Code"),
+                "request_sent": reference("RequestSent"), "sends": reference("Count"),
+                "result": nullable("Digest"), "result_bytes": reference("Count"), "took_ms": reference("Count"),
+            }),
+        ),
+        ("admin", json!({ "action": text, "subject": text, "by": text })),
+    ];
+    let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
+    let every = json!({
+        "seq": { "type": "integer", "minimum": 1 },
+        "at": reference("Time"),
+        "realm": { "oneOf": [realm, { "type": "null" }] },
+        "call": nullable("CallId"),
+        "prev": reference("Digest"),
+        "hash": reference("Digest"),
+    });
+    let rows = events.into_iter().map(|(event, members)| {
+        let tag = json!({ "event": { "const": event } });
+        closed(with(with(every.clone(), tag), members), &[])
+    });
+    json!({ "oneOf": rows.collect::<Vec<_>>() })
+}
+
+/// An object with these members, all required but the optional ones, and no others.
+fn closed(properties: Value, optional: &[&str]) -> Value {
+    let names = properties.as_object().into_iter().flat_map(Map::keys);
+    let required: Vec<_> = names.filter(|name| !optional.contains(&name.as_str())).cloned().collect();
+    json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+fn with(mut members: Value, more: Value) -> Value {
+    if let (Value::Object(members), Value::Object(more)) = (&mut members, more) {
+        members.extend(more);
+    }
+    members
+}
+
+fn list(schema: &str) -> Value {
+    json!({ "type": "array", "items": reference(schema) })
+}
+
+fn nullable(schema: &str) -> Value {
+    json!({ "oneOf": [reference(schema), { "type": "null" }] })
+}
+
+fn described(schema: &str, about: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}"), "description": about })
+}

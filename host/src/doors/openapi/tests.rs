@@ -1,0 +1,201 @@
+//! The document against what really goes over the wire.
+
+use jsonschema::Validator;
+
+use super::super::problem::Problem;
+use super::super::wire::{
+    AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
+};
+use super::*;
+use crate::audit::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
+use crate::auth::Grant;
+use crate::clock::Millis;
+use crate::ids::{CallId, Digest, Realm, TokenId};
+use crate::refusal::{Code, Refusal, RequestSent};
+use crate::store::{TokenKind, TokenRow};
+
+fn validator(schema: &str) -> Validator {
+    let mut root = document();
+    root["$ref"] = format!("#/components/schemas/{schema}").into();
+    jsonschema::validator_for(&root).unwrap()
+}
+
+#[track_caller]
+fn fits(schema: &str, value: &impl serde::Serialize) {
+    let value = serde_json::to_value(value).unwrap();
+    let errors: Vec<_> = validator(schema).iter_errors(&value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{schema}: {errors:#?}\n{value:#}");
+}
+
+fn row_of(event: Event) -> Row {
+    Row {
+        seq: 1,
+        at: Millis(1_700_000_000_000),
+        realm: Some(realm()),
+        call: Some(call()),
+        event,
+        prev: Digest([0; 32]),
+        hash: Digest::of(b"row"),
+    }
+}
+
+fn realm() -> Realm {
+    Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() }
+}
+
+fn call() -> CallId {
+    CallId::fresh(Millis(1_700_000_000_000))
+}
+
+fn token(kind: TokenKind) -> TokenRow {
+    TokenRow {
+        id: TokenId::fresh(),
+        hash: [0; 32],
+        kind,
+        realm: realm(),
+        agent: "billing".parse().unwrap(),
+        conversation: Some("conv-1".parse().unwrap()),
+        grant: Grant {
+            tools: vec!["*".parse().unwrap(), "get_invoice".parse().unwrap()],
+            operations: vec!["stripe:*".parse().unwrap(), "stripe:get_invoice".parse().unwrap()],
+        },
+        created_at: Millis(1),
+        expires_at: Millis(2),
+        revoked_at: None,
+    }
+}
+
+#[test]
+fn problems_of_every_code_fit() {
+    for code in Code::ALL {
+        for sent in [RequestSent::No, RequestSent::Yes, RequestSent::Unknown] {
+            let refusal = Refusal::new(*code, "why").sent(sent);
+            fits("Problem", &Problem::of_call(refusal.clone(), call()).body());
+            fits("Problem", &Problem::from(refusal).body());
+        }
+    }
+}
+
+#[test]
+fn every_code_is_listed_with_its_status() {
+    let code = &document()["components"]["schemas"]["Code"];
+    for known in Code::ALL {
+        assert!(code["enum"].as_array().unwrap().contains(&known.as_str().into()), "{known:?}");
+        let status = Problem::new(*known, "why").body().status;
+        assert_eq!(code["x-status"][known.as_str()], status, "{known:?}");
+    }
+    assert_eq!(code["enum"].as_array().unwrap().len(), Code::ALL.len());
+}
+
+#[test]
+fn tokens_fit_and_hide_what_is_secret() {
+    let mut revoked = token(TokenKind::Operator);
+    revoked.revoked_at = Some(Millis(3));
+    revoked.conversation = None;
+    let tokens = vec![token(TokenKind::Agent).into(), TokenEntry::from(revoked)];
+    fits("TokenList", &TokenList { tokens });
+    fits("MintedToken", &MintedBody { token: "kbt_…", entry: token(TokenKind::Agent).into() });
+    let listed = serde_json::to_value(TokenEntry::from(token(TokenKind::Agent))).unwrap();
+    assert!(listed.get("hash").is_none() && listed.get("token").is_none());
+}
+
+#[test]
+fn what_can_be_minted_is_what_is_described() {
+    let whole = json!({
+        "agent": "billing", "environment": "dev", "conversation": "c", "tools": ["*"],
+        "operations": ["stripe:*"], "expires_in_seconds": 60,
+    });
+    let least = json!({ "agent": "billing", "expires_in_seconds": 60 });
+    for good in [&whole, &least] {
+        fits("Mint", good);
+        serde_json::from_value::<MintBody>(good.clone()).unwrap();
+    }
+    for (member, bad) in [
+        ("kind", json!("operator")),
+        ("tenant", json!("other")),
+        ("agent", json!("a b")),
+        ("tools", json!(["get*"])),
+        ("operations", json!(["*"])),
+        ("expires_in_seconds", json!("60")),
+        ("expires_in_seconds", json!(-1)),
+        ("expires_in_seconds", json!(1.5)),
+    ] {
+        let mut body = whole.clone();
+        body[member] = bad;
+        assert!(!validator("Mint").is_valid(&body), "{body}");
+        assert!(serde_json::from_value::<MintBody>(body.clone()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn audit_rows_of_every_event_fit() {
+    let digest = Digest::of(b"x");
+    let events = [
+        Event::HostStarted { version: "0.1.0".to_owned(), recovered: 0 },
+        Event::CallBegun(CallBegun {
+            token: TokenId::fresh(),
+            agent: "billing".parse().unwrap(),
+            conversation: None,
+            turn: Some("1".parse().unwrap()),
+            tool: "get_invoice".parse().unwrap(),
+            component: digest,
+            arguments: digest,
+            arguments_bytes: 2,
+            trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        }),
+        Event::SendBegun(SendBegun {
+            send: 1,
+            connection: "stripe".parse().unwrap(),
+            operation: "get_invoice".parse().unwrap(),
+            request: digest,
+            body_bytes: 0,
+            secret: "stripe-prod".parse().unwrap(),
+        }),
+        Event::SendFinished(SendFinished {
+            send: 1,
+            status: None,
+            failure: Some(Code::UpstreamTimeout),
+            request_sent: RequestSent::Unknown,
+            secret_version: Some(1),
+            reply: None,
+            reply_bytes: 0,
+            took_ms: 1,
+        }),
+        Event::CallFinished(CallFinished {
+            mark: CallMark::Ok,
+            code: None,
+            request_sent: RequestSent::Yes,
+            sends: 1,
+            result: Some(digest),
+            result_bytes: 2,
+            took_ms: 1,
+        }),
+        Event::Admin { action: "token.mint".to_owned(), subject: "tok".to_owned(), by: "cli".to_owned() },
+    ];
+    let rows: Vec<_> = events.into_iter().map(row_of).collect();
+    fits("AuditCall", &AuditCall { call: call(), rows: rows.clone() });
+    fits("AuditPage", &AuditPage { rows, next_before: Some(1) });
+    fits("AuditPage", &AuditPage { rows: Vec::new(), next_before: None });
+}
+
+#[test]
+fn states_fit() {
+    fits("Status", &StatusBody { status: "ok" });
+    fits("Status", &StatusBody { status: "ready" });
+    fits("ToolList", &ToolList { tools: Vec::<ToolEntry<'_>>::new() });
+}
+
+#[test]
+fn every_route_is_described_and_every_reference_leads_somewhere() {
+    let document = document();
+    for route in Route::ALL.into_iter().filter(|route| *route != Route::Unknown) {
+        assert!(document["paths"].get(route.path()).is_some(), "{route:?}");
+    }
+    assert_eq!(document["paths"].as_object().unwrap().len(), Route::ALL.len() - 1);
+
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The table of routes, and what they share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+
+use super::limits::Places;
+use super::problem::Problem;
+use super::{ServeConfig, audit, health, openapi, tokens, tools};
+use crate::app::App;
+use crate::metrics::RouteSeries;
+use crate::refusal::Code;
+
+/// A route. The router, the metrics and the description of the interface all go by this table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Tools,
+    Call,
+    Tokens,
+    Token,
+    Audit,
+    AuditCall,
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+    /// Any other path.
+    Unknown,
+}
+
+impl Route {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Tools,
+        Self::Call,
+        Self::Tokens,
+        Self::Token,
+        Self::Audit,
+        Self::AuditCall,
+        Self::Health,
+        Self::Ready,
+        Self::Metrics,
+        Self::OpenApi,
+        Self::Unknown,
+    ];
+
+    /// The template of its path.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Tools => "/v1/tools",
+            Self::Call => "/v1/tools/{name}",
+            Self::Tokens => "/v1/tokens",
+            Self::Token => "/v1/tokens/{id}",
+            Self::Audit => "/v1/audit",
+            Self::AuditCall => "/v1/audit/{call}",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::OpenApi => "/openapi.json",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What every route needs.
+pub(super) struct Door {
+    pub(super) app: Arc<App>,
+    pub(super) places: Places,
+    pub(super) body_bytes_max: usize,
+    pub(super) body_time_max: Duration,
+    pub(super) deadline: Duration,
+    pub(super) deadline_max: Duration,
+    series: Vec<RouteSeries>,
+    draining: AtomicBool,
+}
+
+impl Door {
+    pub(super) fn new(app: Arc<App>, config: &ServeConfig) -> Self {
+        let series = Route::ALL.iter().map(|route| app.metrics.route(route.path())).collect();
+        Self {
+            app,
+            places: Places::new(config.limits.calls_max),
+            body_bytes_max: config.limits.body_bytes_max,
+            body_time_max: Duration::from_millis(config.limits.read_ms_max),
+            deadline: config.deadline,
+            deadline_max: config.deadline_max,
+            series,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on, new calls are refused.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// A route's answer, counted.
+    pub(super) fn answer(&self, route: Route, result: Result<Response, impl Into<Problem>>) -> Response {
+        self.answered(route, result.unwrap_or_else(|refused| refused.into().into_response()))
+    }
+
+    /// Counts an answer.
+    pub(super) fn answered(&self, route: Route, response: Response) -> Response {
+        if let Some(series) = self.series.get(route as usize) {
+            series.answered(response.status());
+        }
+        response
+    }
+}
+
+/// The routes.
+pub(super) fn router(door: Arc<Door>) -> Router {
+    Router::new()
+        .route(Route::Tools.path(), get(tools::list))
+        .route(Route::Call.path(), post(tools::call))
+        .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
+        .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::Audit.path(), get(audit::page))
+        .route(Route::AuditCall.path(), get(audit::call))
+        .route(Route::Health.path(), get(health::live))
+        .route(Route::Ready.path(), get(health::ready))
+        .route(Route::Metrics.path(), get(health::metrics))
+        .route(Route::OpenApi.path(), get(openapi::serve))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(door)
+}
+
+/// The last segment of a request's path, as it was written: the names and ids in this interface need no escapes, so
+/// an escaped one is no valid name.
+pub(super) fn last_segment(request: &Request) -> &str {
+    request.uri().path().rsplit('/').next().unwrap_or("")
+}
+
+async fn unknown_path(State(door): State<Arc<Door>>) -> Response {
+    let problem =
+        Problem::new(Code::NotFound, "there is nothing at this path; GET /openapi.json lists what there is");
+    door.answered(Route::Unknown, problem.into_response())
+}
+
+async fn wrong_method(State(door): State<Arc<Door>>) -> Response {
+    let problem = Problem::new(
+        Code::MethodNotAllowed,
+        "this path doesn't take this method; the Allow header lists those it takes",
+    );
+    door.answered(Route::Unknown, problem.into_response())
+}

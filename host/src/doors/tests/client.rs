@@ -1,0 +1,87 @@
+//! A listener on a free port, and a client that speaks HTTP by hand: it can break off, drip and send garbage.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::super::{ServeConfig, bind};
+use crate::config::DoorLimits;
+
+/// Nothing in these tests takes this long unless it hangs.
+pub(super) const LONG: Duration = Duration::from_secs(10);
+
+/// Loopback, a free port, no TLS, and limits that a test reaches quickly.
+pub(super) fn config() -> ServeConfig {
+    ServeConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
+        insecure_listen: false,
+        limits: DoorLimits {
+            body_bytes_max: 1_000,
+            header_bytes_max: 8 << 10,
+            read_ms_max: 200,
+            calls_max: 8,
+            connections_max: 16,
+            drain_ms_max: 5_000,
+        },
+        deadline: Duration::from_secs(4),
+        deadline_max: Duration::from_secs(10),
+    }
+}
+
+/// A listener that serves.
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    pub(super) async fn start(config: ServeConfig, routes: Router) -> Self {
+        let bound = bind(&config).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let address = bound.address();
+        let task = tokio::spawn(bound.serve_routes(routes, || {}, async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, task }
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// Asks the listener to end, and answers what resolves when it has.
+    pub(super) fn stop(self) -> JoinHandle<()> {
+        let _ = self.stop.send(());
+        self.task
+    }
+}
+
+pub(super) struct Client(pub(super) TcpStream);
+
+impl Client {
+    pub(super) async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// What one read brings.
+    pub(super) async fn read_once(&mut self) -> String {
+        let mut buffer = vec![0; 64 << 10];
+        let length = timeout(LONG, self.0.read(&mut buffer)).await.expect("an answer").unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    /// All that comes until the host closes the connection, however it does so.
+    pub(super) async fn read_to_close(&mut self) -> String {
+        let mut all = Vec::new();
+        let _ = timeout(LONG, self.0.read_to_end(&mut all)).await.expect("the host closes the connection");
+        String::from_utf8(all).unwrap()
+    }
+}

@@ -1,0 +1,86 @@
+//! `GET /v1/tools` and `POST /v1/tools/{name}`: what agents use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use tracing::Instrument as _;
+
+use super::problem::Problem;
+use super::router::{Door, Route, last_segment};
+use super::wire::{ToolEntry, ToolList, json};
+use super::{body, headers};
+use crate::auth::Caller;
+use crate::ids::{CallId, ToolName};
+use crate::pipeline::CallRequest;
+use crate::policy::unknown_tool;
+use crate::refusal::{Code, Refusal};
+
+/// The tools that the token may call, by name.
+pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let listed = door.agent(request.headers()).map(|caller| {
+        let tools = door.app.pipeline.tools(&caller);
+        json(&ToolList { tools: tools.iter().map(ToolEntry::from).collect() })
+    });
+    door.answer(Route::Tools, listed)
+}
+
+/// Runs one tool. When the client hangs up, this future is dropped, which stops the call and records it.
+pub(super) async fn call(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let started = Instant::now();
+    let result = match door.agent(request.headers()) {
+        // A 401 has no call id: see the invariant in `access`.
+        Err(refusal) => Err(Problem::from(refusal)),
+        Ok(caller) => {
+            let id = CallId::fresh(door.app.clock.now());
+            run(&door, caller, id.clone(), request, started)
+                .await
+                .map(|json| result_response(json, &id))
+                .map_err(|refusal| Problem::of_call(refusal, id))
+        }
+    };
+    door.answer(Route::Call, result)
+}
+
+async fn run(
+    door: &Door,
+    caller: Arc<Caller>,
+    call: CallId,
+    request: Request,
+    started: Instant,
+) -> Result<Bytes, Refusal> {
+    if door.is_draining() {
+        return Err(Refusal::new(Code::ShuttingDown, "the host is stopping; try again in a moment"));
+    }
+    let segment = last_segment(&request);
+    let tool = segment.parse::<ToolName>().map_err(|_| unknown_tool(segment))?;
+    let context = headers::context(request.headers())?;
+    let deadline = headers::deadline(request.headers(), door.deadline, door.deadline_max)?;
+    // The body's time is part of the call's: the agent waits for both.
+    let arguments =
+        body::read(request.into_body(), door.body_bytes_max, door.body_time_max.min(deadline)).await?;
+    let arguments = if arguments.is_empty() { Bytes::from_static(b"{}") } else { arguments };
+
+    let _place = door.places.take()?;
+    // Ids only: arguments and results are never logged.
+    let span = tracing::info_span!("call", %call, %tool, token = %caller.token());
+    let deadline = deadline.saturating_sub(started.elapsed());
+    let request = CallRequest { caller, tool: tool.as_str().to_owned(), arguments, call, context, deadline };
+    let answer = door.app.pipeline.call(request).instrument(span).await;
+    answer.into_result().map(|narrow| narrow.into_bytes())
+}
+
+/// The result alone, as the body: nothing is wrapped around it, so that a model sees what the schema promises.
+fn result_response(json: Bytes, call: &CallId) -> Response {
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(id) = HeaderValue::from_str(call.as_str()) {
+        response.headers_mut().insert(headers::CALL_ID, id);
+    }
+    response
+}

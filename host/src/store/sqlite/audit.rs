@@ -1,0 +1,146 @@
+//! The audit trail in SQLite.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Row};
+
+use super::fields::{Fields, all, first};
+use super::open::{Schema, Shared};
+use crate::clock::Millis;
+use crate::ids::{Digest, Realm};
+use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
+
+const SCHEMA: Schema = Schema {
+    what: "audit trail",
+    application: 0x4b62_4155,
+    version: 1,
+    tables: "
+        CREATE TABLE audit (
+            seq         INTEGER PRIMARY KEY CHECK (seq > 0),
+            at          INTEGER NOT NULL,
+            tenant      TEXT,
+            environment TEXT,
+            call        TEXT,
+            event       TEXT NOT NULL,
+            prev        BLOB NOT NULL,
+            hash        BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
+        CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
+    ",
+};
+
+const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// The audit trail in a file of its own.
+#[derive(Debug)]
+pub struct SqliteAudit {
+    writer: Shared,
+    /// Apart from the writer, so that no reader keeps a call waiting.
+    reader: Shared,
+}
+
+impl SqliteAudit {
+    /// Opens the trail; creates the file, with mode 0600, if it's missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
+    /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { writer: Shared::open(path, &SCHEMA)?, reader: Shared::open(path, &SCHEMA)? })
+    }
+}
+
+impl AuditStore for SqliteAudit {
+    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+        self.writer.write(|transaction| {
+            // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two
+            // processes can't chain on to the same row.
+            let (seq, hash) = head(transaction)?;
+            let mut insert = transaction.prepare_cached(INSERT)?;
+            for record in seal(seq, hash) {
+                let seq = i64::try_from(record.seq)
+                    .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
+                let realm = record.realm.as_ref();
+                insert.execute(rusqlite::params![
+                    seq,
+                    record.at.0,
+                    realm.map(|realm| realm.tenant.as_str()),
+                    realm.map(|realm| realm.environment.as_str()),
+                    record.call.as_ref().map(|call| call.as_str()),
+                    record.event,
+                    record.prev.0.as_slice(),
+                    record.hash.0.as_slice(),
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        // Either index ends in `seq`, so each of these reads the rows it answers and no others; with both conditions,
+        // the call's few rows are looked through for the tenant's (`+` keeps SQLite from the tenant's index).
+        let condition = match (&filter.tenant, &filter.call) {
+            (None, None) => "?1 IS NULL AND ?2 IS NULL",
+            (Some(_), None) => "tenant = ?1 AND ?2 IS NULL",
+            (None, Some(_)) => "?1 IS NULL AND call = ?2",
+            (Some(_), Some(_)) => "+tenant = ?1 AND call = ?2",
+        };
+        let order = if filter.newest_first { "DESC" } else { "ASC" };
+        let sql = format!(
+            "SELECT seq, at, tenant, environment, call, event, prev, hash FROM audit \
+             WHERE {condition} AND seq >= ?3 AND seq <= ?4 ORDER BY seq {order} LIMIT ?5"
+        );
+        let connection = self.reader.lock();
+        let mut statement = connection.prepare_cached(&sql)?;
+        let tenant = filter.tenant.as_ref().map(|tenant| tenant.as_str());
+        let call = filter.call.as_ref().map(|call| call.as_str());
+        // Without a bound, rows with impossible numbers are read too, and reported.
+        let from = filter.from.map_or(i64::MIN, signed);
+        let last = filter.before.map_or(i64::MAX, |before| signed(before).saturating_sub(1));
+        all(&mut statement, rusqlite::params![tenant, call, from, last, filter.limit], record)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        head(&self.reader.lock())
+    }
+}
+
+fn head(connection: &Connection) -> Result<(u64, Digest), StoreError> {
+    let mut newest = connection.prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?;
+    let found = first(&mut newest, [], |row| {
+        let fields = named(row);
+        Ok((fields.unsigned("seq")?, Digest(fields.get("hash")?)))
+    })?;
+    Ok(found.unwrap_or((0, Digest([0; 32]))))
+}
+
+fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
+    let fields = named(row);
+    let realm = match (fields.parse_optional("tenant")?, fields.parse_optional("environment")?) {
+        (Some(tenant), Some(environment)) => Some(Realm { tenant, environment }),
+        (None, None) => None,
+        _ => return Err(fields.damaged("environment", &"a tenant and an environment go together")),
+    };
+    Ok(AuditRecord {
+        seq: fields.unsigned("seq")?,
+        at: Millis(fields.get("at")?),
+        realm,
+        call: fields.parse_optional("call")?,
+        event: fields.get("event")?,
+        prev: Digest(fields.get("prev")?),
+        hash: Digest(fields.get("hash")?),
+    })
+}
+
+fn named<'a, 's>(row: &'a Row<'s>) -> Fields<'a, 's> {
+    Fields::new(row, "audit row", &["seq"])
+}
+
+fn signed(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

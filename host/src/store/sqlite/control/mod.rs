@@ -1,0 +1,169 @@
+//! Operator-set state in SQLite. One file a table; this one joins them into the port.
+
+mod components;
+mod keys;
+mod secrets;
+mod tokens;
+
+use std::path::Path;
+
+use super::open::{Schema, Shared};
+use crate::clock::Millis;
+use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
+use crate::store::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
+
+const SCHEMA: Schema = Schema {
+    what: "control database",
+    application: 0x4b62_434f,
+    version: 1,
+    tables: "
+        CREATE TABLE tokens (
+            id           TEXT PRIMARY KEY,
+            hash         BLOB NOT NULL UNIQUE,
+            kind         TEXT NOT NULL,
+            tenant       TEXT NOT NULL,
+            environment  TEXT NOT NULL,
+            agent        TEXT NOT NULL,
+            conversation TEXT,
+            rights       TEXT NOT NULL,
+            created_at   INTEGER NOT NULL,
+            expires_at   INTEGER NOT NULL,
+            revoked_at   INTEGER
+        ) STRICT;
+        CREATE INDEX tokens_tenant ON tokens (tenant, created_at);
+        CREATE TABLE tenant_keys (
+            tenant  TEXT PRIMARY KEY,
+            master  TEXT NOT NULL,
+            wrapped BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE settings (
+            name  TEXT PRIMARY KEY,
+            value BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE secrets (
+            tenant      TEXT NOT NULL,
+            environment TEXT NOT NULL,
+            label       TEXT NOT NULL,
+            version     INTEGER NOT NULL,
+            wrapped_key BLOB NOT NULL,
+            ciphertext  BLOB NOT NULL,
+            created_at  INTEGER NOT NULL,
+            PRIMARY KEY (tenant, environment, label, version)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE components (
+            name        TEXT NOT NULL,
+            digest      TEXT NOT NULL,
+            described   TEXT NOT NULL,
+            connections TEXT NOT NULL,
+            added_at    INTEGER NOT NULL,
+            active      INTEGER NOT NULL,
+            PRIMARY KEY (name, digest)
+        ) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
+    ",
+};
+
+/// Operator-set state in a file of its own.
+#[derive(Debug)]
+pub struct SqliteControl {
+    writer: Shared,
+    /// Apart from the writer: no read waits for a write, and `data_version`, which a connection's own commits don't
+    /// change, changes here with every commit, by this process or another.
+    reader: Shared,
+}
+
+impl SqliteControl {
+    /// Opens the database; creates the file, with mode 0600, if it's missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
+    /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { writer: Shared::open(path, &SCHEMA)?, reader: Shared::open(path, &SCHEMA)? })
+    }
+}
+
+impl ControlStore for SqliteControl {
+    fn version(&self) -> Result<u64, StoreError> {
+        let connection = self.reader.lock();
+        let mut statement = connection.prepare_cached("PRAGMA data_version")?;
+        let version: u32 = statement.query_row([], |row| row.get(0))?;
+        Ok(version.into())
+    }
+
+    fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError> {
+        self.writer.write(|transaction| tokens::insert(transaction, row))
+    }
+
+    fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
+        tokens::by_hash(&self.reader.lock(), hash)
+    }
+
+    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
+        tokens::list(&self.reader.lock(), tenant)
+    }
+
+    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError> {
+        self.writer.write(|transaction| tokens::revoke(transaction, id, tenant, at))
+    }
+
+    fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError> {
+        keys::of_tenant(&self.reader.lock(), tenant)
+    }
+
+    fn tenant_keys(&self) -> Result<Vec<TenantKeyRow>, StoreError> {
+        keys::list(&self.reader.lock())
+    }
+
+    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
+        self.writer.write(|transaction| keys::ensure(transaction, row))
+    }
+
+    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError> {
+        self.writer.write(|transaction| keys::replace(transaction, was, now))
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        keys::setting(&self.reader.lock(), name)
+    }
+
+    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.writer.write(|transaction| keys::set_setting(transaction, name, value))
+    }
+
+    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
+        self.writer.write(|transaction| secrets::insert(transaction, row))
+    }
+
+    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError> {
+        secrets::newest(&self.reader.lock(), realm, label)
+    }
+
+    fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError> {
+        secrets::list(&self.reader.lock(), tenant)
+    }
+
+    fn remove_secret(
+        &self,
+        realm: &Realm,
+        label: &SecretLabel,
+        version: Option<u32>,
+    ) -> Result<u32, StoreError> {
+        self.writer.write(|transaction| secrets::remove(transaction, realm, label, version))
+    }
+
+    fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError> {
+        self.writer.write(|transaction| components::activate(transaction, row))
+    }
+
+    fn components(&self) -> Result<Vec<ComponentRow>, StoreError> {
+        components::list(&self.reader.lock())
+    }
+
+    fn deactivate_component(&self, name: &str) -> Result<bool, StoreError> {
+        self.writer.write(|transaction| components::deactivate(transaction, name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

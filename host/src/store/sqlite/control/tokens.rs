@@ -1,0 +1,88 @@
+//! Minted tokens.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::clock::Millis;
+use crate::ids::{Realm, TenantId, TokenId};
+use crate::store::sqlite::error::is_taken;
+use crate::store::sqlite::fields::{Fields, all, first};
+use crate::store::{StoreError, TokenKind, TokenRow};
+
+const COLUMNS: &str =
+    "id, hash, kind, tenant, environment, agent, conversation, rights, created_at, expires_at, revoked_at";
+
+pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), StoreError> {
+    let rights = serde_json::to_string(&row.grant).map_err(|error| StoreError::Failed(error.to_string()))?;
+    let sql = format!("INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+    let inserted = connection.prepare_cached(&sql)?.execute(params![
+        row.id.as_str(),
+        row.hash.as_slice(),
+        kind_text(row.kind),
+        row.realm.tenant.as_str(),
+        row.realm.environment.as_str(),
+        row.agent.as_str(),
+        row.conversation.as_ref().map(|conversation| conversation.as_str()),
+        rights,
+        row.created_at.0,
+        row.expires_at.0,
+        row.revoked_at.map(|at| at.0),
+    ]);
+    match inserted {
+        Err(error) if is_taken(&error) => Err(StoreError::Exists(format!("token {}", row.id))),
+        other => other.map(drop).map_err(StoreError::from),
+    }
+}
+
+pub(super) fn by_hash(connection: &Connection, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE hash = ?1");
+    first(&mut *connection.prepare_cached(&sql)?, params![hash.as_slice()], token)
+}
+
+pub(super) fn list(connection: &Connection, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
+    let condition = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {condition} ORDER BY created_at DESC, rowid DESC");
+    all(&mut *connection.prepare_cached(&sql)?, params![tenant.map(TenantId::as_str)], token)
+}
+
+pub(super) fn revoke(
+    connection: &Connection,
+    id: &TokenId,
+    tenant: Option<&TenantId>,
+    at: Millis,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?3) \
+               WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) RETURNING 1";
+    let found: Option<i64> = connection
+        .prepare_cached(sql)?
+        .query_row(params![id.as_str(), tenant.map(TenantId::as_str), at.0], |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+fn token(row: &Row<'_>) -> Result<TokenRow, StoreError> {
+    let fields = Fields::new(row, "token", &["id"]);
+    let kind: String = fields.get("kind")?;
+    Ok(TokenRow {
+        id: fields.parse("id")?,
+        hash: fields.get("hash")?,
+        kind: kind_of(&kind).ok_or_else(|| fields.damaged("kind", &"no such kind of token"))?,
+        realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
+        agent: fields.parse("agent")?,
+        conversation: fields.parse_optional("conversation")?,
+        grant: fields.json("rights")?,
+        created_at: Millis(fields.get("created_at")?),
+        expires_at: Millis(fields.get("expires_at")?),
+        revoked_at: fields.get::<Option<i64>>("revoked_at")?.map(Millis),
+    })
+}
+
+fn kind_text(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::Agent => "agent",
+        TokenKind::Operator => "operator",
+    }
+}
+
+fn kind_of(text: &str) -> Option<TokenKind> {
+    [TokenKind::Agent, TokenKind::Operator].into_iter().find(|kind| kind_text(*kind) == text)
+}

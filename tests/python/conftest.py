@@ -1,0 +1,51 @@
+"""Fixtures: one host for all tests, and others for those that break theirs."""
+
+import os
+import secrets
+import socket
+import sys
+
+import pytest
+
+from surroundings import ROOT, FakeStripe, Host, TlsFront
+
+sys.path.insert(0, str(ROOT / "examples/autogen"))
+
+# httpx, and so HttpTool, would send loopback traffic to a proxy that the environment names.
+for proxy in ("http_proxy", "https_proxy", "all_proxy"):
+    os.environ.pop(proxy, None)
+    os.environ.pop(proxy.upper(), None)
+
+
+@pytest.fixture(scope="session")
+def key():
+    """The upstream's key: fake, and random, so that finding it anywhere means something."""
+    return f"sk_test_{secrets.token_hex(16)}"
+
+
+@pytest.fixture(scope="session")
+def stripe():
+    server = FakeStripe()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def host(stripe, key, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("host")
+    front = TlsFront(stripe.address, folder)
+    running = Host(front, folder, key)
+    yield running
+    running.stop()
+    front.stop()
+
+
+@pytest.fixture
+def silent_host(key, tmp_path):
+    """A host whose upstream takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silence:
+        front = TlsFront(f"127.0.0.1:{silence.getsockname()[1]}", tmp_path)
+        running = Host(front, tmp_path, key)
+        yield running
+        running.stop()
+        front.stop()

@@ -1,0 +1,186 @@
+"""What the tests stand a host in: a fake Stripe, its TLS front, and the host itself."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPONENTS = Path(os.environ.get("KEYBEARER_TEST_COMPONENTS", ROOT / "target/xtask"))
+KEYBEARER = os.environ.get("KEYBEARER_BIN", str(ROOT / "target/debug/keybearer"))
+TLS_FRONT = os.environ.get("KEYBEARER_TLS_FRONT_BIN", str(ROOT / "target/debug/keybearer-tls-front"))
+SECRET = "stripe-test"
+
+# The command that `keybearer dev` runs: it hands the addresses over and waits to be let go.
+HOLD = """
+import json, os, sys
+print(json.dumps({name: value for name, value in os.environ.items() if name.startswith("KEYBEARER_")}), flush=True)
+sys.stdin.read()
+"""
+
+
+class Program:
+    """A program that runs until its standard input closes. What it writes to standard error is kept."""
+
+    def __init__(self, command, env=None):
+        self.errors = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=env,
+            cwd=ROOT,
+            text=True,
+        )
+
+    def hear(self, until):
+        """The lines that it prints, up to and with the one that `until` accepts."""
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line.rstrip("\n"))
+            if until(lines[-1]):
+                return lines
+        raise RuntimeError(f"{self.process.args[0]} ended too early:\n{self.log()}")
+
+    def log(self):
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace")
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            return self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.process.stdout.close()
+
+
+class FakeStripe:
+    """localstripe with a customer and two invoices."""
+
+    def __init__(self):
+        self.program = Program([sys.executable, ROOT / "tests/python/fake_stripe.py"])
+        self.facts = dict(line.split("=") for line in self.program.hear(lambda line: line == "ready")[:-1])
+        self.address = f"127.0.0.1:{self.facts['port']}"
+
+    def stop(self):
+        self.program.stop()
+
+
+class TlsFront:
+    """TLS before a plain server, by a CA of its own. It keeps what clients sent."""
+
+    def __init__(self, target, folder):
+        self.ca, self.transcript = folder / "ca.pem", folder / "transcript"
+        command = [TLS_FRONT, "--target", target, "--ca-out", self.ca, "--transcript", self.transcript]
+        self.program = Program(command)
+        self.port = int(self.program.hear(lambda line: True)[0])
+
+    def stop(self):
+        self.program.stop()
+
+
+@dataclass
+class Host:
+    """A host run by `keybearer dev` on a home of its own, with the Stripe tool and a secret."""
+
+    front: TlsFront
+    folder: Path
+    key: str
+    url: str = field(init=False)
+    token: str = field(init=False)
+
+    def __post_init__(self):
+        self.home, connections = self.folder / "home", self.folder / "connections"
+        tools, key_file = self.folder / "tools", self.folder / "key"
+        for made in (connections, tools):
+            made.mkdir(parents=True)
+        (connections / "stripe.toml").write_text(self.connection())
+        (tools / "stripe.wasm").symlink_to(COMPONENTS / "tools/stripe.wasm")
+        key_file.write_text(self.key)
+        env = {**clean_environment(), "KEYBEARER_LOG": "debug"}
+        subprocess.run([KEYBEARER, "--home", self.home, "init"], check=True, capture_output=True, env=env)
+        self.program = Program(
+            [KEYBEARER, "--home", self.home, "dev", "--operator", "--tools", tools, "--connections", connections]
+            + ["--secret", f"{SECRET}=@{key_file}", "--", sys.executable, "-c", HOLD],
+            env=env,
+        )
+        given = json.loads(self.program.hear(lambda line: line.startswith("{"))[-1])
+        self.url, self.token = given["KEYBEARER_URL"], given["KEYBEARER_TOKEN"]
+        self.operator_token = given["KEYBEARER_OPERATOR_TOKEN"]
+        key_file.unlink()
+
+    def connection(self):
+        """The example's connection, turned to our upstream."""
+        text = (ROOT / "examples/connections/stripe.toml").read_text()
+        text = re.sub(r"(?m)^(ca_file|allow_private)\b.*\n", "", text)
+        text = re.sub(r"(?m)^secret\b.*$", f'secret = "{SECRET}"', text)
+        upstream = (
+            f'base_url = "https://localhost:{self.front.port}"\n'
+            f'ca_file = "{self.front.ca}"\n'
+            'allow_private = ["127.0.0.0/8", "::1/128"]'
+        )
+        return re.sub(r"(?m)^base_url\b.*$", upstream, text)
+
+    def mint(self, **grant):
+        """A token with these rights, minted as an operator would over HTTP."""
+        body = {"agent": "tester", "expires_in_seconds": 600, **grant}
+        reply = self.as_operator("POST", "/v1/tokens", json=body)
+        assert reply.is_success, reply.text
+        return reply.json()
+
+    def as_operator(self, method, path, **more):
+        headers = {"Authorization": f"Bearer {self.operator_token}"}
+        with httpx.Client(trust_env=False) as client:
+            return client.request(method, self.url + path, headers=headers, **more)
+
+    def agent_environment(self, token=None):
+        """All that an agent's process is given."""
+        return {**clean_environment(), "KEYBEARER_URL": self.url, "KEYBEARER_TOKEN": token or self.token}
+
+    def log(self):
+        return self.program.log()
+
+    def files(self):
+        """Every file of the home."""
+        return [path for path in self.home.rglob("*") if path.is_file()]
+
+    def stop(self):
+        return self.program.stop()
+
+
+def clean_environment():
+    """This process's environment without what would lead tests astray: proxies, and settings of another host."""
+    proxies = {"http_proxy", "https_proxy", "all_proxy"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.lower() not in proxies and not name.startswith("KEYBEARER_")
+    }
+
+
+def run_agent(host, invoice, folder, token=None):
+    """Runs the example's agent to its end: what it printed, every message, and its environment while it ran."""
+    dump = folder / "messages.json"
+    script = ROOT / "examples/autogen/single_agent.py"
+    agent = subprocess.Popen(
+        [sys.executable, script, "--invoice", invoice, "--dump", dump],
+        env=host.agent_environment(token),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    environ = Path(f"/proc/{agent.pid}/environ")
+    environment = environ.read_bytes() if environ.exists() else b""
+    printed, _ = agent.communicate(timeout=60)
+    assert agent.returncode == 0, printed
+    return printed, json.loads(dump.read_text()), environment

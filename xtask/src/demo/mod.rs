@@ -1,0 +1,126 @@
+//! `cargo xtask demo`: the main job, for real. An AutoGen agent reads an invoice from a (fake) Stripe over TLS, with
+//! a key that only the host has; then the key is looked for everywhere the agent could see.
+
+mod agent;
+mod needle;
+mod operator;
+mod stage;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::failure::{Failure, Outcome, cannot};
+use crate::place::Place;
+use crate::setup;
+use crate::step;
+use agent::Agent;
+use needle::Needle;
+use operator::Operator;
+use stage::{Scratch, Stripe};
+
+/// The label under which the connection asks for its secret.
+const SECRET: &str = "stripe-demo";
+
+/// Runs the demo and leaves nothing behind.
+pub(crate) fn run(place: &Place) -> Outcome<()> {
+    let made = setup::run(place)?;
+
+    // Values are dropped in the reverse order: the host first, the folder last.
+    let scratch = Scratch::create()?;
+    heading("A Stripe with fake data, behind TLS");
+    let stripe = Stripe::start(place, &scratch)?;
+    let key = Needle::invent()?;
+    println!("  customer {}, invoice {}", stripe.customer, stripe.invoice);
+    println!("  at https://localhost:{}, with a certificate of a throw-away CA", stripe.tls_port);
+    println!("  its API key: {key}");
+
+    heading("The operator sets up a host");
+    let operator = Operator::new(place, scratch.path("home"));
+    said(operator.init())?;
+    stage::write_connection(place, &operator.connections(), &stripe, SECRET)?;
+    println!("  > connections/stripe.toml: base URL, CA, operations; the secret only by its label");
+    said(operator.check_connections())?;
+    for component in &made.tools {
+        if crate::place::name_of(component) == "stripe.wasm" {
+            said(operator.add_tool(component))?;
+        }
+    }
+    said_with_input(operator.set_secret(SECRET), key.text())?;
+    let host = operator.serve(&scratch)?;
+    let token = operator.mint()?;
+
+    heading("The agent asks");
+    let mut agent = Agent::start(place, &scratch, &host.url, &token, &stripe.invoice)?;
+    agent.finish()?;
+
+    heading("The operator looks at the audit trail");
+    said(operator.audit_list())?;
+    said(operator.audit_show(&operator.newest_call()?))?;
+    said(operator.audit_verify())?;
+
+    heading("Where is the key?");
+    println!("  looked for as it is, in hexadecimal, and in base64 at every alignment");
+    let sent = key.count_in(&fs::read(&stripe.transcript).map_err(cannot("read", &stripe.transcript))?);
+    println!("  {:>3} ×  requests that reached Stripe, so it was used", sent);
+    let mut found = 0;
+    let mut look = |what: &str, bytes: &[u8]| {
+        let count = key.count_in(bytes);
+        println!("  {count:>3} ×  {what}, {} bytes", bytes.len());
+        found += count;
+    };
+    look("the agent's message history, run and run_stream", &agent.messages()?);
+    look("what the agent's process printed", &agent.printed()?);
+    match agent.environment() {
+        Some(environment) => look("the environment of the agent's process", environment),
+        None => println!("    - the environment of the agent's process: only Linux shows it"),
+    }
+    look("the host's log", &fs::read(&host.log).map_err(cannot("read", &host.log))?);
+    let (files, bytes) = everything_in(&operator.home)?;
+    look(&format!("the host's home: databases and all, {files} files"), &bytes);
+
+    drop(host);
+    drop(stripe);
+    drop(scratch);
+    println!("\nThe host, the fake Stripe and their folder are gone.");
+    match (sent, found) {
+        (0, _) => Err(Failure::Told("the key never reached Stripe: the demo showed nothing".into())),
+        (_, 0) => Ok(()),
+        _ => Err(Failure::Told(format!("the key was found {found} times where it must not be"))),
+    }
+}
+
+fn heading(text: &str) {
+    println!("\n{text}");
+}
+
+/// Shows a command as one would type it, runs it, and shows what it says first.
+fn said(command: Command) -> Outcome<()> {
+    said_with_input(command, "")
+}
+
+fn said_with_input(command: Command, input: &str) -> Outcome<()> {
+    println!("  $ {}{}", step::show(&command), if input.is_empty() { "" } else { "  < the key" });
+    let answer = stage::answer(command, input)?;
+    for line in answer.trim_start().lines().take_while(|line| !line.trim().is_empty()) {
+        println!("    {line}");
+    }
+    Ok(())
+}
+
+/// The number of files below a folder, and all their bytes.
+fn everything_in(folder: &Path) -> Outcome<(usize, Vec<u8>)> {
+    let (mut files, mut bytes) = (0, Vec::new());
+    for entry in fs::read_dir(folder).map_err(cannot("read", folder))?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            let (more_files, more_bytes) = everything_in(&path)?;
+            files += more_files;
+            bytes.extend(more_bytes);
+        } else if let Ok(content) = fs::read(&path) {
+            files += 1;
+            bytes.extend(content);
+        }
+    }
+    Ok((files, bytes))
+}

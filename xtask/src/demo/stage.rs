@@ -1,0 +1,144 @@
+//! What stands around the host: a folder, a fake Stripe and its TLS front.
+
+use std::fs::{self, DirBuilder};
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::failure::{Failure, Outcome, cannot};
+use crate::place::Place;
+use crate::program::{Program, pause};
+
+/// How long a server may take to start. Generous: a busy CI machine is no reason to fail.
+pub(super) const START: Duration = Duration::from_secs(60);
+
+/// A folder for this run alone, removed when dropped.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn create() -> Outcome<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("keybearer-demo-{}-{}", std::process::id(), now.subsec_nanos());
+        let path = std::env::temp_dir().join(name);
+        // Fails if the name is taken: the folder is ours or there is none.
+        DirBuilder::new().mode(0o700).create(&path).map_err(cannot("make", &path))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("can't remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// The fake Stripe and the TLS front before it.
+pub(super) struct Stripe {
+    pub customer: String,
+    pub invoice: String,
+    pub tls_port: String,
+    /// The certificate of the CA that the connection has to trust.
+    pub ca: PathBuf,
+    /// Every request, as it came out of TLS.
+    pub transcript: PathBuf,
+    _front: Program,
+    _server: Program,
+}
+
+impl Stripe {
+    pub(super) fn start(place: &Place, scratch: &Scratch) -> Outcome<Self> {
+        let mut server = place.command(place.python());
+        server.arg("tests/python/fake_stripe.py").env("PYTHONDONTWRITEBYTECODE", "1");
+        let all_told = |said: &str| said.split_once("ready\n").map(|(facts, _)| facts.to_owned());
+        let (server, facts) = start_and_hear(server, &scratch.path("stripe.log"), all_told)?;
+        let fact = |name: &str| {
+            let line = facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.map(str::to_owned)
+                .ok_or_else(|| Failure::Told(format!("the fake Stripe told no {name}:\n{facts}")))
+        };
+
+        let (ca, transcript) = (scratch.path("ca.pem"), scratch.path("requests"));
+        let mut front = place.command(place.built("keybearer-tls-front"));
+        front.arg("--target").arg(format!("127.0.0.1:{}", fact("port")?));
+        front.arg("--ca-out").arg(&ca).arg("--transcript").arg(&transcript);
+        let first_line = |said: &str| said.split_once('\n').map(|(port, _)| port.to_owned());
+        let (front, tls_port) = start_and_hear(front, &scratch.path("front.log"), first_line)?;
+        Ok(Self {
+            customer: fact("customer")?,
+            invoice: fact("invoice")?,
+            tls_port,
+            ca,
+            transcript,
+            _front: front,
+            _server: server,
+        })
+    }
+}
+
+/// Writes the connection: the one of the examples, turned to this Stripe.
+pub(super) fn write_connection(place: &Place, folder: &Path, stripe: &Stripe, secret: &str) -> Outcome<()> {
+    let example = place.root.join("examples/connections/stripe.toml");
+    let text = fs::read_to_string(&example).map_err(cannot("read", &example))?;
+    let mut connection = String::new();
+    for line in text.lines() {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        match key {
+            "base_url" => {
+                connection += &format!("base_url = \"https://localhost:{}\"\n", stripe.tls_port);
+                connection += &format!("ca_file = \"{}\"\n", stripe.ca.display());
+                connection += "allow_private = [\"127.0.0.0/8\", \"::1/128\"]\n";
+            }
+            "secret" => connection += &format!("secret = \"{secret}\"\n"),
+            "ca_file" | "allow_private" => {}
+            _ => connection += &format!("{line}\n"),
+        }
+    }
+    fs::create_dir_all(folder).map_err(cannot("make", folder))?;
+    let file = folder.join("stripe.toml");
+    fs::write(&file, connection).map_err(cannot("write", &file))
+}
+
+/// Starts a server and waits until `hear` finds in its output what it's listening for.
+pub(crate) fn start_and_hear<T>(
+    command: Command,
+    log: &Path,
+    hear: impl Fn(&str) -> Option<T>,
+) -> Outcome<(Program, T)> {
+    let name = crate::step::show(&command);
+    let mut program = Program::start_into(command, log)?;
+    let deadline = Instant::now() + START;
+    loop {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        if let Some(heard) = hear(&said) {
+            return Ok((program, heard));
+        }
+        if let Some(status) = program.ended()? {
+            return Err(Failure::Told(format!("{said}\n{name}: ended with {status}")));
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::Told(format!("{said}\n{name}: not ready within {START:?}")));
+        }
+        pause()?;
+    }
+}
+
+/// Runs a command to its end and returns what it said; fails with that if it failed.
+pub(super) fn answer(mut command: Command, input: &str) -> Outcome<String> {
+    let name = crate::step::show(&command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = Program::start(command)?;
+    if let Some(mut stdin) = program.stdin() {
+        // A command that doesn't read its input says so by its exit code.
+        stdin.write_all(input.as_bytes()).ok();
+    }
+    let (status, output) = program.wait_with_output()?;
+    if status.success() { Ok(output) } else { Err(Failure::Told(format!("{output}\n$ {name}: {status}"))) }
+}

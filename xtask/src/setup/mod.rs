@@ -1,0 +1,73 @@
+//! What `demo` and `test` need before they start. Every step finds out by itself whether there's anything to do.
+
+mod components;
+mod python;
+mod stamp;
+
+use std::path::PathBuf;
+
+use crate::failure::{Failure, Outcome};
+use crate::place::Place;
+use crate::step::Step;
+
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// What the set-up made.
+pub(crate) struct Made {
+    /// The components of `tools/`, by name.
+    pub tools: Vec<PathBuf>,
+}
+
+/// Runs all steps.
+pub(crate) fn run(place: &Place) -> Outcome<Made> {
+    println!("Set-up (in {})", place.target.display());
+    wasm_target(place)?;
+    programs(place)?;
+    let tools = components::build(place, "tools", "tools")?;
+    components::build(place, "tests/guests", "hostile guests")?;
+    python::environment(place)?;
+    Ok(Made { tools })
+}
+
+fn wasm_target(place: &Place) -> Outcome<()> {
+    let mut step = Step::begin(format!("Rust target {WASM_TARGET}"));
+    let mut ask = place.command("rustc");
+    ask.args(["--print", "target-libdir", "--target", WASM_TARGET]);
+    let libraries = step.must(place, ask, "Is Rust installed?")?;
+    if PathBuf::from(libraries.trim()).is_dir() {
+        step.passed("");
+        return Ok(());
+    }
+    let mut add = place.command("rustup");
+    add.args(["target", "add", WASM_TARGET]);
+    step.must(
+        place,
+        add,
+        "Without rustup, install the standard library for wasm32-unknown-unknown of the same Rust version \
+         in another way.",
+    )?;
+    step.passed("added");
+    Ok(())
+}
+
+/// One build for both the demo and the tests: the same profile and the same packages, since Cargo builds a dependency
+/// with the features that all packages together ask for.
+fn programs(place: &Place) -> Outcome<()> {
+    let mut step = Step::begin("host and test programs (minutes, the first time)");
+    let mut build = place.cargo();
+    build.args(["build", "--locked", "--workspace", "--bins"]);
+    step.must(
+        place,
+        build,
+        "If a linker or C compiler is missing: Debian's package build-essential has both.",
+    )?;
+    if !place.built("keybearer").is_file() {
+        let wanted = place.built("keybearer");
+        return Err(Failure::Told(format!(
+            "Cargo didn't put the host where it's looked for: {}",
+            wanted.display()
+        )));
+    }
+    step.passed("");
+    Ok(())
+}

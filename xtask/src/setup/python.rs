@@ -1,0 +1,77 @@
+//! The virtual environment with AutoGen and the fake Stripe, pinned. pip's own configuration decides where packages
+//! come from.
+
+use std::fs;
+use std::process::Command;
+
+use super::stamp::Stamp;
+use crate::failure::{Failure, Outcome, cannot};
+use crate::place::Place;
+use crate::step::Step;
+
+/// AutoGen 0.7.5 needs this.
+const OLDEST: (u32, u32) = (3, 10);
+
+const REQUIREMENTS: &str = "tests/python/requirements.txt";
+
+/// Makes the environment, or makes it anew when the pins or the Python changed.
+pub(super) fn environment(place: &Place) -> Outcome<()> {
+    let mut step = Step::begin("Python packages");
+    let version = version()?;
+    let file = place.root.join(REQUIREMENTS);
+    let pins = fs::read_to_string(&file).map_err(cannot("read", &file))?;
+    let stamp = Stamp::over_text(place, "python", format!("{version}\n{pins}"))?;
+    if stamp.is_fresh() && place.python().exists() {
+        step.passed("");
+        return Ok(());
+    }
+
+    let venv = place.venv();
+    if venv.exists() {
+        fs::remove_dir_all(&venv).map_err(cannot("remove", &venv))?;
+    }
+    let mut create = place.command(python());
+    create.args(["-m", "venv"]).arg(&venv);
+    let advice =
+        "Python can't make virtual environments here. On Debian and Ubuntu: apt install python3-venv";
+    if let Err(failure) = step.must(place, create, advice) {
+        // A half-made environment would look like a whole one next time.
+        fs::remove_dir_all(&venv).ok();
+        return Err(failure);
+    }
+
+    let mut install = place.command(place.python());
+    install
+        .args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--requirement"])
+        .arg(&file);
+    let advice = "Is the package index reachable? pip takes an index, a proxy and certificates from its own \
+                  configuration (`pip config list`) and from PIP_* variables.";
+    step.must(place, install, advice)?;
+    stamp.write()?;
+    step.passed("installed");
+    Ok(())
+}
+
+/// `python3`, or what the variable PYTHON names.
+fn python() -> String {
+    std::env::var("PYTHON").unwrap_or_else(|_| "python3".into())
+}
+
+fn version() -> Outcome<String> {
+    let name = python();
+    let missing = || {
+        Failure::Told(format!(
+            "\n{name} can't be run: install Python {}.{} or newer, or name one in the variable PYTHON",
+            OLDEST.0, OLDEST.1
+        ))
+    };
+    let output = Command::new(&name).arg("--version").output().map_err(|_| missing())?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let number = text.strip_prefix("Python ").ok_or_else(missing)?;
+    let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found < OLDEST {
+        return Err(missing());
+    }
+    Ok(text)
+}

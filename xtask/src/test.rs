@@ -1,0 +1,157 @@
+//! `cargo xtask test`: everything that has to hold. A step that fails doesn't keep the others from running.
+
+mod tally;
+
+use std::process::Command;
+
+use crate::failure::{Failure, Outcome};
+use crate::place::Place;
+use crate::setup::{self, Made};
+use crate::step::{Step, show};
+use tally::Tally;
+
+/// A step: its name, what it is, and what runs it.
+struct Check {
+    name: &'static str,
+    title: &'static str,
+    command: fn(&Place, &Made) -> Command,
+    count: fn(&str) -> Option<Tally>,
+}
+
+const CHECKS: &[Check] = &[
+    Check { name: "format", title: "format", command: |place, _| format(place), count: tally::one },
+    Check { name: "lints", title: "lints", command: |place, _| clippy(place), count: tally::one },
+    Check { name: "rust", title: "Rust tests", command: |place, _| rust(place), count: tally::of_rust },
+    Check {
+        name: "doctests",
+        title: "examples in the docs",
+        command: |place, _| doctests(place),
+        count: tally::one,
+    },
+    Check { name: "fixtures", title: "fixtures of the tools", command: fixtures, count: tally::of_fixtures },
+    Check {
+        name: "python",
+        title: "end to end with AutoGen",
+        command: |place, _| pytest(place),
+        count: tally::of_pytest,
+    },
+    Check {
+        name: "docs",
+        title: "docs without warnings",
+        command: |place, _| docs(place),
+        count: tally::one,
+    },
+];
+
+/// Runs the steps named, or all.
+pub(crate) fn run(place: &Place, only: &[String]) -> Outcome<()> {
+    if let Some(unknown) = only.iter().find(|name| !CHECKS.iter().any(|check| check.name == *name)) {
+        let known: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
+        return Err(Failure::Told(format!("no step {unknown}; there are: {}", known.join(", "))));
+    }
+    let made = setup::run(place)?;
+    println!("\nTests");
+    let mut total = Tally::default();
+    let mut failed = Vec::new();
+    for check in CHECKS.iter().filter(|check| only.is_empty() || only.iter().any(|name| name == check.name)) {
+        let tally = check.run(place, &made)?;
+        if tally.failed > 0 {
+            failed.push(check.title);
+        }
+        total = total + tally;
+    }
+
+    println!();
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
+    }
+    // Test runners are read by their last line.
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Counted) }
+}
+
+impl Check {
+    fn run(&self, place: &Place, made: &Made) -> Outcome<Tally> {
+        let mut step = Step::begin(self.title);
+        let command = (self.command)(place, made);
+        let shown = show(&command);
+        let ran = step.run(place, command)?;
+        let tally = match (ran.ok, (self.count)(&ran.output)) {
+            (true, Some(tally)) if tally.passed > 0 && tally.failed == 0 => {
+                step.passed(&tally.note());
+                return Ok(tally);
+            }
+            // A runner that says nothing, or that ran nothing, has tested nothing.
+            (true, _) => Tally { passed: 0, failed: 1 },
+            (false, counted) => {
+                let tally = counted.unwrap_or_default();
+                Tally { failed: tally.failed.max(1), ..tally }
+            }
+        };
+        step.failed(&tally.note());
+        if ran.ok {
+            println!("it ended well, but no test was run, or its summary can't be read");
+        }
+        println!("{}\n\nfailed: {shown}\nall of its output: {}\n", ran.tail(), ran.log.display());
+        Ok(tally)
+    }
+}
+
+fn format(place: &Place) -> Command {
+    cargo(place, &["fmt", "--all", "--check"])
+}
+
+/// Clippy over everything, warnings denied.
+pub(crate) fn clippy(place: &Place) -> Command {
+    cargo(
+        place,
+        &["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"],
+    )
+}
+
+fn rust(place: &Place) -> Command {
+    let nextest =
+        Command::new("cargo-nextest").arg("--version").output().is_ok_and(|output| output.status.success());
+    let mut command = if nextest {
+        cargo(place, &["nextest", "run", "--locked", "--workspace", "--no-fail-fast"])
+    } else {
+        cargo(place, &["test", "--locked", "--workspace", "--all-targets", "--no-fail-fast"])
+    };
+    command.env("KEYBEARER_TEST_COMPONENTS", place.target.join("xtask"));
+    command
+}
+
+fn doctests(place: &Place) -> Command {
+    cargo(place, &["test", "--locked", "--workspace", "--doc"])
+}
+
+fn fixtures(place: &Place, made: &Made) -> Command {
+    let mut command = place.command(place.built("keybearer"));
+    command.args(["tool", "test", "tools"]);
+    for component in &made.tools {
+        command.arg("--component").arg(component);
+    }
+    command
+}
+
+fn pytest(place: &Place) -> Command {
+    let mut command = place.command(place.python());
+    command.args(["-m", "pytest", "tests/python", "--quiet", "--color=no", "-p", "no:cacheprovider"]);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("KEYBEARER_BIN", place.built("keybearer"));
+    command.env("KEYBEARER_TLS_FRONT_BIN", place.built("keybearer-tls-front"));
+    command.env("KEYBEARER_TEST_COMPONENTS", place.target.join("xtask"));
+    command
+}
+
+fn docs(place: &Place) -> Command {
+    let mut command = cargo(place, &["doc", "--locked", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "--deny warnings");
+    command
+}
+
+fn cargo(place: &Place, arguments: &[&str]) -> Command {
+    let mut command = place.cargo();
+    command.args(arguments).env("CARGO_TERM_COLOR", "never").env("NO_COLOR", "1");
+    command
+}
