@@ -1,4 +1,8 @@
 //! The door as its clients meet it.
 
+mod access;
 mod client;
+mod host;
+mod routes;
 mod sockets;
+mod tokens;
