@@ -60,7 +60,7 @@ def keybearer_tools() -> list[HttpTool]:
 
 def replayed_model(invoice: str) -> ReplayChatCompletionClient:
     """A model that calls `get_invoice` and then says that it has."""
-    call = FunctionCall(id="call_1", name="get_invoice", arguments=json.dumps({"invoice_id": invoice}))
+    call = FunctionCall(id="call_1", name="get_invoice", arguments=json.dumps({"id": invoice}))
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
     wants_a_tool = CreateResult(finish_reason="function_calls", content=[call], usage=usage, cached=False)
     abilities = ModelInfo(

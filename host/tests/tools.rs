@@ -1,4 +1,5 @@
-//! The tools of this repository, built as an author builds them: they are small, and import nothing of WASI.
+//! The components of this repository, built as an author builds them: tools are small and import nothing of WASI,
+//! and the hostile guests import what they're made to.
 
 use std::path::Path;
 
@@ -6,12 +7,12 @@ use keybearer::build::{BuildOptions, build_tool};
 use wit_component::DecodedWasm;
 use wit_parser::WorldItem;
 
-/// Builds a tool and returns its size in bytes and its imports.
-fn build(name: &str) -> (usize, Vec<String>) {
+/// Builds a component and returns its size in bytes and its imports.
+fn build(folder: &str, name: &str) -> (usize, Vec<String>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let out = tempfile::tempdir().unwrap();
     let options = BuildOptions {
-        manifest_dir: root.join("tools").join(name),
+        manifest_dir: root.join(folder).join(name),
         out_dir: Some(out.path().to_owned()),
         locked: true,
     };
@@ -36,11 +37,27 @@ fn build(name: &str) -> (usize, Vec<String>) {
 fn components_are_small_and_import_the_contract_alone() {
     let limits = [("text", 120_000), ("github", 300_000), ("stripe", 300_000)];
     for (name, size_max) in limits {
-        let (size, imports) = build(name);
+        let (size, imports) = build("tools", name);
         println!("{name}: {size} bytes, imports {imports:?}");
         assert!(size < size_max, "{name} has {size} bytes, more than {size_max}");
         let known = ["keybearer:tool/credentialed-http@0.1.0", "keybearer:tool/log@0.1.0"];
         let foreign: Vec<_> = imports.iter().filter(|import| !known.contains(&import.as_str())).collect();
         assert!(foreign.is_empty(), "{name} imports {foreign:?}");
+    }
+}
+
+#[test]
+fn hostile_guests_import_what_they_are_made_to() {
+    for (name, import) in [
+        ("hostile", "keybearer:tool/credentialed-http@0.1.0"),
+        ("liar", "keybearer:tool/credentialed-http@0.1.0"),
+        ("stranger", "wasi:http/outgoing-handler@0.2.0"),
+        ("stranger", "someone:unknown/api@1.0.0"),
+        ("wasi-probe", "wasi:cli/environment@0.2.0"),
+        ("wasi-probe", "wasi:filesystem/preopens@0.2.0"),
+        ("wasi-probe", "wasi:sockets/ip-name-lookup@0.2.0"),
+    ] {
+        let (_, imports) = build("tests/guests", name);
+        assert!(imports.iter().any(|found| found == import), "{name} imports {imports:?}");
     }
 }

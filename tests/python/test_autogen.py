@@ -93,7 +93,7 @@ def test_the_key_is_used_and_is_nowhere_to_be_found(host, stripe, key, tmp_path)
 
 def test_every_send_is_in_the_audit_trail(host, stripe, tools):
     before = host.as_operator("GET", "/v1/audit").json()["rows"][0]["seq"]
-    call(tools()["get_invoice"], invoice_id=stripe.facts["invoice"])
+    call(tools()["get_invoice"], id=stripe.facts["invoice"])
     rows = host.as_operator("GET", "/v1/audit").json()["rows"]
     events = [row["event"] for row in reversed(rows) if row["seq"] > before]
     assert events == ["call_begun", "send_begun", "send_finished", "call_finished"]
@@ -118,7 +118,7 @@ def test_a_write_is_done_once(stripe, tools):
 
 def test_an_operation_outside_the_grant_is_denied_in_words(host, stripe, tools):
     token = host.mint(tools=["get_invoice"], operations=["stripe:get_customer"])["token"]
-    text = call(tools(token)["get_invoice"], invoice_id=stripe.facts["invoice"])
+    text = call(tools(token)["get_invoice"], id=stripe.facts["invoice"])
     assert problem(text, "denied")["request_sent"] == "no"
 
 
@@ -127,39 +127,39 @@ def test_a_tool_outside_the_grant_is_unknown(host, tools):
     assert set(tools(token)) == {"get_customer"}
     tool = tools()["get_invoice"]
     tool.server_params.headers = {"Authorization": f"Bearer {token}"}
-    problem(call(tool, invoice_id="in_1"), "unknown_tool")
+    problem(call(tool, id="in_1"), "unknown_tool")
 
 
 def test_what_the_upstream_does_not_have_is_named(tools):
-    text = call(tools()["get_invoice"], invoice_id="in_missing")
+    text = call(tools()["get_invoice"], id="in_missing")
     assert problem(text, "tool_not_found")["request_sent"] == "yes"
 
 
 def test_arguments_that_do_not_fit_are_named(tools):
-    text = call(tools()["get_invoice"], invoice_id="../customers")
+    text = call(tools()["get_invoice"], id="../customers")
     assert problem(text, "invalid_arguments")["request_sent"] == "no"
-    assert "invoice_id" in text
+    assert "id" in text
 
 
 def test_a_revoked_token_is_refused_at_once(host, stripe, tools):
     minted = host.mint(tools=["get_invoice"], operations=["stripe:get_invoice"])
     tool = tools(minted["token"])["get_invoice"]
-    assert "code" not in json.loads(call(tool, invoice_id=stripe.facts["invoice"]))
+    assert "code" not in json.loads(call(tool, id=stripe.facts["invoice"]))
     assert host.as_operator("DELETE", f"/v1/tokens/{minted['id']}").is_success
-    problem(call(tool, invoice_id=stripe.facts["invoice"]), "unauthorized")
+    problem(call(tool, id=stripe.facts["invoice"]), "unauthorized")
 
 
 def test_a_token_of_another_conversation_is_refused(host, tools):
     minted = host.mint(tools=["get_invoice"], operations=["stripe:get_invoice"], conversation="one")
     tool = tools(minted["token"])["get_invoice"]
     tool.server_params.headers["Keybearer-Conversation"] = "two"
-    problem(call(tool, invoice_id="in_1"), "conversation_mismatch")
+    problem(call(tool, id="in_1"), "conversation_mismatch")
 
 
 def test_the_deadline_is_answered_before_httptool_gives_up(silent_host, tools):
     tool = tools(of=silent_host)["get_invoice"]
     started = time.monotonic()
-    text = call(tool, invoice_id="in_1")
+    text = call(tool, id="in_1")
     took = time.monotonic() - started
     assert took < 5, "HttpTool's own timeout would leave the model with an empty error"
     error = json.loads(text)

@@ -157,8 +157,7 @@ impl Audit {
     /// # Errors
     /// [`AuditError::Unavailable`] when the trail can't be read.
     pub fn head(&self) -> Result<Head, AuditError> {
-        let (seq, hash) = self.trail.store.head()?;
-        Ok(Head { seq, hash })
+        Ok(self.trail.store.head()?.into())
     }
 
     /// Whether the last attempt to write succeeded, for the readiness check.

@@ -72,7 +72,8 @@ impl Pending {
         self.call.progress().request_sent()
     }
 
-    /// Records the intent to send a request. It's on the disk when this resolves. Sends are numbered from 1.
+    /// Records the intent to send a request. It's on the disk when this resolves. Sends are numbered from 1; a number
+    /// whose intent couldn't be written isn't used again.
     ///
     /// # Errors
     /// [`AuditError::Full`] and [`AuditError::Unavailable`]: nothing was recorded, so nothing may be sent.
@@ -168,6 +169,9 @@ struct Call {
 }
 
 struct Progress {
+    /// The number of the newest send. It's never given to another, even if its intent wasn't written: a guard that
+    /// still is about to go must not close another's send.
+    newest: u32,
     /// How many sends were begun.
     sends: u32,
     /// Those that haven't finished.
@@ -224,7 +228,7 @@ impl Call {
         let now = self.trail.clock.now();
         let mut progress = self.progress();
         let Some(index) = progress.open.iter().position(|open| open.send == send) else { return };
-        let open = progress.open.swap_remove(index);
+        let open = progress.open.remove(index);
         let result = result(&open);
         progress.request_sent = progress.request_sent.and(result.request_sent);
         // Queued under the lock, so that the call's own outcome can't come first.
@@ -254,15 +258,16 @@ impl Call {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { sends: 0, open: Vec::new(), request_sent: RequestSent::No, over: false }
+        Self { newest: 0, sends: 0, open: Vec::new(), request_sent: RequestSent::No, over: false }
     }
 }
 
 impl Progress {
     fn open_send(&mut self, begun_at: Millis) -> u32 {
+        self.newest += 1;
         self.sends += 1;
-        self.open.push(OpenSend { send: self.sends, begun_at, handed_over: false });
-        self.sends
+        self.open.push(OpenSend { send: self.newest, begun_at, handed_over: false });
+        self.newest
     }
 
     fn hand_over(&mut self, send: u32) {
@@ -271,10 +276,10 @@ impl Progress {
         }
     }
 
-    /// Forgets a send that didn't get into the trail; its number is free again if it's the newest.
+    /// Forgets a send that didn't get into the trail.
     fn take_back(&mut self, send: u32) {
-        self.open.retain(|open| open.send != send);
-        if self.sends == send {
+        if let Some(index) = self.open.iter().position(|open| open.send == send) {
+            self.open.remove(index);
             self.sends -= 1;
         }
     }

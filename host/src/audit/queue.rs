@@ -13,11 +13,11 @@ use crate::refusal::Code;
 
 /// How many intents may wait. At a thousand commits a second the last of them waits a few milliseconds; if the disk
 /// stands still, new calls are refused at once instead of piling up.
-const INTENTS_MAX: usize = 4_096;
+pub(super) const INTENTS_MAX: usize = 4_096;
 
 /// How many rows go into one commit: enough to make a flush cheap per row, few enough that the first of them doesn't
 /// wait long for the last.
-const BATCH_ROWS_MAX: usize = 1_024;
+pub(super) const BATCH_ROWS_MAX: usize = 1_024;
 
 /// One row to be written, and who waits for it.
 pub(super) struct Entry {
@@ -175,6 +175,12 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         self.wake(state);
+    }
+
+    /// How many rows wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().entries.len()
     }
 
     /// Notes how the last attempt to write went.

@@ -131,6 +131,12 @@ fn broken(seq: u64, fault: Fault) -> VerifyError {
     VerifyError::Broken { seq, fault }
 }
 
+impl From<(u64, Digest)> for Head {
+    fn from((seq, hash): (u64, Digest)) -> Self {
+        Self { seq, hash }
+    }
+}
+
 impl fmt::Display for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.seq, self.hash)

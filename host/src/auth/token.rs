@@ -30,7 +30,7 @@ impl TokenText {
         // Room for all of it from the start: growing would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(prefix.len() + RANDOM_CHARS + 1));
         text.push_str(prefix);
-        URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
+        URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
         Self(text)
     }
 

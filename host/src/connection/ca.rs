@@ -21,13 +21,16 @@ impl CaBundle {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn read(file: &Path) -> Result<Self, String> {
-        let pem = std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+        let pem =
+            std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
         let mut roots = RootCertStore::empty();
         for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
             certificate
                 .map_err(|error| error.to_string())
                 .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
-                .map_err(|error| format!("certificate {} of {} isn't usable: {error}", index + 1, file.display()))?;
+                .map_err(|error| {
+                    format!("certificate {} of {} isn't usable: {error}", index + 1, file.display())
+                })?;
         }
         if roots.is_empty() {
             return Err(format!("{} holds no certificate in PEM form", file.display()));

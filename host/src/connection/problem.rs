@@ -91,10 +91,12 @@ pub(super) fn place(text: &str, span: &Range<usize>) -> (usize, usize) {
 
 /// The known word that `word` was most likely meant to be.
 pub(super) fn did_you_mean<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    // A word cut short, or with something added, is near however long the rest is.
+    let begins = |k: &str| word.len() >= 4 && (k.starts_with(word) || word.starts_with(k));
     known
         .iter()
         .map(|k| (distance(word, k), *k))
-        .filter(|(far, k)| *far <= 1 + k.len().min(word.len()) / 3)
+        .filter(|(far, k)| begins(k) || *far <= 1 + k.len().min(word.len()) / 3)
         .min_by_key(|(far, _)| *far)
         .map(|(_, k)| k)
 }
@@ -152,5 +154,6 @@ mod tests {
         assert_eq!(did_you_mean("secert", &known), Some("secret"));
         assert_eq!(did_you_mean("operation", &known), Some("operations"));
         assert_eq!(did_you_mean("colour", &known), None);
+        assert_eq!(did_you_mean("total_ms", &["connect_ms_max", "total_ms_max"]), Some("total_ms_max"));
     }
 }

@@ -54,7 +54,9 @@ impl Connection {
             attach: self.attach.kind(),
             ca_file: self.ca.as_ref().map(|ca| ca.file().display().to_string()),
             tenants: names(self.tenants.as_ref().map(|all| all.iter().map(ToString::to_string).collect())),
-            environments: names(self.environments.as_ref().map(|all| all.iter().map(ToString::to_string).collect())),
+            environments: names(
+                self.environments.as_ref().map(|all| all.iter().map(ToString::to_string).collect()),
+            ),
             warnings: self.warnings(),
             operations: self.operations.iter().map(|operation| operation.summary()).collect(),
         }
@@ -63,14 +65,17 @@ impl Connection {
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.allow_insecure_loopback {
-            warnings.push("allow_insecure_loopback: requests may go to this machine, in clear too".to_owned());
+            warnings
+                .push("allow_insecure_loopback: requests may go to this machine, in clear too".to_owned());
         }
         if !self.allow_private.is_empty() {
             let ranges: Vec<_> = self.allow_private.iter().map(ToString::to_string).collect();
             warnings.push(format!("allow_private: requests may go to {}", ranges.join(", ")));
         }
         if self.attach.query_name().is_some() {
-            warnings.push("attach kind query: the secret is part of the URL, which upstreams tend to log".to_owned());
+            warnings.push(
+                "attach kind query: the secret is part of the URL, which upstreams tend to log".to_owned(),
+            );
         }
         warnings
     }
@@ -79,7 +84,9 @@ impl Connection {
 impl Operation {
     fn summary(&self) -> OperationSummary {
         let listed = |place: &'static str, parameters: &BTreeMap<String, Parameter>| -> Vec<String> {
-            let shown = |(name, p): (&String, &Parameter)| format!("{place}.{name}{}", if p.optional { "?" } else { "" });
+            let shown = |(name, p): (&String, &Parameter)| {
+                format!("{place}.{name}{}", if p.optional { "?" } else { "" })
+            };
             parameters.iter().map(shown).collect()
         };
         OperationSummary {

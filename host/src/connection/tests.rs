@@ -1,0 +1,399 @@
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+use crate::egress::{DraftBody, FailureReason};
+
+const STRIPE: &str = r#"
+base_url = "https://api.stripe.com"
+secret = "stripe-prod"
+attach = { kind = "bearer" }
+response_headers = ["request-id"]
+headers = { "Stripe-Version" = "2024-06-20" }
+tenants = ["acme"]
+
+[operations.create_charge]
+request = "POST /v1/charges"
+effect = "write"
+content_type = "application/x-www-form-urlencoded"
+body.amount = { type = "integer", minimum = 1 }
+body.currency = { type = "string", enum = ["usd", "eur"] }
+body.customer = { type = "string", pattern = "^cus_", optional = true }
+body."metadata[order]" = { type = "string", optional = true }
+cost = { amount = "body.amount", currency = "body.currency" }
+
+[operations.get_invoice]
+request = "GET /v1/invoices/{id}"
+effect = "read"
+path.id = { type = "string", pattern = "^in_[A-Za-z0-9]+$" }
+
+[operations.upcoming]
+request = "GET /v1/invoices/upcoming"
+effect = "read"
+query.customer = { type = "string" }
+
+[operations.note]
+request = "PATCH /v1/notes/{n}"
+effect = "write"
+content_type = "application/merge-patch+json"
+path.n = { type = "integer" }
+body.tags = { type = "array", items = { type = "string" }, optional = true }
+body.of = { type = "object", optional = true, properties = { a = { type = "boolean" } } }
+"#;
+
+fn stripe() -> Arc<Connection> {
+    let all = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap_or_else(|problems| panic!("{problems}"));
+    all.iter().next().unwrap().clone()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn draft(method: &str, path: &str, body: Option<DraftBody>) -> Draft {
+    Draft {
+        connection: "stripe".into(),
+        method: method.into(),
+        path: path.into(),
+        query: vec![],
+        headers: vec![],
+        body,
+    }
+}
+
+fn charge(fields: &[(&str, &str)]) -> Result<TypedSend, SendFailure> {
+    stripe().accept(draft("POST", "/v1/charges", Some(DraftBody::Form(pairs(fields)))))
+}
+
+fn problems(text: &str) -> String {
+    Connections::parse(&[("c.toml", text)]).map(|_| ()).unwrap_err().to_string()
+}
+
+/// A valid file with one line more, before its operations.
+fn with(line: &str) -> String {
+    format!(
+        "base_url = \"https://h.example\"\nsecret = \"s\"\nattach = {{ kind = \"bearer\" }}\n{line}\n\
+         [operations.get]\nrequest = \"GET /x\"\neffect = \"read\"\n"
+    )
+}
+
+/// A valid file with one operation of these lines.
+fn operation(lines: &str) -> String {
+    format!(
+        "base_url = \"https://h.example\"\nsecret = \"s\"\nattach = {{ kind = \"bearer\" }}\n[operations.op]\n{lines}\n"
+    )
+}
+
+#[test]
+fn a_form_is_matched_typed_and_priced() {
+    let send = charge(&[("amount", "1200"), ("currency", "eur"), ("metadata[order]", "7")]).unwrap();
+    assert_eq!(send.operation_name().as_str(), "create_charge");
+    let body = json!({"amount": 1200, "currency": "eur", "metadata[order]": "7"});
+    assert_eq!(serde_json::Value::Object(send.parameters().body.clone()), body);
+    assert_eq!(send.cost(), Some(&Cost { amount_minor: 1200, currency: "eur".into() }));
+}
+
+#[test]
+fn a_wrong_form_names_the_parameter() {
+    for (fields, message) in [
+        (&[("amount", "1200")][..], "body.currency is missing"),
+        (&[("amount", "0"), ("currency", "usd")], "body.amount must be at least 1"),
+        (&[("amount", "-5"), ("currency", "usd")], "body.amount must be at least 1"),
+        (&[("amount", "1e3"), ("currency", "usd")], "body.amount must be an integer, written plainly"),
+        (&[("amount", "1"), ("currency", "gbp")], "body.currency must be one of usd, eur"),
+        (&[("amount", "1"), ("currency", "usd"), ("x", "1")], "body.x isn't declared"),
+        (
+            &[("amount", "1"), ("currency", "usd"), ("amount[]", "9")],
+            "body.amount[] is another spelling of body.amount, which is refused",
+        ),
+        (
+            &[("amount", "1"), ("currency", "usd"), ("amount[0]", "9")],
+            "body.amount[0] is another spelling of body.amount, which is refused",
+        ),
+        (&[("amount", "1"), ("currency", "usd"), ("Amount", "9")], "body.Amount isn't declared"),
+        (
+            &[("amount", "1"), ("currency", "usd"), ("metadata[other]", "9")],
+            "body.metadata[other] isn't declared",
+        ),
+        (&[("amount", "1"), ("currency", "usd"), ("_method", "DELETE")], "body._method isn't declared"),
+    ] {
+        let failure = charge(fields).unwrap_err();
+        assert_eq!(failure.reason, FailureReason::InvalidRequest);
+        assert_eq!(failure.message, format!("stripe:create_charge: {message}"));
+    }
+}
+
+#[test]
+fn paths_choose_the_operation() {
+    let get = |path: &str| stripe().accept(draft("GET", path, None));
+    let send = get("/v1/invoices/in_1").unwrap();
+    assert_eq!(
+        (send.operation_name().as_str(), &send.parameters().path["id"]),
+        ("get_invoice", &json!("in_1"))
+    );
+    assert_eq!(
+        get("/v1/invoices/upcoming").unwrap_err().message,
+        "stripe:upcoming: query.customer is missing"
+    );
+    assert_eq!(
+        get("/v1/invoices/xx").unwrap_err().message,
+        "stripe:get_invoice: path.id must match the pattern ^in_[A-Za-z0-9]+$"
+    );
+    for unknown in [
+        "/",
+        "/v1",
+        "/v1/invoices",
+        "/v1/invoices/",
+        "/v1/invoices/in_1/",
+        "/v1/Invoices/in_1",
+        "/v1/charges",
+    ] {
+        assert_eq!(get(unknown).unwrap_err().reason, FailureReason::UnknownOperation, "{unknown}");
+    }
+    let with_query = Draft { query: pairs(&[("expand", "x")]), ..draft("GET", "/v1/invoices/in_1", None) };
+    assert!(stripe().accept(with_query).unwrap_err().message.contains("query.expand isn't declared"));
+}
+
+#[test]
+fn json_bodies_are_closed_and_go_out_under_the_operation_s_type() {
+    let patch =
+        |text: &str| stripe().accept(draft("PATCH", "/v1/notes/5", Some(DraftBody::Json(text.into()))));
+    let send = patch(r#"{"tags": ["a"], "of": {"a": true}}"#).unwrap();
+    assert_eq!(send.request().content_type(), Some("application/merge-patch+json"));
+    assert_eq!(send.parameters().path["n"], json!(5));
+    for (text, message) in [
+        (r#"{"tags": [1]}"#, "body.tags[0] must be a string"),
+        (r#"{"of": {"a": true, "b": 1}}"#, "body.of.b isn't declared"),
+        (r#"{"of": {}}"#, "body.of.a is missing"),
+        (r#"{"of": null}"#, "body.of must be an object"),
+        (r#"{"other": 1}"#, "body.other isn't declared"),
+        ("[]", "the JSON body must be an object"),
+    ] {
+        assert_eq!(patch(text).unwrap_err().message, format!("stripe:note: {message}"));
+    }
+}
+
+#[test]
+fn a_body_of_another_type_is_refused() {
+    let json = stripe().accept(draft("POST", "/v1/charges", Some(DraftBody::Json("{}".into())))).unwrap_err();
+    assert!(json.message.contains("must be application/x-www-form-urlencoded"));
+    assert!(
+        stripe().accept(draft("POST", "/v1/charges", None)).unwrap_err().message.contains("needs a body")
+    );
+}
+
+#[test]
+fn filters_hide_a_connection() {
+    let all = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
+    let realm =
+        |tenant: &str| Realm { tenant: tenant.parse().unwrap(), environment: "prod".parse().unwrap() };
+    assert!(all.get(&realm("acme"), "stripe").is_some());
+    assert!(all.get(&realm("other"), "stripe").is_none());
+    assert!(all.get(&realm("acme"), "../stripe").is_none());
+}
+
+#[test]
+fn defaults_and_summary() {
+    let stripe = stripe();
+    assert_eq!(stripe.total_max, Duration::from_secs(10));
+    assert_eq!(stripe.response_bytes_max, 1024 * 1024);
+    assert!(stripe.response_headers.iter().any(|name| name == "request-id"));
+    let summary = stripe.summary();
+    assert_eq!(summary.operations[0].request, "POST /v1/charges");
+    assert_eq!(
+        summary.operations[0].parameters,
+        ["body.amount", "body.currency", "body.customer?", "body.metadata[order]?"]
+    );
+    assert!(summary.warnings.is_empty());
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_places() {
+    let text = "base_url = \"http://h.example\"\nsecert = \"s\"\nattach = { kind = \"baerer\" }\n\
+                [operations.get]\nrequest = \"GTE /x\"\neffect = 1\ncolour = 1\n";
+    assert_eq!(
+        problems(text),
+        "c.toml:1:12: base_url: must start with https:// (http:// goes to loopback only, and only with \
+         allow_insecure_loopback = true)\n\
+         c.toml:2:1: secert: unknown key\n  hint: did you mean secret?\n\
+         c.toml:3:19: attach.kind: unknown kind \"baerer\"\n  hint: use bearer, basic, header or query\n\
+         c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
+         c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
+         c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
+         path, query, body, cost"
+    );
+}
+
+#[test]
+fn every_rule_of_the_top_has_its_message() {
+    assert!(Connections::parse(&[("c.toml", &with(""))]).is_ok());
+    for (line, message) in [
+        ("allow_private = [\"0.0.0.0/0\"]", "isn't inside a private range"),
+        ("allow_private = [\"10.0.0.1\"]", "isn't a range"),
+        ("allow_private = \"10.0.0.0/8\"", "must be an array"),
+        ("headers = { Authorization = \"x\" }", "can't be a constant header"),
+        ("headers = { accept = \"a\\r\\nb\" }", "visible ASCII"),
+        ("headers = { accept = \"a\", Accept = \"b\" }", "two spellings"),
+        ("request_headers = [\"cookie\"]", "host alone"),
+        ("request_headers = [\"authorization\"]", "host alone"),
+        ("response_headers = [\"Set-Cookie\"]", "never handed to a tool"),
+        ("response_headers = [\"a b\"]", "isn't a header's name"),
+        ("timeouts = { total_ms_max = 0 }", "must be from 1 to 120000"),
+        ("timeouts = { total_ms_max = 120001 }", "must be from 1 to 120000"),
+        ("timeouts = { total_ms = 5 }", "did you mean total_ms_max?"),
+        ("limits = { response_bytes_max = 16777217 }", "must be from 1 to 16777216"),
+        ("limits = { request_bytes_max = \"1\" }", "must be an integer"),
+        ("tenants = []", "lets nobody use"),
+        ("tenants = [\"A B\"]", "not valid"),
+        ("ca_file = \"missing.pem\"", "can't be read"),
+        ("allow_insecure_loopback = \"yes\"", "must be true or false"),
+    ] {
+        let found = problems(&with(line));
+        assert!(found.contains(message), "{line}: {found}");
+    }
+    for (attach, message) in [
+        ("{ kind = \"header\" }", "attach.name: is missing"),
+        ("{ kind = \"header\", name = \"host\" }", "can't carry a secret"),
+        ("{ kind = \"bearer\", name = \"x\" }", "unknown key"),
+        ("{ kind = \"basic\", user = \"a:b\" }", "holds no ':'"),
+        ("{ kind = \"query\", name = \"a&b\" }", "letters, digits"),
+        ("\"bearer\"", "must be a table"),
+    ] {
+        let found = problems(&with("").replace("{ kind = \"bearer\" }", attach));
+        assert!(found.contains(message), "{attach}: {found}");
+    }
+}
+
+#[test]
+fn every_rule_of_operations_has_its_message() {
+    let get = "request = \"GET /x\"\neffect = \"read\"\n";
+    let post = "request = \"POST /x\"\neffect = \"write\"\ncontent_type = \"application/json\"\n";
+    let form = post.replace("json", "x-www-form-urlencoded");
+    assert!(Connections::parse(&[("c.toml", &operation(post))]).is_ok());
+    for (lines, message) in [
+        ("effect = \"read\"".to_owned(), "request: is missing"),
+        ("request = \"GET /x\"".to_owned(), "effect: is missing"),
+        (get.replace("GET /x", "GET /a/../b"), "dot segment"),
+        (get.replace("GET /x", "GET /{id}"), "{id} has no type"),
+        (get.replace("GET /x", "/x"), "must be a method and a path"),
+        (format!("{get}path.id = {{ type = \"string\" }}"), "no parameter {id}"),
+        (format!("{get}content_type = \"application/json\""), "GET request has no body"),
+        (format!("{get}body.a = {{ type = \"string\" }}"), "no content_type"),
+        (post.replace("application/json", "JSON"), "isn't a media type"),
+        (
+            format!("{}body.a = {{ type = \"string\" }}", post.replace("application/json", "text/csv")),
+            "no parameters that",
+        ),
+        (format!("{post}body.a = {{ type = \"text\" }}"), "unknown type"),
+        (format!("{post}body.a = {{ }}"), "type: is missing"),
+        (format!("{post}body.a = {{ type = \"string\", pattern = \"(\" }}"), "isn't a usable pattern"),
+        (format!("{post}body.a = {{ type = \"string\", pattern = \"(?=x)\" }}"), "isn't a usable pattern"),
+        (format!("{post}body.a = {{ type = \"string\", minimum = 1 }}"), "unknown key"),
+        (format!("{post}body.a = {{ type = \"string\", maxLength = 1 }}"), "did you mean max_length?"),
+        (format!("{post}body.a = {{ type = \"string\", enum = [] }}"), "allows no value"),
+        (
+            format!("{post}body.a = {{ type = \"integer\", minimum = 2, maximum = 1 }}"),
+            "minimum is above maximum",
+        ),
+        (format!("{post}body.a = {{ type = \"array\" }}"), "items: is missing"),
+        (format!("{post}body.\"a b\" = {{ type = \"string\" }}"), "a parameter's name is"),
+        (format!("{form}body.a = {{ type = \"array\", items = {{ type = \"string\" }} }}"), "JSON body only"),
+        (
+            format!("{form}body.a = {{ type = \"string\" }}\nbody.\"a[]\" = {{ type = \"string\" }}"),
+            "another spelling",
+        ),
+        (format!("{post}cost = {{ amount = \"body.a\", currency = \"usd\" }}"), "isn't declared"),
+        (
+            format!(
+                "{post}body.a = {{ type = \"integer\" }}\ncost = {{ amount = \"body.a\", currency = \"usd\" }}"
+            ),
+            "minimum of at least 0",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"integer\", minimum = 0, optional = true }}\ncost = {{ amount = \"body.a\", currency = \"usd\" }}"
+            ),
+            "mustn't be optional",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"number\" }}\ncost = {{ amount = \"body.a\", currency = \"usd\" }}"
+            ),
+            "must be an integer parameter",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"integer\", minimum = 0 }}\ncost = {{ amount = \"body.a\", currency = \"dollars\" }}"
+            ),
+            "neither a parameter nor a currency",
+        ),
+    ] {
+        let found = problems(&operation(&lines));
+        assert!(found.contains(message), "{lines}: {found}");
+    }
+    assert!(problems("base_url = 1").contains("operations: is missing"));
+    let query = operation(&format!("{get}query.key = {{ type = \"string\" }}"))
+        .replace("{ kind = \"bearer\" }", "{ kind = \"query\", name = \"key\" }");
+    assert!(problems(&query).contains("carries the secret"));
+}
+
+#[test]
+fn operations_that_could_be_mistaken_are_refused() {
+    let two = |first: &str, second: &str, extra: &str| {
+        let text = format!(
+            "{}[operations.b]\nrequest = \"{second}\"\neffect = \"read\"\n{extra}",
+            operation(&format!(
+                "request = \"{first}\"\neffect = \"read\"\npath.id = {{ type = \"string\", pattern = \"^in_\" }}"
+            ))
+        );
+        Connections::parse(&[("c.toml", &text)]).map(|_| ()).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(two("GET /a/{id}", "GET /a/upcoming", ""), Ok(()));
+    assert_eq!(two("GET /a/{id}", "DELETE /a/in_x", ""), Ok(()));
+    assert_eq!(two("GET /a/{id}", "GET /a/{id}/b", "path.id = { type = \"string\" }"), Ok(()));
+    assert!(two("GET /a/{id}", "GET /a/in_x", "").unwrap_err().contains("could be mistaken for b"));
+    let both = two("GET /a/{id}", "GET /a/{x}", "path.x = { type = \"string\" }");
+    assert!(both.unwrap_err().contains("could be mistaken"));
+}
+
+#[test]
+fn a_slip_of_grammar_is_told_with_its_place() {
+    let found = problems("base_url = \"x\nsecret = 1\n");
+    assert!(found.starts_with("c.toml:1:"), "{found}");
+    assert!(!found.contains("missing"), "{found}");
+}
+
+#[test]
+fn a_folder_is_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    put("good.toml", &with(""));
+    put("notes.txt", "not a connection");
+    assert_eq!(Connections::load(dir.path()).unwrap().iter().count(), 1);
+    assert_eq!(Connections::load(&dir.path().join("missing")).unwrap().iter().count(), 0);
+
+    put("Bad Name.toml", &with(""));
+    put("other.toml", "x = 1");
+    fs::write(dir.path().join("bytes.toml"), [0xff, 0xfe]).unwrap();
+    let found = Connections::load(dir.path()).unwrap_err().to_string();
+    for part in
+        ["Bad Name.toml:1:1: the file's name", "other.toml:1:1: x: unknown key", "bytes.toml: can't be read"]
+    {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+}
+
+#[test]
+fn ca_files_are_checked_when_they_are_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    put("c.toml", &with("ca_file = \"ca.pem\""));
+    put("ca.pem", "nothing");
+    assert!(Connections::load(dir.path()).unwrap_err().to_string().contains("no certificate"));
+    put("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert!(Connections::load(dir.path()).unwrap_err().to_string().contains("isn't usable"));
+    put("ca.pem", &rcgen::generate_simple_self_signed(vec!["h.example".into()]).unwrap().cert.pem());
+    let all = Connections::load(dir.path()).unwrap();
+    assert_eq!(all.iter().next().unwrap().ca.as_ref().unwrap().roots().len(), 1);
+}

@@ -94,7 +94,10 @@ impl Connection {
     pub fn type_request(self: &Arc<Self>, request: Canonical) -> Result<TypedSend, SendFailure> {
         let (operation, path) = self.find(&request)?;
         let invalid = |rule: String| {
-            SendFailure::unsent(FailureReason::InvalidRequest, format!("{}:{}: {rule}", self.name, operation.name))
+            SendFailure::unsent(
+                FailureReason::InvalidRequest,
+                format!("{}:{}: {rule}", self.name, operation.name),
+            )
         };
         let query = type_pairs("query", &operation.query_parameters, request.query()).map_err(invalid)?;
         let request = self.settle_content_type(operation, request).map_err(invalid)?;
@@ -121,7 +124,11 @@ impl Connection {
             Some(rule) => SendFailure::unsent(FailureReason::InvalidRequest, rule),
             None => SendFailure::unsent(
                 FailureReason::UnknownOperation,
-                format!("the connection {} has no operation for this {} request's path", self.name, request.method()),
+                format!(
+                    "the connection {} has no operation for this {} request's path",
+                    self.name,
+                    request.method()
+                ),
             )
             .because(format!("no operation matches {} {}", request.method(), request.path())),
         })
@@ -146,8 +153,10 @@ fn type_path(operation: &Operation, segments: &[String]) -> Result<Map<String, V
     let mut typed = Map::new();
     for (template, text) in operation.path.segments().iter().zip(segments) {
         let Segment::Parameter(name) = template else { continue };
-        let parameter = operation.path_parameters.get(name).ok_or_else(|| format!("path.{name} has no type"))?;
-        let value = parameter.kind.of_text(text).map_err(|mismatch| format!("path.{name} {}", mismatch.rule))?;
+        let parameter =
+            operation.path_parameters.get(name).ok_or_else(|| format!("path.{name} has no type"))?;
+        let value =
+            parameter.kind.of_text(text).map_err(|mismatch| format!("path.{name} {}", mismatch.rule))?;
         typed.insert(name.clone(), value);
     }
     Ok(typed)
@@ -163,7 +172,8 @@ fn type_pairs(
         let Some(parameter) = declared.get(name) else {
             return Err(undeclared(place, declared, name));
         };
-        let value = parameter.kind.of_text(text).map_err(|mismatch| format!("{place}.{name} {}", mismatch.rule))?;
+        let value =
+            parameter.kind.of_text(text).map_err(|mismatch| format!("{place}.{name} {}", mismatch.rule))?;
         typed.insert(name.clone(), value);
     }
     match declared.iter().find(|(name, parameter)| !parameter.optional && !typed.contains_key(*name)) {
@@ -185,10 +195,12 @@ fn type_body(operation: &Operation, body: &CanonicalBody) -> Result<Map<String, 
     match body {
         CanonicalBody::None | CanonicalBody::Raw => Ok(Map::new()),
         CanonicalBody::Form(fields) => type_pairs("body", &operation.body_parameters, fields),
-        CanonicalBody::Json(Value::Object(object)) => match check_object(&operation.body_parameters, object) {
-            Ok(()) => Ok(object.clone()),
-            Err(mismatch) => Err(format!("body.{} {}", mismatch.at, mismatch.rule)),
-        },
+        CanonicalBody::Json(Value::Object(object)) => {
+            match check_object(&operation.body_parameters, object) {
+                Ok(()) => Ok(object.clone()),
+                Err(mismatch) => Err(format!("body.{} {}", mismatch.at, mismatch.rule)),
+            }
+        }
         CanonicalBody::Json(_) => Err("the JSON body must be an object".into()),
     }
 }

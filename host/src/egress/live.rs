@@ -48,7 +48,8 @@ impl Wire for LiveWire {
     fn exchange(&self, request: WireRequest, _: Instant) -> BoxFuture<'_, Result<WireReply, WireError>> {
         Box::pin(async move {
             let client = self.client(&request.realm, &request.connection)?;
-            let mut response = client.execute(to_reqwest(request)?).await.map_err(|error| from_reqwest(error))?;
+            let mut response =
+                client.execute(to_reqwest(request)?).await.map_err(|error| from_reqwest(error))?;
             Ok(WireReply {
                 status: response.status().as_u16(),
                 headers: std::mem::take(response.headers_mut()),
@@ -125,7 +126,8 @@ impl reqwest::dns::Resolve for CheckedResolver {
 fn to_reqwest(request: WireRequest) -> Result<Request, WireError> {
     let base = &request.connection.base;
     let text = format!("{}://{}:{}{}", base.scheme().as_str(), base.host(), base.port(), request.target);
-    let url = Url::parse(&text).map_err(|error| internal(format!("the canonical target is no URL: {error}")))?;
+    let url =
+        Url::parse(&text).map_err(|error| internal(format!("the canonical target is no URL: {error}")))?;
     // INVARIANT (same bytes): a URL library that would write the target otherwise is caught here.
     let target = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),

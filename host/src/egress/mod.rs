@@ -14,7 +14,7 @@ mod send;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod vault;
+pub mod vault;
 mod wire;
 
 pub use canonical::{Canonical, CanonicalBody, FORM, JSON};
@@ -27,8 +27,5 @@ pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError,
 pub use secret::Secret;
 pub use send::{Canary, Egress, Reply};
 pub use sweep::Sweep;
-pub use vault::{
-    AdminError, Finding, InvalidSecret, MasterKey, MasterKeyError, MasterKeys, PASSPHRASE_CHARS_MIN, Rotated, SECRET_BYTES_MAX,
-    SECRET_BYTES_MIN, SecretInfo, SecretInput, Vault,
-};
+pub use vault::{MasterKey, MasterKeys, SecretInfo, SecretInput, Vault};
 pub use wire::{BoxFuture, Pieces, Wire, WireBody, WireError, WireErrorKind, WireReply, WireRequest};

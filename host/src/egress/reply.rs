@@ -120,7 +120,9 @@ impl Encoding {
             },
             (Some(_), Some(_)) => None,
         };
-        known.ok_or_else(|| refused("the upstream's reply is compressed in a way that the host can't look into"))
+        known.ok_or_else(|| {
+            refused("the upstream's reply is compressed in a way that the host can't look into")
+        })
     }
 
     fn decode(self, body: Bytes, cap: usize) -> Result<Bytes, SendFailure> {
@@ -160,7 +162,8 @@ fn head_text(headers: &HeaderMap) -> Vec<u8> {
 
 /// The headers that the connection lets through. A value that isn't visible ASCII is left out.
 fn allowed(headers: &HeaderMap, connection: &Connection) -> Vec<(String, String)> {
-    let listed = |name: &HeaderName| connection.response_headers.iter().any(|allowed| allowed == name.as_str());
+    let listed =
+        |name: &HeaderName| connection.response_headers.iter().any(|allowed| allowed == name.as_str());
     headers
         .iter()
         .filter(|(name, _)| listed(name))

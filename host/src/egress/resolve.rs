@@ -126,15 +126,13 @@ pub enum ResolveError {
 ///
 /// # Errors
 /// Why there's no address to use.
-pub async fn resolve(
+pub(super) async fn resolve(
     resolver: &dyn Resolve,
     host: &str,
     rules: AddressRules<'_>,
 ) -> Result<Vec<PublicAddr>, ResolveError> {
-    let answers = resolver
-        .lookup(host)
-        .await
-        .map_err(|cause| ResolveError::Lookup { host: host.to_owned(), cause })?;
+    let answers =
+        resolver.lookup(host).await.map_err(|cause| ResolveError::Lookup { host: host.to_owned(), cause })?;
     if !(1..=ANSWERS_MAX).contains(&answers.len()) {
         return Err(ResolveError::Count { host: host.to_owned(), count: answers.len() });
     }
@@ -181,7 +179,8 @@ mod tests {
             assert_eq!(rules.check(good.parse().unwrap()), Ok(()), "{good}");
         }
         // Metadata stays refused inside a range that is named.
-        for bad in ["10.2.0.1", "fc00::1", "fd00:ec2::254", "100.100.100.200", "127.0.0.1", "::ffff:10.1.2.3"] {
+        for bad in ["10.2.0.1", "fc00::1", "fd00:ec2::254", "100.100.100.200", "127.0.0.1", "::ffff:10.1.2.3"]
+        {
             assert!(rules.check(bad.parse().unwrap()).is_err(), "{bad}");
         }
     }
@@ -202,7 +201,9 @@ mod tests {
         for good in ["10.0.0.0/8", "10.1.2.0/24", "127.0.0.1/32", "fd12::/16", "100.64.0.0/10"] {
             assert!(may_be_allowed(&good.parse().unwrap()), "{good}");
         }
-        for bad in ["0.0.0.0/0", "::/0", "169.254.0.0/16", "8.0.0.0/8", "10.0.0.0/7", "fe80::/10", "::ffff:0:0/96"] {
+        for bad in
+            ["0.0.0.0/0", "::/0", "169.254.0.0/16", "8.0.0.0/8", "10.0.0.0/7", "fe80::/10", "::ffff:0:0/96"]
+        {
             assert!(!may_be_allowed(&bad.parse().unwrap()), "{bad}");
         }
     }

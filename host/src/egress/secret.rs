@@ -62,7 +62,7 @@ impl Secret {
     pub fn canary() -> Self {
         let mut entropy = Zeroizing::new([0_u8; 32]);
         random(&mut *entropy);
-        let text = format!("{CANARY_PREFIX}{}", URL_SAFE_NO_PAD.encode(&*entropy));
+        let text = format!("{CANARY_PREFIX}{}", URL_SAFE_NO_PAD.encode(entropy.as_slice()));
         Self::new(Zeroizing::new(text.into_bytes()), 0)
     }
 

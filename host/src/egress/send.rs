@@ -150,7 +150,10 @@ impl Egress {
             }
         };
         let cleaned = clean(reply, &connection, deadline, &sweep, secret.version()).await;
-        cleaned.map_err(|failure| SendFailure { cause: failure.cause.map(|cause| sweep.redact(&cause)), ..failure })
+        cleaned.map_err(|failure| SendFailure {
+            cause: failure.cause.map(|cause| sweep.redact(&cause)),
+            ..failure
+        })
     }
 
     fn secret(&self, realm: &Realm, connection: &Connection) -> Result<Arc<Secret>, SendFailure> {
@@ -230,8 +233,12 @@ fn failure(error: WireError, connection: &Connection, sweep: &Sweep) -> SendFail
         WireErrorKind::Address | WireErrorKind::Connect => {
             (FailureReason::Unreachable, format!("{upstream} can't be reached"))
         }
-        WireErrorKind::ConnectTimeout => (FailureReason::Timeout, format!("{upstream} can't be reached in time")),
-        WireErrorKind::HungUp => (FailureReason::Unreachable, format!("{upstream} hung up before it answered")),
+        WireErrorKind::ConnectTimeout => {
+            (FailureReason::Timeout, format!("{upstream} can't be reached in time"))
+        }
+        WireErrorKind::HungUp => {
+            (FailureReason::Unreachable, format!("{upstream} hung up before it answered"))
+        }
         WireErrorKind::Malformed => {
             (FailureReason::ResponseRefused, format!("{upstream} answered with something that isn't HTTP"))
         }

@@ -14,7 +14,6 @@ mod tests;
 use std::fmt;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// What stands in a redacted text.
@@ -110,6 +109,8 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
         // A form's way to write a space.
         forms.push(value.iter().map(|&b| if b == b' ' { b'+' } else { b }).collect());
     }
+    // What is searched has its escapes undone, and so may lose what only looked like one in the secret.
+    forms.extend(decode::ALL.iter().filter_map(|decode| decode(value)));
     for before in 0..3 {
         forms.push(base64_core(&STANDARD_NO_PAD, value, before));
         forms.push(base64_core(&URL_SAFE_NO_PAD, value, before));

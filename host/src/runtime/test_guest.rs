@@ -1,3 +1,6 @@
+<<<<<<< HEAD
+
+=======
 //! Small hostile components, written as core modules in the text format.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -151,3 +154,4 @@ impl TestGuest {
         (bytes.iter().map(|byte| format!("\\{byte:02x}")).collect(), at, self.tools.len())
     }
 }
+>>>>>>> w/d

@@ -50,11 +50,12 @@ fn wasm_target(place: &Place) -> Outcome<()> {
     Ok(())
 }
 
-/// One build for both the demo and the tests: the same profile, the same features.
+/// One build for both the demo and the tests: the same profile and the same packages, since Cargo builds a dependency
+/// with the features that all packages together ask for.
 fn programs(place: &Place) -> Outcome<()> {
     let mut step = Step::begin("host and test programs (minutes, the first time)");
     let mut build = place.cargo();
-    build.args(["build", "--locked", "--package", "keybearer", "--package", "keybearer-testkit", "--bins"]);
+    build.args(["build", "--locked", "--workspace", "--bins"]);
     step.must(
         place,
         build,

@@ -83,7 +83,8 @@ pub(super) fn connection(source: &Source) -> Result<Connection, Vec<Problem>> {
 
 fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Option<Connection> {
     let stem = source.name.strip_suffix(".toml").unwrap_or(&source.name);
-    let name = stem.parse().map_err(|error| context.problem(&(0..0), "", format!("the file's name: {error}"), None));
+    let name =
+        stem.parse().map_err(|error| context.problem(&(0..0), "", format!("the file's name: {error}"), None));
 
     let insecure = top.optional("allow_insecure_loopback").and_then(|f| f.boolean()).unwrap_or(false);
     let allow_private: Vec<IpNet> =
@@ -94,9 +95,7 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
     let secret = top
         .required("secret", "write secret = \"LABEL\": the secret's label in the vault")
         .and_then(|f| f.ok(f.string()?.parse()));
-    let attach = top
-        .required("attach", "write attach = { kind = \"bearer\" }")
-        .and_then(|f| attach(&f));
+    let attach = top.required("attach", "write attach = { kind = \"bearer\" }").and_then(|f| attach(&f));
     let ca = top.optional("ca_file").map(|f| f.ok(CaBundle::read(&source.dir.join(f.string()?))));
     let constant_headers = top.optional("headers").map(|f| constant_headers(&f, attach.as_ref()));
     let constant_headers = constant_headers.unwrap_or_default();
@@ -132,7 +131,9 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
     let (operations, operations_field) = operations?;
     let attach = attach?;
     if let Some(query) = attach.query_name() {
-        for operation in operations.iter().filter(|o| o.query_parameters.keys().any(|n| parameters::stem(n) == query)) {
+        for operation in
+            operations.iter().filter(|o| o.query_parameters.keys().any(|n| parameters::stem(n) == query))
+        {
             operations_field
                 .problem(format!("{} declares query.{query}, which carries the secret", operation.name));
         }
@@ -258,7 +259,8 @@ fn constant_headers(field: &Field<'_, '_>, attach: Option<&Attach>) -> Vec<(Head
 }
 
 fn header_name(text: &str) -> Result<String, String> {
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} isn't a header's name"))?;
+    let name =
+        HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} isn't a header's name"))?;
     Ok(name.as_str().to_owned())
 }
 

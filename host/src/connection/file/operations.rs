@@ -27,7 +27,10 @@ pub(super) fn operations(field: &Field<'_, '_>) -> Vec<Arc<Operation>> {
         for (_, other) in &found {
             if overlap(other, &operation) {
                 field.problem_hint(
-                    format!("could be mistaken for {}: both match {} {}", other.name, other.method, other.path),
+                    format!(
+                        "could be mistaken for {}: both match {} {}",
+                        other.name, other.method, other.path
+                    ),
                     "give a path parameter a pattern that leaves the other operation's path out",
                 );
             }
@@ -90,7 +93,10 @@ fn request(field: &Field<'_, '_>) -> Option<(Method, PathTemplate)> {
         let meant = did_you_mean(&method.to_ascii_uppercase(), METHODS);
         field.problem_hint(
             format!("unknown method {method:?}"),
-            meant.map_or_else(|| format!("use one of {}", METHODS.join(", ")), |m| format!("did you mean {m}?")),
+            meant.map_or_else(
+                || format!("use one of {}", METHODS.join(", ")),
+                |m| format!("did you mean {m}?"),
+            ),
         );
         return None;
     }
@@ -113,7 +119,10 @@ fn media_type(field: &Field<'_, '_>) -> Option<String> {
     let text = field.string()?;
     let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.+-".contains(&b));
     if !plain || text.matches('/').count() != 1 || text.starts_with('/') || text.ends_with('/') {
-        field.problem_hint("isn't a media type", "write \"application/json\", in lower case and without parameters");
+        field.problem_hint(
+            "isn't a media type",
+            "write \"application/json\", in lower case and without parameters",
+        );
         return None;
     }
     Some(text.to_owned())

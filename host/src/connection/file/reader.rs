@@ -21,7 +21,13 @@ impl<'f> Context<'f> {
     }
 
     /// Notes a problem.
-    pub(super) fn problem(&self, span: &Range<usize>, key: &str, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn problem(
+        &self,
+        span: &Range<usize>,
+        key: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         let (line, column) = place(self.text, span);
         self.problems.borrow_mut().push(Problem {
             file: self.file.to_owned(),
@@ -99,7 +105,9 @@ impl<'c, 'i> Table<'c, 'i> {
 
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(self) {
-        for (name, _) in self.entries.iter().filter(|(name, _)| !self.known.contains(&name.get_ref().as_ref())) {
+        for (name, _) in
+            self.entries.iter().filter(|(name, _)| !self.known.contains(&name.get_ref().as_ref()))
+        {
             let hint = match did_you_mean(name.get_ref(), &self.known) {
                 Some(known) => format!("did you mean {known}?"),
                 None => format!("known keys here: {}", self.known.join(", ")),

@@ -78,7 +78,10 @@ pub(super) fn canonical_headers(
             return Err(format!("the header {lower} is written by the host alone"));
         }
         if !connection.request_headers.iter().any(|allowed| allowed == lower) {
-            return Err(format!("the header {lower} isn't one that the connection {} allows", connection.name));
+            return Err(format!(
+                "the header {lower} isn't one that the connection {} allows",
+                connection.name
+            ));
         }
         if headers.iter().any(|(other, _)| *other == parsed) {
             return Err(format!("the header {lower} is there twice"));
@@ -110,7 +113,9 @@ mod tests {
 
     #[test]
     fn reserved_names() {
-        for name in ["authorization", "host", "proxy-authorization", "x-forwarded-for", "x_anything", "te", "cookie"] {
+        for name in
+            ["authorization", "host", "proxy-authorization", "x-forwarded-for", "x_anything", "te", "cookie"]
+        {
             assert!(is_reserved(name), "{name}");
         }
         for name in ["accept", "idempotency-key", "stripe-version", "x-github-api-version"] {

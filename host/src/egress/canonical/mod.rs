@@ -68,7 +68,8 @@ impl Canonical {
         let invalid = |rule: String| SendFailure::unsent(FailureReason::InvalidRequest, rule);
         let method = method(&draft.method).map_err(invalid)?;
         let path = canonical_path(&draft.path).map_err(|rule| invalid(rule.to_owned()))?;
-        let query_encoded = pairs::encode_pairs("query parameter", &draft.query, QUERY_BYTES_MAX).map_err(invalid)?;
+        let query_encoded =
+            pairs::encode_pairs("query parameter", &draft.query, QUERY_BYTES_MAX).map_err(invalid)?;
         let headers = header::canonical_headers(&draft.headers, connection).map_err(invalid)?;
         if draft.body.is_some() && matches!(method, Method::GET | Method::HEAD) {
             return Err(invalid(format!("a {method} request has no body")));
@@ -230,7 +231,9 @@ fn raw_content_type(text: &str) -> Result<String, String> {
     header_value("content-type", &lower)?;
     let essence = lower.split(';').next().unwrap_or_default().trim();
     if essence == FORM || is_json(essence) {
-        return Err(format!("a body of type {essence} must be given as JSON or as form fields, not as bytes"));
+        return Err(format!(
+            "a body of type {essence} must be given as JSON or as form fields, not as bytes"
+        ));
     }
     let token = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))

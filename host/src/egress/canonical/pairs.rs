@@ -14,7 +14,11 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 ///
 /// # Errors
 /// The rule that is broken: a name twice, an empty name, a NUL, or more than `bytes_max` encoded.
-pub(crate) fn encode_pairs(what: &str, pairs: &[(String, String)], bytes_max: usize) -> Result<String, String> {
+pub(crate) fn encode_pairs(
+    what: &str,
+    pairs: &[(String, String)],
+    bytes_max: usize,
+) -> Result<String, String> {
     let mut seen = HashSet::new();
     let mut encoded = String::new();
     for (name, value) in pairs {

@@ -54,7 +54,9 @@ fn html(text: &[u8]) -> Option<Vec<u8>> {
         &[(b"amp", b'&'), (b"lt", b'<'), (b"gt", b'>'), (b"quot", b'"'), (b"apos", b'\'')];
     replace(text, b'&', |rest| {
         let (bytes, used) = match rest {
-            [b'#', b'x' | b'X', digits @ ..] => number(digits, 16).map(|(code, used)| (utf8(code), used + 2))?,
+            [b'#', b'x' | b'X', digits @ ..] => {
+                number(digits, 16).map(|(code, used)| (utf8(code), used + 2))?
+            }
             [b'#', digits @ ..] => number(digits, 10).map(|(code, used)| (utf8(code), used + 1))?,
             _ => {
                 let named = |(name, _): &&(&[u8], u8)| {

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use proptest::prelude::*;
 
@@ -76,7 +77,9 @@ fn every_writing_is_found() {
 
 #[test]
 fn what_is_near_is_not_the_secret() {
-    for text in ["", "sk_live_", "sk_live_a+b/c=d\"e&f%4", "k_live_a+b/c=d\"e&f%41", "%73%6b_live", "{\"a\": \"b\"}"] {
+    for text in
+        ["", "sk_live_", "sk_live_a+b/c=d\"e&f%4", "k_live_a+b/c=d\"e&f%41", "%73%6b_live", "{\"a\": \"b\"}"]
+    {
         assert!(!sweep().finds(text.as_bytes()), "{text}");
     }
 }

@@ -63,7 +63,7 @@ impl SecretInput {
         let text = std::str::from_utf8(&bytes).map_err(|_| InvalidSecret::NotText);
         match bytes.len() {
             0 => return Err(InvalidSecret::Empty),
-            ..SECRET_BYTES_MIN => return Err(InvalidSecret::TooShort),
+            1..SECRET_BYTES_MIN => return Err(InvalidSecret::TooShort),
             SECRET_BYTES_MIN..=SECRET_BYTES_MAX => {}
             _ => return Err(InvalidSecret::TooLong),
         }

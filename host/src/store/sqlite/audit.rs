@@ -141,3 +141,6 @@ fn named<'a, 's>(row: &'a Row<'s>) -> Fields<'a, 's> {
 fn signed(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,8 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Before anything is written to it, even its journal mode.
+    is_empty(&connection, path, schema)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Failed(format!("its journal mode is {mode}; this file system can't do WAL")));
@@ -87,29 +89,113 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Views and triggers in a file that someone tampered with must not call functions with side effects.
     connection.pragma_update(None, "trusted_schema", false)?;
-
+    // Asked again under the lock: another process may be creating the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let application: i32 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let objects: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if (application, version, objects) == (0, 0, 0) {
+    if is_empty(&transaction, path, schema)? {
         transaction.execute_batch(schema.tables)?;
         transaction.pragma_update(None, "application_id", schema.application)?;
         transaction.pragma_update(None, "user_version", schema.version)?;
         transaction.commit()?;
-        return Ok(connection);
+    } else {
+        drop(transaction);
     }
-    let Schema { what, version: known, .. } = schema;
-    if application != schema.application {
-        return Err(StoreError::Unsupported(format!("{} is not a Keybearer {what}", path.display())));
-    }
-    if version != *known {
-        return Err(StoreError::Unsupported(format!(
-            "{} has version {version} of the {what}'s schema and this program knows version {known}: use the \
-             program that wrote it, or a newer one",
-            path.display()
-        )));
-    }
-    drop(transaction);
     Ok(connection)
+}
+
+/// Whether the file holds nothing yet. A file that holds something else than this schema is refused.
+fn is_empty(connection: &Connection, path: &Path, schema: &Schema) -> Result<bool, StoreError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let Schema { what, version: known, .. } = schema;
+    let path = path.display();
+    if (application, version, objects) == (0, 0, 0) {
+        Ok(true)
+    } else if application != schema.application {
+        Err(StoreError::Unsupported(format!("{path} is not a Keybearer {what}")))
+    } else if version != *known {
+        Err(StoreError::Unsupported(format!(
+            "{path} has version {version} of the {what}'s schema and this program knows version {known}: use the \
+             program that wrote it, or a newer one"
+        )))
+    } else {
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: Schema =
+        Schema { what: "test file", application: 42, version: 3, tables: "CREATE TABLE t (a TEXT) STRICT" };
+
+    #[expect(clippy::needless_pass_by_value, reason = "each test is done with its error")]
+    fn said(error: StoreError, words: &str) {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+
+    #[test]
+    fn a_file_and_its_companions_are_their_owner_s_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let _open = Shared::open(&path, &SCHEMA).unwrap();
+        for name in ["a.db", "a.db-wal", "a.db-shm"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let newer = Schema { version: 4, ..SCHEMA };
+        drop(Shared::open(&path, &newer).unwrap());
+        let error = Shared::open(&path, &SCHEMA).unwrap_err();
+        assert!(matches!(error, StoreError::Unsupported(_)));
+        said(error, "has version 4 of the test file's schema and this program knows version 3");
+    }
+
+    #[test]
+    fn another_program_s_file_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        said(Shared::open(&path, &SCHEMA).unwrap_err(), "is not a Keybearer test file");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn what_is_no_database_is_reported_as_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        std::fs::write(&path, "not a database, whatever it says on the tin".repeat(40)).unwrap();
+        let error = Shared::open(&path, &SCHEMA).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)));
+        said(error, "a.db: file is not a database");
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing/a.db");
+        said(Shared::open(&path, &SCHEMA).unwrap_err(), "missing/a.db: No such file");
+    }
+
+    #[test]
+    fn many_may_open_a_new_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        std::thread::scope(|scope| {
+            let opening: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| Shared::open(&path, &SCHEMA).map(drop))).collect();
+            for opened in opening {
+                opened.join().unwrap().unwrap();
+            }
+        });
+    }
 }

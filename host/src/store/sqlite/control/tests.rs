@@ -1,1 +1,303 @@
+use std::path::PathBuf;
 
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ids::Digest;
+use crate::store::TokenKind;
+
+struct Fixture {
+    _folder: TempDir,
+    path: PathBuf,
+    store: SqliteControl,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let store = SqliteControl::open(&path).unwrap();
+    Fixture { _folder: folder, path, store }
+}
+
+impl Fixture {
+    fn tamper(&self, sql: &str) {
+        Connection::open(&self.path).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+fn realm(tenant: &str) -> Realm {
+    Realm { tenant: tenant.parse().unwrap(), environment: "prod".parse().unwrap() }
+}
+
+fn token(tenant: &str, created_at: i64) -> TokenRow {
+    let id = TokenId::fresh();
+    TokenRow {
+        hash: Digest::of(id.as_str().as_bytes()).0,
+        id,
+        kind: TokenKind::Agent,
+        realm: realm(tenant),
+        agent: "billing-bot".parse().unwrap(),
+        conversation: Some("c-1".parse().unwrap()),
+        grant: serde_json::from_str(r#"{"tools": ["get_invoice"], "operations": ["stripe:*"]}"#).unwrap(),
+        created_at: Millis(created_at),
+        expires_at: Millis(created_at + 1_000),
+        revoked_at: None,
+    }
+}
+
+fn key(tenant: &str, wrapped: &[u8]) -> TenantKeyRow {
+    TenantKeyRow { tenant: tenant.parse().unwrap(), master: "m1".to_owned(), wrapped: wrapped.to_vec() }
+}
+
+fn secret(tenant: &str, version: u32) -> SecretRow {
+    SecretRow {
+        realm: realm(tenant),
+        label: "stripe-prod".parse().unwrap(),
+        version,
+        wrapped_key: vec![1, 2, 3],
+        ciphertext: vec![4, 5, 6],
+        created_at: Millis(7),
+    }
+}
+
+fn component(name: &str, bytes: &[u8]) -> ComponentRow {
+    ComponentRow {
+        name: name.to_owned(),
+        digest: Digest::of(bytes),
+        described: "[]".to_owned(),
+        connections: vec!["stripe".parse().unwrap()],
+        added_at: Millis(7),
+        active: true,
+    }
+}
+
+#[test]
+fn tokens_are_found_listed_and_revoked() {
+    let Fixture { store, .. } = &fixture();
+    let (old, new, other) = (token("acme", 1), token("acme", 2), token("globex", 3));
+    for row in [&old, &new, &other] {
+        store.insert_token(row).unwrap();
+    }
+    assert_eq!(store.token_by_hash(&old.hash).unwrap().as_ref(), Some(&old));
+    assert_eq!(store.token_by_hash(&[0; 32]).unwrap(), None);
+    assert_eq!(store.tokens(Some(&realm("acme").tenant)).unwrap(), [new.clone(), old.clone()]);
+    assert_eq!(store.tokens(None).unwrap(), [other, new, old.clone()]);
+
+    assert!(!store.revoke_token(&old.id, Some(&realm("globex").tenant), Millis(9)).unwrap());
+    assert!(!store.revoke_token(&TokenId::fresh(), None, Millis(9)).unwrap());
+    assert!(store.revoke_token(&old.id, Some(&realm("acme").tenant), Millis(9)).unwrap());
+    assert!(store.revoke_token(&old.id, None, Millis(10)).unwrap());
+    let revoked = store.token_by_hash(&old.hash).unwrap().unwrap();
+    assert_eq!(revoked.revoked_at, Some(Millis(9)), "the first time is kept");
+}
+
+#[test]
+fn a_token_is_inserted_once() {
+    let Fixture { store, .. } = &fixture();
+    let row = token("acme", 1);
+    store.insert_token(&row).unwrap();
+    let same_hash = TokenRow { id: TokenId::fresh(), ..row.clone() };
+    for again in [row, same_hash] {
+        assert!(matches!(store.insert_token(&again), Err(StoreError::Exists(_))));
+    }
+}
+
+#[test]
+fn a_tenant_keeps_the_key_it_has() {
+    let Fixture { store, .. } = &fixture();
+    assert_eq!(store.tenant_key(&realm("acme").tenant).unwrap(), None);
+    let first = key("acme", b"one");
+    assert_eq!(store.ensure_tenant_key(&first).unwrap(), first);
+    assert_eq!(store.ensure_tenant_key(&key("acme", b"two")).unwrap(), first);
+    assert_eq!(store.tenant_key(&first.tenant).unwrap(), Some(first));
+}
+
+#[test]
+fn tenant_keys_are_replaced_all_or_none() {
+    let Fixture { store, .. } = &fixture();
+    let was = [key("acme", b"a1"), key("globex", b"g1")];
+    for row in &was {
+        store.ensure_tenant_key(row).unwrap();
+    }
+    let now = [key("acme", b"a2"), key("globex", b"g2")];
+
+    let stale = [was[0].clone(), key("globex", b"g0")];
+    assert!(matches!(store.replace_tenant_keys(&stale, &now), Err(StoreError::Failed(_))));
+    let stranger = [now[0].clone(), key("initech", b"i1")];
+    assert!(matches!(store.replace_tenant_keys(&was, &stranger), Err(StoreError::Missing(_))));
+    assert_eq!(store.tenant_keys().unwrap(), was, "nothing was replaced");
+
+    store.replace_tenant_keys(&was, &now).unwrap();
+    assert_eq!(store.tenant_keys().unwrap(), now);
+}
+
+#[test]
+fn settings_are_set_and_read() {
+    let Fixture { store, .. } = &fixture();
+    assert_eq!(store.setting("salt").unwrap(), None);
+    store.set_setting("salt", b"1").unwrap();
+    store.set_setting("salt", b"2").unwrap();
+    assert_eq!(store.setting("salt").unwrap().as_deref(), Some(b"2".as_slice()));
+}
+
+#[test]
+fn secrets_have_versions() {
+    let Fixture { store, .. } = &fixture();
+    let label = "stripe-prod".parse().unwrap();
+    let rows = [secret("acme", 1), secret("acme", 2), secret("acme", 10), secret("globex", 1)];
+    for row in rows.iter().rev() {
+        store.insert_secret(row).unwrap();
+    }
+    assert!(matches!(store.insert_secret(&rows[0]), Err(StoreError::Exists(_))));
+    assert_eq!(store.newest_secret(&realm("acme"), &label).unwrap().as_ref(), Some(&rows[2]));
+    assert_eq!(store.newest_secret(&realm("initech"), &label).unwrap(), None);
+    let other = Realm { environment: "dev".parse().unwrap(), ..realm("acme") };
+    assert_eq!(store.newest_secret(&other, &label).unwrap(), None);
+    assert_eq!(store.secrets(None).unwrap(), rows);
+    assert_eq!(store.secrets(Some(&realm("globex").tenant)).unwrap(), rows[3..]);
+
+    assert_eq!(store.remove_secret(&realm("acme"), &label, Some(10)).unwrap(), 1);
+    assert_eq!(store.newest_secret(&realm("acme"), &label).unwrap().as_ref(), Some(&rows[1]));
+    assert_eq!(store.remove_secret(&realm("acme"), &label, None).unwrap(), 2);
+    assert_eq!(store.remove_secret(&realm("acme"), &label, None).unwrap(), 0);
+    assert_eq!(store.secrets(None).unwrap(), rows[3..]);
+}
+
+#[test]
+fn one_component_of_a_name_is_active() {
+    let Fixture { store, .. } = &fixture();
+    let (old, new, other) = (component("stripe", b"1"), component("stripe", b"2"), component("text", b"3"));
+    for row in [&old, &new, &other] {
+        store.activate_component(row).unwrap();
+    }
+    let retired = ComponentRow { active: false, ..old.clone() };
+    assert_eq!(store.components().unwrap(), [new.clone(), other.clone(), retired]);
+
+    store.activate_component(&old).unwrap();
+    let retired = ComponentRow { active: false, ..new };
+    assert_eq!(store.components().unwrap(), [old, other.clone(), retired.clone()]);
+
+    assert!(store.deactivate_component("stripe").unwrap());
+    assert!(!store.deactivate_component("stripe").unwrap());
+    assert_eq!(store.components().unwrap()[0], other);
+}
+
+#[test]
+fn the_version_changes_with_every_commit_of_any_handle() {
+    let Fixture { store, path, .. } = &fixture();
+    let other = SqliteControl::open(path).unwrap();
+    let mut seen = store.version().unwrap();
+    assert_eq!(store.version().unwrap(), seen, "it stands while nothing is committed");
+    let mut changed = |what: &str| {
+        let now = store.version().unwrap();
+        assert_ne!(now, seen, "{what}");
+        seen = now;
+    };
+    let row = token("acme", 1);
+    store.insert_token(&row).unwrap();
+    changed("own commit");
+    other.revoke_token(&row.id, None, Millis(2)).unwrap();
+    changed("another handle's commit");
+    store.set_setting("a", b"1").unwrap();
+    changed("own commit after another's");
+}
+
+#[test]
+fn a_failed_write_changes_nothing() {
+    let Fixture { store, .. } = &fixture();
+    let row = token("acme", 1);
+    store.insert_token(&row).unwrap();
+    let before = store.version().unwrap();
+    assert!(store.insert_token(&row).is_err());
+    assert_eq!(store.version().unwrap(), before);
+    assert_eq!(store.tokens(None).unwrap(), [row]);
+}
+
+#[test]
+fn damaged_rows_are_named() {
+    let file = &fixture();
+    let row = token("acme", 1);
+    file.store.insert_token(&row).unwrap();
+    file.store.ensure_tenant_key(&key("acme", b"one")).unwrap();
+    file.store.insert_secret(&secret("acme", 1)).unwrap();
+    file.store.activate_component(&component("stripe", b"1")).unwrap();
+
+    let damage = |sql: &str, names: &[&str]| {
+        file.tamper(sql);
+        let results = [
+            file.store.tokens(None).map(drop),
+            file.store.tenant_keys().map(drop),
+            file.store.secrets(None).map(drop),
+            file.store.components().map(drop),
+        ];
+        let found: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        assert!(!found.is_empty(), "{sql}");
+        for error in found {
+            assert!(matches!(error, StoreError::Damaged(_)), "{sql}: {error}");
+            let text = error.to_string();
+            assert!(names.iter().all(|name| text.contains(name)), "{sql}: {text}");
+        }
+    };
+    let id = row.id.as_str();
+    damage("UPDATE tokens SET rights = '{'", &[id, "rights"]);
+    damage("UPDATE tokens SET rights = '{\"all\": true}'", &[id, "rights"]);
+    damage("UPDATE tokens SET rights = '{}', kind = 'root'", &[id, "kind"]);
+    damage("UPDATE tokens SET kind = 'agent', agent = ''", &[id, "agent"]);
+    damage("UPDATE tokens SET agent = 'a', hash = x'00'", &[id, "hash"]);
+    damage("UPDATE tokens SET tenant = CAST(x'ff' AS TEXT), hash = zeroblob(32)", &[id, "tenant"]);
+    damage("UPDATE tokens SET id = 'a' || char(10) || 'b'", &["a\\nb", "column id"]);
+    damage("DELETE FROM tokens; UPDATE tenant_keys SET tenant = 'A'", &["key of tenant A"]);
+    damage(
+        "DELETE FROM tenant_keys; UPDATE secrets SET version = -1",
+        &["acme/prod/stripe-prod/-1", "version"],
+    );
+    damage("DELETE FROM secrets; UPDATE components SET digest = 'x'", &["component stripe/x", "digest"]);
+    damage(
+        "UPDATE components SET digest = printf('%064d', 0), connections = '[\"..\"]'",
+        &["component stripe/", "connections"],
+    );
+}
+
+#[test]
+fn a_read_only_database_says_so() {
+    let Fixture { store, .. } = &fixture();
+    store.writer.lock().pragma_update(None, "query_only", true).unwrap();
+    let error = store.insert_token(&token("acme", 1)).unwrap_err();
+    assert!(matches!(&error, StoreError::Failed(why) if why.contains("read-only")), "{error}");
+    store.writer.lock().pragma_update(None, "query_only", false).unwrap();
+    store.insert_token(&token("acme", 1)).unwrap();
+}
+
+#[test]
+fn a_full_disk_says_so_and_leaves_what_was_there() {
+    let Fixture { store, .. } = &fixture();
+    store.set_setting("kept", b"1").unwrap();
+    let pages: u32 = store.writer.lock().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |pages: u32| {
+        let writer = store.writer.lock();
+        writer.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    };
+    limit(pages);
+    let error = store.set_setting("large", &[0; 100_000]).unwrap_err();
+    assert!(matches!(&error, StoreError::Failed(why) if why.contains("disk is full")), "{error}");
+    assert_eq!(store.setting("kept").unwrap().as_deref(), Some(b"1".as_slice()));
+    assert_eq!(store.setting("large").unwrap(), None);
+    limit(u32::MAX / 2);
+    store.set_setting("large", &[0; 100_000]).unwrap();
+}
+
+#[test]
+fn what_was_written_is_there_after_a_kill() {
+    let Fixture { store, path, .. } = &fixture();
+    let row = token("acme", 1);
+    store.insert_token(&row).unwrap();
+    // What a killed process leaves: the file and its log, nothing closed, nothing checkpointed.
+    let killed = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("control.db{suffix}");
+        std::fs::copy(path.with_file_name(&name), killed.path().join(&name)).unwrap();
+    }
+    let reopened = SqliteControl::open(&killed.path().join("control.db")).unwrap();
+    assert_eq!(reopened.tokens(None).unwrap(), [row]);
+}

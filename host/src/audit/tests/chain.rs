@@ -1,0 +1,263 @@
+//! What the chain shows, on the real store.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::store::sqlite::SqliteAudit;
+
+/// How many rows [`filled`] writes.
+const ROWS: u64 = 9;
+
+async fn filled() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let audit = open(&path);
+    audit.recover().unwrap();
+    for _ in 0..2 {
+        let pending = begin(&audit).await.unwrap();
+        begin_send(&pending).await.unwrap().finished(answered());
+        pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
+    }
+    assert_eq!(audit.verify(None).unwrap().head, audit.head().unwrap());
+    assert_eq!(audit.head().unwrap().seq, ROWS);
+    (folder, path)
+}
+
+fn open(path: &Path) -> Audit {
+    Audit::start(Arc::new(SqliteAudit::open(path).unwrap()), Arc::new(SystemClock)).unwrap()
+}
+
+/// Verifies the trail after something was done to it behind its back, then undoes that.
+fn after(path: &Path, sql: &str) -> Result<Verified, VerifyError> {
+    let saved = std::fs::read(path).unwrap();
+    {
+        let connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+    let verified = verify(&SqliteAudit::open(path).unwrap(), None);
+    std::fs::write(path, saved).unwrap();
+    verified
+}
+
+#[track_caller]
+fn assert_broken(found: Result<Verified, VerifyError>, at: u64, what: impl Fn(&Fault) -> bool) {
+    match found {
+        Err(VerifyError::Broken { seq, fault }) => {
+            assert!(seq == at && what(&fault), "row {seq} {fault}, not row {at}");
+        }
+        other => panic!("{other:?}, not row {at}"),
+    }
+}
+
+#[tokio::test]
+async fn a_changed_byte_of_any_column_of_any_row_is_found() {
+    let (_folder, path) = filled().await;
+    for seq in 1..=ROWS {
+        for column in ["tenant", "environment", "call", "event", "prev", "hash"] {
+            let connection = Connection::open(&path).unwrap();
+            let length: Option<u32> = connection
+                .query_row(
+                    &format!("SELECT octet_length({column}) FROM audit WHERE seq = {seq}"),
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            drop(connection);
+            // A row of the host's own has no tenant and no call: it gets one.
+            let Some(length) = length else {
+                let given =
+                    format!("UPDATE audit SET tenant = 'acme', environment = 'prod' WHERE seq = {seq}");
+                assert_broken(after(&path, &given), seq, |fault| *fault == Fault::Changed);
+                continue;
+            };
+            // The last bit of a letter or digit makes another of its kind, so that most changes leave a row that
+            // parses; every eleventh byte of the long texts will do.
+            for byte in (1..=length).step_by(if length > 64 { 11 } else { 5 }) {
+                let kind = if ["prev", "hash"].contains(&column) { "BLOB" } else { "TEXT" };
+                let sql = format!(
+                    "CREATE TEMP TABLE one AS SELECT hex({column}) AS h FROM audit WHERE seq = {seq};
+                     UPDATE audit SET {column} = CAST(unhex(substr((SELECT h FROM one), 1, 2 * {byte} - 1) ||
+                       CASE substr((SELECT h FROM one), 2 * {byte}, 1) WHEN '1' THEN '2' ELSE '1' END ||
+                       substr((SELECT h FROM one), 2 * {byte} + 1)) AS {kind}) WHERE seq = {seq}"
+                );
+                assert_broken(after(&path, &sql), seq, |fault| {
+                    matches!(fault, Fault::Changed | Fault::Unreadable(_))
+                });
+            }
+        }
+        let later = format!("UPDATE audit SET at = at + 1 WHERE seq = {seq}");
+        assert_broken(after(&path, &later), seq, |fault| *fault == Fault::Changed);
+        let no_realm =
+            format!("UPDATE audit SET tenant = NULL, environment = NULL, call = NULL WHERE seq = {seq}");
+        match seq {
+            1 => drop(after(&path, &no_realm).unwrap()),
+            _ => assert_broken(after(&path, &no_realm), seq, |fault| *fault == Fault::Changed),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_means_the_same_is_found_too() {
+    let (_folder, path) = filled().await;
+    let spaced = "UPDATE audit SET event = replace(event, '{', '{ ') WHERE seq = 4";
+    assert_broken(after(&path, spaced), 4, |fault| *fault == Fault::Changed);
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_named() {
+    let (_folder, path) = filled().await;
+    for (sql, at) in [
+        ("UPDATE audit SET event = CAST(x'ff' AS TEXT) WHERE seq = 7", 7),
+        ("UPDATE audit SET hash = x'00' WHERE seq = 5", 5),
+        ("UPDATE audit SET tenant = NULL WHERE seq = 6", 6),
+        ("UPDATE audit SET call = 'CALL' WHERE seq = 2", 2),
+        ("UPDATE audit SET seq = -3 WHERE seq = 9", 1),
+    ] {
+        assert_broken(after(&path, sql), at, |fault| matches!(fault, Fault::Unreadable(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_was_removed_moved_or_added_is_found() {
+    let (_folder, path) = filled().await;
+    for seq in 1..ROWS {
+        let removed = format!("DELETE FROM audit WHERE seq = {seq}");
+        assert_broken(after(&path, &removed), seq, |fault| *fault == Fault::Missing);
+        let closed = format!("{removed}; UPDATE audit SET seq = seq - 1 WHERE seq > {seq}");
+        assert_broken(after(&path, &closed), seq, |fault| *fault == Fault::Changed);
+        let swapped = format!(
+            "UPDATE audit SET seq = 100 WHERE seq = {seq}; UPDATE audit SET seq = {seq} WHERE seq = {seq} + 1;
+             UPDATE audit SET seq = {seq} + 1 WHERE seq = 100"
+        );
+        assert_broken(after(&path, &swapped), seq, |fault| *fault == Fault::Changed);
+    }
+    let copied = "INSERT INTO audit SELECT seq + 1, at, tenant, environment, call, event, prev, hash FROM audit \
+                  WHERE seq = 9";
+    assert_broken(after(&path, copied), 10, |fault| *fault == Fault::Changed);
+    assert_broken(after(&path, "UPDATE audit SET seq = 4000000 WHERE seq = 9"), 9, |fault| {
+        *fault == Fault::Missing
+    });
+}
+
+#[tokio::test]
+async fn a_row_with_a_hash_of_its_own_making_does_not_follow() {
+    let (_folder, path) = filled().await;
+    let store = SqliteAudit::open(&path).unwrap();
+    let mut forged =
+        store.rows(&RowFilter { from: Some(4), limit: 1, ..RowFilter::default() }).unwrap().remove(0);
+    forged.at = Millis(0);
+    let hash = super::super::chain::hash(&forged).hex();
+    drop(store);
+    let changed = format!("UPDATE audit SET at = 0, hash = unhex('{hash}') WHERE seq = 4");
+    assert_broken(after(&path, &changed), 5, |fault| *fault == Fault::Unchained);
+}
+
+#[tokio::test]
+async fn a_head_that_was_kept_shows_what_the_chain_cannot() {
+    let (_folder, path) = filled().await;
+    let store = SqliteAudit::open(&path).unwrap();
+    let kept = Head::from(store.head().unwrap());
+    assert_eq!(kept.to_string().parse(), Ok(kept));
+    assert!("9:sha256:00".parse::<Head>().is_err());
+
+    let with = |sql: &str| {
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        verify(&store, Some(&kept))
+    };
+    assert_eq!(with("").unwrap().head, kept);
+    let cut = with("DELETE FROM audit WHERE seq > 7");
+    assert_broken(cut, 8, |fault| *fault == Fault::CutOff);
+    assert_eq!(verify(&store, None).unwrap().head.seq, 7, "the chain by itself can't tell");
+
+    // Written anew from there on: a chain that holds, and isn't the one.
+    let audit = open(&path);
+    for _ in 0..3 {
+        audit.admin(None, "token.mint", "tok", "cli").await.unwrap();
+    }
+    assert!(audit.verify(None).is_ok());
+    assert_broken(audit.verify(Some(&kept)), 9, |fault| *fault == Fault::Replaced);
+    assert_broken(with("DELETE FROM audit"), 1, |fault| *fault == Fault::CutOff);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_writers_of_one_file_keep_one_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let mut calls = Vec::new();
+    for audit in [open(&path), open(&path)] {
+        for _ in 0..40 {
+            let audit = audit.clone();
+            calls.push(tokio::spawn(async move {
+                let pending = begin(&audit).await.unwrap();
+                pending.finish(Outcome::ok(b""), ()).await.unwrap();
+            }));
+        }
+    }
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(open(&path).verify(None).unwrap().head.seq, 160);
+}
+
+#[tokio::test]
+async fn what_resolved_is_there_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let audit = open(&path);
+    let pending = begin(&audit).await.unwrap();
+    let _send = begin_send(&pending).await.unwrap();
+    // What a killed process leaves: the file and its log, nothing closed, nothing checkpointed.
+    let killed = tempfile::tempdir().unwrap();
+    for name in ["audit.db", "audit.db-wal"] {
+        std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+    }
+    let store = Arc::new(SqliteAudit::open(&killed.path().join("audit.db")).unwrap());
+    let reopened = Audit::start(store.clone(), Arc::new(SystemClock)).unwrap();
+    assert_eq!(reopened.recover().unwrap(), 1);
+    reopened.verify(None).unwrap();
+    assert_eq!(
+        story(&*store),
+        [
+            "call",
+            "send 1",
+            "send 1 done: sent unknown",
+            "Unknown: 1 sends, sent unknown",
+            "started, 1 recovered"
+        ]
+    );
+}
+
+#[test]
+fn rows_are_shown_on_one_line_each() {
+    let record = |event| Row {
+        seq: 7,
+        at: Millis(0),
+        realm: None,
+        call: None,
+        event,
+        prev: Digest([0; 32]),
+        hash: Digest([1; 32]),
+    };
+    let admin = record(Event::Admin {
+        action: "secret.set".to_owned(),
+        subject: "a\nb\u{1b}[31m".to_owned(),
+        by: "cli".to_owned(),
+    });
+    assert_eq!(
+        export::line(&admin),
+        "       7  1970-01-01T00:00:00.000Z  host  admin  secret.set  a\\nb\\u{1b}[31m  by=cli"
+    );
+    let mut begun = record(Event::SendBegun(send_intent(1)));
+    (begun.realm, begun.call) = (Some(realm()), Some(CallId::fresh(Millis(0))));
+    let line = export::line(&begun);
+    assert!(line.contains("acme/prod  call_") && line.contains("send 1 begun  stripe:get_invoice"), "{line}");
+
+    let json = export::json(&begun).unwrap();
+    assert!(!json.contains('\n') && json.contains(r#""event":"send_begun""#), "{json}");
+    assert_eq!(serde_json::from_str::<Row>(&json).unwrap(), begun, "nothing is left out");
+}

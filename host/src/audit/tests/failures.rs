@@ -1,0 +1,134 @@
+//! A store that fails, is slow, or is gone.
+
+use super::queue::{BATCH_ROWS_MAX, INTENTS_MAX};
+use super::*;
+
+#[tokio::test]
+async fn many_callers_share_a_commit() {
+    let trail = fixture();
+    trail.store.shut(true);
+    let mut calls = Vec::new();
+    for _ in 0..64 {
+        calls.push(started(Box::pin(trail.begin())).await);
+    }
+    trail.store.shut(false);
+    let mut pending = Vec::new();
+    for call in calls {
+        pending.push(call.await.unwrap());
+    }
+    drop(pending);
+    let commits = trail.store.commits.load(Ordering::SeqCst);
+    assert!(commits < 10, "{commits} commits for 64 rows");
+    assert_eq!(trail.story().len(), 128);
+}
+
+#[tokio::test]
+async fn an_intent_that_cannot_be_written_is_refused_and_leaves_nothing() {
+    let trail = fixture();
+    trail.store.fail(true);
+    assert!(matches!(trail.begin().await, Err(AuditError::Unavailable(_))));
+    assert!(matches!(trail.audit.admin(None, "a", "b", "c").await, Err(AuditError::Unavailable(_))));
+    assert!(trail.audit.check().is_err());
+    trail.store.fail(false);
+    let pending = trail.begin().await.unwrap();
+    assert!(trail.audit.check().is_ok());
+
+    trail.store.fail(true);
+    assert!(begin_send(&pending).await.is_err());
+    trail.store.fail(false);
+    let send = begin_send(&pending).await.unwrap();
+    assert_eq!(send.number(), 2, "a number is used once");
+    send.finished(answered());
+    pending.finish(Outcome::ok(b""), ()).await.unwrap();
+    assert_eq!(trail.story(), ["call", "send 2", "send 2 done: sent yes", "Ok: 1 sends, sent yes"]);
+}
+
+#[tokio::test]
+async fn an_answer_whose_record_cannot_be_written_is_withheld_and_recorded_later() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    let send = begin_send(&pending).await.unwrap();
+    trail.store.fail(true);
+    send.finished(answered());
+    let withheld = pending.finish(Outcome::ok(b"result"), "answer").await;
+    assert!(matches!(withheld, Err(AuditError::Unavailable(_))));
+    trail.store.fail(false);
+    // Nobody asks for anything: the writer comes back to it by itself.
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while story(&*trail.store).len() < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let rows = trail.audit.rows(&RowFilter { limit: 1, newest_first: true, ..RowFilter::default() }).unwrap();
+    let Event::CallFinished(call) = &rows[0].event else { panic!("{rows:?}") };
+    assert_eq!((call.code, call.result, call.result_bytes), (Some(Code::AuditUnavailable), None, 0));
+    assert_eq!(trail.story(), ["call", "send 1", "send 1 done: sent yes", "Failed: 1 sends, sent yes"]);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_while_its_intent_fails_leaves_nothing() {
+    let trail = fixture();
+    trail.store.shut(true);
+    drop(started(Box::pin(trail.begin())).await);
+    trail.store.fail(true);
+    trail.store.shut(false);
+    assert!(trail.begin().await.is_err(), "the writer has come past the first");
+    trail.store.fail(false);
+    assert!(trail.story().is_empty());
+}
+
+#[tokio::test]
+async fn intents_find_no_room_in_a_full_queue_and_outcomes_do() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    trail.store.shut(true);
+    // The first is with the writer, which waits; the others fill the queue.
+    let mut waiting = vec![started(Box::pin(trail.begin())).await];
+    trail.taken().await;
+    for _ in 0..INTENTS_MAX {
+        waiting.push(started(Box::pin(trail.begin())).await);
+    }
+    assert!(matches!(trail.begin().await, Err(AuditError::Full)));
+    assert!(matches!(begin_send(&pending).await, Err(AuditError::Full)));
+    let finishing = started(Box::pin(pending.finish(Outcome::ok(b""), ()))).await;
+    trail.store.shut(false);
+    finishing.await.unwrap();
+    for begun in waiting {
+        drop(begun.await.unwrap());
+    }
+    let commits = trail.store.commits.load(Ordering::SeqCst) as usize;
+    assert!(commits > INTENTS_MAX / BATCH_ROWS_MAX, "a batch has its limit");
+    trail.begin().await.unwrap().finish(Outcome::ok(b""), ()).await.unwrap();
+    assert_eq!(trail.story().len(), 2 * (INTENTS_MAX + 1) + 4);
+}
+
+#[tokio::test]
+async fn nothing_begins_or_ends_after_the_writer() {
+    let trail = fixture();
+    let (pending, forgotten) = (trail.begin().await.unwrap(), trail.begin().await.unwrap());
+    trail.audit.clone().shutdown();
+    assert!(matches!(trail.begin().await, Err(AuditError::Unavailable(_))));
+    assert!(begin_send(&pending).await.is_err());
+    assert!(pending.finish(Outcome::ok(b""), ()).await.is_err());
+    drop(forgotten);
+    assert_eq!(trail.story(), ["call", "call"], "the next start marks them");
+}
+
+#[tokio::test]
+async fn what_is_queued_is_written_before_the_last_handle_is_gone() {
+    let Fixture { audit, store, .. } = fixture();
+    drop([begin(&audit).await.unwrap(), begin(&audit).await.unwrap()]);
+    drop(audit);
+    assert_eq!(story(&*store).len(), 4);
+}
+
+#[tokio::test]
+async fn a_writer_with_a_failing_store_ends_all_the_same() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    trail.store.fail(true);
+    drop(pending);
+    assert_eq!(trail.story(), ["call"]);
+}

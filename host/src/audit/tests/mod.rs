@@ -1,0 +1,165 @@
+mod calls;
+mod chain;
+mod failures;
+mod recovery;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::{ManualClock, Millis};
+use crate::ids::{CallId, Digest};
+use crate::refusal::{Code, RequestSent};
+use crate::store::{AuditRecord, MemoryAudit, StoreError};
+
+/// A trail in memory whose appends can be made to fail, or to wait.
+#[derive(Default)]
+struct Faulty {
+    memory: MemoryAudit,
+    failing: AtomicBool,
+    commits: AtomicU32,
+    /// Keeps appends waiting.
+    shut: AtomicBool,
+}
+
+impl Faulty {
+    fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::SeqCst);
+    }
+}
+
+impl AuditStore for Faulty {
+    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+        while self.shut.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::Failed("told to fail".to_owned()));
+        }
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.memory.append(seal)
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        self.memory.rows(filter)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        self.memory.head()
+    }
+}
+
+struct Fixture {
+    audit: Audit,
+    store: Arc<Faulty>,
+    clock: Arc<ManualClock>,
+}
+
+fn fixture() -> Fixture {
+    let store = Arc::new(Faulty::default());
+    let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
+    let audit = Audit::start(store.clone(), clock.clone()).unwrap();
+    Fixture { audit, store, clock }
+}
+
+impl Fixture {
+    async fn begin(&self) -> Result<Pending, AuditError> {
+        begin(&self.audit).await
+    }
+
+    /// Waits until the writer has taken all that is queued.
+    async fn taken(&self) {
+        while self.audit.trail.queue.len() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Ends the writer, and tells what the trail says, without hashes and times.
+    fn story(self) -> Vec<String> {
+        self.audit.shutdown();
+        verify(&*self.store, None).unwrap();
+        story(&*self.store)
+    }
+}
+
+async fn begin(audit: &Audit) -> Result<Pending, AuditError> {
+    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent()).await
+}
+
+async fn begin_send(pending: &Pending) -> Result<PendingSend, AuditError> {
+    pending.begin_send(send_intent).await
+}
+
+fn realm() -> Realm {
+    Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() }
+}
+
+fn intent() -> CallBegun {
+    CallBegun {
+        token: crate::ids::TokenId::fresh(),
+        agent: "billing-bot".parse().unwrap(),
+        conversation: Some("c-1".parse().unwrap()),
+        turn: None,
+        tool: "get_invoice".parse().unwrap(),
+        component: Digest::of(b"component"),
+        arguments: Digest::of(b"{}"),
+        arguments_bytes: 2,
+        trace: None,
+    }
+}
+
+fn send_intent(send: u32) -> SendBegun {
+    SendBegun {
+        send,
+        connection: "stripe".parse().unwrap(),
+        operation: "get_invoice".parse().unwrap(),
+        request: Digest::of(b"request"),
+        body_bytes: 0,
+        secret: "stripe-prod".parse().unwrap(),
+    }
+}
+
+fn answered() -> SendResult {
+    SendResult {
+        status: Some(200),
+        failure: None,
+        request_sent: RequestSent::Yes,
+        secret_version: Some(1),
+        reply: Some((Digest::of(b"reply"), 5)),
+    }
+}
+
+fn story(store: &dyn AuditStore) -> Vec<String> {
+    let records = store.rows(&RowFilter { limit: u32::MAX, ..RowFilter::default() }).unwrap();
+    records.into_iter().map(|record| told(&Row::try_from(record).unwrap().event)).collect()
+}
+
+fn told(event: &Event) -> String {
+    match event {
+        Event::HostStarted { recovered, .. } => format!("started, {recovered} recovered"),
+        Event::CallBegun(_) => "call".to_owned(),
+        Event::SendBegun(send) => format!("send {}", send.send),
+        Event::SendFinished(send) => format!("send {} done: sent {}", send.send, send.request_sent.as_str()),
+        Event::CallFinished(call) => {
+            format!("{:?}: {} sends, sent {}", call.mark, call.sends, call.request_sent.as_str())
+        }
+        Event::Admin { action, .. } => action.clone(),
+    }
+}
+
+/// Runs a future up to its first wait, no further.
+async fn started<T>(mut future: Pin<Box<impl Future<Output = T>>>) -> Pin<Box<impl Future<Output = T>>> {
+    poll_fn(|context| {
+        assert!(future.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    future
+}

@@ -1,0 +1,134 @@
+//! What a start finds of an earlier run.
+
+use super::*;
+use crate::audit::chain::{self, Unsealed, encode};
+
+/// Writes rows of a made-up run: `(call, event)`.
+fn write(store: &dyn AuditStore, rows: Vec<(&CallId, Event)>) {
+    let unsealed = |(call, event): (&CallId, Event)| Unsealed {
+        at: Millis(1),
+        realm: Some(realm()),
+        call: Some(call.clone()),
+        event: encode(&event).unwrap(),
+    };
+    chain::append(store, rows.into_iter().map(unsealed).collect()).unwrap();
+}
+
+fn call(number: u8) -> CallId {
+    format!("call_{number:032x}").parse().unwrap()
+}
+
+fn send_done(send: u32, request_sent: RequestSent) -> Event {
+    Event::SendFinished(SendFinished {
+        send,
+        status: Some(200),
+        failure: None,
+        request_sent,
+        secret_version: None,
+        reply: None,
+        reply_bytes: 0,
+        took_ms: 1,
+    })
+}
+
+fn done() -> Event {
+    Event::CallFinished(CallFinished {
+        mark: CallMark::Ok,
+        code: None,
+        request_sent: RequestSent::No,
+        sends: 0,
+        result: None,
+        result_bytes: 0,
+        took_ms: 1,
+    })
+}
+
+fn begun() -> Event {
+    Event::CallBegun(intent())
+}
+
+fn send(number: u32) -> Event {
+    Event::SendBegun(send_intent(number))
+}
+
+#[tokio::test]
+async fn open_calls_and_sends_are_marked_once() {
+    let trail = fixture();
+    let (before, during, after, ended) = (call(1), call(2), call(3), call(4));
+    write(
+        &*trail.store,
+        vec![
+            (&before, begun()),
+            (&during, begun()),
+            (&ended, begun()),
+            (&during, send(1)),
+            (&ended, send(1)),
+            (&during, send_done(1, RequestSent::Yes)),
+            (&after, begun()),
+            (&ended, send_done(1, RequestSent::Yes)),
+            (&after, send(1)),
+            (&ended, done()),
+            (&during, send(2)),
+            (&after, send_done(1, RequestSent::Yes)),
+        ],
+    );
+    let known = trail.store.head().unwrap().0;
+    assert_eq!(trail.audit.recover().unwrap(), 3);
+    let rows =
+        trail.audit.rows(&RowFilter { from: Some(known + 1), limit: 100, ..RowFilter::default() }).unwrap();
+    let marked: Vec<_> = rows.iter().map(|row| (row.call.clone(), told(&row.event))).collect();
+    assert_eq!(
+        marked,
+        [
+            (Some(before), "Unknown: 0 sends, sent no".to_owned()),
+            (Some(during.clone()), "send 2 done: sent unknown".to_owned()),
+            (Some(during), "Unknown: 2 sends, sent unknown".to_owned()),
+            (Some(after), "Unknown: 1 sends, sent yes".to_owned()),
+            (None, "started, 3 recovered".to_owned()),
+        ]
+    );
+    assert!(rows[..4].iter().all(|row| row.realm == Some(realm())));
+    assert_eq!(trail.audit.recover().unwrap(), 0, "a second start finds nothing");
+    assert_eq!(trail.story().last().unwrap(), "started, 0 recovered");
+}
+
+#[tokio::test]
+async fn the_search_goes_over_pages_and_stops_at_the_last_start() {
+    let trail = fixture();
+    // Open before a start: that start would have marked it, so the search can't have gone further back.
+    write(
+        &*trail.store,
+        vec![(&call(1), begun()), (&call(1), Event::HostStarted { version: "0".into(), recovered: 0 })],
+    );
+    let open = call(2);
+    write(&*trail.store, vec![(&open, begun())]);
+    for _ in 0..1_500 {
+        let one = CallId::fresh(Millis(0));
+        write(&*trail.store, vec![(&one, begun()), (&one, done())]);
+    }
+    assert_eq!(trail.audit.recover().unwrap(), 1);
+    let rows = trail.audit.rows(&RowFilter { call: Some(open), limit: 10, ..RowFilter::default() }).unwrap();
+    assert_eq!(told(&rows[1].event), "Unknown: 0 sends, sent no");
+}
+
+#[tokio::test]
+async fn nothing_is_marked_when_the_store_fails() {
+    let trail = fixture();
+    write(&*trail.store, vec![(&call(1), begun())]);
+    trail.store.fail(true);
+    assert!(matches!(trail.audit.recover(), Err(AuditError::Unavailable(_))));
+    trail.store.fail(false);
+    assert_eq!(trail.audit.recover().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_row_stops_the_start_and_is_named() {
+    let trail = fixture();
+    write(&*trail.store, vec![(&call(1), begun())]);
+    let odd = Unsealed { at: Millis(1), realm: None, call: None, event: r#"{"event":"magic"}"#.to_owned() };
+    chain::append(&*trail.store, vec![odd]).unwrap();
+    let error = trail.audit.recover().unwrap_err().to_string();
+    assert!(error.contains("audit row 2") && error.contains("magic"), "{error}");
+    let error = trail.audit.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap_err().to_string();
+    assert!(error.contains("audit row 2"), "{error}");
+}
