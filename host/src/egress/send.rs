@@ -162,12 +162,15 @@ impl Egress {
                 format!("there is no connection {} here", connection.name),
             ));
         }
+        let deadline = deadline.min(Instant::now() + connection.total_max);
+        if deadline <= Instant::now() {
+            return Err(SendFailure::unsent(FailureReason::Timeout, "the deadline passed before the request was sent"));
+        }
         let secret = self.secret(realm, &connection)?;
         let attached = attach(&permit, &connection.attach, &secret)?;
         let sweep = self.sweep(realm, &connection, secret.version(), &attached)?;
         let request = wire_request(permit.into_request(), realm.clone(), attached);
 
-        let deadline = deadline.min(Instant::now() + connection.total_max);
         let reply = match timeout_at(deadline, self.wire.exchange(request, deadline)).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(failure(error, &connection, &sweep)),
