@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Small hostile components, written as core modules in the text format.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -163,4 +160,3 @@ impl TestGuest {
         (bytes.iter().map(|byte| format!("\\{byte:02x}")).collect(), at, self.tools.len())
     }
 }
->>>>>>> w/d
