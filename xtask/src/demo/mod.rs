@@ -108,10 +108,25 @@ fn said(command: Command) -> Outcome<()> {
 fn said_with_input(command: Command, input: &str) -> Outcome<()> {
     println!("  $ {}{}", step::show(&command), if input.is_empty() { "" } else { "  < the key" });
     let answer = stage::answer(command, input)?;
-    for line in answer.trim_start().lines().take_while(|line| !line.trim().is_empty()) {
-        println!("    {line}");
+    let lines: Vec<&str> =
+        answer.trim_start_matches('\n').lines().take_while(|line| !line.trim().is_empty()).collect();
+    let indent = lines.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    for line in lines {
+        println!("    {}", shortened(line.get(indent..).unwrap_or(line)));
     }
     Ok(())
+}
+
+/// A line with its long ids and digests cut: enough to tell them apart here.
+fn shortened(line: &str) -> String {
+    let shorten =
+        |word: &str| match ["call_", "tok_", "sha256:"].iter().find(|start| word.starts_with(**start)) {
+            Some(start) if word.len() > start.len() + 16 => {
+                format!("{}…", word.chars().take(start.len() + 12).collect::<String>())
+            }
+            _ => word.to_owned(),
+        };
+    line.split(' ').map(shorten).collect::<Vec<_>>().join(" ")
 }
 
 /// The number of files below a folder, and all their bytes.
