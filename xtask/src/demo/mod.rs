@@ -68,16 +68,22 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
         let count = key.count_in(bytes);
         println!("  {count:>3} ×  {what}, {} bytes", bytes.len());
         found += count;
+        // Nothing found in nothing would show nothing.
+        if bytes.is_empty() {
+            Err(Failure::Told(format!("there was nothing to look through: {what}")))
+        } else {
+            Ok(())
+        }
     };
-    look("the agent's message history, run and run_stream", &agent.messages()?);
-    look("what the agent's process printed", &agent.printed()?);
+    look("the agent's message history, run and run_stream", &agent.messages()?)?;
+    look("what the agent's process printed", &agent.printed()?)?;
     match agent.environment() {
-        Some(environment) => look("the environment of the agent's process", environment),
+        Some(environment) => look("the environment of the agent's process", environment)?,
         None => println!("    - the environment of the agent's process: only Linux shows it"),
     }
-    look("the host's log", &fs::read(&host.log).map_err(cannot("read", &host.log))?);
+    look("the host's log", &fs::read(&host.log).map_err(cannot("read", &host.log))?)?;
     let (files, bytes) = everything_in(&operator.home)?;
-    look(&format!("the host's home: databases and all, {files} files"), &bytes);
+    look(&format!("the host's home: databases and all, {files} files"), &bytes)?;
 
     drop(host);
     drop(stripe);
