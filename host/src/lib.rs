@@ -31,7 +31,6 @@ pub mod dto;
 pub mod egress;
 pub mod fixture;
 pub mod ids;
-pub mod json;
 pub mod metrics;
 pub mod policy;
 pub mod refusal;
