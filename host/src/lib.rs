@@ -21,18 +21,24 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod build;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod connection;
+pub mod doors;
 pub mod dto;
 pub mod egress;
 pub mod fixture;
+pub mod home;
 pub mod ids;
 pub mod json;
 pub mod metrics;
+pub mod pipeline;
 pub mod policy;
 pub mod refusal;
 pub mod runtime;

@@ -116,12 +116,25 @@ impl Connections {
     /// # Errors
     /// Every problem of every file.
     pub fn load(dir: &Path) -> Result<Self, Problems> {
-        let mut sources = Vec::new();
         let mut problems = Problems::default();
-        for path in toml_files(dir, &mut problems) {
+        let files = toml_files(dir, &mut problems);
+        Self::of_files(&files, problems)
+    }
+
+    /// Reads these files and no others.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn read(files: &[PathBuf]) -> Result<Self, Problems> {
+        Self::of_files(files, Problems::default())
+    }
+
+    fn of_files(files: &[PathBuf], mut problems: Problems) -> Result<Self, Problems> {
+        let mut sources = Vec::new();
+        for path in files {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            match read(&path) {
-                Ok(text) => sources.push(Source { name, dir: file::folder(&path), text }),
+            match read(path) {
+                Ok(text) => sources.push(Source { name, dir: file::folder(path), text }),
                 Err(message) => problems.of_file(&name, message),
             }
         }

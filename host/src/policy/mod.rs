@@ -15,6 +15,7 @@ use crate::dto::Arguments;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{CallId, ConnectionName, ConversationId, Digest, ToolName, TurnId};
 use crate::refusal::{Code, Refusal};
+use crate::store::TokenKind;
 
 /// A request to run one tool once.
 #[derive(Debug)]
@@ -47,10 +48,16 @@ pub struct CallContext {
 }
 
 /// Decides. Pure: no clock, no store, no wire.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Policy {}
 
 impl Policy {
+    /// Does this tool exist, as far as this caller can tell?
+    #[must_use]
+    pub fn sees(&self, caller: &Caller, tool: &ToolName) -> bool {
+        caller.kind() == TokenKind::Agent && caller.grant().allows_tool(tool)
+    }
+
     /// May this tool be run with these arguments?
     ///
     /// # Errors
@@ -69,7 +76,7 @@ impl Policy {
             (Some(bound), None) => invocation.context.conversation = Some(bound.clone()),
             _ => {}
         }
-        if !caller.grant().allows_tool(&invocation.tool) {
+        if !self.sees(caller, &invocation.tool) {
             return Err(unknown_tool(invocation.tool.as_str()));
         }
         Ok(Permitted::new(invocation))

@@ -1,6 +1,6 @@
 //! What a component may import, decided on its bytes before anything is compiled.
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds};
 
 use crate::runtime::RuntimeError;
 
@@ -71,7 +71,7 @@ fn is_known(name: &str) -> bool {
     WASI.contains(&interface) && major_minor == "0.2." && is_patch
 }
 
-/// The names that the outermost component imports.
+/// The names that the outermost component imports, names for types it spells out itself apart.
 fn imports(bytes: &[u8]) -> Result<Vec<String>, RuntimeError> {
     let malformed = |error: wasmparser::BinaryReaderError| RuntimeError::NotAComponent(error.to_string());
     let mut names = Vec::new();
@@ -82,13 +82,22 @@ fn imports(bytes: &[u8]) -> Result<Vec<String>, RuntimeError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    names.push(import.map_err(malformed)?.name.name.to_owned());
+                    let import = import.map_err(malformed)?;
+                    if !is_alias(import.ty) {
+                        names.push(import.name.name.to_owned());
+                    }
                 }
             }
             _ => {}
         }
     }
     Ok(names)
+}
+
+/// Whether an import only names a type whose definition the component contains. Nothing can be reached through it,
+/// and the types of the contract's world come so. (A resource type, in contrast, would be the host's.)
+fn is_alias(import: ComponentTypeRef) -> bool {
+    matches!(import, ComponentTypeRef::Type(TypeBounds::Eq(_)))
 }
 
 fn what_it_is(bytes: &[u8]) -> &'static str {
@@ -163,6 +172,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_for_a_type_is_no_import_and_a_resource_is_one() {
+        let named = component(r#"(component (type $t (record (field "a" u8))) (import "t" (type (eq $t))))"#);
+        assert!(admit(&named).unwrap().is_empty());
+        let resource = component(r#"(component (import "r" (type (sub resource))))"#);
+        assert!(matches!(admit(&resource), Err(RuntimeError::UnknownImport { name }) if name == "r"));
+    }
+
+    #[test]
     fn what_is_no_component_is_refused() {
         assert!(matches!(admit(b""), Err(RuntimeError::NotAComponent(_))));
         assert!(matches!(admit(b"#!/bin/sh\n"), Err(RuntimeError::NotAComponent(_))));
@@ -170,8 +187,10 @@ mod tests {
         let error = admit(&module).unwrap_err().to_string();
         assert!(error.contains("core module"), "{error}");
         let whole = importing("wasi:cli/exit@0.2.0");
-        for length in 0..whole.len() {
-            assert!(admit(&whole[..length]).is_err(), "cut at {length}");
+        // A cut between two sections leaves a component, with fewer of them.
+        for length in (0..8).chain(9..whole.len() - 1) {
+            let cut = admit(&whole[..length]);
+            assert!(cut.as_ref().is_err() || cut.as_ref().is_ok_and(Vec::is_empty), "cut at {length}: {cut:?}");
         }
         assert!(matches!(admit(&vec![0; COMPONENT_BYTES_MAX + 1]), Err(RuntimeError::TooLarge { .. })));
     }

@@ -56,6 +56,14 @@ pub struct RuntimeConfig {
     pub allocation: Allocation,
 }
 
+impl RuntimeConfig {
+    /// For commands that run few instances, one after the other: no pool to set up.
+    #[must_use]
+    pub fn for_commands() -> Self {
+        Self { instances_max: 16, allocation: Allocation::OnDemand }
+    }
+}
+
 impl Default for RuntimeConfig {
     fn default() -> Self {
         Self { instances_max: 512, allocation: Allocation::Auto }

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Small hostile components, written as core modules in the text format.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -17,15 +14,19 @@ pub(crate) struct TestGuest {
     pub(crate) call: &'static str,
     /// Text put in front of the body of `describe`.
     pub(crate) describe: &'static str,
+    /// More imports of the core module.
+    pub(crate) imports: &'static str,
     /// More fields of the core module.
     pub(crate) fields: &'static str,
+    /// A WIT document whose world `guest` is built instead of the contract's `tool`.
+    pub(crate) wit: Option<&'static str>,
     /// Pages of memory at the start.
     pub(crate) pages: u32,
 }
 
 impl Default for TestGuest {
     fn default() -> Self {
-        Self { tools: vec![("probe", vec![])], call: OK, describe: "", fields: "", pages: 4 }
+        Self { tools: vec![("probe", vec![])], call: OK, describe: "", imports: "", fields: "", wit: None, pages: 4 }
     }
 }
 
@@ -54,8 +55,12 @@ impl TestGuest {
         let mut module = wat::parse_str(self.module()).expect("the module parses");
         let mut resolve = Resolve::default();
         let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/tool.wit");
-        let package = resolve.push_path(wit).expect("the contract parses").0;
-        let world = resolve.select_world(&[package], Some("tool")).expect("it has a world");
+        let tool = resolve.push_path(wit).expect("the contract parses").0;
+        let (package, world) = match self.wit {
+            None => (tool, "tool"),
+            Some(text) => (resolve.push_str("guest.wit", text).expect("the WIT parses"), "guest"),
+        };
+        let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("metadata fits");
         ComponentEncoder::default()
             .module(&module)
@@ -67,12 +72,13 @@ impl TestGuest {
 
     fn module(&self) -> String {
         let (data, list, count) = self.descriptions();
-        let Self { call, describe, fields, pages, .. } = self;
+        let Self { call, describe, imports, fields, pages, .. } = self;
         format!(
             r#"(module
   (import "keybearer:tool/credentialed-http@0.1.0" "send" (func $send (param
     i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "keybearer:tool/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+  {imports}
   (memory (export "memory") {pages})
   (global $heap (mut i32) (i32.const {HEAP}))
   (data (i32.const 8) "{{}}")
@@ -154,4 +160,3 @@ impl TestGuest {
         (bytes.iter().map(|byte| format!("\\{byte:02x}")).collect(), at, self.tools.len())
     }
 }
->>>>>>> w/d

@@ -1,5 +1,7 @@
 //! Hostile guests, each against the limit that holds it.
 
+mod wasi;
+
 use std::sync::{LazyLock, Mutex};
 
 use bytes::Bytes;
@@ -167,8 +169,10 @@ async fn endless_loops_leave_their_thread_to_others() {
 
 #[tokio::test]
 async fn a_loop_between_host_calls_ends_at_the_deadline() {
+    const LOOP: &str = "(loop $l
+        (global.set $heap (i32.const 131072)) (drop (call $get)) (br $l)) (unreachable)";
     let limits = Limits { wall: Duration::from_millis(100), ..limits() };
-    let report = run(&calling("(loop $l (drop (call $get)) (br $l)) (unreachable)"), &limits).await;
+    let report = run(&calling(LOOP), &limits).await;
     assert_eq!(report.result, Err(RunFailure::Deadline));
     assert_eq!(report.sends, limits.sends_max);
     let log = "(loop $l (call $log (i32.const 0) (i32.const 8) (i32.const 2)) (br $l)) (unreachable)";

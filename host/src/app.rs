@@ -1,0 +1,137 @@
+//! The composition root: a home and its configuration → everything that serves.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::audit::Audit;
+use crate::auth::Auth;
+use crate::catalog::{Catalog, Progress};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::Connections;
+use crate::egress::{Egress, SystemResolver, Vault};
+use crate::home::Home;
+use crate::metrics::Metrics;
+use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::runtime::{Runtime, RuntimeConfig};
+use crate::store::{AuditStore, ControlStore};
+
+/// Everything that serves, put together.
+pub struct App {
+    /// Tokens.
+    pub auth: Arc<Auth>,
+    /// The way of a call.
+    pub pipeline: Pipeline,
+    /// The trail.
+    pub audit: Audit,
+    /// The tools.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What an [`App`] is put together from.
+pub struct Sources<'s> {
+    /// The home folder.
+    pub home: &'s Home,
+    /// Its configuration.
+    pub config: &'s Config,
+    /// Its control store.
+    pub control: Arc<dyn ControlStore>,
+    /// Its audit trail.
+    pub audit: Arc<dyn AuditStore>,
+    /// Its vault.
+    pub vault: Vault,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl App {
+    /// Puts a host together: checks connections, marks the calls that a crash left open, loads the tools.
+    ///
+    /// # Errors
+    /// The first part that can't be had, with what to do.
+    pub fn open(sources: Sources<'_>, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
+        let Sources { home, config, control, audit, vault, clock } = sources;
+        let connections = Connections::load(&home.connections_dir())
+            .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
+        let audit = Audit::start(audit, clock.clone())?;
+        let recovered = audit.recover().context("the audit trail can't be read")?;
+        if recovered > 0 {
+            progress(&format!("{recovered} calls were cut off by the last stop; they are marked unknown in the audit trail"));
+        }
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
+        let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
+        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let metrics = Arc::new(Metrics::default());
+        let pipeline = Pipeline::new(Parts {
+            catalog: catalog.clone(),
+            runtime,
+            auth: auth.clone(),
+            audit: audit.clone(),
+            connections: Arc::new(connections),
+            egress: Arc::new(Egress::live(Arc::new(vault), Arc::new(SystemResolver))),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            log: Arc::new(TracingLog),
+            limits: config.limits.clone(),
+        });
+        let app = Self { auth, pipeline, audit, catalog, clock, metrics };
+        app.tools_changed();
+        Ok(app)
+    }
+
+    /// Tells the log and the metrics which tools there are now.
+    pub fn tools_changed(&self) {
+        let snapshot = self.catalog.snapshot();
+        for problem in snapshot.problems() {
+            tracing::error!(%problem, "a tool can't be loaded");
+        }
+        self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
+    }
+}
+
+/// The catalog of a home, loaded. What can't be loaded is told as progress; the rest serves.
+///
+/// # Errors
+/// When the control store can't be read.
+pub fn open_catalog(
+    home: &Home,
+    control: Arc<dyn ControlStore>,
+    runtime: Arc<Runtime>,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Arc<Catalog>> {
+    // Components are compiled on several threads; the caller's closure runs on this one.
+    let (tell, told) = std::sync::mpsc::channel::<String>();
+    let catalog = std::thread::scope(|scope| {
+        let tell = std::sync::Mutex::new(tell);
+        let opening = scope.spawn(move || {
+            Catalog::open(home.root(), control, runtime, &|step| {
+                if let (Some(text), Ok(tell)) = (progress_text(&step), tell.lock()) {
+                    // The receiver lives until this thread has ended.
+                    let _ = tell.send(text);
+                }
+            })
+        });
+        told.iter().for_each(|text| progress(&text));
+        opening.join()
+    });
+    let catalog = catalog.map_err(|_| anyhow::anyhow!("loading the tools broke down"))??;
+    for problem in catalog.snapshot().problems() {
+        progress(&format!("warning: {problem}"));
+    }
+    Ok(Arc::new(catalog))
+}
+
+/// Only what takes long is worth a line.
+fn progress_text(step: &Progress<'_>) -> Option<String> {
+    match step {
+        Progress::Ready { component, cached: false, took, done, total } => {
+            Some(format!("compiled {component} in {:.1} s ({done} of {total})", took.as_secs_f64()))
+        }
+        _ => None,
+    }
+}

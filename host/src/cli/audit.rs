@@ -1,0 +1,91 @@
+//! `keybearer audit`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::Done;
+use super::context::Opened;
+use super::out::Out;
+use crate::audit::{self, Audit as Trail, Row, export};
+use crate::ids::{CallId, TenantId};
+use crate::store::RowFilter;
+
+/// Commands on the audit trail.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Audit {
+    /// List the newest rows, oldest of them first.
+    List {
+        /// At most so many rows.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Rows of this tenant only.
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Rows before this number only.
+        #[arg(long, value_name = "SEQ")]
+        before: Option<u64>,
+    },
+    /// Show everything that is recorded of one call.
+    Show {
+        /// The call's id (`call_…`).
+        call: CallId,
+    },
+    /// Walk the whole chain of hashes and say whether it holds.
+    Verify {
+        /// Also check that the trail still holds this row, as `SEQ:HASH` from an earlier `audit verify`: a trail that
+        /// was cut short is seen this way.
+        #[arg(long, value_name = "SEQ:HASH")]
+        holds: Option<audit::Head>,
+    },
+}
+
+impl Audit {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        let opened = Opened::open(home)?;
+        let trail = Trail::start(opened.audit_store()?, opened.clock.clone())?;
+        match self {
+            Self::List { limit, tenant, before } => {
+                let filter = RowFilter { tenant, before, limit, newest_first: true, ..RowFilter::default() };
+                let mut rows = trail.rows(&filter)?;
+                rows.reverse();
+                print(out, &rows);
+                Ok(Done::Well)
+            }
+            Self::Show { call } => {
+                let filter = RowFilter { call: Some(call.clone()), limit: 10_000, ..RowFilter::default() };
+                let rows = trail.rows(&filter)?;
+                if rows.is_empty() {
+                    bail!("nothing is recorded of {call}");
+                }
+                print(out, &rows);
+                Ok(Done::Well)
+            }
+            Self::Verify { holds } => verify(&trail, out, holds.as_ref()),
+        }
+    }
+}
+
+fn verify(trail: &Trail, out: &Out, holds: Option<&audit::Head>) -> anyhow::Result<Done> {
+    match trail.verify(holds) {
+        Ok(verified) => {
+            out.line(format!("{} rows, the chain holds; keep this to see a later cut: {}", verified.head.seq, verified.head));
+            out.value(&json!({ "holds": true, "rows": verified.head.seq, "last": verified.head.to_string() }));
+            Ok(Done::Well)
+        }
+        Err(audit::VerifyError::Store(error)) => Err(error.into()),
+        Err(broken) => {
+            out.line(format!("the chain is broken: {broken}"));
+            out.value(&json!({ "holds": false, "problem": broken.to_string() }));
+            Ok(Done::Problems)
+        }
+    }
+}
+
+fn print(out: &Out, rows: &[Row]) {
+    for row in rows {
+        out.line(export::line(row));
+    }
+    out.value(&rows);
+}

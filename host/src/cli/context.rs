@@ -1,0 +1,90 @@
+//! Opening the parts of a home that a command needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::out::Out;
+use crate::audit::Audit;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, MasterKeySource};
+use crate::egress::{MasterKey, MasterKeys, Vault};
+use crate::home::Home;
+use crate::ids::Realm;
+use crate::store::ControlStore;
+use crate::store::sqlite::{SqliteAudit, SqliteControl};
+
+/// A home, its configuration checked, its control database open.
+pub(super) struct Opened {
+    pub(super) home: Home,
+    pub(super) config: Config,
+    pub(super) control: Arc<dyn ControlStore>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Opened {
+    /// Opens the home that the flag or the environment names.
+    pub(super) fn open(flag: Option<PathBuf>) -> anyhow::Result<Self> {
+        let home = Home::named(flag)?.existing()?;
+        let config = Config::load(&home.config_file())?;
+        Self::of(home, config)
+    }
+
+    /// Opens a home whose configuration is at hand.
+    pub(super) fn of(home: Home, config: Config) -> anyhow::Result<Self> {
+        let control = SqliteControl::open(&home.control_db()).context("can't open control.db")?;
+        Ok(Self { home, config, control: Arc::new(control), clock: Arc::new(SystemClock) })
+    }
+
+    /// The vault, with the master key that the configuration names.
+    pub(super) fn vault(&self) -> anyhow::Result<Vault> {
+        let master = master_key(&self.config.master_key, self.control.as_ref())?;
+        Ok(Vault::open(self.control.clone(), master, self.clock.clone())?)
+    }
+
+    /// The audit trail's file.
+    pub(super) fn audit_store(&self) -> anyhow::Result<Arc<SqliteAudit>> {
+        Ok(Arc::new(SqliteAudit::open(&self.home.audit_db()).context("can't open audit.db")?))
+    }
+
+    /// Records what an operator did. It's recorded before it's reported as done.
+    pub(super) fn record(&self, realm: Option<Realm>, action: &str, subject: &str) -> anyhow::Result<()> {
+        let audit = Audit::start(self.audit_store()?, self.clock.clone())?;
+        runtime()?
+            .block_on(audit.admin(realm, action, subject, "cli"))
+            .with_context(|| format!("{action} {subject} was done but could not be recorded in the audit trail"))?;
+        audit.shutdown();
+        Ok(())
+    }
+}
+
+/// The master key from where the configuration says.
+pub(super) fn master_key(source: &MasterKeySource, control: &dyn ControlStore) -> anyhow::Result<MasterKeys> {
+    match source {
+        MasterKeySource::File(path) => {
+            Ok(MasterKeys::from_file(path)?)
+        }
+        MasterKeySource::Env(name) => {
+            Ok(MasterKey::from_env(name)?.into())
+        }
+        MasterKeySource::Passphrase(name) => {
+            let passphrase = match std::env::var(name) {
+                Ok(passphrase) => passphrase,
+                Err(_) => rpassword::prompt_password("Master passphrase: ")
+                    .with_context(|| format!("set ${name}, or run this at a terminal"))?,
+            };
+            Ok(MasterKey::from_passphrase(control, &passphrase)?.into())
+        }
+    }
+}
+
+/// A small runtime for commands that wait for one thing.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Progress on standard error for work that takes long.
+pub(super) fn say<'o>(out: &'o Out) -> impl FnMut(&str) + 'o {
+    move |text| out.note(text)
+}

@@ -1,0 +1,246 @@
+//! `keybearer dev`: a throw-away host around one command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::context::{Opened, say};
+use super::out::Out;
+use super::serve::{finish, open_app, serve_config, start_log, watch_catalog};
+use super::{Done, RealmArgs, init};
+use crate::app::{App, open_catalog};
+use crate::auth::{Grant, Mint, Minted, OperationPattern, ToolPattern};
+use crate::config::LogFormat;
+use crate::connection::Connections;
+use crate::doors;
+use crate::egress::SecretInput;
+use crate::home::Home;
+use crate::ids::{ConversationId, SecretLabel};
+use crate::runtime::{Runtime, RuntimeConfig};
+use crate::store::TokenKind;
+
+/// Flags of `dev`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Dev {
+    /// Add every component (`*.wasm`) of this folder. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    tools: Vec<PathBuf>,
+    /// Use the connection files (and what lies beside them) of this folder.
+    #[arg(long, value_name = "DIR")]
+    connections: Option<PathBuf>,
+    /// Store the content of FILE as a secret. May be given several times.
+    #[arg(long, value_name = "LABEL=@FILE")]
+    secret: Vec<SecretFile>,
+    /// The token may call this tool only. May be given several times [default: every tool].
+    #[arg(long = "tool", value_name = "TOOL")]
+    grant_tools: Vec<ToolPattern>,
+    /// The token may use this operation only. May be given several times [default: every operation].
+    #[arg(long = "operation", value_name = "OPERATION")]
+    grant_operations: Vec<OperationPattern>,
+    /// Bind the token to this conversation.
+    #[arg(long)]
+    conversation: Option<ConversationId>,
+    /// Also give the command an operator's token, in KEYBEARER_OPERATOR_TOKEN.
+    #[arg(long)]
+    operator: bool,
+    #[command(flatten)]
+    realm: RealmArgs,
+    /// The command, after `--`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// `LABEL=@FILE`.
+#[derive(Debug, Clone)]
+struct SecretFile {
+    label: SecretLabel,
+    file: PathBuf,
+}
+
+impl FromStr for SecretFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (label, file) = text
+            .split_once("=@")
+            .ok_or("write LABEL=@FILE: a secret is read from a file, never from the command line")?;
+        let label = label.parse().map_err(|error: crate::ids::InvalidName| error.to_string())?;
+        Ok(Self { label, file: file.into() })
+    }
+}
+
+impl Dev {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        // An existing home is served as it is, but for the tokens that end with the command.
+        let (folder, mut opened) = match home {
+            Some(home) => (None, Opened::open(Some(home))?),
+            None => {
+                let folder = tempfile::Builder::new().prefix("keybearer-dev-").tempdir()?;
+                let home = Home::named(Some(folder.path().join("home")))?;
+                (Some(folder), init::make(home, self.realm.realm())?.0)
+            }
+        };
+        if std::env::var_os("KEYBEARER_LOG").is_some() {
+            start_log(LogFormat::Text);
+        }
+        if let Some(dir) = &self.connections {
+            copy_files(dir, &opened.home.connections_dir())?;
+        }
+        self.store_secrets(&opened)?;
+        self.add_tools(&opened, out)?;
+        opened.config.listen = ([127, 0, 0, 1], 0).into();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let app = runtime.block_on(async { open_app(&opened, out) })?;
+        let status = runtime.block_on(self.serve_around(&opened, &app));
+        finish(app);
+        drop(runtime);
+        drop(opened);
+        if let Some(folder) = folder {
+            folder.close().context("the throw-away home can't be removed")?;
+        }
+        Ok(Done::Code(exit_code(status?)))
+    }
+
+    async fn serve_around(&self, opened: &Opened, app: &Arc<App>) -> anyhow::Result<ExitStatus> {
+        let minted = self.mint(opened, app, TokenKind::Agent)?;
+        let operator = self.operator.then(|| self.mint(opened, app, TokenKind::Operator)).transpose()?;
+        let bound = doors::bind(&serve_config(&opened.config)).await?;
+        let url = bound.url();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(bound.serve(app.clone(), async {
+            let _ = stopped.await;
+        }));
+        let watch = tokio::spawn(watch_catalog(app.clone()));
+        let status = self.run_command(&url, &minted, operator.as_ref()).await;
+        watch.abort();
+        let _ = stop.send(());
+        let served = server.await.context("the host broke down");
+        let _ = watch.await;
+        for token in [Some(&minted), operator.as_ref()].into_iter().flatten() {
+            app.auth.revoke(&token.row.id, None)?;
+        }
+        served??;
+        status
+    }
+
+    async fn run_command(
+        &self,
+        url: &str,
+        token: &Minted,
+        operator: Option<&Minted>,
+    ) -> anyhow::Result<ExitStatus> {
+        let (program, arguments) = self.command.split_first().context("no command is given")?;
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).env("KEYBEARER_URL", url).env("KEYBEARER_TOKEN", token.token.to_string());
+        if let Some(operator) = operator {
+            command.env("KEYBEARER_OPERATOR_TOKEN", operator.token.to_string());
+        }
+        let mut child =
+            command.kill_on_drop(true).spawn().with_context(|| format!("can't run {program:?}"))?;
+        // Ctrl-C reaches the command as well, which decides how to end; SIGTERM reaches this process alone.
+        loop {
+            tokio::select! {
+                status = child.wait() => return Ok(status?),
+                () = terminated() => child.start_kill()?,
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+    }
+
+    fn mint(&self, opened: &Opened, app: &App, kind: TokenKind) -> anyhow::Result<Minted> {
+        let grant = match kind {
+            TokenKind::Operator => Grant::default(),
+            TokenKind::Agent => self.grant(&opened.home.connections_dir())?,
+        };
+        Ok(app.auth.mint(Mint {
+            kind,
+            realm: self.realm.realm(),
+            agent: "dev".parse()?,
+            conversation: self.conversation.clone().filter(|_| kind == TokenKind::Agent),
+            grant,
+            lifetime: Duration::from_secs(86_400),
+        })?)
+    }
+
+    fn grant(&self, connections: &Path) -> anyhow::Result<Grant> {
+        let tools = if self.grant_tools.is_empty() { vec![ToolPattern::Any] } else { self.grant_tools.clone() };
+        let operations = if self.grant_operations.is_empty() {
+            let all = Connections::load(connections).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+            all.iter().map(|connection| OperationPattern::AnyOf(connection.name.clone())).collect()
+        } else {
+            self.grant_operations.clone()
+        };
+        Ok(Grant { tools, operations })
+    }
+
+    fn store_secrets(&self, opened: &Opened) -> anyhow::Result<()> {
+        if self.secret.is_empty() {
+            return Ok(());
+        }
+        let vault = opened.vault()?;
+        for SecretFile { label, file } in &self.secret {
+            let from = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+            let input = SecretInput::read(from).with_context(|| file.display().to_string())?;
+            vault.put(&self.realm.realm(), label, &input)?;
+        }
+        Ok(())
+    }
+
+    fn add_tools(&self, opened: &Opened, out: &Out) -> anyhow::Result<()> {
+        if self.tools.is_empty() {
+            return Ok(());
+        }
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
+        let catalog = open_catalog(&opened.home, opened.control.clone(), runtime, &mut say(out))?;
+        for dir in &self.tools {
+            let mut files: Vec<_> = entries(dir)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "wasm")).collect();
+            files.sort();
+            if files.is_empty() {
+                bail!("{} holds no component (*.wasm); `keybearer tool build` makes one", dir.display());
+            }
+            for file in files {
+                let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+                let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+                let found = catalog.inspect(&bytes).with_context(|| format!("{} can't be used", file.display()))?;
+                catalog.add(&name, &bytes, &found.connections, opened.clock.now())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
+    read.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for path in entries(from)? {
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            std::fs::copy(&path, to.join(name)).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+async fn terminated() {
+    #[cfg(unix)]
+    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        term.recv().await;
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// The command's code; 128 and the signal's number when a signal ended it, as shells have it.
+fn exit_code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| signal + 128);
+    #[cfg(not(unix))]
+    let signal = None;
+    status.code().or(signal).and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}

@@ -1,0 +1,151 @@
+//! `keybearer doctor`: looks at a home from top to bottom.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::Done;
+use super::context::Opened;
+use super::out::Out;
+use crate::app::open_catalog;
+use crate::audit;
+use crate::connection::Connections;
+use crate::home::Home;
+use crate::runtime::{Runtime, RuntimeConfig};
+
+/// Flags of `doctor`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {}
+
+/// What a look at one part found.
+enum Finding {
+    Well(String),
+    Warning(String),
+    Problem(String),
+}
+
+use Finding::{Problem, Warning, Well};
+
+impl Doctor {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        let home = Home::named(home)?.existing()?;
+        let mut findings = vec![("home", folder(home.root()))];
+        match Opened::open(Some(home.root().to_owned())) {
+            Err(error) => findings.push(("configuration", Problem(format!("{error:#}")))),
+            Ok(opened) => {
+                findings.push(("configuration", Well(home.config_file().display().to_string())));
+                findings.push(("vault", vault(&opened)));
+                findings.push(("audit trail", trail(&opened)));
+                findings.extend(connections(&opened).into_iter().map(|finding| ("connections", finding)));
+                findings.extend(tools(&opened).into_iter().map(|finding| ("tools", finding)));
+                findings.push(("address", address(&opened)));
+            }
+        }
+        let rows: Vec<_> = findings.iter().map(|(part, finding)| row(part, finding)).collect();
+        out.table(&["", "PART", "FINDING"], &rows);
+        let values: Vec<_> = rows
+            .iter()
+            .map(|row| json!({ "state": row.first(), "part": row.get(1), "finding": row.get(2) }))
+            .collect();
+        out.value(&values);
+        let ill = findings.iter().any(|(_, finding)| matches!(finding, Problem(_)));
+        Ok(if ill { Done::Problems } else { Done::Well })
+    }
+}
+
+fn row(part: &str, finding: &Finding) -> Vec<String> {
+    let (mark, text) = match finding {
+        Well(text) => ("ok", text),
+        Warning(text) => ("warning", text),
+        Problem(text) => ("PROBLEM", text),
+    };
+    vec![mark.to_owned(), part.to_owned(), text.clone()]
+}
+
+fn folder(root: &Path) -> Finding {
+    let shown = root.display();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        match std::fs::metadata(root) {
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                return Warning(format!("{shown} can be read by others: chmod 700 {shown}"));
+            }
+            Ok(_) => {}
+            Err(error) => return Problem(format!("{shown}: {error}")),
+        }
+    }
+    match tempfile::tempfile_in(root) {
+        Ok(_) => Well(shown.to_string()),
+        Err(error) => Problem(format!("{shown} can't be written: {error}")),
+    }
+}
+
+fn vault(opened: &Opened) -> Finding {
+    let looked = opened.vault().and_then(|vault| Ok((vault.list(None)?.len(), vault.check()?)));
+    match looked {
+        Ok((_, bad)) if !bad.is_empty() => {
+            let list: Vec<_> = bad
+                .iter()
+                .map(|f| format!("{} version {} in {}: {}", f.label, f.version, f.realm, f.cause))
+                .collect();
+            Problem(list.join("; "))
+        }
+        Ok((0, _)) => Warning("it opens and is empty: `keybearer vault set LABEL` stores a secret".to_owned()),
+        Ok((count, _)) => Well(format!("it opens; {count} secret versions")),
+        Err(error) => Problem(format!("{error:#}")),
+    }
+}
+
+fn trail(opened: &Opened) -> Finding {
+    let verified = opened.audit_store().and_then(|store| Ok(audit::verify(store.as_ref(), None)?));
+    match verified {
+        Ok(verified) => Well(format!("{} rows, the chain holds", verified.head.seq)),
+        Err(error) => Problem(format!("{error:#}")),
+    }
+}
+
+fn connections(opened: &Opened) -> Vec<Finding> {
+    let connections = match Connections::load(&opened.home.connections_dir()) {
+        Ok(connections) => connections,
+        Err(problems) => return problems.0.iter().map(|problem| Problem(problem.to_string())).collect(),
+    };
+    let secrets = opened.vault().and_then(|vault| Ok(vault.list(None)?)).unwrap_or_default();
+    let mut findings: Vec<_> = connections
+        .iter()
+        .filter(|connection| !secrets.iter().any(|secret| secret.label == connection.secret))
+        .map(|connection| {
+            Warning(format!(
+                "{} wants the secret {}, which no realm has: `keybearer vault set {}`",
+                connection.name, connection.secret, connection.secret
+            ))
+        })
+        .collect();
+    findings.push(Well(format!("{} set up", connections.iter().count())));
+    findings
+}
+
+fn tools(opened: &Opened) -> Vec<Finding> {
+    let mut problems = Vec::new();
+    let loaded = Runtime::new(&RuntimeConfig::for_commands()).map_err(anyhow::Error::from).and_then(|runtime| {
+        open_catalog(&opened.home, opened.control.clone(), Arc::new(runtime), &mut |text| {
+            if let Some(problem) = text.strip_prefix("warning: ") {
+                problems.push(Problem(problem.to_owned()));
+            }
+        })
+    });
+    match loaded {
+        Ok(catalog) => problems.push(Well(format!("{} loaded", catalog.snapshot().tools().count()))),
+        Err(error) => problems.push(Problem(format!("{error:#}"))),
+    }
+    problems
+}
+
+fn address(opened: &Opened) -> Finding {
+    let listen = opened.config.listen;
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => Well(format!("{listen} is free")),
+        Err(error) => Warning(format!("{listen} can't be bound now ({error}): a host may be running there")),
+    }
+}

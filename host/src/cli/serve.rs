@@ -1,0 +1,136 @@
+//! `keybearer serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Done;
+use super::context::{Opened, say};
+use super::out::Out;
+use crate::app::{App, Sources};
+use crate::config::{Config, LogFormat};
+use crate::doors::{self, ServeConfig};
+
+/// How often a host looks whether another process has added or removed a tool.
+const CATALOG_LOOK_MS: u64 = 250;
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Listen here instead of where the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Allow a listener without TLS on an address that is not loopback. Tokens travel in clear then.
+    #[arg(long)]
+    insecure_listen: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        let opened = Opened::open(home)?;
+        start_log(opened.config.log);
+        let mut config = serve_config(&opened.config);
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.insecure_listen = self.insecure_listen;
+        let _lock = opened.home.lock()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let app = runtime.block_on(async { open_app(&opened, out) })?;
+        let served: anyhow::Result<()> = runtime.block_on(async {
+            let bound = doors::bind(&config).await?;
+            out.note(format!("listening on {}", bound.url()));
+            out.value(&serde_json::json!({ "url": bound.url() }));
+            let watch = tokio::spawn(watch_catalog(app.clone()));
+            bound.serve(app.clone(), stop_signal()).await?;
+            watch.abort();
+            Ok(())
+        });
+        finish(app);
+        served?;
+        out.note("stopped");
+        Ok(Done::Well)
+    }
+}
+
+/// The app of an opened home.
+pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
+    let sources = Sources {
+        home: &opened.home,
+        config: &opened.config,
+        control: opened.control.clone(),
+        audit: opened.audit_store()?,
+        vault: opened.vault()?,
+        clock: opened.clock.clone(),
+    };
+    Ok(Arc::new(App::open(sources, &mut say(out))?))
+}
+
+/// Flushes the trail, once nothing uses the app any more.
+pub(super) fn finish(app: Arc<App>) {
+    let audit = app.audit.clone();
+    drop(app);
+    audit.shutdown();
+}
+
+/// What the doors need of a configuration.
+pub(super) fn serve_config(config: &Config) -> ServeConfig {
+    ServeConfig {
+        listen: config.listen,
+        tls: config.tls.clone(),
+        insecure_listen: false,
+        limits: config.doors.clone(),
+        deadline: config.deadline,
+        deadline_max: config.deadline_max,
+    }
+}
+
+/// Takes up what `tool add` and `tool remove` do in other processes.
+pub(super) async fn watch_catalog(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(CATALOG_LOOK_MS));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if matches!(app.catalog.is_stale(), Ok(false)) {
+            continue;
+        }
+        let catalog = app.catalog.clone();
+        // Compiling a new component takes seconds: not on a thread that serves.
+        match tokio::task::spawn_blocking(move || catalog.refresh()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => app.tools_changed(),
+            Ok(Err(error)) => tracing::error!(%error, "the catalog can't be refreshed"),
+            Err(error) => tracing::error!(%error, "the catalog's refresh broke down"),
+        }
+    }
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+pub(super) async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The host's own log, on standard error. `KEYBEARER_LOG` sets the filter.
+pub(super) fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("KEYBEARER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    if let Err(error) = started {
+        eprintln!("warning: the log can't be started: {error}");
+    }
+}

@@ -1,0 +1,192 @@
+//! `keybearer token`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::context::Opened;
+use super::out::Out;
+use super::{Done, RealmArgs};
+use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
+use crate::clock::Millis;
+use crate::ids::{AgentId, ConversationId, TokenId};
+use crate::store::{TokenKind, TokenRow};
+
+/// Commands on tokens.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Token {
+    /// Mint a token. It's shown once and stored as a hash.
+    Mint(MintArgs),
+    /// List tokens.
+    List {
+        #[command(flatten)]
+        realm: RealmArgs,
+        /// All tenants and environments.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Revoke a token: the very next send of its calls is refused.
+    Revoke {
+        /// The token's id (`tok_…`).
+        id: TokenId,
+    },
+}
+
+/// Flags of `token mint`.
+#[derive(Debug, clap::Args)]
+pub(super) struct MintArgs {
+    /// The agent that will hold it.
+    #[arg(long)]
+    agent: AgentId,
+    /// The one conversation that it serves.
+    #[arg(long)]
+    conversation: Option<ConversationId>,
+    /// A tool that it may call, or '*'. May be given several times.
+    #[arg(long = "tool", value_name = "TOOL")]
+    tools: Vec<ToolPattern>,
+    /// An operation that those tools may use: CONNECTION:OPERATION, or CONNECTION:*. May be given several times.
+    #[arg(long = "operation", value_name = "OPERATION")]
+    operations: Vec<OperationPattern>,
+    /// How long it's valid: 90s, 30m, 12h, 7d.
+    #[arg(long, default_value = "1h", value_parser = span)]
+    ttl: Duration,
+    /// An operator's token: manages tokens and reads the audit trail of its tenant, calls no tools.
+    #[arg(long, conflicts_with_all = ["tools", "operations", "conversation"])]
+    operator: bool,
+    #[command(flatten)]
+    realm: RealmArgs,
+}
+
+impl Token {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        let opened = Opened::open(home)?;
+        let auth = Auth::new(opened.control.clone(), opened.clock.clone());
+        match self {
+            Self::Mint(args) => mint(&opened, &auth, out, args),
+            Self::List { realm, all } => list(&opened, &auth, out, &realm, all),
+            Self::Revoke { id } => {
+                if !auth.revoke(&id, None)? {
+                    bail!("there is no token {id}; `keybearer token list --all` shows all");
+                }
+                opened.record(None, "token.revoke", id.as_str())?;
+                out.line(format!("revoked {id}"));
+                out.value(&json!({ "revoked": id }));
+                Ok(Done::Well)
+            }
+        }
+    }
+}
+
+fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Result<Done> {
+    let kind = if args.operator { TokenKind::Operator } else { TokenKind::Agent };
+    if kind == TokenKind::Agent && args.tools.is_empty() {
+        bail!("this token could call nothing: name what it may call with --tool NAME (or --tool '*')");
+    }
+    let without_operations = args.operations.is_empty();
+    let minted = auth.mint(Mint {
+        kind,
+        realm: args.realm.realm(),
+        agent: args.agent,
+        conversation: args.conversation,
+        grant: Grant { tools: args.tools, operations: args.operations },
+        lifetime: args.ttl,
+    })?;
+    let row = &minted.row;
+    opened.record(Some(row.realm.clone()), "token.mint", row.id.as_str())?;
+    out.line(minted.token.to_string());
+    out.value(&json!({
+        "token": minted.token.to_string(), "id": row.id, "realm": row.realm,
+        "expires": row.expires_at.to_string(),
+    }));
+    if !out.is_json() {
+        out.note(format!("{} · {} · valid until {} · shown this once", row.id, row.realm, row.expires_at));
+        if kind == TokenKind::Agent && without_operations {
+            out.note("it may use no operation, so tools that send requests will be denied; add --operation CONNECTION:OPERATION");
+        }
+    }
+    Ok(Done::Well)
+}
+
+fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) -> anyhow::Result<Done> {
+    let realm = args.realm();
+    let mut tokens = auth.list((!all).then_some(&realm.tenant))?;
+    tokens.retain(|row| all || row.realm == realm);
+    let now = opened.clock.now();
+    let rows: Vec<_> = tokens
+        .iter()
+        .map(|row| {
+            let conversation = row.conversation.as_ref().map_or("-", |c| c.as_str());
+            vec![
+                row.id.to_string(),
+                row.realm.to_string(),
+                row.agent.to_string(),
+                conversation.to_owned(),
+                state(row, now).to_owned(),
+                row.expires_at.to_string(),
+                rights(row),
+            ]
+        })
+        .collect();
+    out.table(&["ID", "REALM", "AGENT", "CONVERSATION", "STATE", "EXPIRES", "MAY"], &rows);
+    let value: Vec<_> = tokens
+        .iter()
+        .map(|row| {
+            json!({
+                "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
+                "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
+                "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
+                "revoked": row.revoked_at.map(|at| at.to_string()),
+            })
+        })
+        .collect();
+    out.value(&value);
+    Ok(Done::Well)
+}
+
+fn state(row: &TokenRow, now: Millis) -> &'static str {
+    match (row.revoked_at, row.expires_at <= now) {
+        (Some(_), _) => "revoked",
+        (None, true) => "expired",
+        (None, false) => "valid",
+    }
+}
+
+fn rights(row: &TokenRow) -> String {
+    if row.kind == TokenKind::Operator {
+        return "operate".to_owned();
+    }
+    let tools = row.grant.tools.iter().map(ToString::to_string);
+    let operations = row.grant.operations.iter().map(ToString::to_string);
+    tools.chain(operations).collect::<Vec<_>>().join(" ")
+}
+
+/// `90s`, `30m`, `12h`, `7d`.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a span of time: write 90s, 30m, 12h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text.strip_suffix(unit).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    count.checked_mul(seconds).filter(|s| *s > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_unit() {
+        assert_eq!(span("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(span("7d").unwrap(), Duration::from_secs(604_800));
+        for bad in ["", "5", "s", "0s", "-1h", "1w", "99999999999999999999d", "é"] {
+            assert!(span(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `keybearer tool inspect`, and the showing of a component that `tool add` asks consent for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::catalog::{CodeCache, Inspection, Loader};
+use crate::cli::Done;
+use crate::cli::out::Out;
+use crate::runtime::{Runtime, RuntimeConfig};
+
+/// Flags of `tool inspect`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Inspect {
+    /// The component.
+    file: PathBuf,
+}
+
+impl Inspect {
+    pub(super) fn run(self, out: &Out) -> anyhow::Result<Done> {
+        let inspection = inspect(&self.file)?;
+        show(out, &inspection);
+        out.value(&value(&inspection));
+        Ok(Done::Well)
+    }
+}
+
+/// Reads, compiles and describes a component.
+pub(super) fn inspect(file: &Path) -> anyhow::Result<Inspection> {
+    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
+    Loader::new(runtime, CodeCache::off())
+        .inspect(&bytes)
+        .with_context(|| format!("{} can't be used", file.display()))
+}
+
+/// For people.
+pub(super) fn show(out: &Out, inspection: &Inspection) {
+    out.line(format!("digest       {}", inspection.digest));
+    out.line(format!("size         {} bytes", inspection.bytes));
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    out.line(format!("imports      {}", or_none(inspection.imports.clone())));
+    let connections = inspection.connections.iter().map(ToString::to_string).collect();
+    out.line(format!("connections  {}", or_none(connections)));
+    for tool in &inspection.tools {
+        out.line(format!("\n{}\n  {}", tool.name, tool.description));
+        out.line(format!("  arguments  {}", tool.input.as_str()));
+        out.line(format!("  result     {}", tool.output.as_str()));
+    }
+}
+
+/// For machines.
+pub(super) fn value(inspection: &Inspection) -> serde_json::Value {
+    let tools: Vec<_> = inspection
+        .tools
+        .iter()
+        .map(|tool| {
+            json!({
+                "name": tool.name, "description": tool.description, "connections": tool.connections,
+                "input_schema": tool.input.value(), "output_schema": tool.output.value(),
+            })
+        })
+        .collect();
+    json!({
+        "digest": inspection.digest, "bytes": inspection.bytes, "imports": inspection.imports,
+        "connections": inspection.connections, "tools": tools,
+    })
+}

@@ -1,0 +1,207 @@
+//! The file as it's written. Every key has a default, every unknown key is an error.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Config, DoorLimits, LogFormat, MasterKeySource, Tls};
+use crate::runtime::Limits;
+
+/// A key, what is wrong with its value, and what to do.
+pub(super) type Complaint = (&'static str, String, &'static str);
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    listen: SocketAddr,
+    tls: Option<RawTls>,
+    master_key: RawMasterKey,
+    calls: RawCalls,
+    doors: RawDoors,
+    log: RawLog,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawMasterKey {
+    file: Option<PathBuf>,
+    env: Option<String>,
+    passphrase_env: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawCalls {
+    deadline_ms: u64,
+    deadline_ms_max: u64,
+    memory_bytes_max: usize,
+    output_bytes_max: usize,
+    sends_max: u32,
+    log_lines_max: u32,
+    log_line_bytes_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawDoors {
+    body_bytes_max: usize,
+    header_bytes_max: usize,
+    read_ms_max: u64,
+    calls_max: usize,
+    connections_max: usize,
+    drain_ms_max: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLog {
+    format: RawFormat,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7411)),
+            tls: None,
+            master_key: RawMasterKey::default(),
+            calls: RawCalls::default(),
+            doors: RawDoors::default(),
+            log: RawLog::default(),
+        }
+    }
+}
+
+impl Default for RawCalls {
+    fn default() -> Self {
+        let usual = Limits::usual(Duration::ZERO);
+        Self {
+            // AutoGen's HttpTool gives up after 5 s with an empty error, so the host answers with a reason before.
+            deadline_ms: 4_000,
+            // Longer than any interactive agent waits, short enough that a stuck call can't hold its slot for long.
+            deadline_ms_max: 120_000,
+            memory_bytes_max: usual.memory_bytes_max,
+            output_bytes_max: usual.output_bytes_max,
+            sends_max: usual.sends_max,
+            log_lines_max: usual.log_lines_max,
+            log_line_bytes_max: usual.log_line_bytes_max,
+        }
+    }
+}
+
+impl Default for RawDoors {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 256 << 10,
+            header_bytes_max: 16 << 10,
+            read_ms_max: 5_000,
+            calls_max: 512,
+            connections_max: 4_096,
+            drain_ms_max: 10_000,
+        }
+    }
+}
+
+impl Raw {
+    pub(super) fn check(self, folder: &Path) -> Result<Config, Complaint> {
+        let (calls, doors) = (self.calls, self.doors);
+        in_range("deadline_ms_max", calls.deadline_ms_max, 1, 600_000)?;
+        in_range("deadline_ms", calls.deadline_ms, 1, calls.deadline_ms_max)?;
+        in_range("memory_bytes_max", calls.memory_bytes_max as u64, 1 << 20, 1 << 30)?;
+        in_range("output_bytes_max", calls.output_bytes_max as u64, 1, 64 << 20)?;
+        in_range("sends_max", u64::from(calls.sends_max), 0, 10_000)?;
+        in_range("log_lines_max", u64::from(calls.log_lines_max), 0, 100_000)?;
+        in_range("log_line_bytes_max", calls.log_line_bytes_max as u64, 1, 1 << 20)?;
+        in_range("body_bytes_max", doors.body_bytes_max as u64, 1, 64 << 20)?;
+        in_range("header_bytes_max", doors.header_bytes_max as u64, 8 << 10, 1 << 20)?;
+        in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
+        in_range("calls_max", doors.calls_max as u64, 1, 100_000)?;
+        in_range("connections_max", doors.connections_max as u64, 1, 1_000_000)?;
+        in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
+        Ok(Config {
+            listen: self.listen,
+            tls: self.tls.map(|tls| Tls {
+                cert_file: folder.join(tls.cert_file),
+                key_file: folder.join(tls.key_file),
+            }),
+            master_key: self.master_key.check(folder)?,
+            limits: Limits {
+                memory_bytes_max: calls.memory_bytes_max,
+                output_bytes_max: calls.output_bytes_max,
+                sends_max: calls.sends_max,
+                log_lines_max: calls.log_lines_max,
+                log_line_bytes_max: calls.log_line_bytes_max,
+                ..Limits::usual(Duration::from_millis(calls.deadline_ms_max))
+            },
+            deadline: Duration::from_millis(calls.deadline_ms),
+            deadline_max: Duration::from_millis(calls.deadline_ms_max),
+            doors: DoorLimits {
+                body_bytes_max: doors.body_bytes_max,
+                header_bytes_max: doors.header_bytes_max,
+                read_ms_max: doors.read_ms_max,
+                calls_max: doors.calls_max,
+                connections_max: doors.connections_max,
+                drain_ms_max: doors.drain_ms_max,
+            },
+            log: match self.log.format {
+                RawFormat::Text => LogFormat::Text,
+                RawFormat::Json => LogFormat::Json,
+            },
+        })
+    }
+}
+
+impl RawMasterKey {
+    fn check(self, folder: &Path) -> Result<MasterKeySource, Complaint> {
+        match (self.file, self.env, self.passphrase_env) {
+            (file, None, None) => {
+                Ok(MasterKeySource::File(folder.join(file.unwrap_or_else(|| "master.key".into()))))
+            }
+            (None, Some(env), None) => Ok(MasterKeySource::Env(env)),
+            (None, None, Some(env)) => Ok(MasterKeySource::Passphrase(env)),
+            _ => Err((
+                "master_key",
+                "more than one source is named".to_owned(),
+                "keep one of file, env and passphrase_env",
+            )),
+        }
+    }
+}
+
+fn in_range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), Complaint> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err((
+        key,
+        format!("{value} is out of range: it must be from {least} to {most}"),
+        "change the value or leave the key out",
+    ))
+}
+
+/// The line, from 1, on which a key is set.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let sets = |line: &str| {
+        let line = line.trim_start();
+        let name = line.trim_start_matches('[');
+        name.strip_prefix(key).is_some_and(|tail| tail.trim_start().starts_with(['=', ']', '.']))
+            || line.contains(&format!("{key} ="))
+    };
+    text.lines().position(sets).map(|index| index + 1)
+}

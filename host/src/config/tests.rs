@@ -1,0 +1,41 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("/home/kb/keybearer.toml")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_empty_file_is_the_safe_default() {
+    let config = parse("").unwrap();
+    assert!(config.listen.ip().is_loopback());
+    assert_eq!(config.deadline, Duration::from_secs(4));
+    assert_eq!(config.master_key, MasterKeySource::File("/home/kb/master.key".into()));
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place() {
+    let error = parse("listen = \"127.0.0.1:1\"\n[calls]\ndeadline = 5\n").unwrap_err();
+    assert!(error.starts_with("/home/kb/keybearer.toml:3:1"), "{error}");
+    assert!(error.contains("deadline"), "{error}");
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_its_line() {
+    let error = parse("[calls]\nmemory_bytes_max = 1\n").unwrap_err();
+    assert!(error.contains("keybearer.toml:2: memory_bytes_max: 1 is out of range"), "{error}");
+    let error = parse("[calls]\ndeadline_ms = 0\n").unwrap_err();
+    assert!(error.contains("deadline_ms: 0 is out of range: it must be from 1 to 120000"), "{error}");
+}
+
+#[test]
+fn a_wrong_type_is_an_error() {
+    assert!(parse("listen = 7411").unwrap_err().contains(":1:10"));
+    assert!(parse("[doors]\ncalls_max = -1").is_err());
+}
+
+#[test]
+fn two_master_keys_are_one_too_many() {
+    let error = parse("[master_key]\nfile = \"a\"\nenv = \"B\"\n").unwrap_err();
+    assert!(error.contains("more than one source"), "{error}");
+    assert_eq!(parse("[master_key]\nenv = \"B\"").unwrap().master_key, MasterKeySource::Env("B".to_owned()));
+}

@@ -1,0 +1,229 @@
+//! The home: the one folder that holds everything a host keeps.
+
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use fs4::TryLockError;
+
+/// Why a home can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// No folder was named and none can be derived.
+    #[error("no home is named: give --home DIR or set KEYBEARER_HOME")]
+    Unnamed,
+    /// It isn't there, or isn't a home.
+    #[error("{0} is not a Keybearer home: run `keybearer init --home {0}` to make it one")]
+    NotAHome(String),
+    /// It is one already.
+    #[error("{0} is a Keybearer home already; nothing was changed")]
+    Exists(String),
+    /// Another host serves from it.
+    #[error("another host serves from {0}; stop it first, or use another home")]
+    InUse(String),
+    /// A file or folder can't be read or written.
+    #[error("{path}: {cause}")]
+    Io {
+        /// Which one.
+        path: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// A home folder. Its parts have fixed names.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// Held while a host serves from a home; a second host is refused.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: fs::File,
+}
+
+impl Home {
+    /// The folder that a flag names, else `KEYBEARER_HOME`, else `~/.keybearer`.
+    ///
+    /// # Errors
+    /// [`HomeError::Unnamed`] when there's none of them.
+    pub fn named(flag: Option<PathBuf>) -> Result<Self, HomeError> {
+        let env = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = flag
+            .or_else(|| env("KEYBEARER_HOME"))
+            .or_else(|| env("HOME").map(|home| home.join(".keybearer")))
+            .ok_or(HomeError::Unnamed)?;
+        Ok(Self { root })
+    }
+
+    /// A home that exists.
+    ///
+    /// # Errors
+    /// [`HomeError::NotAHome`] when its configuration file isn't there.
+    pub fn existing(self) -> Result<Self, HomeError> {
+        if self.config_file().is_file() { Ok(self) } else { Err(HomeError::NotAHome(self.shown())) }
+    }
+
+    /// Makes the folder (mode 0700), its sub-folders and a commented configuration file.
+    ///
+    /// # Errors
+    /// [`HomeError::Exists`] when it's a home already, [`HomeError::Io`] when something can't be made.
+    pub fn create(&self) -> Result<(), HomeError> {
+        if self.config_file().exists() {
+            return Err(HomeError::Exists(self.shown()));
+        }
+        for folder in [self.root.clone(), self.connections_dir(), self.tools_dir(), self.cache_dir()] {
+            make_private_dir(&folder).map_err(|cause| io(&folder, cause))?;
+        }
+        let file = self.config_file();
+        let mut out = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&file)
+            .map_err(|cause| io(&file, cause))?;
+        out.write_all(CONFIG_TEMPLATE.as_bytes()).map_err(|cause| io(&file, cause))
+    }
+
+    /// Takes the home for a serving host.
+    ///
+    /// # Errors
+    /// [`HomeError::InUse`] when another host has it.
+    pub fn lock(&self) -> Result<HomeLock, HomeError> {
+        let path = self.root.join("serve.lock");
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|cause| io(&path, cause))?;
+        match fs4::FileExt::try_lock(&file) {
+            Ok(()) => Ok(HomeLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(HomeError::InUse(self.shown())),
+            Err(TryLockError::Error(cause)) => Err(io(&path, cause)),
+        }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `keybearer.toml`.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.root.join("keybearer.toml")
+    }
+
+    /// The connections' TOML files.
+    #[must_use]
+    pub fn connections_dir(&self) -> PathBuf {
+        self.root.join("connections")
+    }
+
+    /// The components, each under its digest.
+    #[must_use]
+    pub fn tools_dir(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// Compiled components.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// The key that authenticates compiled components.
+    #[must_use]
+    pub fn cache_key(&self) -> PathBuf {
+        self.root.join("cache.key")
+    }
+
+    /// Tokens, wrapped keys, secrets' ciphertexts, components.
+    #[must_use]
+    pub fn control_db(&self) -> PathBuf {
+        self.root.join("control.db")
+    }
+
+    /// The audit trail.
+    #[must_use]
+    pub fn audit_db(&self) -> PathBuf {
+        self.root.join("audit.db")
+    }
+
+    fn shown(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+/// A folder that its owner alone can enter; one that is there already keeps its mode.
+fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    let made = {
+        use std::os::unix::fs::DirBuilderExt as _;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(path)
+    };
+    #[cfg(not(unix))]
+    let made = fs::create_dir_all(path);
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+fn io(path: &Path, cause: std::io::Error) -> HomeError {
+    HomeError::Io { path: path.display().to_string(), cause }
+}
+
+/// What `init` writes: every key with its default, commented out.
+pub const CONFIG_TEMPLATE: &str = include_str!("keybearer.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_made_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::named(Some(dir.path().join("kb"))).unwrap();
+        assert!(matches!(home.clone().existing(), Err(HomeError::NotAHome(_))));
+        home.create().unwrap();
+        assert!(home.clone().existing().is_ok());
+        assert!(matches!(home.create(), Err(HomeError::Exists(_))));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(fs::metadata(home.root()).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn one_host_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::named(Some(dir.path().to_owned())).unwrap();
+        let held = home.lock().unwrap();
+        assert!(matches!(home.lock(), Err(HomeError::InUse(_))));
+        drop(held);
+        assert!(home.lock().is_ok());
+    }
+
+    #[test]
+    fn the_template_is_the_default_and_names_every_key() {
+        let file = Path::new("/x/keybearer.toml");
+        crate::config::Config::parse(CONFIG_TEMPLATE, file).unwrap();
+        let uncommented: String = CONFIG_TEMPLATE
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let (default, told) = (
+            crate::config::Config::parse("", file).unwrap(),
+            crate::config::Config::parse(&uncommented, file).unwrap(),
+        );
+        assert_eq!(format!("{default:?}"), format!("{told:?}"));
+    }
+}

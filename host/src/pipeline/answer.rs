@@ -1,0 +1,94 @@
+//! What a call comes to.
+
+use crate::audit::Audited;
+use crate::dto::{DtoError, Narrow};
+use crate::ids::ToolName;
+use crate::refusal::{Code, Refusal, RequestSent};
+use crate::runtime::{RunFailure, RunReport, ToolErrorKind};
+
+use super::sends::CallState;
+
+/// The answer to a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing ran, or what ran couldn't be recorded.
+    Refused(Refusal),
+    /// It ran, and its outcome is on the disk.
+    Finished(Audited<Result<Narrow, Refusal>>),
+}
+
+impl Answer {
+    /// The result, or the refusal.
+    ///
+    /// # Errors
+    /// The refusal, if it's one.
+    pub fn into_result(self) -> Result<Narrow, Refusal> {
+        match self {
+            Self::Refused(refusal) => Err(refusal),
+            Self::Finished(audited) => audited.into_inner(),
+        }
+    }
+}
+
+/// The public side of a failed run; the cause goes to the log here.
+pub(super) fn refusal_of(report: &RunReport, failure: RunFailure, state: &CallState, tool: &ToolName) -> Refusal {
+    let (sent, code) = (state.request_sent(), failure.code());
+    let refusal = match failure {
+        RunFailure::Deadline => Refusal::new(code, deadline_text(sent)),
+        RunFailure::Tool(error) => tool_refusal(report, error.kind, &error.message, state),
+        RunFailure::Busy => Refusal::new(code, "the host runs as many calls as it can; try again in a moment"),
+        RunFailure::Memory => Refusal::new(code, format!("{tool} was stopped: it needs more memory than it may have")),
+        RunFailure::OutputTooLarge => {
+            Refusal::new(code, format!("{tool} was stopped: its result or a request of it is too large"))
+        }
+        RunFailure::Trap(cause) => {
+            tracing::warn!(%tool, call = %state.call(), %cause, "a tool broke down");
+            Refusal::new(code, format!("the tool {tool} broke down; the host's log says why"))
+        }
+        RunFailure::Host(cause) => {
+            tracing::error!(%tool, call = %state.call(), %cause, "a run failed");
+            Refusal::new(code, "the host failed; its log says why")
+        }
+    };
+    refusal.sent(sent)
+}
+
+/// The public side of a result that may not be shown.
+pub(super) fn withheld(error: &DtoError, state: &CallState, tool: &ToolName) -> Refusal {
+    tracing::warn!(%tool, call = %state.call(), cause = %error, "a result is withheld");
+    let refusal = match error {
+        DtoError::Leak => Refusal::new(
+            Code::LeakBlocked,
+            format!("the result of {tool} held a secret, so it is withheld; tell the operator"),
+        ),
+        DtoError::Json(_) | DtoError::Schema(_) => Refusal::new(
+            Code::InvalidOutput,
+            format!("the result of {tool} is not what its output schema promises, so it is withheld"),
+        ),
+    };
+    refusal.sent(state.request_sent())
+}
+
+/// What a tool says went wrong. When it gives up because of a failed send, the host knows better what that means.
+fn tool_refusal(report: &RunReport, kind: ToolErrorKind, message: &str, state: &CallState) -> Refusal {
+    if state.sweeps().iter().any(|sweep| sweep.finds(message.as_bytes())) {
+        return Refusal::new(Code::LeakBlocked, "the tool's error message held a secret, so it is withheld");
+    }
+    match &report.last_failure {
+        Some(failure) if kind == ToolErrorKind::SendFailed => {
+            Refusal::new(failure.reason.code(), failure.message.clone())
+        }
+        _ if message.is_empty() => Refusal::new(kind.code(), "the tool failed and gave no reason"),
+        _ => Refusal::new(kind.code(), message),
+    }
+}
+
+fn deadline_text(sent: RequestSent) -> &'static str {
+    match sent {
+        RequestSent::No => "the call took too long and was stopped; nothing was sent upstream",
+        RequestSent::Yes => "the call took too long and was stopped after a request had been answered upstream",
+        RequestSent::Unknown => {
+            "the call took too long and was stopped while a request was under way: it may have been carried out"
+        }
+    }
+}

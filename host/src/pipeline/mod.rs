@@ -1,0 +1,178 @@
+//! The way of a call, from a verified caller to an audited answer. Every door and the fixture runner go this way.
+
+mod answer;
+mod sends;
+
+pub use answer::Answer;
+pub use sends::{ToolLog, TracingLog};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::audit::{Audit, AuditError, Audited, Outcome};
+use crate::auth::{Auth, Caller};
+use crate::catalog::{Catalog, Tool};
+use crate::clock::Clock;
+use crate::connection::Connections;
+use crate::dto::{Arguments, Narrow};
+use crate::egress::Egress;
+use crate::ids::{CallId, ToolName};
+use crate::metrics::Metrics;
+use crate::policy::{CallContext, Invocation, Policy, unknown_tool};
+use crate::refusal::{Code, Refusal, RequestSent};
+use crate::runtime::{Limits, RunReport, Runtime};
+use answer::{refusal_of, withheld};
+use sends::{CallSends, CallState};
+
+/// One call, as a door hands it over.
+#[derive(Debug)]
+pub struct CallRequest {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// The tool's name, unchecked.
+    pub tool: String,
+    /// The arguments, unchecked.
+    pub arguments: Bytes,
+    /// The call's id.
+    pub call: CallId,
+    /// What the caller says of the call.
+    pub context: CallContext,
+    /// How long it may take, audit and sends included.
+    pub deadline: Duration,
+}
+
+/// What a pipeline is made of.
+pub struct Parts {
+    /// The tools.
+    pub catalog: Arc<Catalog>,
+    /// Where they run.
+    pub runtime: Arc<Runtime>,
+    /// Whose tokens are looked at again before each send.
+    pub auth: Arc<Auth>,
+    /// Where intents and outcomes go.
+    pub audit: Audit,
+    /// The upstreams.
+    pub connections: Arc<Connections>,
+    /// The way to them.
+    pub egress: Arc<Egress>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where tools' log lines go.
+    pub log: Arc<dyn ToolLog>,
+    /// What one call may use up.
+    pub limits: Limits,
+}
+
+/// Runs calls.
+#[derive(Clone)]
+pub struct Pipeline {
+    parts: Arc<Parts>,
+    policy: Policy,
+}
+
+impl Pipeline {
+    /// A pipeline of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), policy: Policy::default() }
+    }
+
+    /// The tools that a caller may call, by name.
+    #[must_use]
+    pub fn tools(&self, caller: &Caller) -> Vec<Arc<Tool>> {
+        let snapshot = self.parts.catalog.snapshot();
+        snapshot.tools().filter(|tool| self.policy.sees(caller, &tool.name)).cloned().collect()
+    }
+
+    /// Runs one call. Dropping the future stops the call and records it as cancelled.
+    pub async fn call(&self, request: CallRequest) -> Answer {
+        let snapshot = self.parts.catalog.snapshot();
+        let found = request.tool.parse::<ToolName>().ok().and_then(|name| snapshot.tool(&name).cloned());
+        let Some(tool) = found.filter(|tool| self.policy.sees(&request.caller, &tool.name)) else {
+            return Answer::Refused(unknown_tool(&request.tool));
+        };
+        let timer = self.parts.metrics.call_started(&tool.name);
+        let (answer, code) = match self.call_tool(request, &tool).await {
+            Ok((audited, code)) => (Answer::Finished(audited), code),
+            Err(refusal) => {
+                let code = refusal.code;
+                (Answer::Refused(refusal), Some(code))
+            }
+        };
+        timer.finished(code);
+        answer
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallRequest,
+        tool: &Tool,
+    ) -> Result<(Audited<Result<Narrow, Refusal>>, Option<Code>), Refusal> {
+        let deadline = Instant::now() + request.deadline;
+        let arguments = Arguments::parse(&request.arguments, &tool.input)
+            .map_err(|error| Refusal::new(Code::InvalidArguments, error.to_string()))?;
+        let permit = self.policy.permit_invocation(Invocation {
+            call: request.call,
+            caller: request.caller,
+            tool: tool.name.clone(),
+            component: tool.component,
+            connections: tool.connections.clone(),
+            arguments,
+            context: request.context,
+        })?;
+        // The deadline holds for the trail too: a call that can't be recorded in time isn't run.
+        let pending = tokio::time::timeout_at(deadline, self.parts.audit.begin(&permit))
+            .await
+            .map_err(|_| {
+                Refusal::new(
+                    Code::AuditUnavailable,
+                    "the call could not be recorded in time, so it was not run",
+                )
+            })?
+            .map_err(|error| unrecorded(&error))?;
+        let sends = CallSends::new(self.parts.clone(), self.policy.clone(), permit.request(), pending, deadline);
+        let state = sends.state();
+        let report =
+            self.parts.runtime.run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends)).await;
+        let state = Arc::into_inner(state).ok_or_else(|| {
+            tracing::error!(tool = %tool.name, "a call that has ended is still held by its guest");
+            Refusal::new(Code::Internal, "the host failed; its log says why").sent(RequestSent::Unknown)
+        })?;
+        let result = judge(report, &state, tool);
+        let (sent, pending) = (state.request_sent(), state.into_pending());
+        let (outcome, code) = match &result {
+            Ok(narrow) => (Outcome::ok(narrow.as_bytes()), None),
+            Err(refusal) => (Outcome::failed(refusal.code), Some(refusal.code)),
+        };
+        // A call that ran and whose outcome can't be recorded brings no result, but the truth about the wire.
+        let audited =
+            pending.finish(outcome, result).await.map_err(|error| unrecorded(&error).sent(sent))?;
+        Ok((audited, code))
+    }
+}
+
+/// What an agent may know of a run.
+fn judge(mut report: RunReport, state: &CallState, tool: &Tool) -> Result<Narrow, Refusal> {
+    match std::mem::replace(&mut report.result, Ok(String::new())) {
+        Ok(output) => Narrow::new(&output, &tool.output, &state.sweeps())
+            .map_err(|error| withheld(&error, state, &tool.name)),
+        Err(failure) => Err(refusal_of(&report, failure, state, &tool.name)),
+    }
+}
+
+fn unrecorded(error: &AuditError) -> Refusal {
+    match error {
+        AuditError::Full => {
+            Refusal::new(Code::Busy, "the host is too busy to record the call; try again in a moment")
+        }
+        AuditError::Unavailable(cause) => {
+            tracing::error!(%cause, "the audit trail can't be written");
+            Refusal::new(Code::AuditUnavailable, "the host can't write its audit trail, so it runs no calls")
+        }
+    }
+}
