@@ -192,7 +192,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let options = BuildOptions { manifest_dir: folder.path().to_owned(), out_dir: None, locked: false };
+        let out_dir = Some(folder.path().join("out"));
+        let options = BuildOptions { manifest_dir: folder.path().to_owned(), out_dir, locked: false };
         build_tool(&options, &mut |_| ()).unwrap_err()
     }
 

@@ -1,6 +1,7 @@
 //! A core module into a component.
 
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::WorldKey;
 
 use super::BuildError;
 
@@ -10,7 +11,8 @@ use super::BuildError;
 ///
 /// # Errors
 ///
-/// [`BuildError::Componentize`] when the bytes aren't a module, or its imports and exports aren't those of its world.
+/// [`BuildError::Componentize`] when the bytes aren't a module, its imports and exports aren't those of its world, or
+/// it doesn't export what a tool does.
 pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, BuildError> {
     let wrong = |error: &dyn std::fmt::Display| BuildError::Componentize(error.to_string());
     let module = strip(core_module).ok_or_else(|| wrong(&"it isn't a WebAssembly module"))?;
@@ -19,11 +21,26 @@ pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, BuildError> {
         .module(&module)
         .and_then(ComponentEncoder::encode)
         .map_err(|error| wrong(&format!("{error:#}")))?;
+    let decoded = wit_component::decode(&component).map_err(|error| wrong(&format!("{error:#}")))?;
+    for export in EXPORTS {
+        if !exports(&decoded, export) {
+            return Err(wrong(&format!("it doesn't export `{export}`")));
+        }
+    }
     strip(&component).ok_or_else(|| wrong(&"the component is cut short"))
 }
 
+/// What every tool's component exports. A module without a world becomes a valid component that exports nothing.
+const EXPORTS: [&str; 2] = ["describe", "call"];
+
+fn exports(decoded: &DecodedWasm, name: &str) -> bool {
+    let DecodedWasm::Component(resolve, world) = decoded else { return false };
+    let world = resolve.worlds.get(*world);
+    world.is_some_and(|world| world.exports.contains_key(&WorldKey::Name(name.to_owned())))
+}
+
 /// Custom sections that only describe.
-const DROPPED: [&[u8]; 3] = [b"name", b"producers", b"target_features"];
+const DROPPED: [&[u8]; 4] = [b"component-name", b"name", b"producers", b"target_features"];
 
 /// A copy of a module or component without the sections in [`DROPPED`]; both are a header and then sections of an
 /// id, a size and a content. `None` if that's not what the bytes are.

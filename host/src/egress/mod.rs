@@ -25,6 +25,7 @@ pub use outcome::{FailureReason, SendFailure};
 pub(crate) use resolve::may_be_allowed;
 pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError, SystemResolver};
 pub use secret::Secret;
+pub(crate) use send::Observer;
 pub use send::{Canary, Egress, Reply};
 pub use sweep::Sweep;
 pub use vault::{MasterKey, MasterKeys, SecretInfo, SecretInput, Vault};

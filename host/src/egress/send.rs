@@ -29,7 +29,16 @@ const AGENT: &str = concat!("keybearer/", env!("CARGO_PKG_VERSION"));
 pub struct Egress {
     secrets: Secrets,
     wire: Arc<dyn Wire>,
+    observer: Option<Arc<dyn Observer>>,
     sweeps: PerRealm<(u32, Arc<Sweep>)>,
+}
+
+/// Sees what is sent before the secret is attached, and what comes of it once the leak sweep has passed it.
+pub(crate) trait Observer: Send + Sync {
+    /// A request is about to be sent.
+    fn request(&self, send: &TypedSend);
+    /// What the guest will get of it.
+    fn outcome(&self, result: &Result<Reply, SendFailure>);
 }
 
 /// Where secrets come from.
@@ -72,8 +81,8 @@ impl Canary {
 
     /// Its text, for upstreams that a script makes send it back.
     #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(self.secret.expose()).into_owned()
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.secret.expose()).unwrap_or_default()
     }
 
     /// Finds it in every form.
@@ -102,14 +111,23 @@ impl Egress {
         Self::over(Arc::new(LiveWire::new(resolver)), Secrets::Vault(vault))
     }
 
+    /// The live pipeline with someone looking on, to record fixtures.
+    pub(crate) fn observed(
+        vault: Arc<Vault>,
+        resolver: Arc<dyn Resolve>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self { observer: Some(observer), ..Self::live(vault, resolver) }
+    }
+
     /// The pipeline over a wire that a script answers, with a canary in place of every secret.
     #[must_use]
-    pub fn scripted(wire: Arc<dyn Wire>, canary: &Canary) -> Self {
-        Self::over(wire, Secrets::Canary(canary.secret.clone()))
+    pub fn scripted(wire: Arc<dyn Wire>, canary: Canary) -> Self {
+        Self::over(wire, Secrets::Canary(canary.secret))
     }
 
     fn over(wire: Arc<dyn Wire>, secrets: Secrets) -> Self {
-        Self { secrets, wire, sweeps: PerRealm::new() }
+        Self { secrets, wire, observer: None, sweeps: PerRealm::new() }
     }
 
     /// Attaches the secret, sends the request once, and cleans the reply. The wait ends at `deadline`, or sooner
@@ -124,6 +142,19 @@ impl Egress {
         realm: &Realm,
         deadline: Instant,
     ) -> Result<Reply, SendFailure> {
+        let Some(observer) = &self.observer else { return self.send_unseen(permit, realm, deadline).await };
+        observer.request(permit.request());
+        let result = self.send_unseen(permit, realm, deadline).await;
+        observer.outcome(&result);
+        result
+    }
+
+    async fn send_unseen(
+        &self,
+        permit: Permitted<TypedSend>,
+        realm: &Realm,
+        deadline: Instant,
+    ) -> Result<Reply, SendFailure> {
         let connection = permit.request().connection().clone();
         if !connection.is_for(realm) {
             return Err(SendFailure::unsent(
@@ -131,12 +162,18 @@ impl Egress {
                 format!("there is no connection {} here", connection.name),
             ));
         }
+        let deadline = deadline.min(Instant::now() + connection.total_max);
+        if deadline <= Instant::now() {
+            return Err(SendFailure::unsent(
+                FailureReason::Timeout,
+                "the deadline passed before the request was sent",
+            ));
+        }
         let secret = self.secret(realm, &connection)?;
         let attached = attach(&permit, &connection.attach, &secret)?;
         let sweep = self.sweep(realm, &connection, secret.version(), &attached)?;
         let request = wire_request(permit.into_request(), realm.clone(), attached);
 
-        let deadline = deadline.min(Instant::now() + connection.total_max);
         let reply = match timeout_at(deadline, self.wire.exchange(request, deadline)).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(failure(error, &connection, &sweep)),
@@ -236,6 +273,7 @@ fn failure(error: WireError, connection: &Connection, sweep: &Sweep) -> SendFail
         WireErrorKind::ConnectTimeout => {
             (FailureReason::Timeout, format!("{upstream} can't be reached in time"))
         }
+        WireErrorKind::Timeout => (FailureReason::Timeout, format!("{upstream} didn't answer in time")),
         WireErrorKind::HungUp => {
             (FailureReason::Unreachable, format!("{upstream} hung up before it answered"))
         }

@@ -124,6 +124,8 @@ pub enum WireErrorKind {
     Connect,
     /// No connection in time.
     ConnectTimeout,
+    /// No reply in the connection's own time. Only a wire that simulates time says so.
+    Timeout,
     /// The upstream hung up.
     HungUp,
     /// What came back isn't HTTP, or its head is too large.

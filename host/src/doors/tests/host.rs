@@ -1,7 +1,8 @@
 //! A whole host in memory, asked without sockets.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
+use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use super::super::router::{Door, router};
@@ -16,9 +18,15 @@ use super::client::config;
 use crate::app::App;
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
+use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
+use crate::connection::Connections;
+use crate::egress::{BoxFuture, Canary, Egress, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::metrics::Metrics;
+use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::runtime::test_guest::TestGuest;
+use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
 
 pub(super) struct Host {
@@ -26,6 +34,7 @@ pub(super) struct Host {
     pub(super) clock: Arc<ManualClock>,
     pub(super) trail: Arc<Trail>,
     routes: Router,
+    _tools: TempDir,
 }
 
 /// An audit trail whose disk can fill up.
@@ -89,15 +98,22 @@ impl Host {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
-        let app = app(clock.clone(), audit);
+        let tools = tempfile::tempdir().unwrap();
+        let app = app(clock.clone(), audit, tools.path().to_owned());
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
-        Self { routes: router(door.clone()), door, clock, trail }
+        Self { routes: router(door.clone()), door, clock, trail, _tools: tools }
     }
 
     pub(super) fn routes(&self) -> Router {
         self.routes.clone()
+    }
+
+    /// Adds a tool without arguments; `call` is what it does.
+    pub(super) fn add_tool(&self, name: &'static str, call: &'static str) {
+        let guest = TestGuest { tools: vec![(name, vec![])], call, ..TestGuest::default() };
+        self.door.app.catalog.add(name, &guest.build(), &[], self.now()).unwrap();
     }
 
     /// A fresh token of this kind, tenant `acme` unless another is named.
@@ -142,7 +158,42 @@ impl Host {
     }
 }
 
-fn app(clock: Arc<ManualClock>, audit: Audit) -> App {
-    let auth = Arc::new(Auth::new(Arc::new(MemoryControl::new()), clock.clone()));
-    App { auth, pipeline: crate::pipeline::Pipeline, audit, clock, metrics: Arc::new(Metrics::new()) }
+/// The engine, set up once: a test needs one instance or two.
+static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
+    let config = RuntimeConfig { instances_max: 16, allocation: Allocation::OnDemand };
+    Arc::new(Runtime::new(&config).unwrap())
+});
+
+/// An app without upstreams, and without tools at first.
+fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
+    let store = Arc::new(MemoryControl::new());
+    let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
+    let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
+    let pipeline = Pipeline::new(Parts {
+        catalog: catalog.clone(),
+        runtime: RUNTIME.clone(),
+        auth: auth.clone(),
+        audit: audit.clone(),
+        connections: Arc::new(Connections::parse(&[]).unwrap()),
+        egress: Arc::new(Egress::scripted(Arc::new(NoWire), &Canary::fresh())),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        log: Arc::new(TracingLog),
+        limits: Limits::usual(Duration::from_secs(60)),
+    });
+    App { auth, pipeline, audit, catalog, clock, metrics }
+}
+
+struct NoWire;
+
+impl Wire for NoWire {
+    fn exchange(
+        &self,
+        _: WireRequest,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        unreachable!("there's no connection that anything could be sent to")
+    }
 }

@@ -121,9 +121,34 @@ async fn a_late_head_leaves_it_unknown() {
     let started = Instant::now();
     is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
     assert!(started.elapsed() < Duration::from_secs(3));
-    let world = World::new("", |_| vec![Act::Endless(b"H".to_vec(), Duration::from_millis(30))]).await;
-    let failure = world.send(get(), &realm("acme"), Duration::from_millis(300)).await.unwrap_err();
-    assert_eq!(failure.reason, FailureReason::ResponseRefused);
+    let drip = |_: &str| {
+        vec![
+            Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()),
+            Act::Endless(b"x: y\r\n".to_vec(), Duration::from_millis(30)),
+        ]
+    };
+    let world = World::new("timeouts = { total_ms_max = 300 }", drip).await;
+    is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_means_not_sent() {
+    let world = World::new("", |_| reply(200, &[], "")).await;
+    let failure = world.send(get(), &realm("acme"), Duration::ZERO).await.unwrap_err();
+    is(&failure, FailureReason::Timeout, RequestSent::No);
+    assert_eq!(world.upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_hang_up_on_a_kept_connection_is_not_tried_again() {
+    let world = World::new("", |request| match request.starts_with("GET") {
+        true => reply(200, &[], "ok"),
+        false => vec![Act::HangUp],
+    })
+    .await;
+    world.get().await.unwrap();
+    is(&world.create().await.unwrap_err(), FailureReason::Unreachable, RequestSent::Unknown);
+    assert_eq!((world.upstream.requests().len(), world.upstream.connections()), (2, 1));
 }
 
 #[tokio::test]

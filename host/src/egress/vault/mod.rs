@@ -156,7 +156,10 @@ impl Vault {
         }
         let secret = match self.read_newest(realm, label) {
             Ok(secret) => Arc::new(secret),
-            Err(Unreadable::Store(error @ StoreError::Failed(_))) => return Err(error.into()),
+            // A damaged row is one that can't be opened; anything else is the store's own trouble.
+            Err(Unreadable::Store(error)) if !matches!(error, StoreError::Damaged(_)) => {
+                return Err(error.into());
+            }
             Err(cause) => return Err(VaultError::NoSecret { cause: format!("{realm} {label}: {cause}") }),
         };
         self.cache.put(version, realm, label, Arc::clone(&secret));

@@ -307,3 +307,25 @@ fn a_rotation_that_was_cut_short_is_completed() {
 fn a_key_that_is_in_no_file_is_not_rotated_there() {
     assert!(matches!(world().vault.rotate_master_file(), Err(AdminError::NotInAFile)));
 }
+
+#[test]
+fn two_processes_on_one_database_agree_and_leave_nothing_in_clear() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("control.db");
+    let process = || {
+        let store = Arc::new(crate::store::sqlite::SqliteControl::open(&path).unwrap());
+        Vault::open(store, master(1), Arc::new(ManualClock::at(Millis(7)))).ok().unwrap()
+    };
+    let (host, cli) = (process(), process());
+    assert_eq!(cli.put(&prod(), &label("stripe"), &input("sk_live_1_______")).unwrap(), 1);
+    assert_eq!(read(&host, &prod(), "stripe").unwrap(), "sk_live_1_______");
+    assert_eq!(cli.put(&prod(), &label("stripe"), &input("sk_live_2_______")).unwrap(), 2);
+    assert_eq!(read(&host, &prod(), "stripe").unwrap(), "sk_live_2_______");
+    cli.remove(&prod(), &label("stripe"), None).unwrap();
+    assert!(cause(&host, &prod(), "stripe").contains("no such secret"));
+    assert_eq!(cli.put(&prod(), &label("stripe"), &input("sk_live_3_______")).unwrap(), 3);
+    for file in std::fs::read_dir(home.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(8).any(|part| part == b"sk_live_"));
+    }
+}

@@ -79,21 +79,8 @@ impl AuditStore for SqliteAudit {
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
-        // Either index ends in `seq`, so each of these reads the rows it answers and no others; with both conditions,
-        // the call's few rows are looked through for the tenant's (`+` keeps SQLite from the tenant's index).
-        let condition = match (&filter.tenant, &filter.call) {
-            (None, None) => "?1 IS NULL AND ?2 IS NULL",
-            (Some(_), None) => "tenant = ?1 AND ?2 IS NULL",
-            (None, Some(_)) => "?1 IS NULL AND call = ?2",
-            (Some(_), Some(_)) => "+tenant = ?1 AND call = ?2",
-        };
-        let order = if filter.newest_first { "DESC" } else { "ASC" };
-        let sql = format!(
-            "SELECT seq, at, tenant, environment, call, event, prev, hash FROM audit \
-             WHERE {condition} AND seq >= ?3 AND seq <= ?4 ORDER BY seq {order} LIMIT ?5"
-        );
         let connection = self.reader.lock();
-        let mut statement = connection.prepare_cached(&sql)?;
+        let mut statement = connection.prepare_cached(&query(filter))?;
         let tenant = filter.tenant.as_ref().map(|tenant| tenant.as_str());
         let call = filter.call.as_ref().map(|call| call.as_str());
         // Without a bound, rows with impossible numbers are read too, and reported.
@@ -105,6 +92,23 @@ impl AuditStore for SqliteAudit {
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         head(&self.reader.lock())
     }
+}
+
+/// Its parameters: tenant, call, first and last number, limit.
+fn query(filter: &RowFilter) -> String {
+    // Either index ends in `seq`, so each of these reads the rows it answers and no others; with both conditions, the
+    // call's few rows are looked through for the tenant's (`+` keeps SQLite from the tenant's index).
+    let condition = match (&filter.tenant, &filter.call) {
+        (None, None) => "?1 IS NULL AND ?2 IS NULL",
+        (Some(_), None) => "tenant = ?1 AND ?2 IS NULL",
+        (None, Some(_)) => "?1 IS NULL AND call = ?2",
+        (Some(_), Some(_)) => "+tenant = ?1 AND call = ?2",
+    };
+    let order = if filter.newest_first { "DESC" } else { "ASC" };
+    format!(
+        "SELECT seq, at, tenant, environment, call, event, prev, hash FROM audit \
+         WHERE {condition} AND seq >= ?3 AND seq <= ?4 ORDER BY seq {order} LIMIT ?5"
+    )
 }
 
 fn head(connection: &Connection) -> Result<(u64, Digest), StoreError> {

@@ -82,18 +82,19 @@ fn both_stores_read_the_same() {
 fn each_filter_reads_by_an_index() {
     let (_folder, _path, store) = opened();
     let connection = store.reader.lock();
-    for (condition, wanted) in [
-        ("tenant = 'acme' AND ?2 IS NULL", "INDEX audit_tenant (tenant=? AND rowid>? AND rowid<?)"),
-        ("?1 IS NULL AND call = 'c'", "INDEX audit_call (call=? AND rowid>? AND rowid<?)"),
-        ("+tenant = 'acme' AND call = 'c'", "INDEX audit_call (call=? AND rowid>? AND rowid<?)"),
+    let (tenant, call) = (Some(realm("acme").tenant), Some(CallId::fresh(Millis(1))));
+    for (tenant, call, wanted) in [
+        (None, None, "SEARCH audit USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (tenant.clone(), None, "SEARCH audit USING INDEX audit_tenant (tenant=? AND rowid>? AND rowid<?)"),
+        (None, call.clone(), "SEARCH audit USING INDEX audit_call (call=? AND rowid>? AND rowid<?)"),
+        (tenant, call, "SEARCH audit USING INDEX audit_call (call=? AND rowid>? AND rowid<?)"),
     ] {
-        let sql = format!(
-            "EXPLAIN QUERY PLAN SELECT * FROM audit WHERE {condition} AND seq >= 1 AND seq <= 9 ORDER BY seq DESC"
-        );
-        let mut statement = connection.prepare(&sql).unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
-        let plan: Vec<_> = rows.map(Result::unwrap).collect();
-        assert!(plan.len() == 1 && plan[0].ends_with(wanted), "{plan:?}");
+        let sql = query(&RowFilter { tenant, call, newest_first: true, ..RowFilter::default() });
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows =
+            statement.query_map(rusqlite::params!["a", "c", 1, 9, 9], |row| row.get::<_, String>("detail"));
+        let plan: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(plan, [wanted]);
     }
 }
 

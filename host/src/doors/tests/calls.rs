@@ -1,0 +1,167 @@
+//! Calls of real components, over the router and over sockets.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http::Request;
+use serde_json::{Value, json};
+
+use super::client::{LONG, Served, config};
+use super::host::{Host, Reply};
+use crate::auth::{Grant, Mint};
+use crate::ids::Realm;
+use crate::runtime::test_guest::OK;
+use crate::store::TokenKind;
+
+const ENDLESS: &str = "(loop $l (br $l)) (unreachable)";
+
+/// Posts with more headers.
+async fn post(host: &Host, path: &str, token: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let request = Request::post(path).header("authorization", format!("Bearer {token}"));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    host.send(request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
+/// The rows of a call, as the operator sees them.
+async fn trail(host: &Host, call: &str) -> Vec<Value> {
+    let (_, operator) = host.token(TokenKind::Operator);
+    let reply = host.get(&format!("/v1/audit/{call}"), &operator).await;
+    if reply.status == 404 { Vec::new() } else { reply.json()["rows"].as_array().unwrap().clone() }
+}
+
+/// Waits until the one call on the trail has ended, and answers how.
+async fn ended(host: &Host) -> Value {
+    let (_, operator) = host.token(TokenKind::Operator);
+    let begun = Instant::now();
+    loop {
+        let page = host.get("/v1/audit", &operator).await.json();
+        if let Some(row) = page["rows"].as_array().unwrap().iter().find(|row| row["event"] == "call_finished")
+        {
+            return row.clone();
+        }
+        assert!(begun.elapsed() < LONG, "no call has ended: {page:#}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_result_is_the_whole_body_and_the_call_is_on_the_trail() {
+    let host = Host::start();
+    host.add_tool("probe", OK);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let headers = [
+        ("keybearer-conversation", "conv-1"),
+        ("keybearer-turn", "t1"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ];
+    for body in ["{}", "", " {} "] {
+        let reply = post(&host, "/v1/tools/probe", &agent, &headers, body).await;
+        assert_eq!((reply.status.as_u16(), reply.body.as_str()), (200, "{}"));
+        assert_eq!(reply.headers["content-type"], "application/json");
+        let rows = trail(&host, reply.headers["keybearer-call-id"].to_str().unwrap()).await;
+        let events: Vec<_> = rows.iter().map(|row| row["event"].as_str().unwrap()).collect();
+        assert_eq!(events, ["call_begun", "call_finished"]);
+        assert_eq!(rows[0]["conversation"], "conv-1");
+        assert_eq!(rows[0]["turn"], "t1");
+        assert_eq!(rows[0]["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(rows[1]["mark"], "ok");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_fit_begin_nothing() {
+    let host = Host::start();
+    host.add_tool("probe", OK);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
+    for body in ["x", "[]", "null", r#"{"extra": 1}"#, "{} {}", r#"{"a": 1, "a": 1}"#, deep.as_str()] {
+        let reply = post(&host, "/v1/tools/probe", &agent, &[], body).await;
+        let detail = reply.problem(422, "invalid_arguments");
+        assert!(detail.contains("Nothing was sent."), "{detail}");
+        assert!(trail(&host, reply.json()["call"].as_str().unwrap()).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_token_lists_and_calls_what_it_names_alone() {
+    let host = Host::start();
+    host.add_tool("probe", OK);
+    host.add_tool("other", OK);
+    let mint = Mint {
+        kind: TokenKind::Agent,
+        realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+        agent: "someone".parse().unwrap(),
+        conversation: Some("mine".parse().unwrap()),
+        grant: Grant { tools: vec!["probe".parse().unwrap()], operations: Vec::new() },
+        lifetime: Duration::from_secs(60),
+    };
+    let token = host.door.app.auth.mint(mint).unwrap().token.to_string();
+    let listed = host.get("/v1/tools", &token).await.json();
+    assert_eq!(listed["tools"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["tools"][0]["name"], "probe");
+    assert_eq!(listed["tools"][0]["input_schema"]["type"], "object");
+    let (_, all) = host.token(TokenKind::Agent);
+    let names = host.get("/v1/tools", &all).await.json();
+    let names: Vec<_> = names["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
+    assert_eq!(names, ["other", "probe"]);
+
+    // A tool that it may not call is answered as one that isn't there.
+    let ungranted = host.ask("POST", "/v1/tools/other", &token, "{}").await.problem(404, "unknown_tool");
+    let absent = host.ask("POST", "/v1/tools/absnt", &token, "{}").await.problem(404, "unknown_tool");
+    assert_eq!(ungranted.replace("other", "absnt"), absent);
+
+    let foreign = [("keybearer-conversation", "yours")];
+    let refused = post(&host, "/v1/tools/probe", &token, &foreign, "{}").await;
+    refused.problem(403, "conversation_mismatch");
+    let own = post(&host, "/v1/tools/probe", &token, &[], "{}").await;
+    let rows = trail(&host, own.headers["keybearer-call-id"].to_str().unwrap()).await;
+    assert_eq!(rows[0]["conversation"], "mine");
+}
+
+#[tokio::test]
+async fn a_call_ends_at_the_deadline_that_its_caller_sets() {
+    let host = Host::start();
+    host.add_tool("endless", ENDLESS);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let begun = Instant::now();
+    let reply = post(&host, "/v1/tools/endless", &agent, &[("keybearer-deadline-ms", "150")], "{}").await;
+    reply.problem(504, "deadline_exceeded");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(ended(&host).await["code"], "deadline_exceeded");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_cancels_its_call_and_the_trail_says_so() {
+    let host = Host::start();
+    host.add_tool("endless", ENDLESS);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let served = Served::start(config(), host.routes()).await;
+    let mut client = served.connect().await;
+    let head = format!("POST /v1/tools/endless HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {agent}\r\n");
+    client.send(&format!("{head}content-length: 2\r\n\r\n{{}}")).await;
+    while !host.door.app.metrics.render().contains("keybearer_calls_in_flight 1") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(client);
+    let row = ended(&host).await;
+    assert_eq!((&row["mark"], &row["request_sent"]), (&json!("cancelled"), &json!("no")));
+    assert!(host.door.places.take().is_ok(), "its place is free again");
+}
+
+#[tokio::test]
+async fn a_shutdown_cancels_the_calls_that_outlast_it() {
+    let host = Host::start();
+    host.add_tool("endless", ENDLESS);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let mut config = config();
+    config.limits.drain_ms_max = 100;
+    let served = Served::start(config, host.routes()).await;
+    let mut client = served.connect().await;
+    let head = format!("POST /v1/tools/endless HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {agent}\r\n");
+    client.send(&format!("{head}content-length: 2\r\n\r\n{{}}")).await;
+    while !host.door.app.metrics.render().contains("keybearer_calls_in_flight 1") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::timeout(LONG, served.stop()).await.unwrap().unwrap();
+    assert_eq!(ended(&host).await["mark"], "cancelled");
+}
