@@ -61,7 +61,9 @@ impl App {
         let audit = Audit::start(audit, clock.clone())?;
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
-            progress(&format!("{recovered} calls were cut off by the last stop; they are marked unknown in the audit trail"));
+            progress(&format!(
+                "{recovered} calls were cut off by the last stop; they are marked unknown in the audit trail"
+            ));
         }
         let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;

@@ -36,7 +36,6 @@ pub mod egress;
 pub mod fixture;
 pub mod home;
 pub mod ids;
-pub mod json;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;

@@ -179,8 +179,9 @@ def run_agent(host, invoice, folder, token=None):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    environ = Path(f"/proc/{agent.pid}/environ")
-    environment = environ.read_bytes() if environ.exists() else b""
+    environ, environment = Path(f"/proc/{agent.pid}/environ"), b""
+    while environ.exists() and not environment and agent.poll() is None:
+        environment = environ.read_bytes()  # It's empty for a moment after the start.
     printed, _ = agent.communicate(timeout=60)
     assert agent.returncode == 0, printed
     return printed, json.loads(dump.read_text()), environment

@@ -94,10 +94,7 @@ fn an_inspection_changes_nothing() {
     let catalog = home.open();
     let inspection = catalog.inspect(&component(&["one"], &["stripe"])).unwrap();
     assert_eq!(*inspection.tools[0].connections, *names(&["stripe"]));
-    assert_eq!(
-        inspection.imports,
-        ["keybearer:tool/credentialed-http@0.1.0", "keybearer:tool/log@0.1.0"]
-    );
+    assert_eq!(inspection.imports, ["keybearer:tool/credentialed-http@0.1.0", "keybearer:tool/log@0.1.0"]);
     assert!(offered(&catalog).is_empty());
     assert!(home.store.components().unwrap().is_empty());
 }

@@ -70,8 +70,13 @@ impl Audit {
 fn verify(trail: &Trail, out: &Out, holds: Option<&audit::Head>) -> anyhow::Result<Done> {
     match trail.verify(holds) {
         Ok(verified) => {
-            out.line(format!("{} rows, the chain holds; keep this to see a later cut: {}", verified.head.seq, verified.head));
-            out.value(&json!({ "holds": true, "rows": verified.head.seq, "last": verified.head.to_string() }));
+            out.line(format!(
+                "{} rows, the chain holds; keep this to see a later cut: {}",
+                verified.head.seq, verified.head
+            ));
+            out.value(
+                &json!({ "holds": true, "rows": verified.head.seq, "last": verified.head.to_string() }),
+            );
             Ok(Done::Well)
         }
         Err(audit::VerifyError::Store(error)) => Err(error.into()),

@@ -51,9 +51,9 @@ impl Opened {
     /// Records what an operator did. It's recorded before it's reported as done.
     pub(super) fn record(&self, realm: Option<Realm>, action: &str, subject: &str) -> anyhow::Result<()> {
         let audit = Audit::start(self.audit_store()?, self.clock.clone())?;
-        runtime()?
-            .block_on(audit.admin(realm, action, subject, "cli"))
-            .with_context(|| format!("{action} {subject} was done but could not be recorded in the audit trail"))?;
+        runtime()?.block_on(audit.admin(realm, action, subject, "cli")).with_context(|| {
+            format!("{action} {subject} was done but could not be recorded in the audit trail")
+        })?;
         audit.shutdown();
         Ok(())
     }
@@ -62,12 +62,8 @@ impl Opened {
 /// The master key from where the configuration says.
 pub(super) fn master_key(source: &MasterKeySource, control: &dyn ControlStore) -> anyhow::Result<MasterKeys> {
     match source {
-        MasterKeySource::File(path) => {
-            Ok(MasterKeys::from_file(path)?)
-        }
-        MasterKeySource::Env(name) => {
-            Ok(MasterKey::from_env(name)?.into())
-        }
+        MasterKeySource::File(path) => Ok(MasterKeys::from_file(path)?),
+        MasterKeySource::Env(name) => Ok(MasterKey::from_env(name)?.into()),
         MasterKeySource::Passphrase(name) => {
             let passphrase = match std::env::var(name) {
                 Ok(passphrase) => passphrase,

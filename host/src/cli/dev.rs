@@ -167,7 +167,8 @@ impl Dev {
     }
 
     fn grant(&self, connections: &Path) -> anyhow::Result<Grant> {
-        let tools = if self.grant_tools.is_empty() { vec![ToolPattern::Any] } else { self.grant_tools.clone() };
+        let tools =
+            if self.grant_tools.is_empty() { vec![ToolPattern::Any] } else { self.grant_tools.clone() };
         let operations = if self.grant_operations.is_empty() {
             let all = Connections::load(connections).map_err(|problems| anyhow::anyhow!("{problems}"))?;
             all.iter().map(|connection| OperationPattern::AnyOf(connection.name.clone())).collect()
@@ -197,15 +198,18 @@ impl Dev {
         let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
         let catalog = open_catalog(&opened.home, opened.control.clone(), runtime, &mut say(out))?;
         for dir in &self.tools {
-            let mut files: Vec<_> = entries(dir)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "wasm")).collect();
+            let mut files: Vec<_> =
+                entries(dir)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "wasm")).collect();
             files.sort();
             if files.is_empty() {
                 bail!("{} holds no component (*.wasm); `keybearer tool build` makes one", dir.display());
             }
             for file in files {
                 let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
-                let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                let found = catalog.inspect(&bytes).with_context(|| format!("{} can't be used", file.display()))?;
+                let name =
+                    file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+                let found =
+                    catalog.inspect(&bytes).with_context(|| format!("{} can't be used", file.display()))?;
                 catalog.add(&name, &bytes, &found.connections, opened.clock.now())?;
             }
         }

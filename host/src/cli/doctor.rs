@@ -92,7 +92,9 @@ fn vault(opened: &Opened) -> Finding {
                 .collect();
             Problem(list.join("; "))
         }
-        Ok((0, _)) => Warning("it opens and is empty: `keybearer vault set LABEL` stores a secret".to_owned()),
+        Ok((0, _)) => {
+            Warning("it opens and is empty: `keybearer vault set LABEL` stores a secret".to_owned())
+        }
         Ok((count, _)) => Well(format!("it opens; {count} secret versions")),
         Err(error) => Problem(format!("{error:#}")),
     }
@@ -128,13 +130,14 @@ fn connections(opened: &Opened) -> Vec<Finding> {
 
 fn tools(opened: &Opened) -> Vec<Finding> {
     let mut problems = Vec::new();
-    let loaded = Runtime::new(&RuntimeConfig::for_commands()).map_err(anyhow::Error::from).and_then(|runtime| {
-        open_catalog(&opened.home, opened.control.clone(), Arc::new(runtime), &mut |text| {
-            if let Some(problem) = text.strip_prefix("warning: ") {
-                problems.push(Problem(problem.to_owned()));
-            }
-        })
-    });
+    let loaded =
+        Runtime::new(&RuntimeConfig::for_commands()).map_err(anyhow::Error::from).and_then(|runtime| {
+            open_catalog(&opened.home, opened.control.clone(), Arc::new(runtime), &mut |text| {
+                if let Some(problem) = text.strip_prefix("warning: ") {
+                    problems.push(Problem(problem.to_owned()));
+                }
+            })
+        });
     match loaded {
         Ok(catalog) => problems.push(Well(format!("{} loaded", catalog.snapshot().tools().count()))),
         Err(error) => problems.push(Problem(format!("{error:#}"))),

@@ -80,7 +80,9 @@ fn store(
     let (realm, vault) = (args.realm(), opened.vault()?);
     let known = vault.list(Some(&realm.tenant))?.iter().any(|s| s.realm == realm && s.label == *label);
     match (known, rotate) {
-        (true, false) => bail!("{label} is set already in {realm}; `keybearer vault rotate {label}` stores a new version"),
+        (true, false) => {
+            bail!("{label} is set already in {realm}; `keybearer vault rotate {label}` stores a new version")
+        }
         (false, true) => bail!("{label} is not set in {realm}; `keybearer vault set {label}` stores it"),
         _ => {}
     }
@@ -147,7 +149,10 @@ fn rotate_master(opened: &Opened, out: &Out, env: Option<&str>) -> anyhow::Resul
         None => vault.rotate_master_file()?,
     };
     opened.record(None, "vault.rotate_master", &format!("{} to {}", rotated.from, rotated.to))?;
-    out.line(format!("{} tenant keys are wrapped by {} now, no longer by {}", rotated.tenants, rotated.to, rotated.from));
+    out.line(format!(
+        "{} tenant keys are wrapped by {} now, no longer by {}",
+        rotated.tenants, rotated.to, rotated.from
+    ));
     match env {
         Some(name) => out.line(format!(
             "start hosts with `env = {name:?}` below [master_key] in {} from now on",

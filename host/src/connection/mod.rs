@@ -1,4 +1,43 @@
-//! Upstreams that the operator set up: files → [`Connections`]; a canonical request → [`TypedSend`].
+//! Upstreams that the operator set up: files → [`Connections`]; a guest's [`Draft`] → [`TypedSend`].
+//!
+//! One TOML file is one connection, named by its stem. All keys but `base_url`, `secret`, `attach` and `operations`
+//! may be left out; unknown keys are errors.
+//!
+//! ```toml
+//! base_url = "https://api.stripe.com"          # https, a host, a path prefix; nothing else
+//! secret = "stripe-prod"                       # the label in the vault
+//! attach = { kind = "bearer" }                 # basic {user?}, header {name, prefix?}, query {name}
+//! ca_file = "stripe-ca.pem"                    # the only authorities to trust; relative to this file
+//! headers = { "Stripe-Version" = "2024-06-20" }  # added to every request
+//! request_headers = ["idempotency-key"]        # all that a tool may give; a default list otherwise
+//! response_headers = ["request-id"]            # that a tool may see, beside content-type and three others
+//! timeouts = { connect_ms_max = 2000, total_ms_max = 10000 }
+//! limits = { request_bytes_max = 65536, response_bytes_max = 1048576 }
+//! allow_private = ["10.1.0.0/16"]              # private ranges that the upstream may be in
+//! allow_insecure_loopback = false              # the upstream may be on this machine, plain http included
+//! tenants = ["acme"]                           # who may use it; everyone otherwise
+//! environments = ["production"]
+//!
+//! [operations.create_charge]
+//! request = "POST /v1/charges"
+//! effect = "write"                             # or "read"
+//! content_type = "application/x-www-form-urlencoded"
+//! body.amount = { type = "integer", minimum = 1 }
+//! body.currency = { type = "string", enum = ["usd"] }
+//! body."metadata[order]" = { type = "string", optional = true }
+//! cost = { amount = "body.amount", currency = "body.currency" }   # minor units; or currency = "usd"
+//!
+//! [operations.get_invoice]
+//! request = "GET /v1/invoices/{id}"
+//! effect = "read"
+//! path.id = { type = "string", pattern = "^in_[A-Za-z0-9_]+$" }
+//! query.expand = { type = "boolean", optional = true }
+//! ```
+//!
+//! Parameter types are a subset of JSON Schema: `string` (`pattern`, `enum`, `min_length`, `max_length`), `integer`
+//! (`minimum`, `maximum`, `enum`), `number` (`minimum`, `maximum`), `boolean`, and in JSON bodies `array` (`items`,
+//! `min_items`, `max_items`) and `object` (`properties`). Every parameter is required unless it says
+//! `optional = true`, and what isn't declared is refused, at any depth.
 
 mod attach;
 mod base;
@@ -98,7 +137,10 @@ impl Connection {
     /// The whole way from a guest's words to a typed request: canonical form, operation, parameters.
     ///
     /// # Errors
-    /// As [`Canonical::from_draft`] and [`Connection::type_request`].
+    /// [`FailureReason::InvalidRequest`](crate::egress::FailureReason::InvalidRequest) with the rule of form that is
+    /// broken, or the parameter that is missing, undeclared or of the wrong type;
+    /// [`FailureReason::UnknownOperation`](crate::egress::FailureReason::UnknownOperation) when no operation has this
+    /// method and path.
     pub fn accept(self: &Arc<Self>, draft: Draft) -> Result<TypedSend, SendFailure> {
         self.type_request(Canonical::from_draft(draft, self)?)
     }

@@ -6,7 +6,10 @@ use std::fmt;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::json;
+use crate::dto::read_json;
+
+/// The longest text that a number may be, in bytes: no 64-bit float needs more than 25.
+const NUMBER_BYTES_MAX: usize = 32;
 
 /// A declared parameter.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl Kind {
                 Ok(number) if number.to_string() == text => Value::from(number),
                 _ => return Err(Mismatch::new("must be an integer, written plainly")),
             },
-            Self::Number { .. } => match json::parse(text) {
+            Self::Number { .. } => match read_json(text.as_bytes(), NUMBER_BYTES_MAX) {
                 Ok(number @ Value::Number(_)) if number.to_string() == text => number,
                 _ => return Err(Mismatch::new("must be a number, written plainly")),
             },

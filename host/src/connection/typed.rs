@@ -13,7 +13,8 @@ use crate::ids::{ConnectionName, OperationName, SecretLabel};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
 ///
-/// INVARIANT (typed): built only by [`Connection::type_request`]; the parameters are those of the request's bytes.
+/// INVARIANT (typed): built only by [`Connection::accept`], so the request was brought into canonical form by the
+/// same connection's rules, and the parameters are those of its bytes.
 #[derive(Debug)]
 pub struct TypedSend {
     connection: Arc<Connection>,
@@ -91,7 +92,7 @@ impl Connection {
     /// [`FailureReason::UnknownOperation`] when no operation has this method and path;
     /// [`FailureReason::InvalidRequest`] with the parameter's name when one is missing, undeclared or of the wrong
     /// type.
-    pub fn type_request(self: &Arc<Self>, request: Canonical) -> Result<TypedSend, SendFailure> {
+    pub(super) fn type_request(self: &Arc<Self>, request: Canonical) -> Result<TypedSend, SendFailure> {
         let (operation, path) = self.find(&request)?;
         let invalid = |rule: String| {
             SendFailure::unsent(

@@ -48,8 +48,7 @@ impl Wire for LiveWire {
     fn exchange(&self, request: WireRequest, _: Instant) -> BoxFuture<'_, Result<WireReply, WireError>> {
         Box::pin(async move {
             let client = self.client(&request.realm, &request.connection)?;
-            let mut response =
-                client.execute(to_reqwest(request)?).await.map_err(|error| from_reqwest(error))?;
+            let mut response = client.execute(to_reqwest(request)?).await.map_err(from_reqwest)?;
             Ok(WireReply {
                 status: response.status().as_u16(),
                 headers: std::mem::take(response.headers_mut()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, timeout_at};
 
@@ -38,9 +38,6 @@ pub(super) async fn clean(
     check_head(&headers)?;
     let encoding = Encoding::of(&headers)?;
     let cap = connection.response_bytes_max;
-    if declared_length(&headers).is_some_and(|length| length > cap as u64) {
-        return Err(too_large(cap));
-    }
     let body = read(body.as_mut(), cap, deadline).await?;
     let body = encoding.decode(body, cap)?;
     if sweep.finds(&head_text(&headers)) || sweep.finds(&body) {
@@ -60,10 +57,6 @@ fn check_head(headers: &HeaderMap) -> Result<(), SendFailure> {
         ));
     }
     Ok(())
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn read(body: &mut dyn WireBody, cap: usize, deadline: Instant) -> Result<Bytes, SendFailure> {

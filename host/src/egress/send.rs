@@ -81,8 +81,8 @@ impl Canary {
 
     /// Its text, for upstreams that a script makes send it back.
     #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(self.secret.expose()).into_owned()
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.secret.expose()).unwrap_or_default()
     }
 
     /// Finds it in every form.
@@ -122,8 +122,8 @@ impl Egress {
 
     /// The pipeline over a wire that a script answers, with a canary in place of every secret.
     #[must_use]
-    pub fn scripted(wire: Arc<dyn Wire>, canary: &Canary) -> Self {
-        Self::over(wire, Secrets::Canary(canary.secret.clone()))
+    pub fn scripted(wire: Arc<dyn Wire>, canary: Canary) -> Self {
+        Self::over(wire, Secrets::Canary(canary.secret))
     }
 
     fn over(wire: Arc<dyn Wire>, secrets: Secrets) -> Self {
@@ -164,7 +164,10 @@ impl Egress {
         }
         let deadline = deadline.min(Instant::now() + connection.total_max);
         if deadline <= Instant::now() {
-            return Err(SendFailure::unsent(FailureReason::Timeout, "the deadline passed before the request was sent"));
+            return Err(SendFailure::unsent(
+                FailureReason::Timeout,
+                "the deadline passed before the request was sent",
+            ));
         }
         let secret = self.secret(realm, &connection)?;
         let attached = attach(&permit, &connection.attach, &secret)?;

@@ -31,13 +31,22 @@ impl Answer {
 }
 
 /// The public side of a failed run; the cause goes to the log here.
-pub(super) fn refusal_of(report: &RunReport, failure: RunFailure, state: &CallState, tool: &ToolName) -> Refusal {
+pub(super) fn refusal_of(
+    report: &RunReport,
+    failure: RunFailure,
+    state: &CallState,
+    tool: &ToolName,
+) -> Refusal {
     let (sent, code) = (state.request_sent(), failure.code());
     let refusal = match failure {
         RunFailure::Deadline => Refusal::new(code, deadline_text(sent)),
         RunFailure::Tool(error) => tool_refusal(report, error.kind, &error.message, state),
-        RunFailure::Busy => Refusal::new(code, "the host runs as many calls as it can; try again in a moment"),
-        RunFailure::Memory => Refusal::new(code, format!("{tool} was stopped: it needs more memory than it may have")),
+        RunFailure::Busy => {
+            Refusal::new(code, "the host runs as many calls as it can; try again in a moment")
+        }
+        RunFailure::Memory => {
+            Refusal::new(code, format!("{tool} was stopped: it needs more memory than it may have"))
+        }
         RunFailure::OutputTooLarge => {
             Refusal::new(code, format!("{tool} was stopped: its result or a request of it is too large"))
         }
@@ -86,7 +95,9 @@ fn tool_refusal(report: &RunReport, kind: ToolErrorKind, message: &str, state: &
 fn deadline_text(sent: RequestSent) -> &'static str {
     match sent {
         RequestSent::No => "the call took too long and was stopped; nothing was sent upstream",
-        RequestSent::Yes => "the call took too long and was stopped after a request had been answered upstream",
+        RequestSent::Yes => {
+            "the call took too long and was stopped after a request had been answered upstream"
+        }
         RequestSent::Unknown => {
             "the call took too long and was stopped while a request was under way: it may have been carried out"
         }

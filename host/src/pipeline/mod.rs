@@ -135,10 +135,14 @@ impl Pipeline {
                 )
             })?
             .map_err(|error| unrecorded(&error))?;
-        let sends = CallSends::new(self.parts.clone(), self.policy.clone(), permit.request(), pending, deadline);
+        let sends =
+            CallSends::new(self.parts.clone(), self.policy.clone(), permit.request(), pending, deadline);
         let state = sends.state();
-        let report =
-            self.parts.runtime.run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends)).await;
+        let report = self
+            .parts
+            .runtime
+            .run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends))
+            .await;
         let state = Arc::into_inner(state).ok_or_else(|| {
             tracing::error!(tool = %tool.name, "a call that has ended is still held by its guest");
             Refusal::new(Code::Internal, "the host failed; its log says why").sent(RequestSent::Unknown)
@@ -150,8 +154,7 @@ impl Pipeline {
             Err(refusal) => (Outcome::failed(refusal.code), Some(refusal.code)),
         };
         // A call that ran and whose outcome can't be recorded brings no result, but the truth about the wire.
-        let audited =
-            pending.finish(outcome, result).await.map_err(|error| unrecorded(&error).sent(sent))?;
+        let audited = pending.finish(outcome, result).await.map_err(|error| unrecorded(&error).sent(sent))?;
         Ok((audited, code))
     }
 }

@@ -190,7 +190,10 @@ mod tests {
         // A cut between two sections leaves a component, with fewer of them.
         for length in (0..8).chain(9..whole.len() - 1) {
             let cut = admit(&whole[..length]);
-            assert!(cut.as_ref().is_err() || cut.as_ref().is_ok_and(Vec::is_empty), "cut at {length}: {cut:?}");
+            assert!(
+                cut.as_ref().is_err() || cut.as_ref().is_ok_and(Vec::is_empty),
+                "cut at {length}: {cut:?}"
+            );
         }
         assert!(matches!(admit(&vec![0; COMPONENT_BYTES_MAX + 1]), Err(RuntimeError::TooLarge { .. })));
     }

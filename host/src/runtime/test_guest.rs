@@ -26,7 +26,15 @@ pub(crate) struct TestGuest {
 
 impl Default for TestGuest {
     fn default() -> Self {
-        Self { tools: vec![("probe", vec![])], call: OK, describe: "", imports: "", fields: "", wit: None, pages: 4 }
+        Self {
+            tools: vec![("probe", vec![])],
+            call: OK,
+            describe: "",
+            imports: "",
+            fields: "",
+            wit: None,
+            pages: 4,
+        }
     }
 }
 
@@ -61,7 +69,8 @@ impl TestGuest {
             Some(text) => (resolve.push_str("guest.wit", text).expect("the WIT parses"), "guest"),
         };
         let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("metadata fits");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
+            .expect("metadata fits");
         ComponentEncoder::default()
             .module(&module)
             .expect("the module fits the world")

@@ -280,8 +280,10 @@ async fn a_huge_result_is_refused() {
     };
     assert_eq!(run(&big.build(), &limits()).await.result, Err(RunFailure::OutputTooLarge));
     // One byte over is over, one byte less isn't.
-    let exact = calling("(memory.fill (i32.const 4096) (i32.const 32) (i32.const 1000))
-        (call $ok (i32.const 4096) (i32.const 1000))");
+    let exact = calling(
+        "(memory.fill (i32.const 4096) (i32.const 32) (i32.const 1000))
+        (call $ok (i32.const 4096) (i32.const 1000))",
+    );
     let report = run(&exact, &Limits { output_bytes_max: 1000, ..limits() }).await;
     assert_eq!(report.result.unwrap().len(), 1000);
     let report = run(&exact, &Limits { output_bytes_max: 999, ..limits() }).await;
@@ -342,7 +344,8 @@ async fn ten_thousand_sends_stop_at_the_limit() {
 #[tokio::test]
 async fn a_draft_arrives_as_it_was_written() {
     let outbound = Recorder::default();
-    let report = run_in(&RUNTIME, &prepared(&calling("(call $digit (call $get))")), &limits(), &outbound).await;
+    let report =
+        run_in(&RUNTIME, &prepared(&calling("(call $digit (call $get))")), &limits(), &outbound).await;
     assert_eq!(report.result.unwrap(), "0");
     let expected = Draft {
         connection: "stripe".to_owned(),
@@ -360,8 +363,10 @@ async fn a_failed_send_is_told_to_the_guest_and_kept_for_the_report() {
     let outbound = Recorder::default();
     let failure = SendFailure::unsent(FailureReason::Denied, "no").because("secret cause");
     outbound.0.lock().unwrap().answer = Some(failure.clone());
-    let guest = prepared(&calling("(drop (call $get)) (call $err (i32.const 3)
-        (i32.load (i32.const 2056)) (i32.load (i32.const 2060)))"));
+    let guest = prepared(&calling(
+        "(drop (call $get)) (call $err (i32.const 3)
+        (i32.load (i32.const 2056)) (i32.load (i32.const 2060)))",
+    ));
     let report = run_in(&RUNTIME, &guest, &limits(), &outbound).await;
     let expected = ToolError { kind: ToolErrorKind::SendFailed, message: "no".to_owned() };
     assert_eq!(report.result, Err(RunFailure::Tool(expected)));
@@ -370,9 +375,11 @@ async fn a_failed_send_is_told_to_the_guest_and_kept_for_the_report() {
 
 #[tokio::test]
 async fn an_error_message_is_cut_and_cleaned() {
-    let guest = calling("(memory.fill (i32.const 4096) (i32.const 120) (i32.const 5000))
+    let guest = calling(
+        "(memory.fill (i32.const 4096) (i32.const 120) (i32.const 5000))
         (i32.store8 (i32.const 4096) (i32.const 27)) (i32.store8 (i32.const 4097) (i32.const 10))
-        (call $err (i32.const 1) (i32.const 4096) (i32.const 5000))");
+        (call $err (i32.const 1) (i32.const 4096) (i32.const 5000))",
+    );
     let report = run(&guest, &limits()).await;
     let expected = ToolError { kind: ToolErrorKind::NotFound, message: "x".repeat(1000) };
     assert_eq!(report.result, Err(RunFailure::Tool(expected)));
@@ -380,7 +387,8 @@ async fn an_error_message_is_cut_and_cleaned() {
 
 #[tokio::test]
 async fn invalid_utf_8_is_a_trap() {
-    let guest = calling("(i32.store8 (i32.const 4096) (i32.const 255)) (call $ok (i32.const 4096) (i32.const 1))");
+    let guest =
+        calling("(i32.store8 (i32.const 4096) (i32.const 255)) (call $ok (i32.const 4096) (i32.const 1))");
     assert!(is_trap(&run(&guest, &limits()).await, "utf-8"));
     let guest = calling("(i32.store8 (i32.const 16) (i32.const 255)) (call $digit (call $get))");
     let outbound = Recorder::default();
@@ -446,7 +454,8 @@ async fn a_start_function_is_under_the_same_limits() {
     assert_eq!(run(&endless, &short).await.result, Err(RunFailure::Deadline));
     let trapping = calling_with(OK, "(func $start (unreachable)) (start $start)");
     assert!(is_trap(&run(&trapping, &limits()).await, "unreachable"));
-    let hungry = calling_with(OK, "(func $start (drop (memory.grow (i32.const 60000))) (unreachable)) (start $start)");
+    let hungry =
+        calling_with(OK, "(func $start (drop (memory.grow (i32.const 60000))) (unreachable)) (start $start)");
     assert_eq!(run(&hungry, &limits()).await.result, Err(RunFailure::Memory));
 }
 
@@ -482,10 +491,8 @@ async fn more_instances_than_there_may_be_are_busy() {
 
 #[tokio::test]
 async fn a_component_describes_itself() {
-    let guest = TestGuest {
-        tools: vec![("one", vec!["stripe", "github"]), ("two", vec![])],
-        ..TestGuest::default()
-    };
+    let guest =
+        TestGuest { tools: vec![("one", vec!["stripe", "github"]), ("two", vec![])], ..TestGuest::default() };
     let tools = RUNTIME.describe(&prepared(&guest.build())).await.unwrap();
     assert_eq!(tools.len(), 2);
     assert_eq!((tools[0].name.as_str(), tools[1].name.as_str()), ("one", "two"));
@@ -547,6 +554,9 @@ fn unknown_imports_are_refused_before_compiling() {
                 (core module (func (result i32) i64.const 0)))"#
         );
         let refused = RUNTIME.compile(&wat::parse_str(text).unwrap()).unwrap_err();
-        assert!(matches!(&refused, RuntimeError::UnknownImport { name: named } if named == name), "{refused}");
+        assert!(
+            matches!(&refused, RuntimeError::UnknownImport { name: named } if named == name),
+            "{refused}"
+        );
     }
 }

@@ -35,8 +35,8 @@ impl Agent {
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
         // Whatever proxy this machine uses: the host is on loopback.
         command.env("NO_PROXY", "127.0.0.1,localhost");
-        let program = Program::start_into(command, &log)?;
-        let environment = fs::read(format!("/proc/{}/environ", program.pid())).ok();
+        let mut program = Program::start_into(command, &log)?;
+        let environment = environment_of(&mut program)?;
         Ok(Self { program, log, messages, environment })
     }
 
@@ -73,5 +73,17 @@ impl Agent {
     /// Its environment, read from outside while it ran.
     pub(super) fn environment(&self) -> Option<&[u8]> {
         self.environment.as_deref()
+    }
+}
+
+/// A process's environment as the kernel shows it. It's empty for a moment after the start.
+fn environment_of(program: &mut Program) -> Outcome<Option<Vec<u8>>> {
+    let file = format!("/proc/{}/environ", program.pid());
+    loop {
+        match fs::read(&file) {
+            Ok(environment) if environment.is_empty() && program.ended()?.is_none() => pause()?,
+            Ok(environment) => return Ok(Some(environment)),
+            Err(_) => return Ok(None),
+        }
     }
 }

@@ -68,16 +68,22 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
         let count = key.count_in(bytes);
         println!("  {count:>3} ×  {what}, {} bytes", bytes.len());
         found += count;
+        // Nothing found in nothing would show nothing.
+        if bytes.is_empty() {
+            Err(Failure::Told(format!("there was nothing to look through: {what}")))
+        } else {
+            Ok(())
+        }
     };
-    look("the agent's message history, run and run_stream", &agent.messages()?);
-    look("what the agent's process printed", &agent.printed()?);
+    look("the agent's message history, run and run_stream", &agent.messages()?)?;
+    look("what the agent's process printed", &agent.printed()?)?;
     match agent.environment() {
-        Some(environment) => look("the environment of the agent's process", environment),
+        Some(environment) => look("the environment of the agent's process", environment)?,
         None => println!("    - the environment of the agent's process: only Linux shows it"),
     }
-    look("the host's log", &fs::read(&host.log).map_err(cannot("read", &host.log))?);
+    look("the host's log", &fs::read(&host.log).map_err(cannot("read", &host.log))?)?;
     let (files, bytes) = everything_in(&operator.home)?;
-    look(&format!("the host's home: databases and all, {files} files"), &bytes);
+    look(&format!("the host's home: databases and all, {files} files"), &bytes)?;
 
     drop(host);
     drop(stripe);
@@ -102,10 +108,25 @@ fn said(command: Command) -> Outcome<()> {
 fn said_with_input(command: Command, input: &str) -> Outcome<()> {
     println!("  $ {}{}", step::show(&command), if input.is_empty() { "" } else { "  < the key" });
     let answer = stage::answer(command, input)?;
-    for line in answer.trim_start().lines().take_while(|line| !line.trim().is_empty()) {
-        println!("    {line}");
+    let lines: Vec<&str> =
+        answer.trim_start_matches('\n').lines().take_while(|line| !line.trim().is_empty()).collect();
+    let indent = lines.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    for line in lines {
+        println!("    {}", shortened(line.get(indent..).unwrap_or(line)));
     }
     Ok(())
+}
+
+/// A line with its long ids and digests cut: enough to tell them apart here.
+fn shortened(line: &str) -> String {
+    let shorten =
+        |word: &str| match ["call_", "tok_", "sha256:"].iter().find(|start| word.starts_with(**start)) {
+            Some(start) if word.len() > start.len() + 16 => {
+                format!("{}…", word.chars().take(start.len() + 12).collect::<String>())
+            }
+            _ => word.to_owned(),
+        };
+    line.split(' ').map(shorten).collect::<Vec<_>>().join(" ")
 }
 
 /// The number of files below a folder, and all their bytes.

@@ -87,7 +87,8 @@ impl<'p> Operator<'p> {
         let mut command = self.audit_list();
         command.arg("--json");
         let output = answer(command, "")?;
-        let newest = output.split('"').filter(|part| part.starts_with("call_")).max();
+        let is_id = |text: &&str| text.len() == "call_".len() + 32 && text.starts_with("call_");
+        let newest = output.split('"').filter(is_id).max();
         newest
             .map(str::to_owned)
             .ok_or_else(|| Failure::Told(format!("no call in the audit trail:\n{output}")))
@@ -95,7 +96,9 @@ impl<'p> Operator<'p> {
 
     /// Starts the host on a free port and waits until it listens.
     pub(crate) fn serve(&self, scratch: &Scratch) -> Outcome<Host> {
-        let command = self.keybearer(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut command = self.keybearer(&["serve", "--listen", "127.0.0.1:0"]);
+        // The more the log says, the more it means that the key isn't in it.
+        command.env("KEYBEARER_LOG", "trace");
         println!("  $ {} &", crate::step::show(&command));
         let log = scratch.path("host.log");
         let address = |said: &str| {

@@ -53,7 +53,12 @@ fn wasm_target(place: &Place) -> Outcome<()> {
 /// One build for both the demo and the tests: the same profile and the same packages, since Cargo builds a dependency
 /// with the features that all packages together ask for.
 fn programs(place: &Place) -> Outcome<()> {
-    let mut step = Step::begin("host and test programs (minutes, the first time)");
+    let first = !place.built("keybearer-tls-front").is_file();
+    let mut step = Step::begin(if first {
+        "host and test programs: minutes, this once"
+    } else {
+        "host and test programs"
+    });
     let mut build = place.cargo();
     build.args(["build", "--locked", "--workspace", "--bins"]);
     step.must(

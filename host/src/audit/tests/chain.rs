@@ -167,7 +167,7 @@ async fn a_row_with_a_hash_of_its_own_making_does_not_follow() {
     let hash = super::super::chain::hash(&forged).hex();
     drop(store);
     let changed = format!("UPDATE audit SET at = 0, hash = unhex('{hash}') WHERE seq = 4");
-    assert_broken(trail.after(&changed), 5, |fault| *fault == Fault::Unchained);
+    assert_broken(Tampered::new(&path).after(&changed), 5, |fault| *fault == Fault::Unchained);
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use super::*;
 async fn many_callers_share_a_commit() {
     let trail = fixture();
     trail.store.shut(true);
-    let mut calls = Vec::new();
-    for _ in 0..64 {
+    let mut calls = vec![started(Box::pin(trail.begin())).await];
+    trail.taken().await;
+    for _ in 0..63 {
         calls.push(started(Box::pin(trail.begin())).await);
     }
     trail.store.shut(false);
@@ -16,9 +17,8 @@ async fn many_callers_share_a_commit() {
     for call in calls {
         pending.push(call.await.unwrap());
     }
+    assert_eq!(trail.store.commits.load(Ordering::SeqCst), 2, "the first, and all that came meanwhile");
     drop(pending);
-    let commits = trail.store.commits.load(Ordering::SeqCst);
-    assert!(commits < 10, "{commits} commits for 64 rows");
     assert_eq!(trail.story().len(), 128);
 }
 

@@ -39,7 +39,11 @@ impl Add {
         };
         let inspection = inspect(&self.file)?;
         if let Some(pinned) = self.digest.filter(|pinned| *pinned != inspection.digest) {
-            bail!("{} has the digest {}, not {pinned}; nothing was added", self.file.display(), inspection.digest);
+            bail!(
+                "{} has the digest {}, not {pinned}; nothing was added",
+                self.file.display(),
+                inspection.digest
+            );
         }
         let earlier = opened.control.components()?.into_iter().find(|row| row.active && row.name == name);
         if earlier.as_ref().is_some_and(|row| row.digest == inspection.digest) {

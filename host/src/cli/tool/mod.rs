@@ -33,7 +33,7 @@ impl Tool {
         match self {
             Self::Build(args) => args.run(out),
             Self::Inspect(args) => args.run(out),
-            Self::Test(args) => args.run(out),
+            Self::Test(args) => args.run(home, out),
             Self::Add(args) => args.run(home, out),
             Self::List => list::list(home, out),
             Self::Remove(args) => args.run(home, out),

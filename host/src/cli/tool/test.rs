@@ -1,19 +1,103 @@
 //! `keybearer tool test`: components against fixtures.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::cli::Done;
+use anyhow::Context as _;
+
+use crate::cli::context::Opened;
 use crate::cli::out::Out;
+use crate::cli::{Done, RealmArgs};
+use crate::egress::SystemResolver;
+use crate::fixture::{self, Human, JsonLines, Live, Options, Report, Summary, WATCH_EVERY, Watch};
 
 /// Flags of `tool test`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Test {
     /// Fixture files, or folders of them.
+    #[arg(default_value = ".")]
     paths: Vec<PathBuf>,
+    /// A component to test; may be repeated [default: those found beside the fixtures].
+    #[arg(long = "component", value_name = "FILE")]
+    components: Vec<PathBuf>,
+    /// Connection files to use [default: those found beside the fixtures].
+    #[arg(long, value_name = "DIR")]
+    connections: Option<PathBuf>,
+    /// Run only the fixtures whose `file: name` contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Also write a JUnit XML report.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Run again whenever a fixture, a connection or a component changes.
+    #[arg(long, conflicts_with = "record")]
+    watch: bool,
+    /// Run once against the home's connections and secrets, and write what came of it into the fixtures.
+    #[arg(long)]
+    record: bool,
+    #[command(flatten)]
+    realm: RealmArgs,
 }
 
 impl Test {
-    pub(super) fn run(self, _out: &Out) -> anyhow::Result<Done> {
-        anyhow::bail!("not built yet: {:?}", self.paths)
+    pub(super) fn run(mut self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        let live = if self.record { Some(self.live(home)?) } else { None };
+        if self.watch {
+            self.keep_watch(out);
+        }
+        let summary = self.once(live.as_ref(), out)?;
+        if let Some(file) = &self.junit {
+            std::fs::write(file, fixture::junit(&summary)).with_context(|| file.display().to_string())?;
+        }
+        Ok(if summary.is_success() { Done::Well } else { Done::Problems })
     }
+
+    fn once(&self, live: Option<&Live>, out: &Out) -> anyhow::Result<Summary> {
+        let options = Options {
+            components: self.components.clone(),
+            connections: self.connections.clone(),
+            filter: self.filter.clone(),
+            cache: cache_dir(),
+        };
+        let to = std::io::stdout();
+        let color = to.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let mut report: Box<dyn Report> =
+            if out.is_json() { Box::new(JsonLines::new(to)) } else { Box::new(Human::new(to, color)) };
+        let summary = match live {
+            Some(live) => fixture::record(&self.paths, &options, live, &mut *report),
+            None => fixture::run(&self.paths, &options, &mut *report),
+        };
+        summary.map_err(|faults| anyhow::anyhow!("nothing was tested\n{faults}"))
+    }
+
+    /// Runs until it's interrupted.
+    fn keep_watch(&self, out: &Out) -> ! {
+        let paths = [&self.paths[..], &self.components[..], self.connections.as_slice()].concat();
+        let mut watch = Watch::new(paths);
+        loop {
+            if let Err(error) = self.once(None, out) {
+                out.error(&error);
+            }
+            out.note("waiting for a change; Ctrl-C ends");
+            while !watch.changed() {
+                std::thread::sleep(WATCH_EVERY);
+            }
+        }
+    }
+
+    /// The home's connections, where no others are given, and its secrets.
+    fn live(&mut self, home: Option<PathBuf>) -> anyhow::Result<Live> {
+        let opened = Opened::open(home)?;
+        self.connections.get_or_insert_with(|| opened.home.connections_dir());
+        let (vault, realm) = (Arc::new(opened.vault()?), self.realm.realm());
+        Ok(Live { vault, resolver: Arc::new(SystemResolver), realm })
+    }
+}
+
+/// Where compiled components are kept. Losing it costs a compilation.
+fn cache_dir() -> Option<PathBuf> {
+    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let own = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    Some(xdg.or_else(own)?.join("keybearer"))
 }

@@ -17,8 +17,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Draft, DraftBody, FailureReason, SendFailure};
 use crate::connection::Connection;
+use crate::dto::read_json;
 use crate::ids::Digest;
-use crate::json;
 
 /// The media type of JSON bodies.
 pub const JSON: &str = "application/json";
@@ -64,7 +64,7 @@ impl Canonical {
     ///
     /// # Errors
     /// [`FailureReason::InvalidRequest`] with the rule that is broken.
-    pub fn from_draft(draft: Draft, connection: &Connection) -> Result<Self, SendFailure> {
+    pub(crate) fn from_draft(draft: Draft, connection: &Connection) -> Result<Self, SendFailure> {
         let invalid = |rule: String| SendFailure::unsent(FailureReason::InvalidRequest, rule);
         let method = method(&draft.method).map_err(invalid)?;
         let path = canonical_path(&draft.path).map_err(|rule| invalid(rule.to_owned()))?;
@@ -204,7 +204,8 @@ fn body(draft: Option<DraftBody>, bytes_max: usize) -> Result<Body, String> {
             if text.len() > bytes_max {
                 return Err(too_large());
             }
-            let value = json::parse(&text).map_err(|error| format!("the JSON body is malformed: {error}"))?;
+            let value = read_json(text.as_bytes(), bytes_max)
+                .map_err(|error| format!("the JSON body is refused: {error}"))?;
             // Escapes may grow: what counts is what is sent.
             let bytes = Bytes::from(value.to_string());
             if bytes.len() > bytes_max {

@@ -76,8 +76,8 @@ fn bodies_that_two_readers_could_read_apart_are_refused() {
     assert!(refused(json(r#"{"amount":1,"amount":100}"#)).contains("twice"));
     assert!(refused(json(r#"{"a":{"b":1,"\u0062":2}}"#)).contains("twice"));
     assert!(refused(json(&"[".repeat(50))).contains("deeper"));
-    assert!(refused(json("{\"a\":1e2}")).contains("1e2"));
-    assert!(refused(json("{}x")).contains("malformed"));
+    assert!(refused(json("{\"a\":18446744073709551616}")).contains("64 bits"));
+    assert!(refused(json("{}x")).contains("not valid JSON"));
     let form = |fields: &[(&str, &str)]| Draft { body: Some(DraftBody::Form(pairs(fields))), ..draft() };
     assert!(refused(form(&[("amount", "1"), ("amount", "100")])).contains("twice"));
     let raw = |content_type: &str| Draft {

@@ -60,7 +60,7 @@ impl World {
         let all = Connections::load(dir.path()).unwrap_or_else(|problems| panic!("{problems}"));
         let connection = all.iter().next().unwrap().clone();
         let canary = Canary::fresh();
-        let egress = Egress::scripted(Arc::new(LiveWire::new(answers)), &canary);
+        let egress = Egress::scripted(Arc::new(LiveWire::new(answers)), canary.clone());
         Self { upstream, connection, egress, canary }
     }
 
@@ -79,9 +79,9 @@ impl World {
         let result = self.egress.send(permit, realm, Instant::now() + within).await;
         // Whatever happens: nothing that a guest or a log sees holds the secret, and no message names an address.
         match &result {
-            Ok(reply) => assert!(!format!("{reply:?}").contains(&self.canary.text())),
+            Ok(reply) => assert!(!format!("{reply:?}").contains(self.canary.as_str())),
             Err(failure) => {
-                assert!(!format!("{failure:?}").contains(&self.canary.text()), "{failure:?}");
+                assert!(!format!("{failure:?}").contains(self.canary.as_str()), "{failure:?}");
                 assert!(
                     !failure.message.contains("127.0.0.1") && !failure.message.contains(NAME),
                     "{failure:?}"
@@ -120,7 +120,7 @@ async fn the_canonical_bytes_go_out_with_the_secret_beside_them() {
 
     let sent = world.upstream.requests();
     assert!(sent[0].starts_with("GET /things/a%20b?q=1%262 HTTP/1.1\r\n"), "{}", sent[0]);
-    let bearer = format!("Bearer {}", world.canary.text());
+    let bearer = format!("Bearer {}", world.canary.as_str());
     for (name, value) in [
         ("authorization", bearer.as_str()),
         ("accept", "text/x"),
@@ -140,7 +140,7 @@ async fn the_canonical_bytes_go_out_with_the_secret_beside_them() {
 async fn a_secret_in_the_query_goes_last() {
     let world = World::new("attach = { kind = \"query\", name = \"key\" }", |_| reply(200, &[], "ok")).await;
     world.get().await.unwrap();
-    let line = format!("GET /things/a%20b?q=1%262&key={} HTTP/1.1", world.canary.text());
+    let line = format!("GET /things/a%20b?q=1%262&key={} HTTP/1.1", world.canary.as_str());
     assert!(world.upstream.requests()[0].starts_with(&line));
 }
 
@@ -153,7 +153,7 @@ async fn plain_http_works_on_loopback_where_it_is_allowed() {
     );
     let all = Connections::parse(&[("c.toml", &text)]).unwrap();
     let connection = all.iter().next().unwrap();
-    let egress = Egress::scripted(Arc::new(LiveWire::new(Arc::new(SystemResolver))), &Canary::fresh());
+    let egress = Egress::scripted(Arc::new(LiveWire::new(Arc::new(SystemResolver))), Canary::fresh());
     let permit = Permitted::for_tests(connection.accept(get()).unwrap());
     let got = egress.send(permit, &realm("acme"), Instant::now() + Duration::from_secs(5)).await.unwrap();
     assert_eq!(got.body.as_ref(), b"ok");

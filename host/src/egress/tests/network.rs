@@ -122,7 +122,10 @@ async fn a_late_head_leaves_it_unknown() {
     is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
     assert!(started.elapsed() < Duration::from_secs(3));
     let drip = |_: &str| {
-        vec![Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), Act::Endless(b"x: y\r\n".to_vec(), Duration::from_millis(30))]
+        vec![
+            Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()),
+            Act::Endless(b"x: y\r\n".to_vec(), Duration::from_millis(30)),
+        ]
     };
     let world = World::new("timeouts = { total_ms_max = 300 }", drip).await;
     is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);

@@ -91,9 +91,18 @@ async fn digit(call: &'static str) -> String {
 #[tokio::test]
 async fn there_is_no_environment_argument_or_folder() {
     // A list is a pointer and a length; an option starts with its discriminant.
-    assert_eq!(digit("(call $environment (i32.const 3000)) (call $digit (i32.load (i32.const 3004)))").await, "0");
-    assert_eq!(digit("(call $arguments (i32.const 3000)) (call $digit (i32.load (i32.const 3004)))").await, "0");
-    assert_eq!(digit("(call $directories (i32.const 3000)) (call $digit (i32.load (i32.const 3004)))").await, "0");
+    assert_eq!(
+        digit("(call $environment (i32.const 3000)) (call $digit (i32.load (i32.const 3004)))").await,
+        "0"
+    );
+    assert_eq!(
+        digit("(call $arguments (i32.const 3000)) (call $digit (i32.load (i32.const 3004)))").await,
+        "0"
+    );
+    assert_eq!(
+        digit("(call $directories (i32.const 3000)) (call $digit (i32.load (i32.const 3004)))").await,
+        "0"
+    );
     assert_eq!(digit("(call $cwd (i32.const 3000)) (call $digit (i32.load8_u (i32.const 3000)))").await, "0");
 }
 
@@ -116,7 +125,10 @@ async fn random_bytes_are_there_in_bounded_amounts() {
     assert_eq!(digit(some).await, "6");
     let many = "(call $random (i64.const 0x7fffffffffff) (i32.const 3000)) (unreachable)";
     let report = run(&guest(many).build(), &limits()).await;
-    assert!(matches!(&report.result, Err(RunFailure::Trap(cause)) if !cause.contains("unreachable")), "{report:?}");
+    assert!(
+        matches!(&report.result, Err(RunFailure::Trap(cause)) if !cause.contains("unreachable")),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]

@@ -4,15 +4,18 @@ use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::store::StoreError;
 
 /// How long a transaction waits for another process's, in milliseconds. Ours take well under one; a caller's deadline
 /// is four seconds, and it should hear the reason before that.
 const BUSY_MS_MAX: u64 = 2_000;
+
+/// How long to pause between attempts where SQLite doesn't wait by itself, in milliseconds.
+const BUSY_PAUSE_MS: u64 = 5;
 
 /// How many prepared statements a connection keeps: more than the code has.
 const STATEMENTS_MAX: usize = 64;
@@ -81,11 +84,8 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Before anything is written to it, even its journal mode.
-    is_empty(&connection, path, schema)?;
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(StoreError::Failed(format!("its journal mode is {mode}; this file system can't do WAL")));
-    }
+    is_empty(&connection.transaction()?, path, schema)?;
+    switch_to_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Views and triggers in a file that someone tampered with must not call functions with side effects.
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -102,8 +102,30 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Whether the file holds nothing yet. A file that holds something else than this schema is refused.
-fn is_empty(connection: &Connection, path: &Path, schema: &Schema) -> Result<bool, StoreError> {
+/// Turns the write-ahead log on, which stays on in the file. SQLite doesn't wait for other processes here, of which
+/// each may be about to do the same; so this does.
+fn switch_to_wal(connection: &Connection) -> Result<(), StoreError> {
+    let started = Instant::now();
+    let mode: String = loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && started.elapsed() < Duration::from_millis(BUSY_MS_MAX) =>
+            {
+                std::thread::sleep(Duration::from_millis(BUSY_PAUSE_MS));
+            }
+            other => break other?,
+        }
+    };
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(StoreError::Failed(format!("its journal mode is {mode}; this file system can't do WAL")))
+}
+
+/// Whether the file holds nothing yet. A file that holds something else than this schema is refused. In a
+/// transaction, so that its parts are of one moment.
+fn is_empty(connection: &Transaction<'_>, path: &Path, schema: &Schema) -> Result<bool, StoreError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
