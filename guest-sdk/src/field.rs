@@ -108,6 +108,6 @@ mod tests {
     fn nothing_is_left_out() {
         assert_eq!(None::<i64>.to_text(), None);
         assert_eq!(Some("x").to_text().as_deref(), Some("x"));
-        assert_eq!((&Some(3u32)).to_text().as_deref(), Some("3"));
+        assert_eq!(Field::to_text(&Some(3u32)).as_deref(), Some("3"));
     }
 }

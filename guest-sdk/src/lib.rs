@@ -81,6 +81,12 @@ pub use response::Response;
 pub use schema::{Facets, Schema};
 pub use tool::{Args, NoArgs, Output, Tool};
 
+/// Serves a call from the memory that the module begins with. Growing it costs the host a system call, and every call
+/// gets a fresh instance.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// What a tool's source needs, in one line.
 pub mod prelude {
     pub use crate::log;

@@ -65,7 +65,11 @@ impl App {
                 "{recovered} calls were cut off by the last stop; they are marked unknown in the audit trail"
             ));
         }
-        let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig {
+            // As many instances as calls are let in: a call that passed the door finds room.
+            instances_max: u32::try_from(config.doors.calls_max).unwrap_or(u32::MAX),
+            ..RuntimeConfig::default()
+        })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());

@@ -95,7 +95,6 @@ impl Metrics {
     }
 
     /// A call of this tool begins: it's in flight until the answer is finished or dropped.
-    #[must_use]
     pub fn call_started(&self, tool: &ToolName) -> CallTimer<'_> {
         let series = self.tools.load().get(tool).unwrap_or(&self.other).clone();
         self.in_flight.inc();

@@ -19,7 +19,7 @@ use object::Role;
 /// The tool's name is the function's; its description is the doc comment. It takes one struct that derives `Args`,
 /// or nothing, and returns `Result` of one that derives `Output`. `connections` names those that it sends to.
 ///
-/// ```ignore
+/// ```text
 /// /// Looks up a Stripe invoice by id and returns its status and the amount due.
 /// #[tool(connections = ["stripe"])]
 /// fn get_invoice(args: GetInvoice) -> Result<Invoice> { … }

@@ -18,6 +18,13 @@ const PROFILE: [&str; 5] = [
     "profile.release.strip=true",
 ];
 
+/// The stack of every tool, in bytes. The linker's own choice, a megabyte, is more than a tool's shallow calls need.
+const STACK_BYTES: u32 = 256 * 1024;
+
+/// The memory that every tool begins with, in bytes. It holds stack, data and the heap of an ordinary call, so that
+/// an instance needn't grow it: that would cost each call system calls.
+const MEMORY_BYTES: u32 = 1024 * 1024;
+
 /// A core module that Cargo made.
 pub(super) struct Module {
     pub(super) path: PathBuf,
@@ -77,29 +84,28 @@ fn command(options: &BuildOptions, manifest: &Path) -> Command {
         command.current_dir(folder);
     }
     // Flags meant for native code don't reach the tool, and paths of this machine don't reach its digest.
-    command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(manifest));
+    let mut flags = remapped_paths(manifest);
+    flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}").into());
+    flags.push(format!("-Clink-arg=--initial-memory={MEMORY_BYTES}").into());
+    command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}".as_ref()));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Flags that shorten the paths in panic messages: the workspace's root becomes `.`, Cargo's home `cargo`.
-fn remapped_paths(manifest: &Path) -> OsString {
+fn remapped_paths(manifest: &Path) -> Vec<OsString> {
     let root = manifest.ancestors().filter(|folder| folder.join("Cargo.lock").exists()).last();
-    let root = root.or_else(|| manifest.parent());
+    let root = root.or_else(|| manifest.parent()).map(|root| root.as_os_str().to_owned());
     let home = std::env::var_os("CARGO_HOME")
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo").into_os_string()));
-    let mut flags = OsString::new();
-    for (path, name) in [(root.map(|root| root.as_os_str().to_owned()), "."), (home, "cargo")] {
-        let Some(path) = path else { continue };
-        if !flags.is_empty() {
-            flags.push("\u{1f}");
-        }
-        flags.push("--remap-path-prefix=");
-        flags.push(path);
-        flags.push("=");
-        flags.push(name);
-    }
-    flags
+    let flag = |(path, name): (Option<OsString>, &str)| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(path?);
+        flag.push("=");
+        flag.push(name);
+        Some(flag)
+    };
+    [(root, "."), (home, "cargo")].into_iter().filter_map(flag).collect()
 }
 
 fn program(variable: &str, name: &str) -> OsString {

@@ -177,7 +177,7 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
         auth: auth.clone(),
         audit: audit.clone(),
         connections: Arc::new(Connections::parse(&[]).unwrap()),
-        egress: Arc::new(Egress::scripted(Arc::new(NoWire), &Canary::fresh())),
+        egress: Arc::new(Egress::scripted(Arc::new(NoWire), Canary::fresh())),
         clock: clock.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
