@@ -8,10 +8,15 @@
 //! | [`start`] | a second start, and memory |
 
 mod cpu;
+mod door;
+mod home;
 mod in_process;
+mod load;
 mod raw;
 mod sample;
+mod send;
 mod stage;
+mod start;
 mod table;
 
 use anyhow::bail;
@@ -23,6 +28,8 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["all", tools, scratch] => all(&Place { tools: tools.into(), scratch: scratch.into() }),
+        ["start", home] => start::start(home.as_ref()),
+        ["memory", tools, scratch] => start::memory(&Place { tools: tools.into(), scratch: scratch.into() }),
         _ => bail!("run this as `cargo xtask bench`"),
     }
 }
@@ -31,6 +38,9 @@ fn main() -> anyhow::Result<()> {
 fn all(place: &Place) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     in_process::run(place, &mut lines)?;
+    door::run(place, &mut lines)?;
+    send::run(place, &mut lines)?;
+    start::run(place, &mut lines)?;
     table::print(&lines);
     Ok(())
 }

@@ -36,6 +36,13 @@ impl Watch {
     }
 }
 
+impl Round {
+    /// The latencies, where they're known later.
+    pub(crate) fn set_latencies(&mut self, latencies: Vec<Duration>) {
+        self.latencies = latencies;
+    }
+}
+
 impl Sample {
     /// Adds a round.
     pub(crate) fn add(&mut self, round: Round) {

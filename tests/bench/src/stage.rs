@@ -88,7 +88,10 @@ impl Stage {
             auth,
             audit: audit.clone(),
             connections: Arc::new(connections),
-            egress: Arc::new(Egress::scripted(Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()))), Canary::fresh())),
+            egress: Arc::new(Egress::scripted(
+                Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()))),
+                Canary::fresh(),
+            )),
             clock,
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
@@ -125,10 +128,8 @@ pub(crate) fn caller(auth: &Auth) -> anyhow::Result<Arc<Caller>> {
 
 /// A token for everything.
 pub(crate) fn token(auth: &Auth) -> anyhow::Result<String> {
-    let grant = Grant {
-        tools: vec!["*".parse()?],
-        operations: vec![OperationPattern::AnyOf("stripe".parse()?)],
-    };
+    let grant =
+        Grant { tools: vec!["*".parse()?], operations: vec![OperationPattern::AnyOf("stripe".parse()?)] };
     let (agent, lifetime) = ("bench".parse()?, Duration::from_secs(3600));
     let mint = Mint { kind: TokenKind::Agent, realm: realm()?, agent, conversation: None, grant, lifetime };
     Ok(auth.mint(mint)?.token.as_str().to_owned())

@@ -53,7 +53,10 @@ impl Line {
 
 /// Prints the lines as a Markdown table.
 pub(crate) fn print(lines: &[Line]) {
-    println!("| {:<52} | {:>13} | {:>13} | {:>6} | {:>7} | reached |", "measure", "ours", "beside", "ratio", "target");
+    println!(
+        "| {:<52} | {:>13} | {:>13} | {:>6} | {:>7} | reached |",
+        "measure", "ours", "beside", "ratio", "target"
+    );
     println!("|{:-<54}|{:-<14}:|{:-<14}:|{:-<7}:|{:-<8}:|---------|", "", "", "", "", "");
     for line in lines {
         let ratio = line.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
