@@ -141,11 +141,7 @@ fn guests(place: &Place, made: &Made) -> Command {
     tool_test(place, "tests/guests", made.guests.iter().filter(has_fixtures))
 }
 
-fn tool_test<'a>(
-    place: &Place,
-    folder: &str,
-    components: impl IntoIterator<Item = &'a PathBuf>,
-) -> Command {
+fn tool_test<'a>(place: &Place, folder: &str, components: impl IntoIterator<Item = &'a PathBuf>) -> Command {
     let mut command = place.command(place.built("keybearer"));
     command.args(["tool", "test", folder]);
     for component in components {
