@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Used};
 
 /// One round of calls.
 #[derive(Default)]
 pub(crate) struct Round {
     calls: u64,
     wall: Duration,
-    cpu: Duration,
+    used: Used,
     latencies: Vec<Duration>,
 }
 
@@ -32,7 +32,7 @@ impl Watch {
     /// Ends it. There may be more calls than latencies.
     pub(crate) fn stop(&self, calls: u64, latencies: Vec<Duration>) -> Round {
         let wall = self.started.elapsed();
-        Round { calls, wall, cpu: self.cpu.elapsed(), latencies }
+        Round { calls, wall, used: self.cpu.elapsed(), latencies }
     }
 }
 
@@ -51,7 +51,7 @@ impl Sample {
 
     /// Processor time for one call, in microseconds: the median of the rounds.
     pub(crate) fn cpu_us(&self) -> f64 {
-        self.median(|round| micros(round.cpu) / round.calls.max(1) as f64)
+        self.median(|round| micros(round.used.ran) / round.calls.max(1) as f64)
     }
 
     /// Calls in a second: the median of the rounds.
@@ -65,6 +65,14 @@ impl Sample {
         all.sort();
         let at = (all.len() as f64 * share) as usize;
         all.get(at).or(all.last()).copied().map_or(f64::NAN, micros)
+    }
+
+    /// How much of the time in which they could have run the threads waited for a core, in percent.
+    pub(crate) fn waited_percent(&self) -> f64 {
+        self.median(|round| {
+            let (ran, waited) = (round.used.ran.as_secs_f64(), round.used.waited.as_secs_f64());
+            100.0 * waited / (ran + waited)
+        })
     }
 
     fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {

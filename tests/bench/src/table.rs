@@ -61,8 +61,8 @@ pub(crate) fn print(lines: &[Line]) {
     for line in lines {
         let ratio = line.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
         let target = match line.target {
-            Some(Target::Most(most)) => format!("≤ {most}"),
-            Some(Target::Least(least)) => format!("≥ {least}"),
+            Some(Target::Most(most)) => format!("≤ {most:.2}"),
+            Some(Target::Least(least)) => format!("≥ {least:.2}"),
             None => String::new(),
         };
         println!(
