@@ -31,7 +31,12 @@ const CHECKS: &[Check] = &[
     },
     Check { name: "fixtures", title: "fixtures of the tools", command: fixtures, count: tally::of_fixtures },
     // Apart from the tools: a guest that loops takes time from all that runs beside it.
-    Check { name: "guests", title: "hostile guests", command: guests, count: tally::of_fixtures },
+    Check {
+        name: "guests",
+        title: "fixtures of the hostile guests",
+        command: guests,
+        count: tally::of_fixtures,
+    },
     Check {
         name: "python",
         title: "end to end with AutoGen",
