@@ -62,7 +62,7 @@ impl App {
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
             progress(&format!(
-                "{recovered} calls were cut off by the last stop; they are marked unknown in the audit trail"
+                "calls that the last stop cut off, now marked unknown in the audit trail: {recovered}"
             ));
         }
         let runtime = Arc::new(Runtime::new(&RuntimeConfig {

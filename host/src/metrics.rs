@@ -160,7 +160,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// A call in flight. Dropped without [`CallTimer::finish`], it counts as cancelled: its caller hung up.
+/// A call in flight. Dropped without [`CallTimer::finished`], it counts as cancelled: its caller hung up.
 #[derive(Debug)]
 #[must_use = "a call is in flight only as long as its timer lives"]
 pub struct CallTimer<'m> {
