@@ -62,10 +62,14 @@ impl App {
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
             progress(&format!(
-                "{recovered} calls were cut off by the last stop; they are marked unknown in the audit trail"
+                "calls that the last stop cut off, now marked unknown in the audit trail: {recovered}"
             ));
         }
-        let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig {
+            // As many instances as calls are let in: a call that passed the door finds room.
+            instances_max: u32::try_from(config.doors.calls_max).unwrap_or(u32::MAX),
+            ..RuntimeConfig::default()
+        })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());

@@ -95,7 +95,6 @@ impl Metrics {
     }
 
     /// A call of this tool begins: it's in flight until the answer is finished or dropped.
-    #[must_use]
     pub fn call_started(&self, tool: &ToolName) -> CallTimer<'_> {
         let series = self.tools.load().get(tool).unwrap_or(&self.other).clone();
         self.in_flight.inc();
@@ -161,7 +160,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// A call in flight. Dropped without [`CallTimer::finish`], it counts as cancelled: its caller hung up.
+/// A call in flight. Dropped without [`CallTimer::finished`], it counts as cancelled: its caller hung up.
 #[derive(Debug)]
 #[must_use = "a call is in flight only as long as its timer lives"]
 pub struct CallTimer<'m> {

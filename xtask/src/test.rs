@@ -2,6 +2,7 @@
 
 mod tally;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::{Failure, Outcome};
@@ -29,6 +30,13 @@ const CHECKS: &[Check] = &[
         count: tally::one,
     },
     Check { name: "fixtures", title: "fixtures of the tools", command: fixtures, count: tally::of_fixtures },
+    // Apart from the tools: a guest that loops takes time from all that runs beside it.
+    Check {
+        name: "guests",
+        title: "fixtures of the hostile guests",
+        command: guests,
+        count: tally::of_fixtures,
+    },
     Check {
         name: "python",
         title: "end to end with AutoGen",
@@ -126,9 +134,22 @@ fn doctests(place: &Place) -> Command {
 }
 
 fn fixtures(place: &Place, made: &Made) -> Command {
+    tool_test(place, "tools", &made.tools)
+}
+
+/// Those guests that load: the others have nothing that could be called.
+fn guests(place: &Place, made: &Made) -> Command {
+    let has_fixtures = |component: &&PathBuf| {
+        let folder = component.file_stem().unwrap_or_default();
+        place.root.join("tests/guests").join(folder).join("fixtures").is_dir()
+    };
+    tool_test(place, "tests/guests", made.guests.iter().filter(has_fixtures))
+}
+
+fn tool_test<'a>(place: &Place, folder: &str, components: impl IntoIterator<Item = &'a PathBuf>) -> Command {
     let mut command = place.command(place.built("keybearer"));
-    command.args(["tool", "test", "tools"]);
-    for component in &made.tools {
+    command.args(["tool", "test", folder]);
+    for component in components {
         command.arg("--component").arg(component);
     }
     command

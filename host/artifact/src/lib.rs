@@ -112,6 +112,7 @@ fn authenticator(key: &CacheKey, binding: &Binding, code: &[u8]) -> Hmac<Sha256>
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 

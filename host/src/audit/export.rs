@@ -56,6 +56,9 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             }
             write!(to, "  {} ms", send.took_ms)
         }
+        Event::SendRefused(send) => {
+            write!(to, "  send refused  {}  code={}", send.connection.escape_default(), send.code.as_str())
+        }
         Event::CallFinished(call) => {
             write!(to, "  call finished  {}", mark(call.mark))?;
             optional(to, "code", call.code.map(|code| code.as_str()))?;

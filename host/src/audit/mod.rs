@@ -26,7 +26,7 @@ mod writer;
 pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend};
-pub use row::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
+pub use row::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished, SendRefused};
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,12 +6,12 @@ use tokio::sync::oneshot;
 
 use super::queue::{Entry, Reply};
 use super::{AuditError, Outcome, SendResult, Trail, outcome};
-use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished};
+use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
 use crate::clock::Millis;
 use crate::connection::TypedSend;
 use crate::ids::{CallId, Realm};
 use crate::policy::Permitted;
-use crate::refusal::RequestSent;
+use crate::refusal::{Code, RequestSent};
 
 /// A call whose intent is on the disk.
 ///
@@ -88,6 +88,18 @@ impl Pending {
             secret: send.secret().clone(),
         })
         .await
+    }
+
+    /// Records that the call asked for a request that was refused before it began. It isn't waited for: the row lies
+    /// before the call's next one, and is on the disk no later than that.
+    pub fn send_refused(&self, connection: &str, code: Code) {
+        let connection = connection.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let refused = Event::SendRefused(SendRefused { connection, code });
+        self.call.trail.queue.push_outcomes([Entry::outcome(
+            self.call.realm.clone(),
+            self.call.id.clone(),
+            refused,
+        )]);
     }
 
     pub(super) async fn begin_send(

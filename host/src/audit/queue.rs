@@ -63,7 +63,10 @@ impl Entry {
     fn is_intent(&self) -> bool {
         match self.event {
             Event::CallBegun(_) | Event::SendBegun(_) | Event::Admin { .. } => true,
-            Event::CallFinished(_) | Event::SendFinished(_) | Event::HostStarted { .. } => false,
+            Event::CallFinished(_)
+            | Event::SendFinished(_)
+            | Event::SendRefused(_)
+            | Event::HostStarted { .. } => false,
         }
     }
 

@@ -82,6 +82,7 @@ enum Step {
     CallBegun {},
     SendBegun { send: u32 },
     SendFinished { send: u32, request_sent: RequestSent },
+    SendRefused {},
     CallFinished {},
     Admin {},
 }
@@ -131,7 +132,7 @@ impl OpenCall {
                     self.open.push(send);
                 }
             }
-            Step::HostStarted {} | Step::Admin {} | Step::CallFinished {} => {}
+            Step::HostStarted {} | Step::Admin {} | Step::CallFinished {} | Step::SendRefused {} => {}
         }
     }
 

@@ -46,6 +46,9 @@ pub enum Event {
     SendBegun(SendBegun),
     /// What came of it.
     SendFinished(SendFinished),
+    /// A tool asked for a request that was refused before it began: denied, unknown, malformed, or with a token that
+    /// was revoked meanwhile. The tool may go on, so this row is the one trace that it tried.
+    SendRefused(SendRefused),
     /// What came of the call.
     CallFinished(CallFinished),
     /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
@@ -118,6 +121,15 @@ pub struct SendFinished {
     pub reply_bytes: u32,
     /// How long it took, in milliseconds; 0 when nobody saw the end.
     pub took_ms: u32,
+}
+
+/// A request that was refused before it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendRefused {
+    /// The connection as the tool wrote it: at most 64 printable ASCII characters of it.
+    pub connection: String,
+    /// Why.
+    pub code: Code,
 }
 
 /// What came of a call.

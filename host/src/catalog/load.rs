@@ -86,11 +86,7 @@ pub(super) fn load(
         let missing = || Err(CatalogError::Host("loading stopped half-way".to_owned()));
         slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(missing)
     };
-    let snapshot = Snapshot::assemble(rows.into_iter().zip(outcomes.into_iter().map(outcome)).collect());
-    for problem in snapshot.problems() {
-        tracing::error!(component = %problem.component, "{problem}");
-    }
-    snapshot
+    Snapshot::assemble(rows.into_iter().zip(outcomes.into_iter().map(outcome)).collect())
 }
 
 /// Loads one component: the digest first, whatever else after it; the description last, against the pinned one.

@@ -43,6 +43,9 @@ pub(super) struct Loaded {
     pub(super) tools: Vec<Arc<Tool>>,
 }
 
+/// What came of loading a component: its tools, or why it can't be offered.
+pub(super) type Fetched = Result<Vec<Arc<Tool>>, CatalogError>;
+
 impl Snapshot {
     /// The tool of this name.
     #[must_use]
@@ -74,7 +77,7 @@ impl Snapshot {
 
     /// Puts components together, in the order given: of two that have a tool of the same name, the first keeps it,
     /// and the other isn't offered at all.
-    pub(super) fn assemble(components: Vec<(ComponentRow, Result<Vec<Arc<Tool>>, CatalogError>)>) -> Self {
+    pub(super) fn assemble(components: Vec<(ComponentRow, Fetched)>) -> Self {
         let mut snapshot = Self::default();
         for (row, tools) in components {
             let tools = tools.and_then(|tools| snapshot.check_names(&row.name, &tools).map(|()| tools));

@@ -27,13 +27,13 @@ use crate::store::TokenKind;
 #[derive(Debug, clap::Args)]
 pub(super) struct Dev {
     /// Add every component (`*.wasm`) of this folder. May be given several times.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "home")]
     tools: Vec<PathBuf>,
     /// Use the connection files (and what lies beside them) of this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "home")]
     connections: Option<PathBuf>,
     /// Store the content of FILE as a secret. May be given several times.
-    #[arg(long, value_name = "LABEL=@FILE")]
+    #[arg(long, value_name = "LABEL=@FILE", conflicts_with = "home")]
     secret: Vec<SecretFile>,
     /// The token may call this tool only. May be given several times [default: every tool].
     #[arg(long = "tool", value_name = "TOOL")]
@@ -75,7 +75,7 @@ impl FromStr for SecretFile {
 
 impl Dev {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
-        // An existing home is served as it is, but for the tokens that end with the command.
+        // An existing home is served as it is, but for the tokens, which end with the command.
         let (folder, mut opened) = match home {
             Some(home) => (None, Opened::open(Some(home))?),
             None => {
@@ -84,6 +84,7 @@ impl Dev {
                 (Some(folder), init::make(home, self.realm.realm())?.0)
             }
         };
+        let _lock = opened.home.lock()?;
         if std::env::var_os("KEYBEARER_LOG").is_some() {
             start_log(LogFormat::Text);
         }
@@ -108,6 +109,8 @@ impl Dev {
     async fn serve_around(&self, opened: &Opened, app: &Arc<App>) -> anyhow::Result<ExitStatus> {
         let minted = self.mint(opened, app, TokenKind::Agent)?;
         let operator = self.operator.then(|| self.mint(opened, app, TokenKind::Operator)).transpose()?;
+        let tokens: Vec<_> = [Some(&minted), operator.as_ref()].into_iter().flatten().collect();
+        self.record(app, "token.mint", &tokens).await?;
         let bound = doors::bind(&serve_config(&opened.config)).await?;
         let url = bound.url();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -120,11 +123,20 @@ impl Dev {
         let _ = stop.send(());
         let served = server.await.context("the host broke down");
         let _ = watch.await;
-        for token in [Some(&minted), operator.as_ref()].into_iter().flatten() {
+        for token in &tokens {
             app.auth.revoke(&token.row.id, None)?;
         }
+        self.record(app, "token.revoke", &tokens).await?;
         served??;
         status
+    }
+
+    async fn record(&self, app: &App, action: &str, tokens: &[&Minted]) -> anyhow::Result<()> {
+        for token in tokens {
+            let realm = Some(token.row.realm.clone());
+            app.audit.admin(realm, action, token.row.id.as_str(), "cli").await?;
+        }
+        Ok(())
     }
 
     async fn run_command(

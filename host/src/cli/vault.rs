@@ -48,7 +48,8 @@ pub(super) enum Vault {
         #[command(flatten)]
         realm: RealmArgs,
     },
-    /// Wrap every tenant's key with a new master key. Secrets stay as they are; a running host goes on.
+    /// Wrap every tenant's key with a new master key. Secrets stay as they are. A host that runs on a key file goes on
+    /// by itself; one that takes its key from the environment has to be started again with the new one.
     RotateMaster {
         /// The environment variable that holds the new key [default: a new key is made in the key file, and the one
         /// before stays beside it in FILE.previous].

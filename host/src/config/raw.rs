@@ -7,7 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Config, DoorLimits, LogFormat, MasterKeySource, Tls};
+use crate::dto::{ARGUMENTS_BYTES_MAX, RESULT_BYTES_MAX};
 use crate::runtime::Limits;
+
+/// Calls at once, at most: each reserves 8 GiB of a 128 TiB address space.
+const CALLS_LIMIT: u64 = 4_096;
 
 /// A key, what is wrong with its value, and what to do.
 pub(super) type Complaint = (&'static str, String, &'static str);
@@ -124,14 +128,14 @@ impl Raw {
         in_range("deadline_ms_max", calls.deadline_ms_max, 1, 600_000)?;
         in_range("deadline_ms", calls.deadline_ms, 1, calls.deadline_ms_max)?;
         in_range("memory_bytes_max", calls.memory_bytes_max as u64, 1 << 20, 1 << 30)?;
-        in_range("output_bytes_max", calls.output_bytes_max as u64, 1, 64 << 20)?;
+        in_range("output_bytes_max", calls.output_bytes_max as u64, 1, RESULT_BYTES_MAX as u64)?;
         in_range("sends_max", u64::from(calls.sends_max), 0, 10_000)?;
         in_range("log_lines_max", u64::from(calls.log_lines_max), 0, 100_000)?;
         in_range("log_line_bytes_max", calls.log_line_bytes_max as u64, 1, 1 << 20)?;
-        in_range("body_bytes_max", doors.body_bytes_max as u64, 1, 64 << 20)?;
+        in_range("body_bytes_max", doors.body_bytes_max as u64, 1, ARGUMENTS_BYTES_MAX as u64)?;
         in_range("header_bytes_max", doors.header_bytes_max as u64, 8 << 10, 1 << 20)?;
         in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
-        in_range("calls_max", doors.calls_max as u64, 1, 100_000)?;
+        in_range("calls_max", doors.calls_max as u64, 1, CALLS_LIMIT)?;
         in_range("connections_max", doors.connections_max as u64, 1, 1_000_000)?;
         in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
         Ok(Config {

@@ -12,7 +12,7 @@ pub const TOTAL_MS_LIMIT: u64 = 120_000;
 /// The greatest body of a request where the file says nothing, in bytes: API calls are small.
 pub const REQUEST_BYTES_DEFAULT: usize = 64 * 1024;
 /// The most that a file can ask for: a body is held in memory, checked and digested as a whole.
-pub const REQUEST_BYTES_LIMIT: usize = 8 * 1024 * 1024;
+pub const REQUEST_BYTES_LIMIT: usize = 1024 * 1024;
 /// The greatest body of a reply, compressed and decompressed alike, where the file says nothing, in bytes.
 pub const RESPONSE_BYTES_DEFAULT: usize = 1024 * 1024;
 /// The most that a file can ask for: a reply is held in memory and swept as a whole.

@@ -101,7 +101,7 @@ impl Kind {
                 _ => return Err(Mismatch::new("must be an integer, written plainly")),
             },
             Self::Number { .. } => match read_json(text.as_bytes(), NUMBER_BYTES_MAX) {
-                Ok(number @ Value::Number(_)) if number.to_string() == text => number,
+                Ok(Value::Number(number)) if number.to_string() == text => Value::Number(number),
                 _ => return Err(Mismatch::new("must be a number, written plainly")),
             },
             Self::Boolean => match text {

@@ -99,17 +99,12 @@ impl DtoError {
             }
         }
     }
-
-    /// What the log says.
-    #[must_use]
-    pub fn cause(&self) -> String {
-        self.to_string()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::Canary;
 
     fn narrow(output: &str) -> Result<String, DtoError> {
         let schema = OutputSchema::parse(
@@ -122,6 +117,22 @@ mod tests {
         )
         .unwrap();
         Narrow::new(output, &schema, &[]).map(|n| String::from_utf8(n.into_bytes().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_result_that_holds_a_secret_is_withheld() {
+        let schema = OutputSchema::parse(
+            r#"{"type": "object", "additionalProperties": false, "properties": {"note": {"type": "string"}}}"#,
+        )
+        .unwrap();
+        let canary = Canary::fresh();
+        for form in [canary.as_str().to_owned(), hex::encode(canary.as_str())] {
+            let output = serde_json::json!({ "note": format!("it is {form}.") }).to_string();
+            let error = Narrow::new(&output, &schema, &[canary.sweep().clone()]).unwrap_err();
+            assert_eq!(error, DtoError::Leak, "{form}");
+            assert_eq!(error.refusal().code, Code::LeakBlocked);
+            assert!(Narrow::new(&output, &schema, &[Canary::fresh().sweep().clone()]).is_ok());
+        }
     }
 
     #[test]

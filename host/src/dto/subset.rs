@@ -116,7 +116,8 @@ impl Walk {
         };
         for keyword in schema.keys().map(String::as_str) {
             let known = keyword == "type" || allowed.contains(&keyword) || NOTES.contains(&keyword);
-            if !known && !(at.is_empty() && matches!(keyword, "$schema" | "$id")) {
+            let of_the_root = at.is_empty() && matches!(keyword, "$schema" | "$id");
+            if !known && !of_the_root {
                 return Err(error(&format!("{at}/{}", escape(keyword)), &instead(keyword, kind)));
             }
         }

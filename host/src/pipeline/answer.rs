@@ -62,20 +62,10 @@ pub(super) fn refusal_of(
     refusal.sent(sent)
 }
 
-/// The public side of a result that may not be shown.
+/// The public side of a result that may not be shown; the cause goes to the log here.
 pub(super) fn withheld(error: &DtoError, state: &CallState, tool: &ToolName) -> Refusal {
     tracing::warn!(%tool, call = %state.call(), cause = %error, "a result is withheld");
-    let refusal = match error {
-        DtoError::Leak => Refusal::new(
-            Code::LeakBlocked,
-            format!("the result of {tool} held a secret, so it is withheld; tell the operator"),
-        ),
-        DtoError::Json(_) | DtoError::Schema(_) => Refusal::new(
-            Code::InvalidOutput,
-            format!("the result of {tool} is not what its output schema promises, so it is withheld"),
-        ),
-    };
-    refusal.sent(state.request_sent())
+    error.refusal().sent(state.request_sent())
 }
 
 /// What a tool says went wrong. When it gives up because of a failed send, the host knows better what that means.

@@ -2,6 +2,8 @@
 
 mod answer;
 mod sends;
+#[cfg(test)]
+mod tests;
 
 pub use answer::Answer;
 pub use sends::{ToolLog, TracingLog};

@@ -101,7 +101,8 @@ impl CallSends {
         self.state.clone()
     }
 
-    async fn send_checked(&self, draft: Draft) -> Result<GuestReply, SendFailure> {
+    /// Everything that can refuse a request before its intent is recorded.
+    fn permit(&self, draft: Draft) -> Result<Permitted<TypedSend>, SendFailure> {
         let connection = self
             .parts
             .connections
@@ -109,9 +110,17 @@ impl CallSends {
             .filter(|found| self.connections.contains(&found.name))
             .ok_or_else(|| undeclared(&draft.connection))?;
         let typed = connection.accept(draft)?;
-        let (name, operation) = (typed.connection_name().clone(), typed.operation_name().clone());
         let alive = self.parts.auth.alive(&self.caller).map_err(|error| revoked(&error))?;
-        let permit = self.policy.permit_send(&alive, &self.connections, typed)?;
+        self.policy.permit_send(&alive, &self.connections, typed)
+    }
+
+    async fn send_checked(&self, draft: Draft) -> Result<GuestReply, SendFailure> {
+        let asked = draft.connection.clone();
+        let permit = self.permit(draft).inspect_err(|failure| {
+            self.state.pending.send_refused(&asked, failure.reason.code());
+        })?;
+        let (name, operation) =
+            (permit.request().connection_name().clone(), permit.request().operation_name().clone());
         let intent = self.state.pending.send_begun(&permit).await.map_err(|error| unrecorded(&error))?;
         let result = self.send_permitted(permit).await;
         self.parts.metrics.send(&name, &operation, result.as_ref().map(|r| r.status).map_err(|f| f.reason));

@@ -4,6 +4,8 @@
 //! carries: an intersection, never a sum.
 
 mod permit;
+#[cfg(test)]
+mod tests;
 
 pub use permit::Permitted;
 

@@ -1,6 +1,6 @@
 //! Component instances under limits.
 //!
-//! One [`Engine`](wasmtime::Engine) serves the process. A component is checked ([`Runtime::compile`] looks at its
+//! One [`Engine`] serves the process. A component is checked ([`Runtime::compile`] looks at its
 //! imports before it compiles anything), linked once ([`Runtime::prepare`]), and then run any number of times
 //! ([`Runtime::run`]), each time in a fresh instance that sees nothing of the ones before.
 //!

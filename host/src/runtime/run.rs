@@ -12,6 +12,7 @@ use crate::policy::{Invocation, Permitted};
 use crate::refusal::Code;
 use crate::runtime::bindings as wit;
 use crate::runtime::guest::Guest;
+use crate::runtime::imports::is_printable;
 use crate::runtime::{Limits, Outbound, Prepared, Runtime, RuntimeError, instance};
 
 /// How much of a tool's own error message is kept, in characters.
@@ -198,7 +199,7 @@ impl From<wit::ToolError> for ToolError {
             wit::ErrorKind::SendFailed => ToolErrorKind::SendFailed,
             wit::ErrorKind::Failed => ToolErrorKind::Failed,
         };
-        let printable = error.message.chars().filter(|char| !char.is_control());
+        let printable = error.message.chars().filter(|char| is_printable(*char));
         Self { kind, message: printable.take(TOOL_MESSAGE_CHARS_MAX).collect() }
     }
 }

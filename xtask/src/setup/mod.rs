@@ -16,6 +16,8 @@ const WASM_TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) struct Made {
     /// The components of `tools/`, by name.
     pub tools: Vec<PathBuf>,
+    /// The components of `tests/guests/`, by name.
+    pub guests: Vec<PathBuf>,
 }
 
 /// Runs all steps.
@@ -24,9 +26,9 @@ pub(crate) fn run(place: &Place) -> Outcome<Made> {
     wasm_target(place)?;
     programs(place)?;
     let tools = components::build(place, "tools", "tools")?;
-    components::build(place, "tests/guests", "hostile guests")?;
+    let guests = components::build(place, "tests/guests", "hostile guests")?;
     python::environment(place)?;
-    Ok(Made { tools })
+    Ok(Made { tools, guests })
 }
 
 fn wasm_target(place: &Place) -> Outcome<()> {

@@ -147,6 +147,7 @@ fn told(event: &Event) -> String {
         Event::CallBegun(_) => "call".to_owned(),
         Event::SendBegun(send) => format!("send {}", send.send),
         Event::SendFinished(send) => format!("send {} done: sent {}", send.send, send.request_sent.as_str()),
+        Event::SendRefused(send) => format!("refused {}: {}", send.connection, send.code.as_str()),
         Event::CallFinished(call) => {
             format!("{:?}: {} sends, sent {}", call.mark, call.sends, call.request_sent.as_str())
         }

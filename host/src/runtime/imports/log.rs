@@ -43,7 +43,7 @@ fn one_line(message: &str, bytes_max: usize) -> String {
 }
 
 /// Whether a character stands for itself: no control character, no separator of lines, no change of direction.
-fn is_printable(char: char) -> bool {
+pub(in crate::runtime) fn is_printable(char: char) -> bool {
     let is_invisible = matches!(char,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     !char.is_control() && !is_invisible

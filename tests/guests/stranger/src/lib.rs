@@ -1,4 +1,4 @@
-//! A guest that imports what no host of tools gives. It can't be loaded, and the refusal names both imports.
+//! A guest that imports what no host of tools gives. It can't be loaded; the refusal names the first of the two.
 #![cfg(target_arch = "wasm32")]
 
 use keybearer_guest::prelude::*;

@@ -1,0 +1,158 @@
+//! The host's pipeline over an upstream in this process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use keybearer::audit::Audit;
+use keybearer::auth::{Auth, Caller, Grant, Mint, OperationPattern};
+use keybearer::catalog::{Catalog, CodeCache, Loader};
+use keybearer::clock::{Clock as _, SystemClock};
+use keybearer::connection::Connections;
+use keybearer::egress::{BoxFuture, Canary, Egress, Pieces, Wire, WireError, WireReply, WireRequest};
+use keybearer::ids::{CallId, Realm};
+use keybearer::metrics::Metrics;
+use keybearer::pipeline::{CallRequest, Parts, Pipeline, TracingLog};
+use keybearer::policy::CallContext;
+use keybearer::runtime::{Limits, Runtime, RuntimeConfig};
+use keybearer::store::{AuditStore, MemoryControl, TokenKind};
+
+/// How long a call may take here: machines that build something else at the same time are slow.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The tool with an upstream, and its arguments.
+pub(crate) const INVOICE_TOOL: &str = "get_invoice";
+/// Its arguments.
+pub(crate) const INVOICE_ARGUMENTS: &str = r#"{"id":"in_1Abc"}"#;
+/// What its upstream answers.
+pub(crate) const INVOICE: &str = include_str!("../../../tools/stripe/fixtures/invoice.json");
+/// The connections of the examples.
+pub(crate) const STRIPE: &str = include_str!("../../../examples/connections/stripe.toml");
+
+/// Where everything lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The components.
+    pub(crate) tools: PathBuf,
+    /// A folder on a real disk.
+    pub(crate) scratch: PathBuf,
+}
+
+impl Place {
+    /// A component's bytes.
+    pub(crate) fn component(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let file = self.tools.join(format!("{name}.wasm"));
+        std::fs::read(&file).with_context(|| format!("{} can't be read", file.display()))
+    }
+
+    /// A new folder, removed when dropped.
+    pub(crate) fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
+        std::fs::create_dir_all(&self.scratch)?;
+        Ok(tempfile::tempdir_in(&self.scratch)?)
+    }
+}
+
+/// A pipeline and a caller.
+pub(crate) struct Stage {
+    pipeline: Pipeline,
+    caller: Arc<Caller>,
+    audit: Audit,
+    _tools: tempfile::TempDir,
+}
+
+impl Stage {
+    /// The Stripe tool over an upstream in this process, recorded in `trail`.
+    pub(crate) fn set(place: &Place, trail: Arc<dyn AuditStore>) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock);
+        let control = Arc::new(MemoryControl::new());
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
+        let folder = place.folder()?;
+        let cache = CodeCache::open(&place.scratch.join("cache"), &place.scratch.join("cache.key"));
+        let loader = Loader::new(runtime.clone(), cache);
+        let catalog = Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {})?;
+        catalog.add("stripe", &place.component("stripe")?, &["stripe".parse()?], clock.now())?;
+        let connections = Connections::parse(&[("stripe.toml", STRIPE)])
+            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let caller = caller(&auth)?;
+        let audit = Audit::start(trail, clock.clone())?;
+        let pipeline = Pipeline::new(Parts {
+            catalog: Arc::new(catalog),
+            runtime,
+            auth,
+            audit: audit.clone(),
+            connections: Arc::new(connections),
+            egress: Arc::new(Egress::scripted(
+                Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()))),
+                Canary::fresh(),
+            )),
+            clock,
+            metrics: Arc::new(Metrics::default()),
+            log: Arc::new(TracingLog),
+            limits: Limits::usual(DEADLINE),
+        });
+        Ok(Self { pipeline, caller, audit, _tools: folder })
+    }
+
+    /// Reads the invoice once.
+    pub(crate) async fn call(&self) -> anyhow::Result<()> {
+        let request = CallRequest {
+            caller: self.caller.clone(),
+            tool: INVOICE_TOOL.to_owned(),
+            arguments: Bytes::from_static(INVOICE_ARGUMENTS.as_bytes()),
+            call: CallId::fresh(SystemClock.now()),
+            context: CallContext::default(),
+            deadline: DEADLINE,
+        };
+        let result = self.pipeline.call(request).await.into_result();
+        result.map(drop).map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal:?}"))
+    }
+
+    /// Writes the trail to its end.
+    pub(crate) fn end(self) {
+        drop(self.pipeline);
+        self.audit.shutdown();
+    }
+}
+
+/// An agent with a token for everything.
+pub(crate) fn caller(auth: &Auth) -> anyhow::Result<Arc<Caller>> {
+    Ok(auth.verify(&token(auth)?)?)
+}
+
+/// A token for everything.
+pub(crate) fn token(auth: &Auth) -> anyhow::Result<String> {
+    let grant =
+        Grant { tools: vec!["*".parse()?], operations: vec![OperationPattern::AnyOf("stripe".parse()?)] };
+    let (agent, lifetime) = ("bench".parse()?, Duration::from_secs(3600));
+    let mint = Mint { kind: TokenKind::Agent, realm: realm()?, agent, conversation: None, grant, lifetime };
+    Ok(auth.mint(mint)?.token.as_str().to_owned())
+}
+
+/// Whose everything is here.
+pub(crate) fn realm() -> anyhow::Result<Realm> {
+    Ok(Realm { tenant: "bench".parse()?, environment: "test".parse()? })
+}
+
+/// A folder's audit trail on the disk.
+pub(crate) fn trail(folder: &Path) -> anyhow::Result<Arc<dyn AuditStore>> {
+    Ok(Arc::new(keybearer::store::sqlite::SqliteAudit::open(&folder.join("audit.db"))?))
+}
+
+/// An upstream that always answers the same.
+struct Always(Bytes);
+
+impl Wire for Always {
+    fn exchange(&self, _: WireRequest, _: Instant) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let body = Box::new(Pieces::from(self.0.clone()));
+        Box::pin(async move { Ok(WireReply { status: 200, headers, body }) })
+    }
+}
