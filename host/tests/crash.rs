@@ -231,7 +231,7 @@ fn killed_during_a_send_it_marks_the_call_unknown_and_sends_nothing_again() {
     );
 
     let (program, addr) = host.serve();
-    assert!(program.log().contains("they are marked unknown in the audit trail"), "{}", program.log());
+    assert!(program.log().contains("now marked unknown in the audit trail: 1"), "{}", program.log());
     get_invoice_well(addr, &host.token);
     let rows = host.audit();
     assert_eq!(rows[..begun.len()], begun[..]);
