@@ -137,8 +137,15 @@ impl Queue {
     /// finds their intents.
     pub(super) fn push_outcomes(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut state = self.lock();
-        if !state.ended {
-            state.entries.extend(entries);
+        if state.ended {
+            return;
+        }
+        let before = state.entries.len();
+        state.entries.extend(entries);
+        // What came of a send goes to the disk with its call's next row, which is never long in coming: the call is
+        // still open. A commit of its own would cost each call one more flush.
+        let waits = |entry: &Entry| !matches!(entry.event, Event::SendFinished(_) | Event::SendRefused(_));
+        if state.entries.iter().skip(before).any(waits) {
             self.wake(state);
         }
     }
