@@ -1,5 +1,7 @@
 //! `keybearer completions`.
 
+use std::io::Write as _;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
@@ -14,7 +16,10 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn run(self) -> anyhow::Result<Done> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "keybearer", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "keybearer", &mut script);
+        // A closed pipe (`| head`) isn't an error worth a message.
+        let _ = std::io::stdout().write_all(&script);
         Ok(Done::Well)
     }
 }

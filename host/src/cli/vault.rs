@@ -151,8 +151,8 @@ fn rotate_master(opened: &Opened, out: &Out, env: Option<&str>) -> anyhow::Resul
     };
     opened.record(None, "vault.rotate_master", &format!("{} to {}", rotated.from, rotated.to))?;
     out.line(format!(
-        "{} tenant keys are wrapped by {} now, no longer by {}",
-        rotated.tenants, rotated.to, rotated.from
+        "tenant keys wrapped by {} now, no longer by {}: {}",
+        rotated.to, rotated.from, rotated.tenants
     ));
     match env {
         Some(name) => out.line(format!(
