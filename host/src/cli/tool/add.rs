@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::inspect::{inspect, show, value};
+use super::inspect::{show, value};
 use crate::app::open_catalog;
 use crate::catalog::Inspection;
 use crate::cli::Done;
@@ -37,7 +37,12 @@ impl Add {
             Some(name) => name.clone(),
             None => stem(&self.file)?,
         };
-        let inspection = inspect(&self.file)?;
+        // Read once: what is shown is what is added. The catalog keeps the compiled code for the second look.
+        let bytes = std::fs::read(&self.file).with_context(|| self.file.display().to_string())?;
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
+        let catalog = open_catalog(&opened.home, opened.control.clone(), runtime, &mut say(out))?;
+        let inspection =
+            catalog.inspect(&bytes).with_context(|| format!("{} can't be used", self.file.display()))?;
         if let Some(pinned) = self.digest.filter(|pinned| *pinned != inspection.digest) {
             bail!(
                 "{} has the digest {}, not {pinned}; nothing was added",
@@ -57,12 +62,6 @@ impl Add {
         }
         if !self.yes && !out.confirm(&question(&name, &inspection)) {
             bail!("not added: consent at the terminal, or with --yes");
-        }
-        let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
-        let catalog = open_catalog(&opened.home, opened.control.clone(), runtime, &mut say(out))?;
-        let bytes = std::fs::read(&self.file).with_context(|| self.file.display().to_string())?;
-        if Digest::of(&bytes) != inspection.digest {
-            bail!("{} changed while it was shown; nothing was added", self.file.display());
         }
         catalog.add(&name, &bytes, &inspection.connections, opened.clock.now())?;
         opened.record(None, "tool.add", &format!("{name} {}", inspection.digest))?;

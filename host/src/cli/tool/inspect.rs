@@ -28,7 +28,7 @@ impl Inspect {
 }
 
 /// Reads, compiles and describes a component.
-pub(super) fn inspect(file: &Path) -> anyhow::Result<Inspection> {
+fn inspect(file: &Path) -> anyhow::Result<Inspection> {
     let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
     let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
     Loader::new(runtime, CodeCache::off())
