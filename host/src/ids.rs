@@ -121,6 +121,26 @@ name!(
     "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
 );
 name!(
+    /// What an agent is for: billing, reconciliation, analytics. Policies speak of roles rather than of agents.
+    RoleName, "role", is_slug,
+    "use 1 to 64 lower-case letters, digits, '-' and '_', starting with a letter or digit"
+);
+name!(
+    /// What a caller calls one intended effect: the same write under another intent is meant to happen again.
+    IntentId, "intent", is_label,
+    "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
+);
+name!(
+    /// A request that waits for a person, or was decided by one: `apr_` and 24 hexadecimal digits.
+    ApprovalId, "approval id", is_approval_id,
+    "it is 'apr_' and 24 lower-case hexadecimal digits"
+);
+name!(
+    /// A kill switch that was thrown: `kill_` and 24 hexadecimal digits.
+    KillId, "kill id", is_kill_id,
+    "it is 'kill_' and 24 lower-case hexadecimal digits"
+);
+name!(
     /// A call, unique for ever: `call_` and 32 hexadecimal digits.
     CallId, "call id", is_call_id,
     "it is 'call_' and 32 lower-case hexadecimal digits"
@@ -142,15 +162,23 @@ impl CallId {
     }
 }
 
-impl TokenId {
-    /// A fresh id of 96 random bits.
-    #[must_use]
-    pub fn fresh() -> Self {
-        let mut bytes = [0_u8; 12];
-        random(&mut bytes);
-        Self(format!("tok_{}", hex::encode(bytes)).into())
-    }
+macro_rules! fresh {
+    ($type:ident, $prefix:literal) => {
+        impl $type {
+            /// A fresh id of 96 random bits.
+            #[must_use]
+            pub fn fresh() -> Self {
+                let mut bytes = [0_u8; 12];
+                random(&mut bytes);
+                Self(format!(concat!($prefix, "{}"), hex::encode(bytes)).into())
+            }
+        }
+    };
 }
+
+fresh!(TokenId, "tok_");
+fresh!(ApprovalId, "apr_");
+fresh!(KillId, "kill_");
 
 /// Fills `bytes` from the operating system's generator.
 ///
@@ -264,6 +292,14 @@ fn is_call_id(text: &str) -> bool {
 
 fn is_token_id(text: &str) -> bool {
     is_prefixed_hex(text, "tok_", 24)
+}
+
+fn is_approval_id(text: &str) -> bool {
+    is_prefixed_hex(text, "apr_", 24)
+}
+
+fn is_kill_id(text: &str) -> bool {
+    is_prefixed_hex(text, "kill_", 24)
 }
 
 fn is_prefixed_hex(text: &str, prefix: &str, digits: usize) -> bool {

@@ -22,6 +22,7 @@
 )]
 
 pub mod app;
+pub mod approval;
 pub mod audit;
 pub mod auth;
 pub mod build;
@@ -36,6 +37,7 @@ pub mod egress;
 pub mod fixture;
 pub mod home;
 pub mod ids;
+pub mod ledger;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;

@@ -130,6 +130,16 @@ codes! {
     ConversationMismatch = "conversation_mismatch", false;
     /// The token may not do this.
     Denied = "denied", false;
+    /// A person has to approve first. The message names the approval to come back with.
+    ApprovalRequired = "approval_required", false;
+    /// It would exceed a budget.
+    OverBudget = "over_budget", false;
+    /// Too many requests in a time, or at once.
+    RateLimited = "rate_limited", true;
+    /// An operator has stopped this call, conversation, agent, role, tool, connection or tenant.
+    Killed = "killed", false;
+    /// The same write is under way in this conversation, or was made and its reply isn't kept.
+    Duplicate = "duplicate", false;
     /// There's no tool of this name, or the token may not call it.
     UnknownTool = "unknown_tool", false;
     /// The arguments don't fit the tool's input schema.

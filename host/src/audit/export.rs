@@ -34,11 +34,17 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             write!(to, "  host started  version={}  recovered={recovered}", version.escape_default())
         }
         Event::CallBegun(call) => {
-            write!(to, "  call begun  {}  agent={}  token={}", call.tool, call.agent, call.token)?;
+            let what = call.tool.as_ref().map_or("(forwarded)", |tool| tool.as_str());
+            write!(to, "  call begun  {what}  agent={}  token={}", call.agent, call.token)?;
             optional(to, "conversation", call.conversation.as_ref())?;
             optional(to, "turn", call.turn.as_ref())?;
             optional(to, "trace", call.trace.as_ref().map(|trace| trace.escape_default()))?;
-            write!(to, "  arguments={} ({} bytes)", call.arguments.short(), call.arguments_bytes)
+            match call.arguments {
+                Some(arguments) => {
+                    write!(to, "  arguments={} ({} bytes)", arguments.short(), call.arguments_bytes)
+                }
+                None => Ok(()),
+            }
         }
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;

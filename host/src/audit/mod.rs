@@ -34,9 +34,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use crate::auth::Caller;
 use crate::clock::Clock;
-use crate::ids::Realm;
-use crate::policy::{Invocation, Permitted};
+use crate::ids::{CallId, Realm};
+use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::store::{AuditStore, RowFilter};
 use queue::{Entry, Queue, Reply};
 
@@ -88,17 +89,27 @@ impl Audit {
         let invocation = permit.request();
         let (caller, arguments) = (&invocation.caller, &invocation.arguments);
         let intent = CallBegun {
-            token: caller.token().clone(),
-            agent: caller.agent().clone(),
-            conversation: invocation.context.conversation.clone(),
-            turn: invocation.context.turn.clone(),
-            tool: invocation.tool.clone(),
-            component: invocation.component,
-            arguments: arguments.digest(),
+            tool: Some(invocation.tool.clone()),
+            component: Some(invocation.component),
+            arguments: Some(arguments.digest()),
             arguments_bytes: outcome::size(arguments.as_str().len()),
-            trace: invocation.context.trace.clone(),
+            ..begun(Door::Tool, caller, &invocation.context)
         };
         Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent).await
+    }
+
+    /// Records the intent to forward a request. It's on the disk when this resolves.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn begin_forward(
+        &self,
+        call: CallId,
+        caller: &Caller,
+        context: &CallContext,
+    ) -> Result<Pending, AuditError> {
+        let intent = begun(Door::Proxy, caller, context);
+        Pending::begin(&self.trail, call, caller.realm().clone(), intent).await
     }
 
     /// Records what an operator did. It's on the disk when this resolves.
@@ -172,6 +183,23 @@ impl Audit {
     /// finished afterwards: the next start marks them. Dropping the last handle does the same.
     pub fn shutdown(self) {
         self.writer.stop();
+    }
+}
+
+/// What is known of every call, whichever door it came through.
+fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
+    CallBegun {
+        door,
+        token: caller.token().clone(),
+        agent: caller.agent().clone(),
+        role: caller.role().cloned(),
+        conversation: context.conversation.clone(),
+        turn: context.turn.clone(),
+        tool: None,
+        component: None,
+        arguments: None,
+        arguments_bytes: 0,
+        trace: context.trace.clone(),
     }
 }
 

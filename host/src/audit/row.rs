@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::ids::{
-    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, SecretLabel, TokenId,
-    ToolName, TurnId,
+    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, SecretLabel,
+    TokenId, ToolName, TurnId,
 };
+use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
 
 /// One row of the trail, numbered and chained.
@@ -65,20 +66,24 @@ pub enum Event {
 /// The intent to run a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallBegun {
+    /// The door that it came through.
+    pub door: Door,
     /// The token that asked.
     pub token: TokenId,
     /// The agent that it was minted for.
     pub agent: AgentId,
+    /// The agent's role.
+    pub role: Option<RoleName>,
     /// The conversation, from the token or as the caller named it.
     pub conversation: Option<ConversationId>,
     /// The turn, as the caller named it.
     pub turn: Option<TurnId>,
-    /// The tool.
-    pub tool: ToolName,
+    /// The tool, if one was called.
+    pub tool: Option<ToolName>,
     /// The component that it's part of.
-    pub component: Digest,
+    pub component: Option<Digest>,
     /// The digest of the arguments in canonical form.
-    pub arguments: Digest,
+    pub arguments: Option<Digest>,
     /// Their size.
     pub arguments_bytes: u32,
     /// The trace id that came with the request (W3C `traceparent`).

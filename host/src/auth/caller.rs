@@ -2,7 +2,7 @@
 
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, Realm, TenantId, TokenId};
+use crate::ids::{AgentId, ConversationId, Realm, RoleName, TenantId, TokenId};
 use crate::store::{TokenKind, TokenRow};
 
 /// A verified caller.
@@ -58,6 +58,18 @@ impl Caller {
     #[must_use]
     pub fn conversation(&self) -> Option<&ConversationId> {
         self.row.conversation.as_ref()
+    }
+
+    /// The agent's role.
+    #[must_use]
+    pub fn role(&self) -> Option<&RoleName> {
+        self.row.role.as_ref()
+    }
+
+    /// What the agent is to do, in the operator's words.
+    #[must_use]
+    pub fn task(&self) -> Option<&str> {
+        self.row.task.as_deref()
     }
 
     /// What it may do.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConnectionName, InvalidName, OperationName, ToolName};
+use crate::ledger::Budget;
 
 /// The rights that a token carries. Empty lists allow nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,10 @@ pub struct Grant {
     /// The operations that those tools may use on its behalf.
     #[serde(default)]
     pub operations: Vec<OperationPattern>,
+    /// What may be spent with it, and how often and how many at once it may be used. Every budget that applies to a
+    /// request has to have room for it. None: only the operator's budgets hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
 }
 
 impl Grant {
@@ -132,6 +137,7 @@ mod tests {
         Grant {
             tools: tools.iter().map(|t| t.parse().unwrap()).collect(),
             operations: operations.iter().map(|o| o.parse().unwrap()).collect(),
+            ..Grant::default()
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::token::TokenText;
 use super::{AuthError, Grant, Operator};
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, Realm, TokenId};
+use crate::ids::{AgentId, ConversationId, Realm, RoleName, TokenId};
 use crate::store::{TokenKind, TokenRow};
 
 /// No token lives longer than a year of 365 days: one that was forgotten ends by itself.
@@ -13,6 +13,9 @@ pub const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// At most so many patterns of tools and operations in one grant: they're walked for every send.
 pub const GRANT_PATTERNS_MAX: usize = 1024;
+
+/// The longest description of a task, in characters: it's kept with the token and shown to approvers.
+pub const TASK_CHARS_MAX: usize = 512;
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -25,6 +28,10 @@ pub struct Mint {
     pub agent: AgentId,
     /// The one conversation it serves, if it's to be bound to one.
     pub conversation: Option<ConversationId>,
+    /// The agent's role.
+    pub role: Option<RoleName>,
+    /// What the agent is to do, in the operator's words: at most [`TASK_CHARS_MAX`] characters.
+    pub task: Option<String>,
     /// What it may do. Empty for an operator token: that manages, and calls no tool.
     pub grant: Grant,
     /// How long it's valid from now on: at least a millisecond, at most [`LIFETIME_MAX`].
@@ -42,7 +49,7 @@ pub struct Minted {
 
 /// Checks a request and makes the token, without storing it.
 pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
-    let Mint { kind, realm, agent, conversation, grant, lifetime } = request;
+    let Mint { kind, realm, agent, conversation, role, task, grant, lifetime } = request;
     if lifetime.as_millis() == 0 {
         return invalid("the token would expire at once; give it a lifetime, for example one hour");
     }
@@ -60,6 +67,9 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     if kind == TokenKind::Operator && conversation.is_some() {
         return invalid("an operator token can't be bound to a conversation; leave the conversation out");
     }
+    if task.as_ref().is_some_and(|task| task.chars().count() > TASK_CHARS_MAX) {
+        return invalid("the task is longer than 512 characters; say it more briefly");
+    }
     let token = TokenText::fresh(kind);
     let row = TokenRow {
         id: TokenId::fresh(),
@@ -68,6 +78,9 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
         realm,
         agent,
         conversation,
+        role,
+        task,
+        parent: None,
         grant,
         created_at: now,
         expires_at: now.plus(lifetime),

@@ -14,7 +14,7 @@ mod token;
 
 pub use caller::{Alive, Caller, Operator};
 pub use grant::{Grant, OperationPattern, ToolPattern};
-pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted};
+pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted, TASK_CHARS_MAX};
 pub use token::TokenText;
 
 use std::sync::Arc;

@@ -105,9 +105,11 @@ fn realm(tenant: &str) -> Realm {
 
 fn mint(kind: TokenKind) -> Mint {
     let grant = match kind {
-        TokenKind::Agent => {
-            Grant { tools: vec![ToolPattern::Any], operations: vec!["stripe:*".parse().unwrap()] }
-        }
+        TokenKind::Agent => Grant {
+            tools: vec![ToolPattern::Any],
+            operations: vec!["stripe:*".parse().unwrap()],
+            ..Grant::default()
+        },
         TokenKind::Operator => Grant::default(),
     };
     Mint {
@@ -115,6 +117,8 @@ fn mint(kind: TokenKind) -> Mint {
         realm: realm("acme"),
         agent: "billing".parse().unwrap(),
         conversation: None,
+        role: None,
+        task: None,
         grant,
         lifetime: HOUR,
     }
@@ -246,7 +250,11 @@ fn what_can_not_be_minted_says_why() {
         (Mint { conversation: Some("c1".parse().unwrap()), ..mint(TokenKind::Operator) }, "conversation"),
         (
             Mint {
-                grant: Grant { tools: vec![ToolPattern::Any; GRANT_PATTERNS_MAX + 1], operations: vec![] },
+                grant: Grant {
+                    tools: vec![ToolPattern::Any; GRANT_PATTERNS_MAX + 1],
+                    operations: vec![],
+                    ..Grant::default()
+                },
                 ..mint(TokenKind::Agent)
             },
             "more than 1024",

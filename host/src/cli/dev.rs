@@ -173,6 +173,8 @@ impl Dev {
             realm: self.realm.realm(),
             agent: "dev".parse()?,
             conversation: self.conversation.clone().filter(|_| kind == TokenKind::Agent),
+            role: None,
+            task: None,
             grant,
             lifetime: Duration::from_secs(86_400),
         })?)
@@ -187,7 +189,7 @@ impl Dev {
         } else {
             self.grant_operations.clone()
         };
-        Ok(Grant { tools, operations })
+        Ok(Grant { tools, operations, ..Grant::default() })
     }
 
     fn store_secrets(&self, opened: &Opened) -> anyhow::Result<()> {

@@ -53,6 +53,8 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
         realm: realm.clone(),
         agent: "operator".parse()?,
         conversation: None,
+        role: None,
+        task: None,
         grant: Grant::default(),
         lifetime: Duration::from_secs(365 * 86_400),
     })?;

@@ -90,7 +90,9 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         realm: args.realm.realm(),
         agent: args.agent,
         conversation: args.conversation,
-        grant: Grant { tools: args.tools, operations: args.operations },
+        role: None,
+        task: None,
+        grant: Grant { tools: args.tools, operations: args.operations, ..Grant::default() },
         lifetime: args.ttl,
     })?;
     let row = &minted.row;

@@ -56,6 +56,14 @@ pub enum Currency {
     Parameter(Place),
 }
 
+/// Where a reply says what was really spent: JSON pointers (RFC 6901) into a reply with a 2xx status. Where it doesn't
+/// say, the cost stands as it was reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettleRule {
+    /// The amount in minor units: an integer of at least zero.
+    pub amount: String,
+}
+
 /// What one request costs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cost {

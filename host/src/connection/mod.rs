@@ -17,6 +17,8 @@
 //! allow_insecure_loopback = false              # the upstream may be on this machine, plain http included
 //! tenants = ["acme"]                           # who may use it; everyone otherwise
 //! environments = ["production"]
+//! idempotency_header = "Idempotency-Key"       # where the upstream takes a key that makes a write happen once
+//! error_profile = "stripe"                     # the shape of errors at the proxy door; "problem" otherwise
 //!
 //! [operations.create_charge]
 //! request = "POST /v1/charges"
@@ -26,6 +28,8 @@
 //! body.currency = { type = "string", enum = ["usd"] }
 //! body."metadata[order]" = { type = "string", optional = true }
 //! cost = { amount = "body.amount", currency = "body.currency" }   # minor units; or currency = "usd"
+//! settle = { amount = "/amount" }              # where the reply says what was really spent
+//! customer = "body.customer"                   # the parameter that budgets by customer go by
 //!
 //! [operations.get_invoice]
 //! request = "GET /v1/invoices/{id}"
@@ -56,7 +60,7 @@ mod typed;
 pub use attach::Attach;
 pub use base::{BaseUrl, Scheme};
 pub use ca::CaBundle;
-pub use cost::{Cost, CostRule, Currency, Place};
+pub use cost::{Cost, CostRule, Currency, Place, SettleRule};
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
 pub use problem::{Problem, Problems};
@@ -112,8 +116,22 @@ pub struct Connection {
     pub tenants: Option<Vec<TenantId>>,
     /// The environments that may use it. `None`: all.
     pub environments: Option<Vec<Environment>>,
+    /// The header in which the upstream takes a key that makes a write happen once, as `Idempotency-Key` does.
+    pub idempotency_header: Option<HeaderName>,
+    /// The shape of errors at the proxy door.
+    pub error_profile: ErrorProfile,
     /// What it can do, by name.
     pub operations: Vec<Arc<Operation>>,
+}
+
+/// The shape of errors at the proxy door: what the vendor's own SDK can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorProfile {
+    /// `application/problem+json`, as everywhere else.
+    #[default]
+    Problem,
+    /// Stripe's error object.
+    Stripe,
 }
 
 impl Connection {

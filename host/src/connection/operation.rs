@@ -5,9 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::cost::CostRule;
+use super::cost::{CostRule, Place, SettleRule};
 use super::parameter::Parameter;
 use crate::egress::canonical_path;
 use crate::ids::OperationName;
@@ -34,10 +34,14 @@ pub struct Operation {
     pub body_parameters: BTreeMap<String, Parameter>,
     /// What it costs.
     pub cost: Option<CostRule>,
+    /// The parameter that names the customer whom it concerns, for budgets by customer.
+    pub customer: Option<Place>,
+    /// Where a reply says what was really spent.
+    pub settle: Option<SettleRule>,
 }
 
 /// Whether an operation changes anything upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It only looks.

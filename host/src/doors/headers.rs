@@ -17,6 +17,12 @@ use crate::refusal::{Code, Refusal};
 pub(super) const CONVERSATION: HeaderName = HeaderName::from_static("keybearer-conversation");
 /// The turn that a call is part of.
 pub(super) const TURN: HeaderName = HeaderName::from_static("keybearer-turn");
+/// What the caller calls this intended effect: the same write under another intent is meant to happen again.
+pub(super) const INTENT: HeaderName = HeaderName::from_static("keybearer-intent");
+/// The approval that this request was given.
+pub(super) const APPROVAL: HeaderName = HeaderName::from_static("keybearer-approval");
+/// `yes`: wait for a person up to the deadline.
+pub(super) const APPROVAL_WAIT: HeaderName = HeaderName::from_static("keybearer-approval-wait");
 /// How long the caller waits, in milliseconds. More than the host allows is cut down to what it allows.
 pub(super) const DEADLINE: HeaderName = HeaderName::from_static("keybearer-deadline-ms");
 /// The call's id, on answers.
@@ -42,6 +48,9 @@ pub(super) fn context(headers: &HeaderMap) -> Result<CallContext, Refusal> {
     Ok(CallContext {
         conversation: id(headers, &CONVERSATION)?,
         turn: id(headers, &TURN)?,
+        intent: id(headers, &INTENT)?,
+        approval: id(headers, &APPROVAL)?,
+        approval_wait: yes(headers, &APPROVAL_WAIT)?,
         trace: trace(headers).map(str::to_owned),
     })
 }
@@ -62,6 +71,14 @@ pub(super) fn deadline(headers: &HeaderMap, default: Duration, max: Duration) ->
 fn id<T: FromStr<Err = InvalidName>>(headers: &HeaderMap, name: &HeaderName) -> Result<Option<T>, Refusal> {
     let Some(text) = one(headers, name)? else { return Ok(None) };
     text.parse().map(Some).map_err(|error: InvalidName| malformed(name, error.rule))
+}
+
+fn yes(headers: &HeaderMap, name: &HeaderName) -> Result<bool, Refusal> {
+    match one(headers, name)? {
+        None | Some("no") => Ok(false),
+        Some("yes") => Ok(true),
+        Some(_) => Err(malformed(name, "write yes or no")),
+    }
 }
 
 /// The one value of a header.

@@ -88,7 +88,12 @@ pub(super) fn status(code: Code) -> StatusCode {
     match code {
         Code::BadRequest => StatusCode::BAD_REQUEST,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
-        Code::ConversationMismatch | Code::Denied => StatusCode::FORBIDDEN,
+        Code::ConversationMismatch | Code::Denied | Code::ApprovalRequired | Code::Killed => {
+            StatusCode::FORBIDDEN
+        }
+        Code::OverBudget => StatusCode::PAYMENT_REQUIRED,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Duplicate => StatusCode::CONFLICT,
         Code::UnknownTool | Code::NotFound | Code::ToolNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

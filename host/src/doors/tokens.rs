@@ -71,7 +71,9 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
         realm: realm.clone(),
         agent: wanted.agent,
         conversation: wanted.conversation,
-        grant: Grant { tools: wanted.tools, operations: wanted.operations },
+        role: None,
+        task: None,
+        grant: Grant { tools: wanted.tools, operations: wanted.operations, ..Grant::default() },
         lifetime: Duration::from_secs(wanted.expires_in_seconds),
     };
     let minted = {

@@ -51,7 +51,7 @@ pub(crate) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, JsonError> 
     let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8(e.valid_up_to()))?;
     let mut reading = Reading::default();
     let mut from = serde_json::Deserializer::from_str(text);
-    let value = Node { reading: &mut reading, depth: 0 }
+    let mut value = Node { reading: &mut reading, depth: 0 }
         .deserialize(&mut from)
         .and_then(|value| from.end().map(|()| value))
         .map_err(|e| reading.explain(&e))?;
@@ -63,6 +63,8 @@ pub(crate) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, JsonError> 
             what: format!("the integer {literal} doesn't fit into 64 bits"),
         });
     }
+    // One order of members, whatever `serde_json` was built to keep: what is digested and sent is this order's text.
+    value.sort_all_objects();
     Ok(value)
 }
 

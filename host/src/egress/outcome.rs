@@ -49,6 +49,10 @@ pub enum FailureReason {
     RateLimited,
     /// The token was revoked or has expired.
     Revoked,
+    /// An operator has stopped this.
+    Killed,
+    /// The same write is under way, or was made and its reply isn't kept.
+    Duplicate,
     /// No operation matches, or no such connection.
     UnknownOperation,
     /// A rule of form is broken.
@@ -76,7 +80,12 @@ impl FailureReason {
     #[must_use]
     pub fn code(self) -> Code {
         match self {
-            Self::Denied | Self::ApprovalRequired | Self::OverBudget | Self::RateLimited => Code::Denied,
+            Self::Denied => Code::Denied,
+            Self::ApprovalRequired => Code::ApprovalRequired,
+            Self::OverBudget => Code::OverBudget,
+            Self::RateLimited => Code::RateLimited,
+            Self::Killed => Code::Killed,
+            Self::Duplicate => Code::Duplicate,
             Self::Revoked => Code::Unauthorized,
             Self::UnknownOperation => Code::UnknownOperation,
             Self::InvalidRequest => Code::InvalidRequest,

@@ -6,7 +6,7 @@ use crate::ids::ToolName;
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{RunFailure, RunReport, ToolErrorKind};
 
-use super::sends::CallState;
+use super::gate::CallState;
 
 /// The answer to a call.
 #[derive(Debug)]

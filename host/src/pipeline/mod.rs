@@ -1,11 +1,14 @@
 //! The way of a call, from a verified caller to an audited answer. Every door and the fixture runner go this way.
 
 mod answer;
+mod forward;
+mod gate;
 mod sends;
 #[cfg(test)]
 mod tests;
 
 pub use answer::Answer;
+pub use forward::ForwardRequest;
 pub use sends::{ToolLog, TracingLog};
 
 use std::sync::Arc;
@@ -23,11 +26,12 @@ use crate::dto::{Arguments, Narrow};
 use crate::egress::Egress;
 use crate::ids::{CallId, ToolName};
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, Invocation, Policy, unknown_tool};
+use crate::policy::{CallContext, Invocation, Policy, Via, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{Limits, RunReport, Runtime};
 use answer::{refusal_of, withheld};
-use sends::{CallSends, CallState};
+use gate::{CallState, Gate};
+use sends::CallSends;
 
 /// One call, as a door hands it over.
 #[derive(Debug)]
@@ -137,8 +141,21 @@ impl Pipeline {
                 )
             })?
             .map_err(|error| unrecorded(&error))?;
-        let sends =
-            CallSends::new(self.parts.clone(), self.policy.clone(), permit.request(), pending, deadline);
+        let invocation = permit.request();
+        let gate = Gate {
+            parts: self.parts.clone(),
+            policy: self.policy.clone(),
+            caller: invocation.caller.clone(),
+            via: Via::Tool {
+                name: tool.name.clone(),
+                component: tool.component,
+                connections: tool.connections.clone(),
+            },
+            context: invocation.context.clone(),
+            deadline,
+            state: Arc::new(CallState::new(pending)),
+        };
+        let sends = CallSends::new(gate, tool.name.clone());
         let state = sends.state();
         let report = self
             .parts

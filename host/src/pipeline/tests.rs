@@ -89,9 +89,12 @@ impl World {
                 realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
                 agent: "billing".parse().unwrap(),
                 conversation: None,
+                role: None,
+                task: None,
                 grant: Grant {
                     tools: vec!["probe".parse().unwrap()],
                     operations: vec!["stripe:get".parse().unwrap()],
+                    ..Grant::default()
                 },
                 lifetime: Duration::from_secs(60),
             })

@@ -3,19 +3,21 @@
 //! Default deny. What is allowed is what the tool declares and the operator consented to, and the token's grant
 //! carries: an intersection, never a sum.
 
+mod ask;
 mod permit;
 #[cfg(test)]
 mod tests;
 
+pub use ask::{Door, SendAsk, Verdict, Via};
 pub use permit::Permitted;
 
 use std::sync::Arc;
 
-use crate::auth::{Alive, Caller};
+use crate::auth::Caller;
 use crate::connection::TypedSend;
 use crate::dto::Arguments;
 use crate::egress::{FailureReason, SendFailure};
-use crate::ids::{CallId, ConnectionName, ConversationId, Digest, ToolName, TurnId};
+use crate::ids::{ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ToolName, TurnId};
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
 
@@ -45,6 +47,12 @@ pub struct CallContext {
     pub conversation: Option<ConversationId>,
     /// `Keybearer-Turn`.
     pub turn: Option<TurnId>,
+    /// `Keybearer-Intent`: the same write under another intent is meant to happen again.
+    pub intent: Option<IntentId>,
+    /// `Keybearer-Approval`: the approval that this request was given.
+    pub approval: Option<ApprovalId>,
+    /// `Keybearer-Approval-Wait: yes`: wait for a person up to the deadline instead of answering at once.
+    pub approval_wait: bool,
     /// The trace id of `traceparent`: 32 hexadecimal digits.
     pub trace: Option<String>,
 }
@@ -68,50 +76,69 @@ impl Policy {
     /// probed.
     pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, Refusal> {
         let caller = &invocation.caller;
-        match (caller.conversation(), &invocation.context.conversation) {
-            (Some(bound), Some(named)) if bound != named => {
-                return Err(Refusal::new(
-                    Code::ConversationMismatch,
-                    "this token is bound to another conversation; use the token minted for this one",
-                ));
-            }
-            (Some(bound), None) => invocation.context.conversation = Some(bound.clone()),
-            _ => {}
-        }
+        invocation.context = bind(caller, invocation.context)?;
         if !self.sees(caller, &invocation.tool) {
             return Err(unknown_tool(invocation.tool.as_str()));
         }
         Ok(Permitted::new(invocation))
     }
 
-    /// May this request be sent, for a tool with these connections?
+    /// May this caller use the proxy door at all? Answers what is known of its call.
     ///
     /// # Errors
-    /// [`FailureReason::Denied`] when the tool doesn't declare the connection or the grant doesn't name the
-    /// operation.
-    pub fn permit_send(
-        &self,
-        alive: &Alive<'_>,
-        connections: &[ConnectionName],
-        send: TypedSend,
-    ) -> Result<Permitted<TypedSend>, SendFailure> {
-        let (connection, operation) = (send.connection_name(), send.operation_name());
-        if !connections.contains(connection) {
-            return Err(SendFailure::unsent(
-                FailureReason::Denied,
-                format!("this tool may not use the connection {connection}"),
-            )
-            .because(format!("the tool doesn't declare {connection}, or no operator consented to it")));
+    /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::Denied`] for an
+    /// operator's token.
+    pub fn admit_forward(&self, caller: &Caller, context: CallContext) -> Result<CallContext, Refusal> {
+        if caller.kind() != TokenKind::Agent {
+            return Err(Refusal::new(Code::Denied, "an operator's token can't send requests"));
         }
-        if !alive.caller().grant().allows_operation(connection, operation) {
-            return Err(SendFailure::unsent(
-                FailureReason::Denied,
-                format!("this token may not use the operation {connection}:{operation}"),
-            )
-            .because(format!("smallest grant that would allow it: --operation {connection}:{operation}")));
-        }
-        Ok(Permitted::new(send))
+        bind(caller, context)
     }
+
+    /// May this request be sent?
+    ///
+    /// No, with [`FailureReason::Denied`], when the tool doesn't declare the connection or the grant doesn't name the
+    /// operation.
+    #[must_use]
+    pub fn permit_send(&self, ask: SendAsk<'_>, send: TypedSend) -> Verdict {
+        let (connection, operation) = (send.connection_name(), send.operation_name());
+        if let Via::Tool { connections, .. } = ask.via
+            && !connections.contains(connection)
+        {
+            return Verdict::Denied(
+                SendFailure::unsent(
+                    FailureReason::Denied,
+                    format!("this tool may not use the connection {connection}"),
+                )
+                .because(format!("the tool doesn't declare {connection}, or no operator consented to it")),
+            );
+        }
+        if !ask.alive.caller().grant().allows_operation(connection, operation) {
+            return Verdict::Denied(
+                SendFailure::unsent(
+                    FailureReason::Denied,
+                    format!("this token may not use the operation {connection}:{operation}"),
+                )
+                .because(format!("smallest grant that would allow it: --operation {connection}:{operation}")),
+            );
+        }
+        Verdict::Permitted(Permitted::new(send))
+    }
+}
+
+/// A token that is bound to a conversation serves no other.
+fn bind(caller: &Caller, mut context: CallContext) -> Result<CallContext, Refusal> {
+    match (caller.conversation(), &context.conversation) {
+        (Some(bound), Some(named)) if bound != named => {
+            return Err(Refusal::new(
+                Code::ConversationMismatch,
+                "this token is bound to another conversation; use the token minted for this one",
+            ));
+        }
+        (Some(bound), None) => context.conversation = Some(bound.clone()),
+        _ => {}
+    }
+    Ok(context)
 }
 
 /// The one answer for a tool that isn't there and for one that this token may not call.

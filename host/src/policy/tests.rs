@@ -40,9 +40,12 @@ fn caller(
             realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
             agent: "billing".parse().unwrap(),
             conversation: talk.map(|talk| talk.parse().unwrap()),
+            role: None,
+            task: None,
             grant: Grant {
                 tools: tools.iter().map(|tool| tool.parse().unwrap()).collect(),
                 operations: operations.iter().map(|operation| operation.parse().unwrap()).collect(),
+                ..Grant::default()
             },
             lifetime: Duration::from_secs(60),
         })
@@ -133,9 +136,16 @@ fn a_send_needs_the_tool_and_the_token() {
             })
             .unwrap();
         let alive = auth.alive(&agent).unwrap();
-        let decided = Policy::default().permit_send(&alive, declared, typed);
-        assert_eq!(decided.is_ok(), allowed, "{declared:?} {granted:?} {path}");
-        if let Err(failure) = decided {
+        let via = Via::Tool {
+            name: "t".parse().unwrap(),
+            component: Digest::of(b"component"),
+            connections: Arc::from(declared),
+        };
+        let context = CallContext::default();
+        let ask = SendAsk { alive: &alive, context: &context, via: &via, now: Millis(1_000), approved: None };
+        let decided = Policy::default().permit_send(ask, typed);
+        assert_eq!(matches!(decided, Verdict::Permitted(_)), allowed, "{declared:?} {granted:?} {path}");
+        if let Verdict::Denied(failure) = decided {
             assert_eq!(failure.reason, FailureReason::Denied);
             assert_eq!(failure.request_sent, crate::refusal::RequestSent::No);
         }

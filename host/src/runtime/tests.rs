@@ -28,6 +28,8 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         realm: Realm { tenant: "acme".parse().unwrap(), environment: "test".parse().unwrap() },
         agent: "agent".parse().unwrap(),
         conversation: None,
+        role: None,
+        task: None,
         grant: Grant::default(),
         lifetime: Duration::from_secs(3600),
     });

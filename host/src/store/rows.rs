@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::ids::{
-    AgentId, CallId, ConnectionName, ConversationId, Digest, Realm, SecretLabel, TenantId, TokenId,
+    AgentId, CallId, ConnectionName, ConversationId, Digest, Realm, RoleName, SecretLabel, TenantId, TokenId,
 };
 
 /// What a token is for.
@@ -33,6 +33,12 @@ pub struct TokenRow {
     pub agent: AgentId,
     /// The one conversation it serves, if it's bound to one.
     pub conversation: Option<ConversationId>,
+    /// The agent's role, which policies speak of.
+    pub role: Option<RoleName>,
+    /// What the agent is to do, in the operator's words. Policies may ask for it; nobody acts on it.
+    pub task: Option<String>,
+    /// The token that this one was delegated from: it may do nothing that its parent may not.
+    pub parent: Option<TokenId>,
     /// What it may do.
     pub grant: Grant,
     /// When it was minted.

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
 use keybearer::auth::{Auth, Caller};
-use keybearer::clock::SystemClock;
+use keybearer::clock::{Millis, SystemClock};
 use keybearer::connection::{Connection, Connections};
 use keybearer::egress::{Draft, Egress, MasterKey, SecretInput, SystemResolver, Vault};
-use keybearer::policy::Policy;
+use keybearer::policy::{CallContext, Policy, SendAsk, Verdict, Via};
 use keybearer::store::MemoryControl;
 use keybearer_testkit::ca::Ca;
 use keybearer_testkit::upstream::{Reply, Script, Upstream};
@@ -86,12 +86,18 @@ impl Host {
     }
 
     async fn sends(&self, sends: u64) -> anyhow::Result<Round> {
-        let (policy, realm, tools) = (Policy::default(), realm()?, [self.connection.name.clone()]);
+        let (policy, realm, context) = (Policy::default(), realm()?, CallContext::default());
         timed(sends, async || {
             let send = self.connection.accept(draft()).map_err(|failure| anyhow!("{failure:?}"))?;
             let alive = self.auth.alive(&self.caller)?;
-            let permit =
-                policy.permit_send(&alive, &tools, send).map_err(|failure| anyhow!("{failure:?}"))?;
+            let ask = SendAsk {
+                alive: &alive,
+                context: &context,
+                via: &Via::Proxy,
+                now: Millis(0),
+                approved: None,
+            };
+            let Verdict::Permitted(permit) = policy.permit_send(ask, send) else { bail!("not permitted") };
             let deadline = tokio::time::Instant::now() + DEADLINE;
             let reply = self.egress.send(permit, &realm, deadline).await;
             let reply = reply.map_err(|failure| anyhow!("{failure:?}"))?;

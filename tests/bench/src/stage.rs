@@ -128,10 +128,22 @@ pub(crate) fn caller(auth: &Auth) -> anyhow::Result<Arc<Caller>> {
 
 /// A token for everything.
 pub(crate) fn token(auth: &Auth) -> anyhow::Result<String> {
-    let grant =
-        Grant { tools: vec!["*".parse()?], operations: vec![OperationPattern::AnyOf("stripe".parse()?)] };
+    let grant = Grant {
+        tools: vec!["*".parse()?],
+        operations: vec![OperationPattern::AnyOf("stripe".parse()?)],
+        ..Grant::default()
+    };
     let (agent, lifetime) = ("bench".parse()?, Duration::from_secs(3600));
-    let mint = Mint { kind: TokenKind::Agent, realm: realm()?, agent, conversation: None, grant, lifetime };
+    let mint = Mint {
+        kind: TokenKind::Agent,
+        realm: realm()?,
+        agent,
+        conversation: None,
+        role: None,
+        task: None,
+        grant,
+        lifetime,
+    };
     Ok(auth.mint(mint)?.token.as_str().to_owned())
 }
 

@@ -103,13 +103,15 @@ fn realm() -> Realm {
 
 fn intent() -> CallBegun {
     CallBegun {
+        door: crate::policy::Door::Tool,
         token: crate::ids::TokenId::fresh(),
         agent: "billing-bot".parse().unwrap(),
+        role: None,
         conversation: Some("c-1".parse().unwrap()),
         turn: None,
-        tool: "get_invoice".parse().unwrap(),
-        component: Digest::of(b"component"),
-        arguments: Digest::of(b"{}"),
+        tool: Some("get_invoice".parse().unwrap()),
+        component: Some(Digest::of(b"component")),
+        arguments: Some(Digest::of(b"{}")),
         arguments_bytes: 2,
         trace: None,
     }

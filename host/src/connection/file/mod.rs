@@ -16,7 +16,7 @@ use super::limits::{
     CONNECT_MS_DEFAULT, CONNECT_MS_LIMIT, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_LIMIT, RESPONSE_BYTES_DEFAULT,
     RESPONSE_BYTES_LIMIT, TOTAL_MS_DEFAULT, TOTAL_MS_LIMIT,
 };
-use super::{Attach, BaseUrl, CaBundle, Connection, Problem};
+use super::{Attach, BaseUrl, CaBundle, Connection, ErrorProfile, Problem};
 use crate::egress::{header_value, is_reserved, may_be_allowed};
 
 /// The headers that a guest may give where the file says nothing: what the reply is to look like, and what makes a
@@ -119,6 +119,14 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
             }
         })
     });
+    let idempotency_header = top.optional("idempotency_header").map(|f| {
+        let name = f.ok(header_name(f.string()?))?;
+        if is_reserved(&name) || attach.as_ref().and_then(Attach::header_name) == Some(name.as_str()) {
+            f.problem(format!("{name} can't carry an idempotency key"));
+        }
+        f.ok(name.parse::<HeaderName>())
+    });
+    let error_profile = top.optional("error_profile").and_then(|f| error_profile(&f)).unwrap_or_default();
     let (connect_ms, total_ms) = timeouts(top.optional("timeouts"));
     let (request_bytes_max, response_bytes_max) = sizes(top.optional("limits"));
     let tenants = top.optional("tenants").and_then(|f| some(&f, f.list(str::parse)));
@@ -158,6 +166,8 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
         allow_insecure_loopback: insecure,
         tenants,
         environments,
+        idempotency_header: idempotency_header.flatten(),
+        error_profile,
         operations,
     })
 }
@@ -256,6 +266,17 @@ fn constant_headers(field: &Field<'_, '_>, attach: Option<&Attach>) -> Vec<(Head
         headers.push((name, value));
     }
     headers
+}
+
+fn error_profile(field: &Field<'_, '_>) -> Option<ErrorProfile> {
+    match field.string()? {
+        "problem" => Some(ErrorProfile::Problem),
+        "stripe" => Some(ErrorProfile::Stripe),
+        other => {
+            field.problem_hint(format!("unknown error profile {other:?}"), "use problem or stripe");
+            None
+        }
+    }
 }
 
 fn header_name(text: &str) -> Result<String, String> {

@@ -9,7 +9,9 @@ use super::parameters::{Where, parameters};
 use super::reader::{Field, Table};
 use crate::connection::operation::overlap;
 use crate::connection::problem::did_you_mean;
-use crate::connection::{CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place};
+use crate::connection::{
+    CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place, SettleRule,
+};
 use crate::egress::{FORM, is_json};
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
@@ -61,6 +63,11 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
     let body_parameters = group("body", if is_form { Where::Pair } else { Where::Json });
     check_body(field, &table, media_type.as_deref(), &body_parameters);
     let cost = table.optional("cost");
+    let customer = table.optional("customer");
+    let settle = table.optional("settle").and_then(|f| settle_rule(&f));
+    if settle.is_some() && cost.is_none() {
+        field.problem("has settle and no cost: there is nothing to settle");
+    }
     table.finish();
 
     let ((method, path), request) = request?;
@@ -78,8 +85,11 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
         query_parameters,
         body_parameters,
         cost: None,
+        customer: None,
+        settle,
     };
     operation.cost = cost.and_then(|f| cost_rule(&f, &operation));
+    operation.customer = customer.and_then(|f| customer_place(&f, &operation));
     Some(operation)
 }
 
@@ -171,6 +181,33 @@ fn cost_rule(field: &Field<'_, '_>, operation: &Operation) -> Option<CostRule> {
         .and_then(|f| currency(&f, operation));
     table.finish();
     Some(CostRule { amount: amount?, currency: currency? })
+}
+
+fn settle_rule(field: &Field<'_, '_>) -> Option<SettleRule> {
+    let mut table = field.table()?;
+    let amount = table
+        .required("amount", "write amount = \"/amount\": a JSON pointer into the reply")
+        .and_then(|f| pointer(&f));
+    table.finish();
+    Some(SettleRule { amount: amount? })
+}
+
+fn pointer(field: &Field<'_, '_>) -> Option<String> {
+    let text = field.string()?;
+    if !text.starts_with('/') {
+        field.problem_hint("isn't a JSON pointer", "write \"/amount\" or \"/data/amount\"");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn customer_place(field: &Field<'_, '_>, operation: &Operation) -> Option<Place> {
+    let place = place(field, operation)?;
+    if matches!(place.parameter(operation)?.kind, Kind::String { .. }) {
+        return Some(place);
+    }
+    field.problem("the customer must be a string parameter");
+    None
 }
 
 fn amount(field: &Field<'_, '_>, operation: &Operation) -> Option<Place> {

@@ -115,9 +115,10 @@ fn audit_row() -> Value {
         (
             "call_begun",
             json!({
-                "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
-                "turn": nullable("Label"), "tool": reference("ToolName"), "component": reference("Digest"),
-                "arguments": reference("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
+                "door": { "enum": ["tool", "proxy"] }, "token": reference("TokenId"),
+                "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
+                "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
+                "arguments": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
             }),
         ),
         (

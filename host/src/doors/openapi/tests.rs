@@ -55,9 +55,13 @@ fn token(kind: TokenKind) -> TokenRow {
         realm: realm(),
         agent: "billing".parse().unwrap(),
         conversation: Some("conv-1".parse().unwrap()),
+        role: None,
+        task: None,
+        parent: None,
         grant: Grant {
             tools: vec!["*".parse().unwrap(), "get_invoice".parse().unwrap()],
             operations: vec!["stripe:*".parse().unwrap(), "stripe:get_invoice".parse().unwrap()],
+            ..Grant::default()
         },
         created_at: Millis(1),
         expires_at: Millis(2),
@@ -133,13 +137,15 @@ fn audit_rows_of_every_event_fit() {
     let events = [
         Event::HostStarted { version: "0.1.0".to_owned(), recovered: 0 },
         Event::CallBegun(CallBegun {
+            door: crate::policy::Door::Tool,
             token: TokenId::fresh(),
             agent: "billing".parse().unwrap(),
+            role: Some("billing".parse().unwrap()),
             conversation: None,
             turn: Some("1".parse().unwrap()),
-            tool: "get_invoice".parse().unwrap(),
-            component: digest,
-            arguments: digest,
+            tool: Some("get_invoice".parse().unwrap()),
+            component: Some(digest),
+            arguments: Some(digest),
             arguments_bytes: 2,
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         }),

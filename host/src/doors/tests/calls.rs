@@ -92,7 +92,9 @@ async fn a_token_lists_and_calls_what_it_names_alone() {
         realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
         agent: "someone".parse().unwrap(),
         conversation: Some("mine".parse().unwrap()),
-        grant: Grant { tools: vec!["probe".parse().unwrap()], operations: Vec::new() },
+        role: None,
+        task: None,
+        grant: Grant { tools: vec!["probe".parse().unwrap()], operations: Vec::new(), ..Grant::default() },
         lifetime: Duration::from_secs(60),
     };
     let token = host.door.app.auth.mint(mint).unwrap().token.to_string();

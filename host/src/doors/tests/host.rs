@@ -123,13 +123,23 @@ impl Host {
 
     pub(super) fn token_in(&self, tenant: &str, kind: TokenKind) -> (TokenId, String) {
         let grant = match kind {
-            TokenKind::Agent => Grant { tools: vec!["*".parse().unwrap()], operations: Vec::new() },
+            TokenKind::Agent => {
+                Grant { tools: vec!["*".parse().unwrap()], operations: Vec::new(), ..Grant::default() }
+            }
             TokenKind::Operator => Grant::default(),
         };
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
-        let mint =
-            Mint { kind, realm, agent: "someone".parse().unwrap(), conversation: None, grant, lifetime };
+        let mint = Mint {
+            kind,
+            realm,
+            agent: "someone".parse().unwrap(),
+            conversation: None,
+            role: None,
+            task: None,
+            grant,
+            lifetime,
+        };
         let minted = self.door.app.auth.mint(mint).unwrap();
         (minted.row.id, minted.token.to_string())
     }

@@ -86,11 +86,11 @@ impl From<SendFailure> for wit::Failure {
 impl From<FailureReason> for wit::Reason {
     fn from(reason: FailureReason) -> Self {
         match reason {
-            FailureReason::Denied => Self::Denied,
+            FailureReason::Denied | FailureReason::Duplicate => Self::Denied,
             FailureReason::ApprovalRequired => Self::ApprovalRequired,
             FailureReason::OverBudget => Self::OverBudget,
             FailureReason::RateLimited => Self::RateLimited,
-            FailureReason::Revoked => Self::Revoked,
+            FailureReason::Revoked | FailureReason::Killed => Self::Revoked,
             FailureReason::UnknownOperation => Self::UnknownOperation,
             FailureReason::InvalidRequest => Self::InvalidRequest,
             FailureReason::Timeout => Self::Timeout,

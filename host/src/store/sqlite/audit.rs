@@ -14,7 +14,7 @@ const SCHEMA: Schema = Schema {
     what: "audit trail",
     application: 0x4b62_4155,
     version: 1,
-    tables: "
+    tables: &["
         CREATE TABLE audit (
             seq         INTEGER PRIMARY KEY CHECK (seq > 0),
             at          INTEGER NOT NULL,
@@ -27,7 +27,7 @@ const SCHEMA: Schema = Schema {
         ) STRICT;
         CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
         CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
-    ",
+    "],
 };
 
 const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \

@@ -29,7 +29,7 @@ pub(super) struct Schema {
     /// SQLite's `user_version`: the version of `tables`.
     pub(super) version: i32,
     /// The statements that make an empty file into one of this version.
-    pub(super) tables: &'static str,
+    pub(super) tables: &'static [&'static str],
 }
 
 /// A connection that one thread uses at a time.
@@ -92,7 +92,9 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     // Asked again under the lock: another process may be creating the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if is_empty(&transaction, path, schema)? {
-        transaction.execute_batch(schema.tables)?;
+        for tables in schema.tables {
+            transaction.execute_batch(tables)?;
+        }
         transaction.pragma_update(None, "application_id", schema.application)?;
         transaction.pragma_update(None, "user_version", schema.version)?;
         transaction.commit()?;
@@ -149,8 +151,12 @@ fn is_empty(connection: &Transaction<'_>, path: &Path, schema: &Schema) -> Resul
 mod tests {
     use super::*;
 
-    const SCHEMA: Schema =
-        Schema { what: "test file", application: 42, version: 3, tables: "CREATE TABLE t (a TEXT) STRICT" };
+    const SCHEMA: Schema = Schema {
+        what: "test file",
+        application: 42,
+        version: 3,
+        tables: &["CREATE TABLE t (a TEXT) STRICT"],
+    };
 
     #[expect(clippy::needless_pass_by_value, reason = "each test is done with its error")]
     fn said(error: StoreError, words: &str) {

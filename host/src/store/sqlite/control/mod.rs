@@ -16,7 +16,7 @@ const SCHEMA: Schema = Schema {
     what: "control database",
     application: 0x4b62_434f,
     version: 1,
-    tables: "
+    tables: &["
         CREATE TABLE tokens (
             id           TEXT PRIMARY KEY,
             hash         BLOB NOT NULL UNIQUE,
@@ -25,6 +25,9 @@ const SCHEMA: Schema = Schema {
             environment  TEXT NOT NULL,
             agent        TEXT NOT NULL,
             conversation TEXT,
+            role         TEXT,
+            task         TEXT,
+            parent       TEXT,
             rights       TEXT NOT NULL,
             created_at   INTEGER NOT NULL,
             expires_at   INTEGER NOT NULL,
@@ -60,7 +63,7 @@ const SCHEMA: Schema = Schema {
             PRIMARY KEY (name, digest)
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
-    ",
+    "],
 };
 
 /// Operator-set state in a file of its own.

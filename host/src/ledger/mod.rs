@@ -1,0 +1,5 @@
+//! What may be spent: budgets over money, requests and requests at once, one book for all of them.
+
+mod budget;
+
+pub use budget::{Budget, Unit, Window};

@@ -1,0 +1,75 @@
+//! A request that a vendor's own SDK drafted: the way of a tool's send, with no tool around it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::gate::{CallState, Gate};
+use super::{Pipeline, unrecorded};
+use crate::audit::{Audited, Outcome};
+use crate::auth::Caller;
+use crate::egress::{Draft, Reply};
+use crate::ids::CallId;
+use crate::policy::{CallContext, Via};
+use crate::refusal::{Code, Refusal};
+
+/// A request to forward, as the proxy door hands it over.
+#[derive(Debug)]
+pub struct ForwardRequest {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// The request, unchecked.
+    pub draft: Draft,
+    /// The call's id.
+    pub call: CallId,
+    /// What the caller says of it.
+    pub context: CallContext,
+    /// How long it may take, audit included.
+    pub deadline: Duration,
+}
+
+impl Pipeline {
+    /// Forwards one request. Dropping the future stops it and records it as cancelled.
+    ///
+    /// # Errors
+    /// Nothing was sent, or what was sent couldn't be recorded.
+    pub async fn forward(&self, request: ForwardRequest) -> Result<Audited<Result<Reply, Refusal>>, Refusal> {
+        let deadline = Instant::now() + request.deadline;
+        let ForwardRequest { caller, draft, call, context, .. } = request;
+        let context = self.policy.admit_forward(&caller, context)?;
+        let begun = self.parts.audit.begin_forward(call, &caller, &context);
+        let pending = tokio::time::timeout_at(deadline, begun)
+            .await
+            .map_err(|_| {
+                Refusal::new(
+                    Code::AuditUnavailable,
+                    "the request could not be recorded in time, so it was not sent",
+                )
+            })?
+            .map_err(|error| unrecorded(&error))?;
+        let state = Arc::new(CallState::new(pending));
+        let gate = Gate {
+            parts: self.parts.clone(),
+            policy: self.policy.clone(),
+            caller,
+            via: Via::Proxy,
+            context,
+            deadline,
+            state: state.clone(),
+        };
+        let result = gate.send(draft).await;
+        drop(gate);
+        let state = Arc::into_inner(state)
+            .ok_or_else(|| Refusal::new(Code::Internal, "the host failed; its log says why"))?;
+        let sent = state.request_sent();
+        let result = result.map_err(|failure| {
+            Refusal::new(failure.reason.code(), failure.message).sent(failure.request_sent)
+        });
+        let outcome = match &result {
+            Ok(reply) => Outcome::ok(&reply.body),
+            Err(refusal) => Outcome::failed(refusal.code),
+        };
+        state.into_pending().finish(outcome, result).await.map_err(|error| unrecorded(&error).sent(sent))
+    }
+}
