@@ -2,13 +2,16 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{AuditRecord, AuditStore, RowFilter, StoreError};
+use super::{
+    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter, StoreError,
+};
 use crate::ids::Digest;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.
 #[derive(Debug, Default)]
 pub struct MemoryAudit {
     records: Mutex<Vec<AuditRecord>>,
+    ledger: Mutex<MemoryLedger>,
 }
 
 impl MemoryAudit {
@@ -52,6 +55,23 @@ impl AuditStore for MemoryAudit {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         Ok(head(&self.records()))
+    }
+}
+
+impl LedgerStore for MemoryAudit {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = ledger.clone();
+        act(&mut changed)?;
+        *ledger = changed;
+        Ok(())
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).counters())
     }
 }
 

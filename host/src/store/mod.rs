@@ -4,13 +4,20 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod ledger;
 mod memory;
 mod memory_control;
+mod memory_ledger;
 mod rows;
 pub mod sqlite;
 
+pub use ledger::{
+    CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerStore, LedgerTx, LineKind,
+    PruneBefore, Tally, WriteRow, WriteState,
+};
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
+pub use memory_ledger::MemoryLedger;
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;

@@ -5,16 +5,18 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 
 use super::fields::{Fields, all, first};
+use super::ledger;
 use super::open::{Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
-use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
+use crate::store::{AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, RowFilter, StoreError};
 
 const SCHEMA: Schema = Schema {
     what: "audit trail",
     application: 0x4b62_4155,
     version: 1,
-    tables: &["
+    tables: &[
+        "
         CREATE TABLE audit (
             seq         INTEGER PRIMARY KEY CHECK (seq > 0),
             at          INTEGER NOT NULL,
@@ -27,7 +29,9 @@ const SCHEMA: Schema = Schema {
         ) STRICT;
         CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
         CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
-    "],
+    ",
+        ledger::TABLES,
+    ],
 };
 
 const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \
@@ -91,6 +95,19 @@ impl AuditStore for SqliteAudit {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         head(&self.reader.lock())
+    }
+}
+
+impl LedgerStore for SqliteAudit {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.writer.write(|transaction| ledger::with(transaction, act))
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        ledger::counters(&self.reader.lock())
     }
 }
 
