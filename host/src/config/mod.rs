@@ -42,6 +42,8 @@ pub struct Config {
     pub deadline_max: Duration,
     /// What the doors let in.
     pub doors: DoorLimits,
+    /// For how long the same write is taken for a repetition of the first.
+    pub duplicate_window: Duration,
     /// How the host logs.
     pub log: LogFormat,
 }

@@ -24,6 +24,7 @@ pub(super) struct Raw {
     master_key: RawMasterKey,
     calls: RawCalls,
     doors: RawDoors,
+    ledger: RawLedger,
     log: RawLog,
 }
 
@@ -65,6 +66,12 @@ struct RawDoors {
     drain_ms_max: u64,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLedger {
+    duplicate_window_hours: u64,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawLog {
@@ -87,8 +94,16 @@ impl Default for Raw {
             master_key: RawMasterKey::default(),
             calls: RawCalls::default(),
             doors: RawDoors::default(),
+            ledger: RawLedger::default(),
             log: RawLog::default(),
         }
+    }
+}
+
+impl Default for RawLedger {
+    fn default() -> Self {
+        // As long as upstreams remember an idempotency key (Stripe: at least 24 hours).
+        Self { duplicate_window_hours: 24 }
     }
 }
 
@@ -137,6 +152,7 @@ impl Raw {
         in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
         in_range("calls_max", doors.calls_max as u64, 1, CALLS_LIMIT)?;
         in_range("connections_max", doors.connections_max as u64, 1, 1_000_000)?;
+        in_range("duplicate_window_hours", self.ledger.duplicate_window_hours, 1, 24 * 366)?;
         in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
         Ok(Config {
             listen: self.listen,
@@ -163,6 +179,7 @@ impl Raw {
                 connections_max: doors.connections_max,
                 drain_ms_max: doors.drain_ms_max,
             },
+            duplicate_window: Duration::from_secs(self.ledger.duplicate_window_hours * 3_600),
             log: match self.log.format {
                 RawFormat::Text => LogFormat::Text,
                 RawFormat::Json => LogFormat::Json,

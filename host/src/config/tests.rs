@@ -39,3 +39,14 @@ fn two_master_keys_are_one_too_many() {
     assert!(error.contains("more than one source"), "{error}");
     assert_eq!(parse("[master_key]\nenv = \"B\"").unwrap().master_key, MasterKeySource::Env("B".to_owned()));
 }
+
+#[test]
+fn repetitions_are_always_recognised_for_some_time() {
+    assert_eq!(parse("").unwrap().duplicate_window, Duration::from_secs(86_400));
+    assert_eq!(
+        parse("[ledger]\nduplicate_window_hours = 1").unwrap().duplicate_window,
+        Duration::from_secs(3_600)
+    );
+    let error = parse("[ledger]\nduplicate_window_hours = 0\n").unwrap_err();
+    assert!(error.contains("keybearer.toml:2: duplicate_window_hours: 0 is out of range"), "{error}");
+}
