@@ -63,11 +63,8 @@ impl LedgerStore for MemoryAudit {
         &self,
         act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = ledger.clone();
-        act(&mut changed)?;
-        *ledger = changed;
-        Ok(())
+        // A panic inside leaves what the next transaction undoes first.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).transact(act)
     }
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
