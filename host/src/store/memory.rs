@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{AuditRecord, AuditStore, RowFilter, StoreError};
+use super::{AuditRecord, AuditStore, RowFilter, StoreError, TrailTx, TrailWork};
 use crate::ids::Digest;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.
@@ -19,18 +19,24 @@ impl MemoryAudit {
     }
 
     fn records(&self) -> MutexGuard<'_, Vec<AuditRecord>> {
-        // A panic elsewhere can't leave the vector half written: records are added by one `extend`.
+        // A panic half way leaves whole records, chained on from those before.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl AuditStore for MemoryAudit {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         let mut records = self.records();
-        let (seq, hash) = head(&records);
-        let added = seal(seq, hash);
-        records.extend(added);
-        Ok(())
+        let before = records.len();
+        let done = work(&mut *records);
+        if done.is_err() {
+            records.truncate(before);
+        }
+        done
+    }
+
+    fn is_instant(&self) -> bool {
+        true
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -52,6 +58,17 @@ impl AuditStore for MemoryAudit {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         Ok(head(&self.records()))
+    }
+}
+
+impl TrailTx for Vec<AuditRecord> {
+    fn head(&mut self) -> Result<(u64, Digest), StoreError> {
+        Ok(head(self))
+    }
+
+    fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+        self.push(record);
+        Ok(())
     }
 }
 
