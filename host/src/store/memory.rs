@@ -2,13 +2,17 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{AuditRecord, AuditStore, RowFilter, StoreError, TrailTx, TrailWork};
+use super::{
+    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter, StoreError, TrailTx,
+    TrailWork,
+};
 use crate::ids::Digest;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.
 #[derive(Debug, Default)]
 pub struct MemoryAudit {
     records: Mutex<Vec<AuditRecord>>,
+    ledger: Mutex<MemoryLedger>,
 }
 
 impl MemoryAudit {
@@ -27,10 +31,14 @@ impl MemoryAudit {
 impl AuditStore for MemoryAudit {
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         let mut records = self.records();
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let before = records.len();
-        let done = work(&mut *records);
-        if done.is_err() {
-            records.truncate(before);
+        let mut tx = Tx { records: &mut records, ledger: &ledger, changed: None };
+        let done = work(&mut tx);
+        match (&done, tx.changed) {
+            (Ok(()), Some(changed)) => *ledger = changed,
+            (Ok(()), None) => {}
+            (Err(_), _) => records.truncate(before),
         }
         done
     }
@@ -61,14 +69,42 @@ impl AuditStore for MemoryAudit {
     }
 }
 
-impl TrailTx for Vec<AuditRecord> {
+/// A transaction: its rows are added at the end of those that are there, its ledger is a copy.
+struct Tx<'t> {
+    records: &'t mut Vec<AuditRecord>,
+    ledger: &'t MemoryLedger,
+    changed: Option<MemoryLedger>,
+}
+
+impl TrailTx for Tx<'_> {
     fn head(&mut self) -> Result<(u64, Digest), StoreError> {
-        Ok(head(self))
+        Ok(head(self.records))
     }
 
     fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
-        self.push(record);
+        self.records.push(record);
         Ok(())
+    }
+
+    fn ledger(&mut self) -> &mut dyn LedgerTx {
+        self.changed.get_or_insert_with(|| self.ledger.clone())
+    }
+}
+
+impl LedgerStore for MemoryAudit {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = ledger.clone();
+        act(&mut changed)?;
+        *ledger = changed;
+        Ok(())
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).counters())
     }
 }
 

@@ -4,13 +4,20 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod ledger;
 mod memory;
 mod memory_control;
+mod memory_ledger;
 mod rows;
 pub mod sqlite;
 
+pub use ledger::{
+    CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerStore, LedgerTx, LineKind,
+    PruneBefore, Tally, WriteRow, WriteState,
+};
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
+pub use memory_ledger::MemoryLedger;
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;
@@ -111,6 +118,8 @@ pub trait TrailTx {
     fn head(&mut self) -> Result<(u64, Digest), StoreError>;
     /// Adds a record, numbered and chained on from the last.
     fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError>;
+    /// The ledger: what is changed in it is part of the same transaction.
+    fn ledger(&mut self) -> &mut dyn LedgerTx;
 }
 
 /// What is done in one transaction. It may be tried only once.
