@@ -84,6 +84,7 @@ enum Step {
     SendFinished { send: u32, request_sent: RequestSent },
     SendRefused {},
     CallFinished {},
+    Approval {},
     Admin {},
 }
 
@@ -94,7 +95,7 @@ impl Search {
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("audit row {seq}: {why}"));
         let step = match serde_json::from_str(&event).map_err(|error| damaged(&error))? {
             Step::HostStarted {} => return Ok(false),
-            Step::Admin {} => return Ok(true),
+            Step::Admin {} | Step::Approval {} => return Ok(true),
             step => step,
         };
         let call = call.ok_or_else(|| damaged(&"it belongs to no call"))?;
@@ -132,7 +133,11 @@ impl OpenCall {
                     self.open.push(send);
                 }
             }
-            Step::HostStarted {} | Step::Admin {} | Step::CallFinished {} | Step::SendRefused {} => {}
+            Step::HostStarted {}
+            | Step::Admin {}
+            | Step::Approval {}
+            | Step::CallFinished {}
+            | Step::SendRefused {} => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Operator-set state in SQLite. One file a table; this one joins them into the port.
 
+mod approvals;
 mod components;
 mod keys;
 mod secrets;
@@ -63,7 +64,9 @@ const SCHEMA: Schema = Schema {
             PRIMARY KEY (name, digest)
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
-    "],
+    ",
+    approvals::TABLES,
+    ],
 };
 
 /// Operator-set state in a file of its own.
