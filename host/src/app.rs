@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::approval::{ApprovalDesk, Approvals, Approver, MayApprove};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
@@ -15,7 +16,7 @@ use crate::home::Home;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::{AuditStore, ControlStore};
+use crate::store::{ApprovalRow, AuditStore, ControlStore};
 
 /// Everything that serves, put together.
 pub struct App {
@@ -25,6 +26,8 @@ pub struct App {
     pub pipeline: Pipeline,
     /// The trail.
     pub audit: Audit,
+    /// Requests that wait for people.
+    pub approvals: ApprovalDesk,
     /// The tools.
     pub catalog: Arc<Catalog>,
     /// The time.
@@ -71,6 +74,9 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
+        let vault = Arc::new(vault);
+        let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
+        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), approvers());
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -79,13 +85,13 @@ impl App {
             auth: auth.clone(),
             audit: audit.clone(),
             connections: Arc::new(connections),
-            egress: Arc::new(Egress::live(Arc::new(vault), Arc::new(SystemResolver))),
+            egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, pipeline, audit, catalog, clock, metrics };
+        let app = Self { auth, pipeline, audit, approvals, catalog, clock, metrics };
         app.tools_changed();
         Ok(app)
     }
@@ -98,6 +104,12 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
+}
+
+/// Who may approve: whom a policy lets, so nobody where there's none.
+#[must_use]
+pub fn approvers() -> Arc<dyn MayApprove> {
+    Arc::new(|_: &Approver, _: &ApprovalRow| false)
 }
 
 /// The catalog of a home, loaded. What can't be loaded is told as progress; the rest serves.

@@ -25,6 +25,12 @@ pub trait MayApprove: Send + Sync + 'static {
     fn may_approve(&self, approver: &Approver, row: &ApprovalRow) -> bool;
 }
 
+impl<F: Fn(&Approver, &ApprovalRow) -> bool + Send + Sync + 'static> MayApprove for F {
+    fn may_approve(&self, approver: &Approver, row: &ApprovalRow) -> bool {
+        self(approver, row)
+    }
+}
+
 /// Someone who decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approver {
