@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{Realm, SecretLabel};
-use crate::store::{ComponentRow, MemoryControl, SecretRow, TenantKeyRow, TokenKind};
+use crate::ids::{PolicyId, Realm, SecretLabel};
+use crate::store::{ComponentRow, MemoryControl, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind};
 
 const START: Millis = Millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -84,6 +84,18 @@ impl ControlStore for Watched {
     }
     fn deactivate_component(&self, name: &str) -> Result<bool, StoreError> {
         self.inner.deactivate_component(name)
+    }
+}
+
+impl PolicyStore for Watched {
+    fn insert_policy(&self, row: &PolicyRow) -> Result<(), StoreError> {
+        self.inner.insert_policy(row)
+    }
+    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
+        self.inner.policies(tenant)
+    }
+    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
+        self.inner.remove_policy(tenant, id)
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod memory;
 mod memory_control;
+mod policies;
 mod rows;
 pub mod sqlite;
 
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
+pub use policies::{PolicyRow, PolicyStore};
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;
@@ -37,7 +39,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: Send + Sync + 'static {
+pub trait ControlStore: PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;
