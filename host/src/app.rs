@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::approval::{ApprovalDesk, Approvals, Approver, MayApprove};
+use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
@@ -15,8 +15,9 @@ use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::policy::Policy;
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::{ApprovalRow, AuditStore, ControlStore};
+use crate::store::{AuditStore, ControlStore};
 
 /// Everything that serves, put together.
 pub struct App {
@@ -76,7 +77,7 @@ impl App {
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
-        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), approvers());
+        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(Policy::permissive()));
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -104,12 +105,6 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
-}
-
-/// Who may approve: whom a policy lets, so nobody where there's none.
-#[must_use]
-pub fn approvers() -> Arc<dyn MayApprove> {
-    Arc::new(|_: &Approver, _: &ApprovalRow| false)
 }
 
 /// The catalog of a home, loaded. What can't be loaded is told as progress; the rest serves.

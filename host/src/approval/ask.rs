@@ -1,6 +1,6 @@
 //! A request on its way to the people who decide it.
 
-use super::{Fingerprint, FingerprintParts, Rendering};
+use super::{Fingerprint, FingerprintParts, Note, Rendering};
 use crate::auth::Caller;
 use crate::connection::TypedSend;
 use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, TokenId};
@@ -30,8 +30,8 @@ pub struct ApprovalAsk {
     /// Who, beside the agent, asks in truth and so can't approve: every agent that the token was delegated by, up to the
     /// first, and the operator who minted that one, as far as the host knows them.
     pub own: Vec<AgentId>,
-    /// What approvers read.
-    pub rendering: Rendering,
+    /// What it's about.
+    pub note: Note,
 }
 
 /// What the gate knows of a request that needs approval.
@@ -86,7 +86,7 @@ impl ApprovalAsk {
             operation: send.operation_name().clone(),
             quorum,
             own: own.to_vec(),
-            rendering: Rendering::of(caller, context, via, send),
+            note: Note { rendering: Rendering::of(caller, context, via, send), cost: send.cost().cloned() },
         }
     }
 }

@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::error::required;
 use super::{
-    ApprovalAsk, ApprovalError, Approvals, Approved, Asked, ClaimError, DecideError, Fingerprint, rules,
+    ApprovalAsk, ApprovalError, Approvals, Approved, Asked, ClaimError, DecideError, Fingerprint, Note, rules,
 };
 use crate::audit::{ApprovalStep, Audit, Step};
 use crate::egress::SendFailure;
-use crate::ids::{AgentId, ApprovalId, CallId, Realm, TenantId, TokenId};
-use crate::policy::CallContext;
+use crate::clock::Millis;
+use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TenantId, TokenId};
+use crate::policy::{ApproveQuestion, CallContext, Policy};
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
 
 /// How long before its deadline a call stops waiting for people, so that its caller still hears which approval to come
@@ -22,12 +23,22 @@ const ANSWER_BEFORE: Duration = Duration::from_millis(250);
 /// Says who may approve what. Default deny.
 pub trait MayApprove: Send + Sync + 'static {
     /// Whether any rule lets this approver approve this request, and none forbids it. An error is a no.
-    fn may_approve(&self, approver: &Approver, row: &ApprovalRow) -> bool;
+    fn may_approve(&self, approver: &Approver, row: &ApprovalRow, note: &Note, now: Millis) -> bool;
 }
 
-impl<F: Fn(&Approver, &ApprovalRow) -> bool + Send + Sync + 'static> MayApprove for F {
-    fn may_approve(&self, approver: &Approver, row: &ApprovalRow) -> bool {
-        self(approver, row)
+impl MayApprove for Policy {
+    fn may_approve(&self, approver: &Approver, row: &ApprovalRow, note: &Note, now: Millis) -> bool {
+        self.may_approve(ApproveQuestion {
+            realm: &row.realm,
+            approver: approver.principal(),
+            connection: &row.connection,
+            operation: &row.operation,
+            effect: note.rendering.effect,
+            cost: note.cost.as_ref(),
+            requester: &row.agent,
+            role: row.role.as_ref(),
+            now,
+        })
     }
 }
 
@@ -47,6 +58,8 @@ pub enum Approver {
     CommandLine {
         /// `cli:` and the user's name.
         user: AgentId,
+        /// `cli`.
+        cli: AgentId,
     },
 }
 
@@ -64,18 +77,28 @@ impl Approver {
     pub fn name(&self) -> &AgentId {
         match self {
             Self::Operator { name, .. } => name,
-            Self::CommandLine { user } => user,
+            Self::CommandLine { user, .. } => user,
         }
     }
 
     /// What policies call it, behind the tenant: `Operator::"acme/alice"`, and `Operator::"acme/cli"` for every user of
     /// the command line.
     #[must_use]
-    pub fn principal(&self) -> &str {
+    pub fn principal(&self) -> &AgentId {
         match self {
-            Self::Operator { name, .. } => name.as_str(),
-            Self::CommandLine { .. } => "cli",
+            Self::Operator { name, .. } => name,
+            Self::CommandLine { cli, .. } => cli,
         }
+    }
+
+    /// A user of the machine. Characters that a name can't have become `_`, and it's cut to the length of a name.
+    ///
+    /// # Errors
+    /// Never in practice: what is left is a name.
+    pub fn command_line(user: &str) -> Result<Self, InvalidName> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.@".contains(c) { c } else { '_' };
+        let user: String = user.chars().map(plain).take(100).collect();
+        Ok(Self::CommandLine { user: format!("cli:{user}").parse()?, cli: "cli".parse()? })
     }
 
     fn tenant(&self) -> Option<&TenantId> {
@@ -242,13 +265,11 @@ impl ApprovalDesk {
     /// Whether this yes would count.
     fn check_yes(&self, approver: &Approver, id: &ApprovalId) -> Result<ApprovalRow, DecideError> {
         let row = self.of(approver, id)?;
-        rules::check(&row, approver.name(), true, self.approvals.now())?;
-        if !self.policy.may_approve(approver, &row) {
-            return Err(DecideError::NotAllowed);
-        }
+        let now = self.approvals.now();
+        rules::check(&row, approver.name(), true, now)?;
         // Nobody says yes to what nobody can read.
-        self.approvals.rendering(&row).map_err(|error| DecideError::Unreadable(error.to_string()))?;
-        Ok(row)
+        let note = self.approvals.note(&row).map_err(|error| DecideError::Unreadable(error.to_string()))?;
+        if self.policy.may_approve(approver, &row, &note, now) { Ok(row) } else { Err(DecideError::NotAllowed) }
     }
 
     /// INVARIANT (own tenant): an operator decides what is of its own tenant; the rest doesn't exist for it.

@@ -29,7 +29,7 @@ pub use ask::{ApprovalAsk, AskParts};
 pub use desk::{ApprovalDesk, Approver, MayApprove};
 pub use error::{ApprovalError, ClaimError, DecideError};
 pub use fingerprint::{Fingerprint, FingerprintParts};
-pub use render::{AskedBy, Rendering, Shown};
+pub use render::{AskedBy, Note, Rendering, Shown};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Approvals {
     /// can't be sealed; [`ApprovalError::Store`].
     pub fn request(&self, ask: &ApprovalAsk) -> Result<Asked, ApprovalError> {
         let (id, now) = (ApprovalId::fresh(), self.clock.now());
-        let note = serde_json::to_vec(&ask.rendering).map_err(|error| ApprovalError::Note(error.to_string()))?;
+        let note = serde_json::to_vec(&ask.note).map_err(|error| ApprovalError::Note(error.to_string()))?;
         let note = self
             .vault
             .seal_note(&ask.realm, id.as_str(), &note)
@@ -233,11 +233,11 @@ impl Approvals {
         self.store.approvals(&filter)
     }
 
-    /// What an approver reads.
+    /// What an approval is about.
     ///
     /// # Errors
     /// [`ApprovalError::Note`] when it doesn't open: such an approval can't be judged.
-    pub fn rendering(&self, row: &ApprovalRow) -> Result<Rendering, ApprovalError> {
+    pub fn note(&self, row: &ApprovalRow) -> Result<Note, ApprovalError> {
         let unreadable = |error: &dyn std::fmt::Display| ApprovalError::Note(error.to_string());
         let note = self
             .vault

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{money, shown};
 use crate::auth::Caller;
-use crate::connection::{Effect, TypedSend};
+use crate::connection::{Cost, Effect, TypedSend};
 use crate::egress::CanonicalBody;
 use crate::policy::{CallContext, Via};
 
@@ -45,6 +45,16 @@ pub struct Rendering {
     pub asked_by: AskedBy,
     /// What the agent or its operator wrote. The host hasn't checked it and doesn't act on it.
     pub words: Vec<Shown>,
+}
+
+/// What is kept, sealed, of a request: for those who decide it, and for the policy that says who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// What approvers read.
+    pub rendering: Rendering,
+    /// What it costs.
+    pub cost: Option<Cost>,
 }
 
 /// A name and its value.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{ApprovalId, Realm, SecretLabel};
+use crate::ids::{ApprovalId, PolicyId, Realm, SecretLabel};
 use crate::store::{
-    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, MemoryControl, Opening, PendingLimits, SecretRow,
-    TenantKeyRow, TokenKind,
+    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, MemoryControl, Opening, PendingLimits, PolicyRow,
+    PolicyStore, SecretRow, TenantKeyRow, TokenKind,
 };
 
 const START: Millis = Millis(1_700_000_000_000);
@@ -114,6 +114,18 @@ impl ApprovalStore for Watched {
     }
     fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
         self.inner.remove_approval(id)
+    }
+}
+
+impl PolicyStore for Watched {
+    fn insert_policy(&self, row: &PolicyRow) -> Result<(), StoreError> {
+        self.inner.insert_policy(row)
+    }
+    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
+        self.inner.policies(tenant)
+    }
+    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
+        self.inner.remove_policy(tenant, id)
     }
 }
 

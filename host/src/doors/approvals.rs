@@ -136,11 +136,10 @@ async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
         Ok(row.map(|row| match caller.kind() {
             TokenKind::Agent => json(&status(&row, now)),
             TokenKind::Operator => {
-                let request = approvals.rendering(&row);
-                let request = request.inspect_err(|error| {
+                let note = approvals.note(&row).inspect_err(|error| {
                     tracing::error!(approval = %row.id, cause = %error, "an approval can't be shown");
                 });
-                let request = request.ok();
+                let request = note.ok().map(|note| note.rendering);
                 let text = request.as_ref().map(Rendering::text);
                 json(&ApprovalDetail { entry: ApprovalEntry::of(row, now), text, request })
             }

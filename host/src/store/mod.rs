@@ -7,6 +7,7 @@
 mod approvals;
 mod memory;
 mod memory_control;
+mod policies;
 mod rows;
 pub mod sqlite;
 
@@ -15,6 +16,7 @@ pub use approvals::{
 };
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
+pub use policies::{PolicyRow, PolicyStore};
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;
@@ -41,7 +43,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: ApprovalStore + Send + Sync + 'static {
+pub trait ControlStore: ApprovalStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;

@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use super::super::router::{Door, router};
 use super::client::config;
 use crate::app::App;
-use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver};
+use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayApprove, Note};
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
@@ -209,8 +209,15 @@ fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
     };
     let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
-    let policy = |approver: &Approver, _: &ApprovalRow| approver.principal() != "nobody";
-    ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(policy))
+    ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
+}
+
+struct AllButNobody;
+
+impl MayApprove for AllButNobody {
+    fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
+        approver.principal().as_str() != "nobody"
+    }
 }
 
 struct NoWire;

@@ -3,6 +3,7 @@
 mod approvals;
 mod components;
 mod keys;
+mod policies;
 mod secrets;
 mod tokens;
 
@@ -17,7 +18,9 @@ const SCHEMA: Schema = Schema {
     what: "control database",
     application: 0x4b62_434f,
     version: 1,
-    tables: &["
+    tables: &[
+        policies::TABLES,
+        "
         CREATE TABLE tokens (
             id           TEXT PRIMARY KEY,
             hash         BLOB NOT NULL UNIQUE,
