@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
@@ -14,6 +15,7 @@ use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::policy::Policy;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
 
@@ -25,6 +27,8 @@ pub struct App {
     pub pipeline: Pipeline,
     /// The trail.
     pub audit: Audit,
+    /// Requests that wait for people.
+    pub approvals: ApprovalDesk,
     /// The tools.
     pub catalog: Arc<Catalog>,
     /// The upstreams.
@@ -74,6 +78,9 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
+        let vault = Arc::new(vault);
+        let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
+        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(Policy::permissive()));
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -82,13 +89,13 @@ impl App {
             auth: auth.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
-            egress: Arc::new(Egress::live(Arc::new(vault), Arc::new(SystemResolver))),
+            egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, pipeline, audit, catalog, connections, clock, metrics };
+        let app = Self { auth, pipeline, audit, approvals, catalog, connections, clock, metrics };
         app.tools_changed();
         Ok(app)
     }

@@ -141,6 +141,11 @@ name!(
     "it is 'kill_' and 24 lower-case hexadecimal digits"
 );
 name!(
+    /// A policy that was posted: `pol_` and 24 hexadecimal digits.
+    PolicyId, "policy id", is_policy_id,
+    "it is 'pol_' and 24 lower-case hexadecimal digits"
+);
+name!(
     /// A call, unique for ever: `call_` and 32 hexadecimal digits.
     CallId, "call id", is_call_id,
     "it is 'call_' and 32 lower-case hexadecimal digits"
@@ -179,6 +184,7 @@ macro_rules! fresh {
 fresh!(TokenId, "tok_");
 fresh!(ApprovalId, "apr_");
 fresh!(KillId, "kill_");
+fresh!(PolicyId, "pol_");
 
 /// Fills `bytes` from the operating system's generator.
 ///
@@ -304,6 +310,10 @@ fn is_approval_id(text: &str) -> bool {
 
 fn is_kill_id(text: &str) -> bool {
     is_prefixed_hex(text, "kill_", 24)
+}
+
+fn is_policy_id(text: &str) -> bool {
+    is_prefixed_hex(text, "pol_", 24)
 }
 
 fn is_prefixed_hex(text: &str, prefix: &str, digits: usize) -> bool {

@@ -85,6 +85,11 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             }
             write!(to, "  {} ms", call.took_ms)
         }
+        Event::Approval(step) => {
+            write!(to, "  approval {}  {}  by={}", step.step.as_str(), step.id, step.by)?;
+            optional(to, "token", step.token.as_ref())?;
+            write!(to, "  fingerprint={}", step.fingerprint.digest().short())
+        }
         Event::Admin { action, subject, by } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
             write!(to, "  admin  {action}  {subject}  by={by}")

@@ -28,7 +28,8 @@ pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend};
 pub use row::{
-    CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, SendRefused,
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished,
+    SendRefused, Step,
 };
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
@@ -170,6 +171,26 @@ impl Audit {
         let (reply, written) = oneshot::channel();
         self.trail.queue.push_intent(Entry { realm, call, event, reply: Reply::Written(reply) });
         self.trail.flush();
+        written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// Records a step of an approval, as part of a call where there's one. It's on the disk when this resolves.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn approval(
+        &self,
+        realm: &Realm,
+        call: Option<&CallId>,
+        step: ApprovalStep,
+    ) -> Result<(), AuditError> {
+        let (reply, written) = oneshot::channel();
+        self.trail.queue.push_intent(Entry {
+            realm: Some(realm.clone()),
+            call: call.cloned(),
+            event: Event::Approval(step),
+            reply: Reply::Written(reply),
+        });
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 

@@ -62,7 +62,11 @@ impl Entry {
 
     fn is_intent(&self) -> bool {
         match self.event {
-            Event::CallBegun(_) | Event::CallRefused(_) | Event::SendBegun(_) | Event::Admin { .. } => true,
+            Event::CallBegun(_)
+            | Event::CallRefused(_)
+            | Event::SendBegun(_)
+            | Event::Approval(_)
+            | Event::Admin { .. } => true,
             Event::CallFinished(_)
             | Event::SendFinished(_)
             | Event::SendRefused(_)

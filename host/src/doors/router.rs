@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, health, openapi, tokens, tools};
+use super::{ServeConfig, approvals, audit, health, openapi, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -23,6 +23,10 @@ pub(super) enum Route {
     Call,
     Tokens,
     Token,
+    Approvals,
+    Approval,
+    Approve,
+    Deny,
     Audit,
     AuditCall,
     Health,
@@ -34,11 +38,15 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
+        Self::Approvals,
+        Self::Approval,
+        Self::Approve,
+        Self::Deny,
         Self::Audit,
         Self::AuditCall,
         Self::Health,
@@ -55,6 +63,10 @@ impl Route {
             Self::Call => "/v1/tools/{name}",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::Approvals => "/v1/approvals",
+            Self::Approval => "/v1/approvals/{id}",
+            Self::Approve => "/v1/approvals/{id}/approve",
+            Self::Deny => "/v1/approvals/{id}/deny",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Health => "/healthz",
@@ -123,6 +135,10 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::Approvals.path(), get(approvals::list))
+        .route(Route::Approval.path(), get(approvals::show))
+        .route(Route::Approve.path(), post(approvals::approve))
+        .route(Route::Deny.path(), post(approvals::deny))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route(Route::Health.path(), get(health::live))
@@ -138,6 +154,11 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 /// an escaped one is no valid name.
 pub(super) fn last_segment(request: &Request) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or("")
+}
+
+/// The segment before the last one: the id in `/v1/approvals/{id}/approve`.
+pub(super) fn last_but_one_segment(request: &Request) -> &str {
+    request.uri().path().rsplit('/').nth(1).unwrap_or("")
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {

@@ -85,7 +85,7 @@ impl Pipeline {
     /// A pipeline of these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), policy: Policy::default() }
+        Self { parts: Arc::new(parts), policy: Policy::permissive() }
     }
 
     /// The tools that a caller may call, by name.

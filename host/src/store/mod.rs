@@ -4,13 +4,18 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod approvals;
 mod ledger;
 mod memory;
 mod memory_control;
 mod memory_ledger;
+mod policies;
 mod rows;
 pub mod sqlite;
 
+pub use approvals::{
+    ApprovalFilter, ApprovalRow, ApprovalState, ApprovalStore, Opening, PendingLimits, Stage, Vote,
+};
 pub use ledger::{
     CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerStore, LedgerTx, LineKind,
     PruneBefore, Tally, WriteRow, WriteState,
@@ -18,6 +23,7 @@ pub use ledger::{
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
 pub use memory_ledger::MemoryLedger;
+pub use policies::{PolicyRow, PolicyStore};
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;
@@ -44,7 +50,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: Send + Sync + 'static {
+pub trait ControlStore: ApprovalStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;

@@ -154,6 +154,7 @@ fn told(event: &Event) -> String {
         Event::CallFinished(call) => {
             format!("{:?}: {} sends, sent {}", call.mark, call.sends, call.request_sent.as_str())
         }
+        Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }
 }
