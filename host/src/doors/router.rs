@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, health, openapi, tokens, tools};
+use super::{ServeConfig, audit, health, openapi, proxy, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -25,6 +25,7 @@ pub(super) enum Route {
     Token,
     Audit,
     AuditCall,
+    Proxy,
     Health,
     Ready,
     Metrics,
@@ -34,13 +35,14 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
         Self::Audit,
         Self::AuditCall,
+        Self::Proxy,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -57,6 +59,7 @@ impl Route {
             Self::Token => "/v1/tokens/{id}",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
+            Self::Proxy => "/proxy/{connection}/{path}",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -125,6 +128,8 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Token.path(), delete(tokens::revoke))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
+        .route("/proxy/{connection}/", proxied())
+        .route("/proxy/{connection}/{*path}", proxied())
         .route(Route::Health.path(), get(health::live))
         .route(Route::Ready.path(), get(health::ready))
         .route(Route::Metrics.path(), get(health::metrics))
@@ -132,6 +137,18 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(door)
+}
+
+/// Every method that an operation can have.
+fn proxied() -> MethodRouter<Arc<Door>> {
+    let methods = [
+        MethodFilter::HEAD,
+        MethodFilter::POST,
+        MethodFilter::PUT,
+        MethodFilter::PATCH,
+        MethodFilter::DELETE,
+    ];
+    on(methods.into_iter().fold(MethodFilter::GET, MethodFilter::or), proxy::forward)
 }
 
 /// The last segment of a request's path, as it was written: the names and ids in this interface need no escapes, so
