@@ -4,6 +4,7 @@
 //! chain, the doctor). `dev` ends with its command's code.
 
 mod audit;
+mod budget;
 mod completions;
 mod connection;
 mod context;
@@ -64,6 +65,9 @@ enum Command {
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
+    /// Show what was spent, check budgets, and say what became of money that is held.
+    #[command(subcommand)]
+    Budget(budget::Budget),
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Vault(command) => command.run(home, &out),
         Command::Token(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
+        Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),
