@@ -6,7 +6,8 @@
 //!     → access   bearer token → Caller, of the right kind
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
-//!     → tools · tokens · audit · health · openapi
+//!     → tools · tokens · approvals · audit · health · openapi
+//!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! `/openapi.json` is the same for everyone.
 
 mod access;
+mod approvals;
 mod audit;
 mod body;
 mod headers;
@@ -24,6 +26,7 @@ mod listener;
 mod openapi;
 mod pace;
 mod problem;
+mod proxy;
 mod router;
 mod tls;
 mod tokens;

@@ -4,6 +4,7 @@ mod access;
 mod calls;
 mod client;
 mod host;
+mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
