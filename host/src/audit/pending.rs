@@ -83,7 +83,13 @@ impl Pending {
     ) -> Result<Self, AuditError> {
         let entry = {
             let (id, realm) = (id.clone(), realm.clone());
-            move |reply| Entry { realm: Some(realm), call: Some(id), event: Event::CallBegun(intent), reply, ledger: None }
+            move |reply| Entry {
+                realm: Some(realm),
+                call: Some(id),
+                event: Event::CallBegun(intent),
+                reply,
+                ledger: None,
+            }
         };
         let begun_at = trail.clock.now();
         let call = Call { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() };

@@ -6,8 +6,8 @@ use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{
-    AgentId, ApprovalId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, SecretLabel,
-    TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName,
+    SecretLabel, TokenId, ToolName, TurnId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};

@@ -22,9 +22,7 @@ use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::LiveConnections;
-use crate::egress::{
-    BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest,
-};
+use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};

@@ -68,7 +68,7 @@ impl SqliteAudit {
 impl SqliteAudit {
     /// Does something in a writing transaction, with the ledger in it. It's durable when this returns `Ok` and undone
     /// otherwise.
-    fn write<T>(
+    fn transact<T>(
         &self,
         act: impl FnOnce(&Transaction<'_>, &mut dyn LedgerTx) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -88,9 +88,7 @@ impl AuditStore for SqliteAudit {
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
         // can't chain on to the same row.
-        self.writer.write(|transaction| {
-            ledger::with(transaction, |ledger| work(&mut Tx { transaction, ledger }))
-        })
+        self.transact(|transaction, ledger| work(&mut Tx { transaction, ledger }))
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -147,7 +145,7 @@ impl LedgerStore for SqliteAudit {
         &self,
         act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.write(|_, ledger| act(ledger))
+        self.transact(|_, ledger| act(ledger))
     }
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
