@@ -44,3 +44,4 @@ pub mod policy;
 pub mod refusal;
 pub mod runtime;
 pub mod store;
+pub mod text;

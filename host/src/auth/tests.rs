@@ -1,3 +1,5 @@
+mod delegation;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,6 +41,13 @@ impl ControlStore for Watched {
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.inner.token_by_hash(hash)
+    }
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.inner.token_by_id(id)
+    }
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
+        self.inner.children(parent)
     }
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
         self.inner.tokens(tenant)
@@ -131,7 +140,7 @@ fn is_unauthorized<T>(result: Result<T, AuthError>) -> bool {
 pub(super) fn caller_with_hash(hash: [u8; 32]) -> Arc<Caller> {
     let mut row = super::mint::make(mint(TokenKind::Agent), START).unwrap().row;
     row.hash = hash;
-    Arc::new(Caller::new(row))
+    Arc::new(Caller::new(row, Vec::new()))
 }
 
 pub(super) fn number_hash(n: usize) -> [u8; 32] {
@@ -242,7 +251,15 @@ fn another_tenant_revokes_and_lists_nothing() {
 #[test]
 fn what_can_not_be_minted_says_why() {
     let w = world();
-    let cases: [(Mint, &str); 6] = [
+    let budgets = |texts: &[&str], count: usize| Grant {
+        budgets: texts.iter().map(|text| text.parse().unwrap()).cycle().take(count).collect(),
+        ..Grant::default()
+    };
+    let cases: [(Mint, &str); 10] = [
+        (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
+        (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
+        (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "more than 32 budgets"),
+        (Mint { grant: budgets(&["1 usd day"], 1), ..mint(TokenKind::Operator) }, "budgets out"),
         (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: LIFETIME_MAX + Duration::from_millis(1), ..mint(TokenKind::Agent) }, "365 days"),

@@ -17,6 +17,8 @@
 mod access;
 mod audit;
 mod body;
+mod change;
+mod delegate;
 mod headers;
 mod health;
 mod limits;

@@ -64,6 +64,7 @@ fn paths() -> Value {
         (Route::Call, json!({ "post": call_tool() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
+        (Route::Delegate, json!({ "post": delegate_token() })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
         (Route::Health, json!({ "get": open("health", "The process answers", "Status", "It answers.") })),
@@ -155,6 +156,22 @@ fn mint_token() -> Value {
         json!({ "required": true, "content": { "application/json": { "schema": reference("Mint") } } }),
     );
     Value::Object(mint)
+}
+
+fn delegate_token() -> Value {
+    let minted = answer("The token. Its text is shown this once.", "MintedToken");
+    let mut delegate = operation(
+        "delegateToken",
+        "Mints a token below the caller's own: it may do nothing that the caller may not, and ends with it",
+        Some("agent"),
+        json!([]),
+        ("201", minted),
+    );
+    delegate.insert(
+        "requestBody".to_owned(),
+        json!({ "required": true, "content": { "application/json": { "schema": reference("Delegate") } } }),
+    );
+    Value::Object(delegate)
 }
 
 fn revoke_token() -> Value {

@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, health, openapi, tokens, tools};
+use super::{ServeConfig, audit, delegate, health, openapi, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -23,6 +23,7 @@ pub(super) enum Route {
     Call,
     Tokens,
     Token,
+    Delegate,
     Audit,
     AuditCall,
     Health,
@@ -34,11 +35,12 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
+        Self::Delegate,
         Self::Audit,
         Self::AuditCall,
         Self::Health,
@@ -55,6 +57,7 @@ impl Route {
             Self::Call => "/v1/tools/{name}",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::Delegate => "/v1/tokens/delegate",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Health => "/healthz",
@@ -123,6 +126,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::Delegate.path(), post(delegate::delegate))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route(Route::Health.path(), get(health::live))

@@ -63,6 +63,16 @@ impl ControlStore for MemoryControl {
         Ok(self.read().tokens.iter().find(|row| row.hash == *hash).cloned())
     }
 
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        Ok(self.read().tokens.iter().find(|row| row.id == *id).cloned())
+    }
+
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
+        let tables = self.read();
+        let children = tables.tokens.iter().filter(|row| row.parent.as_ref() == Some(parent));
+        Ok(u32::try_from(children.count()).unwrap_or(u32::MAX))
+    }
+
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
         let tables = self.read();
         let of_tenant = |row: &&TokenRow| tenant.is_none_or(|tenant| row.realm.tenant == *tenant);

@@ -46,6 +46,10 @@ pub trait ControlStore: Send + Sync + 'static {
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError>;
     /// The token with this hash.
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError>;
+    /// The token with this id.
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError>;
+    /// How many tokens were ever delegated from this one.
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError>;
     /// All tokens, of one tenant where one is given, newest first.
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError>;
     /// Marks a token as revoked. False when there's no such token (of this tenant); revoking twice keeps the first

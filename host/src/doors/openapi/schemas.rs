@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::problem;
 use super::reference;
+use crate::ledger::Window;
 use crate::refusal::Code;
 
 /// Every schema by name.
@@ -46,10 +47,28 @@ pub(super) fn all() -> Value {
             "agent": reference("Label"),
             "environment": described("Slug", "The operator's own unless given."),
             "conversation": described("Label", "Binds the token to one conversation."),
+            "role": described("Slug", "What the agent is for: policies speak of roles."),
+            "task": task(),
             "tools": tools(),
             "operations": operations(),
+            "budgets": list("Budget"),
+            "may_delegate": may_delegate(),
             "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000 },
-        }), &["environment", "conversation", "tools", "operations"]),
+        }), &["environment", "conversation", "role", "task", "tools", "operations", "budgets", "may_delegate"]),
+        "Delegate": closed(json!({
+            "agent": described("Label", "The caller's own unless given."),
+            "role": described("Slug", "The caller's own unless given. It opens nothing that the caller's doesn't."),
+            "task": task(),
+            "conversation": described("Label", "The caller's own, and no other if the caller is bound to one."),
+            "tools": tools(),
+            "operations": operations(),
+            "budgets": list("Budget"),
+            "may_delegate": may_delegate(),
+            "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000,
+                "description": "As long as the caller's own unless given, and no longer." },
+        }), &["agent", "role", "task", "conversation", "tools", "operations", "budgets", "may_delegate",
+            "expires_in_seconds"]),
+        "Budget": budget(),
         "Token": closed(token(), &[]),
         "TokenList": closed(json!({ "tokens": list("Token") }), &[]),
         "MintedToken": closed(with(token(), json!({
@@ -87,12 +106,40 @@ fn token() -> Value {
         "environment": reference("Slug"),
         "agent": reference("Label"),
         "conversation": nullable("Label"),
+        "role": nullable("Slug"),
+        "task": { "type": ["string", "null"] },
+        "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
+            "description": "The token that it was delegated from." },
         "tools": tools(),
         "operations": operations(),
+        "budgets": list("Budget"),
+        "may_delegate": may_delegate(),
         "created_at": reference("Time"),
         "expires_at": reference("Time"),
         "revoked_at": nullable("Time"),
     })
+}
+
+fn task() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 512,
+        "description": "What the agent is to do: one line. It's on record and shown to approvers." })
+}
+
+fn may_delegate() -> Value {
+    json!({ "type": "boolean", "description": "Whether tokens may be delegated from it. False unless given." })
+}
+
+fn budget() -> Value {
+    let narrowed = json!({
+        "limit": { "type": "integer", "minimum": 0, "description": "In minor units of the currency, or in requests." },
+        "unit": { "type": "string", "pattern": "^([A-Za-z]{3}|requests)$" },
+        "window": { "enum": Window::ALL.map(Window::as_str) },
+        "time_zone": { "type": "string", "description": "When a day or a month begins: an IANA name. UTC unless given." },
+        "connection": reference("Slug"),
+        "operation": reference("ToolName"),
+        "effect": { "enum": ["read", "write"] },
+    });
+    closed(narrowed, &["time_zone", "connection", "operation", "effect"])
 }
 
 fn tools() -> Value {

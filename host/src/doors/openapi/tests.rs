@@ -106,8 +106,10 @@ fn tokens_fit_and_hide_what_is_secret() {
 #[test]
 fn what_can_be_minted_is_what_is_described() {
     let whole = json!({
-        "agent": "billing", "environment": "dev", "conversation": "c", "tools": ["*"],
-        "operations": ["stripe:*"], "expires_in_seconds": 60,
+        "agent": "billing", "environment": "dev", "conversation": "c", "role": "biller", "task": "bill", "tools": ["*"],
+        "operations": ["stripe:*"], "may_delegate": true, "expires_in_seconds": 60,
+        "budgets": [{ "limit": 5, "unit": "usd", "window": "day", "time_zone": "Asia/Tokyo", "connection": "stripe",
+            "operation": "create_charge", "effect": "write" }, { "limit": 5, "unit": "requests", "window": "at_once" }],
     });
     let least = json!({ "agent": "billing", "expires_in_seconds": 60 });
     for good in [&whole, &least] {
@@ -120,6 +122,13 @@ fn what_can_be_minted_is_what_is_described() {
         ("agent", json!("a b")),
         ("tools", json!(["get*"])),
         ("operations", json!(["*"])),
+        ("role", json!("Biller")),
+        ("may_delegate", json!("yes")),
+        ("budgets", json!([{ "limit": -5, "unit": "usd", "window": "day" }])),
+        ("budgets", json!([{ "limit": 0.5, "unit": "usd", "window": "day" }])),
+        ("budgets", json!([{ "limit": 5, "unit": "dollars", "window": "day" }])),
+        ("budgets", json!([{ "limit": 5, "unit": "usd", "window": "week" }])),
+        ("budgets", json!([{ "limit": 5, "unit": "usd", "window": "day", "customer": "c" }])),
         ("expires_in_seconds", json!("60")),
         ("expires_in_seconds", json!(-1)),
         ("expires_in_seconds", json!(1.5)),

@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod client;
+mod delegate;
 mod host;
 mod routes;
 mod sockets;
