@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::connection::Connections;
 use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
+use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
 use crate::runtime::{Runtime, RuntimeConfig};
@@ -21,6 +22,8 @@ use crate::store::{AuditStore, ControlStore};
 pub struct App {
     /// Tokens.
     pub auth: Arc<Auth>,
+    /// Kill switches.
+    pub kills: Arc<Kills>,
     /// The way of a call.
     pub pipeline: Pipeline,
     /// The trail.
@@ -71,6 +74,7 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
+        let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -85,7 +89,7 @@ impl App {
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, pipeline, audit, catalog, clock, metrics };
+        let app = Self { auth, kills, pipeline, audit, catalog, clock, metrics };
         app.tools_changed();
         Ok(app)
     }

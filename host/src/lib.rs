@@ -37,6 +37,7 @@ pub mod egress;
 pub mod fixture;
 pub mod home;
 pub mod ids;
+pub mod kill;
 pub mod ledger;
 pub mod metrics;
 pub mod pipeline;

@@ -74,9 +74,10 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             }
             write!(to, "  {} ms", call.took_ms)
         }
-        Event::Admin { action, subject, by } => {
+        Event::Admin { action, subject, by, reason } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
-            write!(to, "  admin  {action}  {subject}  by={by}")
+            write!(to, "  admin  {action}  {subject}  by={by}")?;
+            optional(to, "reason", reason.as_ref().map(|reason| reason.escape_default()))
         }
     }
 }

@@ -60,6 +60,9 @@ pub enum Event {
         subject: String,
         /// Who did it: a token id, or `cli`.
         by: String,
+        /// Why, where the operator said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{Realm, SecretLabel};
-use crate::store::{ComponentRow, MemoryControl, SecretRow, TenantKeyRow, TokenKind};
+use crate::ids::{KillId, Realm, SecretLabel};
+use crate::store::{ComponentRow, KillRow, KillStore, MemoryControl, SecretRow, TenantKeyRow, TokenKind};
 
 const START: Millis = Millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -27,6 +27,21 @@ impl Watched {
         } else {
             Ok(())
         }
+    }
+}
+
+impl KillStore for Watched {
+    fn insert_kill(&self, row: &KillRow) -> Result<(), StoreError> {
+        self.inner.insert_kill(row)
+    }
+    fn kills(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError> {
+        self.inner.kills(tenant)
+    }
+    fn remove_kill(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, StoreError> {
+        self.inner.remove_kill(id, tenant)
+    }
+    fn forget_killed_calls(&self, before: Millis) -> Result<(), StoreError> {
+        self.inner.forget_killed_calls(before)
     }
 }
 

@@ -21,6 +21,7 @@ mod change;
 mod delegate;
 mod headers;
 mod health;
+mod kill;
 mod limits;
 mod listener;
 mod openapi;

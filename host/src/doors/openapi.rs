@@ -65,6 +65,8 @@ fn paths() -> Value {
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
         (Route::Delegate, json!({ "post": delegate_token() })),
+        (Route::Kills, json!({ "get": list_kills(), "post": throw_kill() })),
+        (Route::Kill, json!({ "delete": lift_kill() })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
         (Route::Health, json!({ "get": open("health", "The process answers", "Status", "It answers.") })),
@@ -181,6 +183,43 @@ fn revoke_token() -> Value {
         Some("operator"),
         json!([path_parameter("id", "The token's public id.", "TokenId")]),
         ("204", json!({ "description": "It's revoked." })),
+    )
+    .into()
+}
+
+fn list_kills() -> Value {
+    operation(
+        "listKills",
+        "The kill switches of the operator's tenant that are in force, newest first",
+        Some("operator"),
+        json!([]),
+        ("200", answer("The switches.", "KillList")),
+    )
+    .into()
+}
+
+fn throw_kill() -> Value {
+    let mut throw = operation(
+        "throwKill",
+        "Stops something of the operator's tenant: what is under way, what waits, and what comes, until it's lifted",
+        Some("operator"),
+        json!([]),
+        ("201", answer("The switch. Nothing that it stops is sent from now on.", "Kill")),
+    );
+    throw.insert(
+        "requestBody".to_owned(),
+        json!({ "required": true, "content": { "application/json": { "schema": reference("ThrowKill") } } }),
+    );
+    Value::Object(throw)
+}
+
+fn lift_kill() -> Value {
+    operation(
+        "liftKill",
+        "Lifts a kill switch",
+        Some("operator"),
+        json!([path_parameter("id", "The switch's id.", "KillId")]),
+        ("204", json!({ "description": "It's lifted." })),
     )
     .into()
 }

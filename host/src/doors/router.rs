@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, delegate, health, openapi, tokens, tools};
+use super::{ServeConfig, audit, delegate, health, kill, openapi, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -24,6 +24,8 @@ pub(super) enum Route {
     Tokens,
     Token,
     Delegate,
+    Kills,
+    Kill,
     Audit,
     AuditCall,
     Health,
@@ -35,12 +37,14 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
         Self::Delegate,
+        Self::Kills,
+        Self::Kill,
         Self::Audit,
         Self::AuditCall,
         Self::Health,
@@ -58,6 +62,8 @@ impl Route {
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
             Self::Delegate => "/v1/tokens/delegate",
+            Self::Kills => "/v1/kill",
+            Self::Kill => "/v1/kill/{id}",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Health => "/healthz",
@@ -127,6 +133,8 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
         .route(Route::Delegate.path(), post(delegate::delegate))
+        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
+        .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route(Route::Health.path(), get(health::live))

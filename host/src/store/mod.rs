@@ -4,11 +4,13 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod kills;
 mod memory;
 mod memory_control;
 mod rows;
 pub mod sqlite;
 
+pub use kills::{KillRow, KillStore};
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
@@ -37,7 +39,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: Send + Sync + 'static {
+pub trait ControlStore: KillStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;

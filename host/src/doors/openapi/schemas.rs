@@ -69,6 +69,27 @@ pub(super) fn all() -> Value {
         }), &["agent", "role", "task", "conversation", "tools", "operations", "budgets", "may_delegate",
             "expires_in_seconds"]),
         "Budget": budget(),
+        "KillId": { "type": "string", "pattern": "^kill_[0-9a-f]{24}$" },
+        "KillScope": { "type": "string",
+            "description": "call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, connection:NAME, token:ID or tenant.",
+            "pattern": "^(tenant|(call|conversation|agent|role|tool|connection|token):[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127})$" },
+        "Reason": { "type": "string", "minLength": 1, "maxLength": 200,
+            "description": "One line, for operators: agents aren't told it." },
+        "ThrowKill": closed(json!({
+            "scope": reference("KillScope"),
+            "environment": described("Slug", "In this environment only."),
+            "reason": reference("Reason"),
+        }), &["environment"]),
+        "Kill": closed(json!({
+            "id": reference("KillId"),
+            "scope": reference("KillScope"),
+            "tenant": reference("Slug"),
+            "environment": nullable("Slug"),
+            "reason": reference("Reason"),
+            "by": { "type": "string", "description": "A token's id, or `cli`." },
+            "at": reference("Time"),
+        }), &[]),
+        "KillList": closed(json!({ "kills": list("Kill") }), &[]),
         "Token": closed(token(), &[]),
         "TokenList": closed(json!({ "tokens": list("Token") }), &[]),
         "MintedToken": closed(with(token(), json!({
@@ -191,7 +212,7 @@ fn audit_row() -> Value {
                 "result": nullable("Digest"), "result_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
-        ("admin", json!({ "action": text, "subject": text, "by": text })),
+        ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
     ];
     let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
     let every = json!({
@@ -204,7 +225,7 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        closed(with(with(every.clone(), tag), members), &[])
+        closed(with(with(every.clone(), tag), members), &["reason"])
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })
 }

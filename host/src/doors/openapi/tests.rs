@@ -2,6 +2,7 @@
 
 use jsonschema::Validator;
 
+use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::problem::Problem;
 use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
@@ -10,9 +11,9 @@ use super::*;
 use crate::audit::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{CallId, Digest, Realm, TokenId};
+use crate::ids::{CallId, Digest, KillId, Realm, TokenId};
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{TokenKind, TokenRow};
+use crate::store::{KillRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -141,6 +142,36 @@ fn what_can_be_minted_is_what_is_described() {
 }
 
 #[test]
+fn kill_switches_fit() {
+    let row = |target: &str, environment: Option<&str>| KillRow {
+        id: KillId::fresh(),
+        tenant: Some(realm().tenant),
+        environment: environment.map(|name| name.parse().unwrap()),
+        target: target.parse().unwrap(),
+        reason: "a loop".parse().unwrap(),
+        by: "cli".to_owned(),
+        at: Millis(1),
+    };
+    let targets = [
+        "call:call_00000000000000000000000000000000",
+        "conversation:c:1@x",
+        "agent:billing",
+        "role:biller",
+        "tool:create_charge",
+        "connection:stripe",
+        "token:tok_000000000000000000000000",
+        "tenant",
+    ];
+    for target in targets {
+        let body = json!({ "scope": target, "reason": "a loop", "environment": "dev" });
+        fits("ThrowKill", &body);
+        serde_json::from_value::<ThrowBody>(body).unwrap();
+    }
+    let kills = targets.map(|target| KillEntry::from(row(target, None))).into_iter();
+    fits("KillList", &KillList { kills: kills.chain([row("tenant", Some("dev")).into()]).collect() });
+}
+
+#[test]
 fn audit_rows_of_every_event_fit() {
     let digest = Digest::of(b"x");
     let events = [
@@ -185,7 +216,18 @@ fn audit_rows_of_every_event_fit() {
             result_bytes: 2,
             took_ms: 1,
         }),
-        Event::Admin { action: "token.mint".to_owned(), subject: "tok".to_owned(), by: "cli".to_owned() },
+        Event::Admin {
+            action: "token.mint".to_owned(),
+            subject: "tok".to_owned(),
+            by: "cli".to_owned(),
+            reason: None,
+        },
+        Event::Admin {
+            action: "kill.throw".to_owned(),
+            subject: "kill".to_owned(),
+            by: "cli".to_owned(),
+            reason: Some("a loop".to_owned()),
+        },
     ];
     let rows: Vec<_> = events.into_iter().map(row_of).collect();
     fits("AuditCall", &AuditCall { call: call(), rows: rows.clone() });

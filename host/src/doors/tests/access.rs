@@ -9,13 +9,16 @@ use super::host::{Host, Reply};
 use crate::store::TokenKind;
 
 /// Every route that needs a token.
-const GUARDED: [(&str, &str); 8] = [
+const GUARDED: [(&str, &str); 11] = [
     ("GET", "/v1/tools"),
     ("POST", "/v1/tools/get_invoice"),
     ("GET", "/v1/tokens"),
     ("POST", "/v1/tokens"),
     ("POST", "/v1/tokens/delegate"),
     ("DELETE", "/v1/tokens/tok_000000000000000000000000"),
+    ("GET", "/v1/kill"),
+    ("POST", "/v1/kill"),
+    ("DELETE", "/v1/kill/kill_000000000000000000000000"),
     ("GET", "/v1/audit"),
     ("GET", "/v1/audit/call_00000000000000000000000000000000"),
 ];

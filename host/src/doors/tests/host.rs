@@ -23,6 +23,7 @@ use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::Connections;
 use crate::egress::{BoxFuture, Canary, Egress, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
+use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
 use crate::runtime::test_guest::TestGuest;
@@ -178,6 +179,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
     let store = Arc::new(MemoryControl::new());
     let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
+    let kills = Arc::new(Kills::new(store.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
@@ -193,7 +195,7 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    App { auth, pipeline, audit, catalog, clock, metrics }
+    App { auth, kills, pipeline, audit, catalog, clock, metrics }
 }
 
 struct NoWire;

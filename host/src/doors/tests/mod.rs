@@ -5,6 +5,7 @@ mod calls;
 mod client;
 mod delegate;
 mod host;
+mod kill;
 mod routes;
 mod sockets;
 mod tokens;

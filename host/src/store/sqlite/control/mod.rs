@@ -2,6 +2,7 @@
 
 mod components;
 mod keys;
+mod kills;
 mod secrets;
 mod tokens;
 
@@ -16,7 +17,8 @@ const SCHEMA: Schema = Schema {
     what: "control database",
     application: 0x4b62_434f,
     version: 1,
-    tables: &["
+    tables: &[
+        "
         CREATE TABLE tokens (
             id           TEXT PRIMARY KEY,
             hash         BLOB NOT NULL UNIQUE,
@@ -64,7 +66,9 @@ const SCHEMA: Schema = Schema {
             PRIMARY KEY (name, digest)
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
-    "],
+    ",
+        kills::TABLES,
+    ],
 };
 
 /// Operator-set state in a file of its own.
