@@ -42,8 +42,6 @@ pub enum SendBegin {
 pub struct SendPlan {
     /// What it takes from budgets. `None`: nothing is reserved, and no repetition is recognised.
     pub takes: Option<Takes>,
-    /// The version of the secret, as far as it's known.
-    pub secret_version: Option<u32>,
     /// The approval that it was given.
     pub approval: Option<ApprovalId>,
     /// The hash of the policies that permitted it.
@@ -131,7 +129,6 @@ impl Pending {
                 request: send.request().digest(),
                 body_bytes: outcome::size(send.request().body_bytes().len()),
                 secret: send.secret().clone(),
-                secret_version: plan.secret_version,
                 cost: send.cost().cloned(),
                 budgets: plan.takes.as_ref().map_or(0, |takes| outcome::size(takes.lines.iter().len())),
                 approval: plan.approval,

@@ -66,6 +66,9 @@ pub enum Event {
         subject: String,
         /// Who did it: a token id, or `cli`.
         by: String,
+        /// Why, where the operator said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -126,8 +129,6 @@ pub struct SendBegun {
     pub body_bytes: u32,
     /// The label of the secret that will be attached.
     pub secret: SecretLabel,
-    /// Its version, as far as it was known before: the outcome has the one that was attached.
-    pub secret_version: Option<u32>,
     /// What it costs, in minor units.
     pub cost: Option<Cost>,
     /// How many budgets it was reserved in.

@@ -35,7 +35,7 @@ impl Pipeline {
     /// it reads an error, before it knows the caller.
     #[must_use]
     pub fn connection(&self, name: &str) -> Option<Arc<Connection>> {
-        self.parts.connections.named(name)
+        self.parts.connections.load().named(name)
     }
 
     /// Forwards one request. Dropping the future stops it and records it as cancelled.
@@ -45,7 +45,7 @@ impl Pipeline {
     pub async fn forward(&self, request: ForwardRequest) -> Result<Audited<Result<Reply, Refusal>>, Refusal> {
         let deadline = Instant::now() + request.deadline;
         let ForwardRequest { caller, draft, call, context, .. } = request;
-        let context = self.policy.admit_forward(&caller, context)?;
+        let context = self.parts.policy.admit_forward(&caller, context)?;
         let begun = self.parts.audit.begin_forward(call, &caller, &context);
         let pending = tokio::time::timeout_at(deadline, begun)
             .await
@@ -59,7 +59,6 @@ impl Pipeline {
         let state = Arc::new(CallState::new(pending));
         let gate = Gate {
             parts: self.parts.clone(),
-            policy: self.policy.clone(),
             caller,
             via: Via::Proxy,
             context,
