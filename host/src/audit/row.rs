@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::ids::{
-    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, SecretLabel,
-    TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName,
+    SecretLabel, TokenId, ToolName, TurnId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};

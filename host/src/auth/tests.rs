@@ -6,8 +6,8 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::ids::{ApprovalId, PolicyId, Realm, SecretLabel};
 use crate::store::{
-    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, MemoryControl, Opening, PendingLimits, PolicyRow,
-    PolicyStore, SecretRow, TenantKeyRow, TokenKind,
+    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, MemoryControl, Opening, PendingLimits,
+    PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
 };
 
 const START: Millis = Millis(1_700_000_000_000);

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 a check ran and found problems (fixtures, connections, the audit
 //! chain, the doctor). `dev` ends with its command's code.
 
+mod approval;
 mod audit;
 mod completions;
 mod connection;
@@ -64,6 +65,9 @@ enum Command {
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
+    /// Show, approve and deny requests that wait for people.
+    #[command(subcommand)]
+    Approval(approval::Approval),
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Vault(command) => command.run(home, &out),
         Command::Token(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
+        Command::Approval(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),

@@ -67,7 +67,10 @@ fn paths() -> Value {
         (Route::Token, json!({ "delete": revoke_token() })),
         (Route::Approvals, json!({ "get": approvals::list() })),
         (Route::Approval, json!({ "get": approvals::show() })),
-        (Route::Approve, json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") })),
+        (
+            Route::Approve,
+            json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
+        ),
         (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),

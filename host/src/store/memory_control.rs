@@ -6,7 +6,9 @@ mod policies;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ApprovalRow, ComponentRow, ControlStore, PolicyRow, SecretRow, StoreError, TenantKeyRow, TokenRow};
+use super::{
+    ApprovalRow, ComponentRow, ControlStore, PolicyRow, SecretRow, StoreError, TenantKeyRow, TokenRow,
+};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
 

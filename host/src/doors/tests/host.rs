@@ -22,15 +22,16 @@ use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::Connections;
-use crate::egress::{
-    BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest,
-};
+use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
-use crate::store::{ApprovalRow, PendingLimits, AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
+use crate::store::{
+    ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
+    TokenKind,
+};
 
 pub(super) struct Host {
     pub(super) door: Arc<Door>,

@@ -68,7 +68,7 @@ const SCHEMA: Schema = Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
     ",
-    approvals::TABLES,
+        approvals::TABLES,
     ],
 };
 
