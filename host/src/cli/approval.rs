@@ -112,9 +112,7 @@ fn list(
 
 fn show(desk: &ApprovalDesk, out: &Out, row: &ApprovalRow) -> anyhow::Result<Done> {
     let note = desk.approvals().note(row)?;
-    let mut shown = value(desk, row);
-    shown["request"] = json!(note.rendering);
-    out.value(&shown);
+    out.value(&json!({ "approval": value(desk, row), "request": note.rendering }));
     print(desk, out, row)?;
     Ok(Done::Well)
 }
@@ -211,6 +209,10 @@ fn user_name(users: &str, uid: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approval::tests::ask;
+    use crate::cli::init;
+    use crate::home::Home;
+    use crate::ids::Realm;
 
     #[test]
     fn only_the_end_of_the_id_confirms() {
@@ -221,6 +223,39 @@ mod tests {
         {
             assert!(!is_confirmed(&id, line), "{line:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_approved_where_nobody_sits() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        let (opened, _) = init::make(Home::named(Some(root.clone())).unwrap(), realm).unwrap();
+        let approvals = Approvals::new(
+            opened.control.clone(),
+            Arc::new(opened.vault().unwrap()),
+            opened.clock.clone(),
+            opened.config.approvals,
+        );
+        let ids = ["a", "b"].map(|what| approvals.request(&ask("acme", 1, what)).unwrap().id);
+        let run = |command: Approval, json| command.run(Some(root.clone()), &Out::new(json));
+        for json in [true, false] {
+            // The tests' standard input is no terminal, as a pipe of newlines isn't.
+            let error = run(Approval::Approve { id: ids[0].clone(), yes: false }, json).unwrap_err();
+            assert!(error.to_string().starts_with("nothing was approved: "), "{error}");
+        }
+        let state = |id| approvals.get(None, id).unwrap().unwrap().state(approvals.now());
+        assert_eq!(state(&ids[0]), ApprovalState::Pending);
+        assert!(run(Approval::Show { id: ids[0].clone() }, false).is_ok());
+        run(Approval::Approve { id: ids[0].clone(), yes: true }, false).unwrap();
+        run(Approval::Deny { id: ids[1].clone() }, false).unwrap();
+        assert_eq!((state(&ids[0]), state(&ids[1])), (ApprovalState::Granted, ApprovalState::Denied));
+        assert!(run(Approval::Deny { id: ids[0].clone() }, false).is_err());
+        assert!(run(Approval::Show { id: ApprovalId::fresh() }, false).is_err());
+        let list = Approval::List { state: ApprovalState::Pending, all: true, tenant: None, limit: 9 };
+        assert!(run(list, true).is_ok());
+        let row = approvals.get(None, &ids[0]).unwrap().unwrap();
+        assert!(row.votes[0].by.as_str().starts_with("cli:"), "{row:?}");
     }
 
     #[test]

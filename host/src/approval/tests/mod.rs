@@ -60,7 +60,7 @@ pub(super) fn realm(tenant: &str) -> Realm {
 }
 
 /// A request of `tenant` with this token; `what` is what it would do.
-pub(super) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
+pub(crate) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
     let rendering = Rendering {
         connection: "stripe".into(),
         upstream: "api.example.com".into(),
