@@ -17,7 +17,6 @@ mod ask;
 mod desk;
 mod error;
 mod fingerprint;
-mod money;
 mod render;
 mod rules;
 mod shown;

@@ -46,6 +46,17 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
                 None => Ok(()),
             }
         }
+        Event::CallRefused(call) => {
+            write!(
+                to,
+                "  call refused ({})  {:?}  agent={}  token={}",
+                call.code.as_str(),
+                call.tool,
+                call.agent,
+                call.token
+            )?;
+            optional(to, "conversation", call.conversation.as_ref())
+        }
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
             write!(to, "  secret={}  request={}", send.secret, send.request.short())?;

@@ -44,6 +44,8 @@ pub enum Event {
     },
     /// A call is about to run.
     CallBegun(CallBegun),
+    /// A call of a known caller was refused before it began: no such tool for it, arguments that don't fit, denied.
+    CallRefused(CallRefused),
     /// A request is about to be sent upstream.
     SendBegun(SendBegun),
     /// What came of it.
@@ -91,6 +93,21 @@ pub struct CallBegun {
     pub arguments_bytes: u32,
     /// The trace id that came with the request (W3C `traceparent`).
     pub trace: Option<String>,
+}
+
+/// A call that was refused before it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRefused {
+    /// The token that asked.
+    pub token: TokenId,
+    /// The agent that it was minted for.
+    pub agent: AgentId,
+    /// The conversation, from the token or as the caller named it.
+    pub conversation: Option<ConversationId>,
+    /// The tool as the caller wrote it: at most 64 printable ASCII characters of it.
+    pub tool: String,
+    /// Why.
+    pub code: Code,
 }
 
 /// The intent to send a request.

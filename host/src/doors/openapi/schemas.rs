@@ -127,6 +127,13 @@ fn audit_row() -> Value {
             }),
         ),
         (
+            "call_refused",
+            json!({
+                "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
+                "tool": text, "code": reference("Code"),
+            }),
+        ),
+        (
             "send_begun",
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),

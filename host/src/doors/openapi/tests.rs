@@ -10,7 +10,7 @@ use super::super::wire::{
 use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished, Step,
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, Step,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
@@ -152,6 +152,13 @@ fn audit_rows_of_every_event_fit() {
             arguments: Some(digest),
             arguments_bytes: 2,
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        }),
+        Event::CallRefused(CallRefused {
+            token: TokenId::fresh(),
+            agent: "billing".parse().unwrap(),
+            conversation: None,
+            tool: "get_invoice".to_owned(),
+            code: Code::UnknownTool,
         }),
         Event::SendBegun(SendBegun {
             send: 1,

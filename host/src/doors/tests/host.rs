@@ -21,7 +21,7 @@ use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
-use crate::connection::Connections;
+use crate::connection::LiveConnections;
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::metrics::Metrics;
@@ -30,7 +30,7 @@ use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
     ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
-    TokenKind,
+    TokenKind, TrailWork,
 };
 
 pub(super) struct Host {
@@ -55,11 +55,11 @@ impl Trail {
 }
 
 impl AuditStore for Trail {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(StoreError::Failed("the disk is full".to_owned()));
         }
-        self.rows.append(seal)
+        self.rows.write(work)
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -186,12 +186,13 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
+    let connections = Arc::new(LiveConnections::fixed(Arc::default()));
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
         audit: audit.clone(),
-        connections: Arc::new(Connections::parse(&[]).unwrap()),
+        connections: connections.clone(),
         egress: Arc::new(Egress::scripted(Arc::new(NoWire), Canary::fresh())),
         clock: clock.clone(),
         metrics: metrics.clone(),
@@ -199,7 +200,7 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
         limits: Limits::usual(Duration::from_secs(60)),
     });
     let approvals = approvals(control, clock.clone(), audit.clone());
-    App { auth, pipeline, audit, approvals, catalog, clock, metrics }
+    App { auth, pipeline, audit, approvals, catalog, connections, clock, metrics }
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.
