@@ -5,6 +5,7 @@
 
 mod approval;
 mod audit;
+mod budget;
 mod completions;
 mod connection;
 mod context;
@@ -68,6 +69,9 @@ enum Command {
     /// Show, approve and deny requests that wait for people.
     #[command(subcommand)]
     Approval(approval::Approval),
+    /// Show what was spent, check budgets, and say what became of money that is held.
+    #[command(subcommand)]
+    Budget(budget::Budget),
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
         Command::Approval(command) => command.run(home, &out),
+        Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),

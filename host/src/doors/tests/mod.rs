@@ -5,6 +5,7 @@ mod approvals;
 mod calls;
 mod client;
 mod host;
+mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
