@@ -53,6 +53,15 @@ impl Door {
         }
     }
 
+    /// A caller of either kind.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`].
+    pub(super) fn anyone(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+        // The empty text is no token: what has none goes the same way as what has a wrong one.
+        self.caller(headers::bearer(headers).unwrap_or(""))
+    }
+
     fn caller(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
         self.app.auth.verify(token).map_err(|error| match error {
             AuthError::Unauthorized => {

@@ -6,7 +6,7 @@
 //!     → access   bearer token → Caller, of the right kind
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
-//!     → tools · tokens · audit · health · openapi
+//!     → tools · tokens · approvals · audit · health · openapi
 //!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
@@ -16,6 +16,7 @@
 //! `/openapi.json` is the same for everyone.
 
 mod access;
+mod approvals;
 mod audit;
 mod body;
 mod headers;

@@ -11,7 +11,7 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, health, openapi, proxy, tokens, tools};
+use super::{ServeConfig, approvals, audit, health, openapi, proxy, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -23,6 +23,10 @@ pub(super) enum Route {
     Call,
     Tokens,
     Token,
+    Approvals,
+    Approval,
+    Approve,
+    Deny,
     Audit,
     AuditCall,
     Proxy,
@@ -35,11 +39,15 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
+        Self::Approvals,
+        Self::Approval,
+        Self::Approve,
+        Self::Deny,
         Self::Audit,
         Self::AuditCall,
         Self::Proxy,
@@ -57,6 +65,10 @@ impl Route {
             Self::Call => "/v1/tools/{name}",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::Approvals => "/v1/approvals",
+            Self::Approval => "/v1/approvals/{id}",
+            Self::Approve => "/v1/approvals/{id}/approve",
+            Self::Deny => "/v1/approvals/{id}/deny",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Proxy => "/proxy/{connection}/{path}",
@@ -126,6 +138,10 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::Approvals.path(), get(approvals::list))
+        .route(Route::Approval.path(), get(approvals::show))
+        .route(Route::Approve.path(), post(approvals::approve))
+        .route(Route::Deny.path(), post(approvals::deny))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route("/proxy/{connection}/", proxied())
@@ -155,6 +171,11 @@ fn proxied() -> MethodRouter<Arc<Door>> {
 /// an escaped one is no valid name.
 pub(super) fn last_segment(request: &Request) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or("")
+}
+
+/// The segment before the last one: the id in `/v1/approvals/{id}/approve`.
+pub(super) fn last_but_one_segment(request: &Request) -> &str {
+    request.uri().path().rsplit('/').nth(1).unwrap_or("")
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {

@@ -1,9 +1,12 @@
 //! A control store in memory: for fixtures, throw-away hosts and tests. It's gone when it's dropped.
 
+mod approvals;
+mod policies;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
+use super::{ApprovalRow, ComponentRow, ControlStore, PolicyRow, SecretRow, StoreError, TenantKeyRow, TokenRow};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
 
@@ -22,6 +25,9 @@ struct Tables {
     settings: BTreeMap<String, Vec<u8>>,
     secrets: BTreeMap<(Realm, SecretLabel, u32), SecretRow>,
     components: Vec<ComponentRow>,
+    /// In the order in which they were asked for.
+    approvals: Vec<ApprovalRow>,
+    policies: Vec<PolicyRow>,
 }
 
 impl MemoryControl {

@@ -7,10 +7,13 @@ use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
 };
 use super::*;
-use crate::audit::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
+use crate::approval::Fingerprint;
+use crate::audit::{
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, Step,
+};
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{CallId, Digest, Realm, TokenId};
+use crate::ids::{ApprovalId, CallId, Digest, Realm, TokenId};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::store::{TokenKind, TokenRow};
 
@@ -149,6 +152,13 @@ fn audit_rows_of_every_event_fit() {
             arguments_bytes: 2,
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         }),
+        Event::CallRefused(CallRefused {
+            token: TokenId::fresh(),
+            agent: "billing".parse().unwrap(),
+            conversation: None,
+            tool: "get_invoice".to_owned(),
+            code: Code::UnknownTool,
+        }),
         Event::SendBegun(SendBegun {
             send: 1,
             connection: "stripe".parse().unwrap(),
@@ -175,6 +185,20 @@ fn audit_rows_of_every_event_fit() {
             result: Some(digest),
             result_bytes: 2,
             took_ms: 1,
+        }),
+        Event::Approval(ApprovalStep {
+            id: ApprovalId::fresh(),
+            step: Step::Approved,
+            by: "alice".parse().unwrap(),
+            token: Some(TokenId::fresh()),
+            fingerprint: Fingerprint::for_tests("x"),
+        }),
+        Event::Approval(ApprovalStep {
+            id: ApprovalId::fresh(),
+            step: Step::Denied,
+            by: "cli:root".parse().unwrap(),
+            token: None,
+            fingerprint: Fingerprint::for_tests("x"),
         }),
         Event::Admin { action: "token.mint".to_owned(), subject: "tok".to_owned(), by: "cli".to_owned() },
     ];

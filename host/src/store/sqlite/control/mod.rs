@@ -1,7 +1,9 @@
 //! Operator-set state in SQLite. One file a table; this one joins them into the port.
 
+mod approvals;
 mod components;
 mod keys;
+mod policies;
 mod secrets;
 mod tokens;
 
@@ -16,7 +18,9 @@ const SCHEMA: Schema = Schema {
     what: "control database",
     application: 0x4b62_434f,
     version: 1,
-    tables: &["
+    tables: &[
+        policies::TABLES,
+        "
         CREATE TABLE tokens (
             id           TEXT PRIMARY KEY,
             hash         BLOB NOT NULL UNIQUE,
@@ -63,7 +67,9 @@ const SCHEMA: Schema = Schema {
             PRIMARY KEY (name, digest)
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
-    "],
+    ",
+    approvals::TABLES,
+    ],
 };
 
 /// Operator-set state in a file of its own.
