@@ -35,7 +35,7 @@ impl Pipeline {
     /// it reads an error, before it knows the caller.
     #[must_use]
     pub fn connection(&self, name: &str) -> Option<Arc<Connection>> {
-        self.parts.connections.named(name)
+        self.parts.connections.load().named(name)
     }
 
     /// Forwards one request. Dropping the future stops it and records it as cancelled.

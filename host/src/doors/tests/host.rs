@@ -21,7 +21,7 @@ use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
-use crate::connection::LiveConnections;
+use crate::connection::{Connections, LiveConnections};
 use crate::egress::{
     BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest,
 };
