@@ -34,7 +34,7 @@ use crate::egress::Reply;
 use crate::ids::CallId;
 use crate::pipeline::ForwardRequest;
 use crate::refusal::{Code, Refusal};
-use draft::Shell;
+use draft::Given;
 use pairs::Pairs;
 use profile::Refused;
 
@@ -104,24 +104,21 @@ impl Asked {
         let (head, body) = request.into_parts();
         let context = headers::context(&head.headers)?;
         let deadline = headers::deadline(&head.headers, door.deadline, door.deadline_max)?;
-        let shell = Shell {
-            connection: self.name,
-            method: head.method,
-            path: self.path,
-            query: self.query?,
-            headers: draft::headers(&head.headers, self.connection.as_deref())?,
-            media_type: draft::media_type(&head.headers)?,
-        };
         // The body's time is part of the request's: the SDK waits for both.
         let body = body::read(body, door.body_bytes_max, door.body_time_max.min(deadline)).await?;
-        let draft = shell.fill(body)?;
+        let connection = self.name.clone();
+        let draft = self.query.and_then(|query| {
+            let (method, headers) = (&head.method, &head.headers);
+            let given = Given { connection: self.name, method, path: self.path, query, headers, body };
+            draft::draft(given, self.connection.as_deref())
+        });
 
         let _place = door.places.take()?;
         // Ids and the connection's name only: what is forwarded is never logged.
         let name = self.connection.as_deref().map(|connection| tracing::field::display(&connection.name));
         let span = tracing::info_span!("forward", %call, connection = name, token = %caller.token());
         let deadline = deadline.saturating_sub(self.started.elapsed());
-        let request = ForwardRequest { caller, draft, call, context, deadline };
+        let request = ForwardRequest { caller, connection, draft, call, context, deadline };
         door.app.pipeline.forward(request).instrument(span).await?.into_inner()
     }
 }

@@ -158,6 +158,17 @@ async fn a_token_bound_to_a_conversation_serves_no_other() {
     assert_eq!(stage.trail(&reply).await[0]["conversation"], "c-1");
     let reply = stage.ask("GET", "/proxy/stripe/v1/charges", &[("keybearer-conversation", "a b")], "").await;
     assert!(stripe_error(&reply, 400, "bad_request").contains("keybearer-conversation"));
+    stage.upstream.one();
+
+    let (_, bound) = stage.host.token_bound("c-1", grant());
+    let bearer = format!("Bearer {bound}");
+    let headers = [("authorization", bearer.as_str()), ("keybearer-conversation", "c-2")];
+    let reply = stage.send("GET", "/proxy/stripe/v1/charges", &headers, "").await;
+    stripe_error(&reply, 403, "conversation_mismatch");
+    let rows = stage.trail(&reply).await;
+    assert_eq!((&rows[0]["event"], &rows[0]["tool"]), (&"call_refused".into(), &"proxy/stripe".into()));
+    let reply = stage.send("GET", "/proxy/stripe/v1/charges", &headers[..1], "").await;
+    assert_eq!(stage.trail(&reply).await[0]["conversation"], "c-1");
 }
 
 /// Collects what is logged.
