@@ -10,8 +10,8 @@ use super::{
     ApprovalAsk, ApprovalError, Approvals, Approved, Asked, ClaimError, DecideError, Fingerprint, Note, rules,
 };
 use crate::audit::{ApprovalStep, Audit, Step};
-use crate::egress::SendFailure;
 use crate::clock::Millis;
+use crate::egress::SendFailure;
 use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TenantId, TokenId};
 use crate::policy::{ApproveQuestion, CallContext, Policy};
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
@@ -155,7 +155,9 @@ impl ApprovalDesk {
         if context.approval_wait && state == ApprovalState::Pending {
             // Whose approval it is isn't known yet where the caller named it; claiming tells. Waiting on another's tells
             // nothing but the time of its decision, so it isn't waited on.
-            if expires_at.is_some() || self.is_of(&id, &realm, fingerprint).map_err(|e| ClaimError::from(e).failure(&id))? {
+            if expires_at.is_some()
+                || self.is_of(&id, &realm, fingerprint).map_err(|e| ClaimError::from(e).failure(&id))?
+            {
                 let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
                 let waited = self.approvals.wait(&id, until).await;
                 waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
@@ -178,7 +180,8 @@ impl ApprovalDesk {
         let (desk, call) = (self.clone(), call.clone());
         settled(async move {
             let realm = ask.realm.clone();
-            let (fingerprint, by) = (ask.fingerprint, By { agent: ask.agent.clone(), token: Some(ask.token.clone()) });
+            let (fingerprint, by) =
+                (ask.fingerprint, By { agent: ask.agent.clone(), token: Some(ask.token.clone()) });
             let approvals = desk.approvals.clone();
             let asked = blocking(move || approvals.request(&ask)).await??;
             if asked.fresh {
@@ -269,7 +272,11 @@ impl ApprovalDesk {
         rules::check(&row, approver.name(), true, now)?;
         // Nobody says yes to what nobody can read.
         let note = self.approvals.note(&row).map_err(|error| DecideError::Unreadable(error.to_string()))?;
-        if self.policy.may_approve(approver, &row, &note, now) { Ok(row) } else { Err(DecideError::NotAllowed) }
+        if self.policy.may_approve(approver, &row, &note, now) {
+            Ok(row)
+        } else {
+            Err(DecideError::NotAllowed)
+        }
     }
 
     /// INVARIANT (own tenant): an operator decides what is of its own tenant; the rest doesn't exist for it.

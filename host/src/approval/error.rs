@@ -10,7 +10,9 @@ use crate::store::{ApprovalState, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {
     /// Too many wait for people already.
-    #[error("{max} requests of this {of} wait for approval or were denied a short time ago; no more are taken now")]
+    #[error(
+        "{max} requests of this {of} wait for approval or were denied a short time ago; no more are taken now"
+    )]
     TooMany {
         /// `token` or `tenant`.
         of: &'static str,
@@ -93,7 +95,10 @@ impl ClaimError {
         let (reason, message) = match self {
             Self::Pending => (
                 FailureReason::ApprovalRequired,
-                format!("a person has to approve this first, and {id} still waits for that; {}", come_back(id)),
+                format!(
+                    "a person has to approve this first, and {id} still waits for that; {}",
+                    come_back(id)
+                ),
             ),
             Self::Denied => (FailureReason::Denied, format!("a person has denied this request ({id})")),
             Self::Expired => (
@@ -102,13 +107,17 @@ impl ClaimError {
             ),
             Self::Used => (
                 FailureReason::ApprovalRequired,
-                format!("the approval {id} was used before, and holds for one request; make the request without it \
-                         to ask for another"),
+                format!(
+                    "the approval {id} was used before, and holds for one request; make the request without it \
+                         to ask for another"
+                ),
             ),
             Self::Unknown => (
                 FailureReason::ApprovalRequired,
-                format!("there is no approval {id} for this request: one holds for exactly the request, the token \
-                         and the rules that it was asked under; make the request without it to ask anew"),
+                format!(
+                    "there is no approval {id} for this request: one holds for exactly the request, the token \
+                         and the rules that it was asked under; make the request without it to ask anew"
+                ),
             ),
             Self::Unrecorded(error) => return unrecorded(error),
             Self::Store(error) => return broken(error),

@@ -137,7 +137,9 @@ impl Approvals {
         let (row, fresh) = match self.store.open_approval(&row, pending, forget)? {
             Opening::Fresh => (row, true),
             Opening::Known(known) => (*known, false),
-            Opening::TokenFull => return Err(ApprovalError::TooMany { of: "token", max: pending.per_token_max }),
+            Opening::TokenFull => {
+                return Err(ApprovalError::TooMany { of: "token", max: pending.per_token_max });
+            }
             Opening::TenantFull => {
                 return Err(ApprovalError::TooMany { of: "tenant", max: pending.per_tenant_max });
             }

@@ -27,10 +27,7 @@ pub(super) fn text(text: &str) -> String {
     let tail = escaped(text.chars().skip(count - TAIL_CHARS));
     let digest = Digest::of(text.as_bytes());
     let left_out = count - HEAD_CHARS - TAIL_CHARS;
-    format!(
-        "\"{head}\" [{left_out} characters left out here; all {} bytes: {digest}] \"{tail}\"",
-        text.len()
-    )
+    format!("\"{head}\" [{left_out} characters left out here; all {} bytes: {digest}] \"{tail}\"", text.len())
 }
 
 /// A name, without quotes. Names come from the operator's files.

@@ -4,12 +4,14 @@
 //! chain, the doctor). `dev` ends with its command's code.
 
 mod audit;
+mod budget;
 mod completions;
 mod connection;
 mod context;
 mod dev;
 mod doctor;
 mod init;
+mod kill;
 mod out;
 mod serve;
 mod token;
@@ -61,9 +63,14 @@ enum Command {
     /// Mint, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Token),
+    /// Stop a call, conversation, agent, role, tool, connection, token, tenant or everything, at once.
+    Kill(kill::Kill),
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
+    /// Show what was spent, check budgets, and say what became of money that is held.
+    #[command(subcommand)]
+    Budget(budget::Budget),
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -113,7 +120,9 @@ pub fn main() -> ExitCode {
         Command::Tool(command) => command.run(home, &out),
         Command::Vault(command) => command.run(home, &out),
         Command::Token(command) => command.run(home, &out),
+        Command::Kill(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
+        Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),

@@ -15,8 +15,8 @@ use crate::approval::{Approver, DecideError, Rendering};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{
-    AgentId, ApprovalId, ConnectionName, ConversationId, Digest, Environment, OperationName, RoleName, TenantId,
-    TokenId,
+    AgentId, ApprovalId, ConnectionName, ConversationId, Digest, Environment, OperationName, RoleName,
+    TenantId, TokenId,
 };
 use crate::refusal::{Code, Refusal};
 use crate::store::{ApprovalRow, ApprovalState, StoreError, TokenKind, Vote};
@@ -273,8 +273,16 @@ mod tests {
         let pending = Query { state: Some(ApprovalState::Pending), limit: 7 };
         assert_eq!(Query::parse("state=pending&limit=7").unwrap(), pending);
         for bad in [
-            "state=", "state=Pending", "state=pending&state=used", "limit=0", "limit=1001", "limit=+1", "limit=",
-            "limit=1&limit=1", "tenant=other", "x",
+            "state=",
+            "state=Pending",
+            "state=pending&state=used",
+            "limit=0",
+            "limit=1001",
+            "limit=+1",
+            "limit=",
+            "limit=1&limit=1",
+            "tenant=other",
+            "x",
         ] {
             assert_eq!(Query::parse(bad).unwrap_err().code, Code::BadRequest, "{bad}");
         }

@@ -16,6 +16,7 @@ mod dedup;
 mod facts;
 mod line;
 pub mod money;
+pub mod report;
 mod reservation;
 mod settlement;
 mod shortfall;
@@ -23,13 +24,14 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod window;
+mod written;
 
 pub use book::{
     AMOUNT_MAX, Reserved, Resolved, finish, hold, prune, recover, refuse, release, reserve, resolve, settle,
 };
 pub use budget::{Budget, GRANT_BUDGETS_MAX, Unit, Window};
 pub use budgets::{Budgets, Rule};
-pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, idempotency_value};
+pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, dedup_salt, idempotency_value};
 pub use facts::{Customer, Link, SpendFacts};
 pub use line::{Counted, Line, Lines};
 pub use reservation::{Reservation, ReservationId};
@@ -37,3 +39,4 @@ pub use settlement::Settlement;
 pub use shortfall::Shortfall;
 pub use subject::{SUBJECT_FORMS, Subject, SubjectRule};
 pub use window::Period;
+pub use written::InvalidBudget;

@@ -47,7 +47,7 @@ impl Pipeline {
     pub async fn forward(&self, request: ForwardRequest) -> Result<Audited<Result<Reply, Refusal>>, Refusal> {
         let deadline = Instant::now() + request.deadline;
         let ForwardRequest { caller, connection, draft, call, context, .. } = request;
-        let admitted = self.policy.admit_forward(&caller, context.clone());
+        let admitted = self.parts.policy.admit_forward(&caller, context.clone());
         let (context, draft) = match admitted.and_then(|context| Ok((context, draft?))) {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -68,7 +68,6 @@ impl Pipeline {
         let state = Arc::new(CallState::new(pending));
         let gate = Gate {
             parts: self.parts.clone(),
-            policy: self.policy.clone(),
             caller,
             via: Via::Proxy,
             context,

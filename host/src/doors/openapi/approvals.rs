@@ -12,7 +12,11 @@ pub(super) fn list() -> Value {
         Some("operator"),
         json!([
             query("state", "Those in this state only.", reference("ApprovalState")),
-            query("limit", "At most so many: 100 unless given.", json!({ "type": "integer", "minimum": 1, "maximum": 1000 })),
+            query(
+                "limit",
+                "At most so many: 100 unless given.",
+                json!({ "type": "integer", "minimum": 1, "maximum": 1000 })
+            ),
         ]),
         ("200", answer("They.", "ApprovalList")),
     )

@@ -3,7 +3,9 @@
 mod access;
 mod calls;
 mod client;
+mod delegate;
 mod host;
+mod kill;
 mod proxy;
 mod routes;
 mod sockets;

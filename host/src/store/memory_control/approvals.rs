@@ -3,9 +3,7 @@
 use super::MemoryControl;
 use crate::clock::Millis;
 use crate::ids::ApprovalId;
-use crate::store::{
-    ApprovalFilter, ApprovalRow, ApprovalStore, Opening, PendingLimits, Stage, StoreError,
-};
+use crate::store::{ApprovalFilter, ApprovalRow, ApprovalStore, Opening, PendingLimits, Stage, StoreError};
 
 impl ApprovalStore for MemoryControl {
     fn open_approval(

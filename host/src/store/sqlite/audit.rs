@@ -62,9 +62,8 @@ impl AuditStore for SqliteAudit {
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
         // can't chain on to the same row.
-        self.writer.write(|transaction| {
-            ledger::with(transaction, |ledger| work(&mut Tx { transaction, ledger }))
-        })
+        self.writer
+            .write(|transaction| ledger::with(transaction, |ledger| work(&mut Tx { transaction, ledger })))
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
