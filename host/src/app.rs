@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::Connections;
+use crate::connection::LiveConnections;
 use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::policy::Policy;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
 
@@ -28,8 +30,12 @@ pub struct App {
     pub pipeline: Pipeline,
     /// The trail.
     pub audit: Audit,
+    /// Requests that wait for people.
+    pub approvals: ApprovalDesk,
     /// The tools.
     pub catalog: Arc<Catalog>,
+    /// The upstreams.
+    pub connections: Arc<LiveConnections>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -59,8 +65,9 @@ impl App {
     /// The first part that can't be had, with what to do.
     pub fn open(sources: Sources<'_>, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
         let Sources { home, config, control, audit, vault, clock } = sources;
-        let connections = Connections::load(&home.connections_dir())
+        let connections = LiveConnections::open(&home.connections_dir())
             .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
+        let connections = Arc::new(connections);
         let audit = Audit::start(audit, clock.clone())?;
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
@@ -75,6 +82,9 @@ impl App {
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
+        let vault = Arc::new(vault);
+        let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
+        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(Policy::permissive()));
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -82,16 +92,34 @@ impl App {
             runtime,
             auth: auth.clone(),
             audit: audit.clone(),
-            connections: Arc::new(connections),
-            egress: Arc::new(Egress::live(Arc::new(vault), Arc::new(SystemResolver))),
+            connections: connections.clone(),
+            egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, kills, pipeline, audit, catalog, clock, metrics };
+        let app = Self { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics };
         app.tools_changed();
         Ok(app)
+    }
+
+    /// Takes up what operators have changed in this home since the last look: tools, connections. What is under way
+    /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
+    pub fn refresh(&self) {
+        match self.connections.refresh() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the connections were read again"),
+            Err(problems) => tracing::error!(%problems, "the connections stay as they were"),
+        }
+        if matches!(self.catalog.is_stale(), Ok(false)) {
+            return;
+        }
+        match self.catalog.refresh() {
+            Ok(false) => {}
+            Ok(true) => self.tools_changed(),
+            Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
+        }
     }
 
     /// Tells the log and the metrics which tools there are now.

@@ -141,6 +141,11 @@ name!(
     "it is 'kill_' and 24 lower-case hexadecimal digits"
 );
 name!(
+    /// A policy that was posted: `pol_` and 24 hexadecimal digits.
+    PolicyId, "policy id", is_policy_id,
+    "it is 'pol_' and 24 lower-case hexadecimal digits"
+);
+name!(
     /// A call, unique for ever: `call_` and 32 hexadecimal digits.
     CallId, "call id", is_call_id,
     "it is 'call_' and 32 lower-case hexadecimal digits"
@@ -179,6 +184,7 @@ macro_rules! fresh {
 fresh!(TokenId, "tok_");
 fresh!(ApprovalId, "apr_");
 fresh!(KillId, "kill_");
+fresh!(PolicyId, "pol_");
 
 /// Fills `bytes` from the operating system's generator.
 ///
@@ -257,7 +263,11 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
+        // Every audit row holds several: no allocation, no formatting.
+        let mut text = *b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
+        let (_, digits) = text.split_at_mut("sha256:".len());
+        hex::encode_to_slice(self.0, digits).map_err(serde::ser::Error::custom)?;
+        to.serialize_str(std::str::from_utf8(&text).map_err(serde::ser::Error::custom)?)
     }
 }
 
@@ -300,6 +310,10 @@ fn is_approval_id(text: &str) -> bool {
 
 fn is_kill_id(text: &str) -> bool {
     is_prefixed_hex(text, "kill_", 24)
+}
+
+fn is_policy_id(text: &str) -> bool {
+    is_prefixed_hex(text, "pol_", 24)
 }
 
 fn is_prefixed_hex(text: &str, prefix: &str, digits: usize) -> bool {

@@ -33,9 +33,9 @@ impl Unsealed {
 /// Appends rows in one transaction.
 pub(super) fn append(store: &dyn AuditStore, rows: Vec<Unsealed>) -> Result<(), StoreError> {
     let mut rows = rows.into_iter();
-    store.append(&mut |seq, hash| {
-        let mut head = (seq, hash);
-        rows.by_ref().map(|row| row.seal(&mut head)).collect()
+    store.write(&mut |tx| {
+        let mut head = tx.head()?;
+        rows.by_ref().try_for_each(|row| tx.insert(row.seal(&mut head)))
     })
 }
 

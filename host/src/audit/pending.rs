@@ -56,6 +56,7 @@ impl Pending {
         let call = Call { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() };
         let (reply, begun) = oneshot::channel();
         trail.queue.push_intent(entry(Reply::Call(Self { call: Arc::new(call) }, reply)));
+        trail.flush();
         begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
@@ -115,6 +116,7 @@ impl Pending {
             event: Event::SendBegun(intent(send)),
             reply: Reply::Send(guard, reply),
         });
+        self.call.trail.flush();
         let guard = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
         // There's no await between here and the caller: from now on it can send.
         self.call.progress().hand_over(send);
@@ -233,6 +235,9 @@ impl Call {
         last.reply = reply;
         entries.push(last);
         self.trail.queue.push_outcomes(entries);
+        // Writing may drop guards of this very call, which look at its progress.
+        drop(progress);
+        self.trail.flush();
     }
 
     /// Queues what came of a send, once.

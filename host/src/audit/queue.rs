@@ -62,7 +62,11 @@ impl Entry {
 
     fn is_intent(&self) -> bool {
         match self.event {
-            Event::CallBegun(_) | Event::SendBegun(_) | Event::Admin { .. } => true,
+            Event::CallBegun(_)
+            | Event::CallRefused(_)
+            | Event::SendBegun(_)
+            | Event::Approval(_)
+            | Event::Admin { .. } => true,
             Event::CallFinished(_)
             | Event::SendFinished(_)
             | Event::SendRefused(_)
@@ -178,6 +182,12 @@ impl Queue {
         let taken = std::mem::replace(&mut state.entries, rest);
         state.intents -= taken.iter().filter(|entry| entry.is_intent()).count();
         Some(taken)
+    }
+
+    /// Whether something waits, or the queue was closed and that isn't settled yet.
+    pub(super) fn has_more(&self) -> bool {
+        let state = self.lock();
+        !state.entries.is_empty() || (state.closed && !state.ended)
     }
 
     /// Lets no more intents in, and lets the writer end once it has written what is there.

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::ids::{
-    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, SecretLabel,
-    TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName,
+    SecretLabel, TokenId, ToolName, TurnId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
@@ -43,6 +44,8 @@ pub enum Event {
     },
     /// A call is about to run.
     CallBegun(CallBegun),
+    /// A call of a known caller was refused before it began: no such tool for it, arguments that don't fit, denied.
+    CallRefused(CallRefused),
     /// A request is about to be sent upstream.
     SendBegun(SendBegun),
     /// What came of it.
@@ -52,6 +55,8 @@ pub enum Event {
     SendRefused(SendRefused),
     /// What came of the call.
     CallFinished(CallFinished),
+    /// A request was put before people, decided by one, or made with their approval.
+    Approval(ApprovalStep),
     /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
     Admin {
         /// What was done, `token.mint` for example.
@@ -91,6 +96,21 @@ pub struct CallBegun {
     pub arguments_bytes: u32,
     /// The trace id that came with the request (W3C `traceparent`).
     pub trace: Option<String>,
+}
+
+/// A call that was refused before it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRefused {
+    /// The token that asked.
+    pub token: TokenId,
+    /// The agent that it was minted for.
+    pub agent: AgentId,
+    /// The conversation, from the token or as the caller named it.
+    pub conversation: Option<ConversationId>,
+    /// The tool as the caller wrote it: at most 64 printable ASCII characters of it.
+    pub tool: String,
+    /// Why.
+    pub code: Code,
 }
 
 /// The intent to send a request.
@@ -138,6 +158,48 @@ pub struct SendRefused {
     pub connection: String,
     /// Why.
     pub code: Code,
+}
+
+/// One step of an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalStep {
+    /// The approval.
+    pub id: ApprovalId,
+    /// What happened to it.
+    pub step: Step,
+    /// Who did it: the agent that asked or used it, the approver that decided.
+    pub by: AgentId,
+    /// The token that was presented. None at the command line.
+    pub token: Option<TokenId>,
+    /// What exactly it's bound to.
+    pub fingerprint: Fingerprint,
+}
+
+/// What happened to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It was asked for.
+    Asked,
+    /// Someone says yes. Recorded before it counts, so that no yes counts unrecorded.
+    Approved,
+    /// Someone said no.
+    Denied,
+    /// It was used up, by the call of this row.
+    Claimed,
+}
+
+impl Step {
+    /// As it's recorded.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Claimed => "claimed",
+        }
+    }
 }
 
 /// What came of a call.

@@ -1,6 +1,6 @@
 //! The thread that writes the trail.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,36 +21,59 @@ pub(super) fn spawn(trail: Arc<Trail>) -> Result<JoinHandle<()>, AuditError> {
 }
 
 fn run(trail: &Trail) {
-    // Outcomes that a failing store didn't take. There are no more of them than there were open calls and sends when
-    // it began to fail, since no new ones begin.
-    let mut owed: Vec<Entry> = Vec::new();
+    let mut owed = trail.owed();
     loop {
         let patience = (!owed.is_empty()).then_some(Duration::from_millis(RETRY_MS));
         let Some(taken) = trail.queue.take(patience) else { break };
-        let mut batch = std::mem::take(&mut owed);
+        trail.write(&mut owed, taken);
+    }
+    if !owed.is_empty() {
+        tracing::error!(rows = owed.len(), "outcomes could not be written; the next start marks their calls");
+    }
+}
+
+impl Trail {
+    /// Writes what is queued here and now, if the store never waits. A thread does it otherwise.
+    pub(super) fn flush(&self) {
+        if !self.store.is_instant() {
+            return;
+        }
+        while self.queue.has_more() {
+            // Who writes looks again after it has let go, so what was queued meanwhile isn't left behind.
+            let Ok(mut owed) = self.owed.try_lock() else { return };
+            if let Some(taken) = self.queue.take(Some(Duration::ZERO)) {
+                self.write(&mut owed, taken);
+            }
+        }
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<Entry>> {
+        // Each critical section leaves whole entries behind at every point where it could panic.
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, owed: &mut Vec<Entry>, taken: Vec<Entry>) {
+        let mut batch = std::mem::take(owed);
         batch.extend(taken);
-        match append(&*trail.store, trail.clock.now(), &batch) {
+        match append(&*self.store, self.clock.now(), &batch) {
             Ok(()) => {
-                if trail.queue.health().is_err() {
+                if self.queue.health().is_err() {
                     tracing::info!("the audit trail can be written again");
+                    self.queue.set_health(None);
                 }
-                trail.queue.set_health(None);
                 for entry in batch {
                     entry.reply.written();
                 }
             }
             Err(error) => {
                 let error = AuditError::from(error);
-                if trail.queue.health().is_ok() {
+                if self.queue.health().is_ok() {
                     tracing::error!(%error, "calls are refused until the audit trail can be written again");
                 }
-                trail.queue.set_health(Some(error.clone()));
-                owed = batch.into_iter().filter_map(|entry| entry.failed(&error)).collect();
+                self.queue.set_health(Some(error.clone()));
+                *owed = batch.into_iter().filter_map(|entry| entry.failed(&error)).collect();
             }
         }
-    }
-    if !owed.is_empty() {
-        tracing::error!(rows = owed.len(), "outcomes could not be written; the next start marks their calls");
     }
 }
 

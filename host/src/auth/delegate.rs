@@ -107,7 +107,7 @@ fn too_wide(link: &TokenRow, child: &Grant) -> Option<String> {
     // What a child spends is counted in every budget above it as well, so a budget that it doesn't have is no way
     // round one. One that promises more than there is would only mislead whoever gets the token.
     child.budgets.iter().find_map(|budget| {
-        let over = above.budgets.iter().find(|wider| wider.covers(budget) && wider.limit < budget.limit)?;
+        let over = above.budgets.iter().find(|wider| wider.includes(budget) && wider.limit < budget.limit)?;
         Some(format!(
             "the budget \"{budget}\" is too wide: this token itself has \"{over}\"; ask for at most {}",
             over.limit

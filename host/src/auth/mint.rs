@@ -6,6 +6,7 @@ use super::token::TokenText;
 use super::{AuthError, Grant, Operator};
 use crate::clock::Millis;
 use crate::ids::{AgentId, ConversationId, Realm, RoleName, TokenId};
+use crate::ledger::Budget;
 use crate::store::{TokenKind, TokenRow};
 use crate::text::is_line;
 
@@ -14,9 +15,6 @@ pub const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// At most so many patterns of tools and operations in one grant: they're walked for every send.
 pub const GRANT_PATTERNS_MAX: usize = 1024;
-
-/// At most so many budgets in one grant: a send is counted in each of them.
-pub const GRANT_BUDGETS_MAX: usize = 32;
 
 /// The longest description of a task, in characters: it's kept with the token and shown to approvers.
 pub const TASK_CHARS_MAX: usize = 512;
@@ -63,12 +61,7 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     if grant.tools.len() + grant.operations.len() > GRANT_PATTERNS_MAX {
         return invalid("the grant names more than 1024 tools and operations; use '*' or CONNECTION:*");
     }
-    if grant.budgets.len() > GRANT_BUDGETS_MAX {
-        return invalid("the grant has more than 32 budgets; leave out those that never bind");
-    }
-    if let Some(error) = grant.budgets.iter().find_map(|budget| budget.check().err()) {
-        return Err(AuthError::InvalidMint(error.to_string()));
-    }
+    Budget::check_all(&grant.budgets).map_err(AuthError::InvalidMint)?;
     if kind == TokenKind::Operator && grant != Grant::default() {
         return invalid(
             "an operator token manages tokens and calls no tool; leave its tools, operations and budgets out",

@@ -21,7 +21,7 @@ pub use caller::{Alive, Caller, Operator};
 pub use chain::DEPTH_MAX;
 pub use delegate::{CHILDREN_MAX, Delegation};
 pub use grant::{Grant, OperationPattern, ToolPattern};
-pub use mint::{GRANT_BUDGETS_MAX, GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted, TASK_CHARS_MAX};
+pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted, TASK_CHARS_MAX};
 pub use token::TokenText;
 
 use std::sync::Arc;

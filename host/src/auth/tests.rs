@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{KillId, Realm, SecretLabel};
-use crate::store::{ComponentRow, KillRow, KillStore, MemoryControl, SecretRow, TenantKeyRow, TokenKind};
+use crate::ids::{ApprovalId, KillId, PolicyId, Realm, SecretLabel};
+use crate::store::{
+    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore, MemoryControl, Opening,
+    PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
+};
 
 const START: Millis = Millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -108,6 +111,45 @@ impl ControlStore for Watched {
     }
     fn deactivate_component(&self, name: &str) -> Result<bool, StoreError> {
         self.inner.deactivate_component(name)
+    }
+}
+
+impl ApprovalStore for Watched {
+    fn open_approval(
+        &self,
+        row: &ApprovalRow,
+        limits: PendingLimits,
+        forget: Millis,
+    ) -> Result<Opening, StoreError> {
+        self.inner.open_approval(row, limits, forget)
+    }
+    fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        self.inner.approval(id)
+    }
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
+        self.inner.approvals(filter)
+    }
+    fn change_approval(
+        &self,
+        id: &ApprovalId,
+        change: &mut dyn FnMut(&mut ApprovalRow),
+    ) -> Result<bool, StoreError> {
+        self.inner.change_approval(id, change)
+    }
+    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
+        self.inner.remove_approval(id)
+    }
+}
+
+impl PolicyStore for Watched {
+    fn insert_policy(&self, row: &PolicyRow) -> Result<(), StoreError> {
+        self.inner.insert_policy(row)
+    }
+    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
+        self.inner.policies(tenant)
+    }
+    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
+        self.inner.remove_policy(tenant, id)
     }
 }
 
@@ -273,7 +315,7 @@ fn what_can_not_be_minted_says_why() {
     let cases: [(Mint, &str); 10] = [
         (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
         (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
-        (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "more than 32 budgets"),
+        (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "at most 32 budgets"),
         (Mint { grant: budgets(&["1 usd day"], 1), ..mint(TokenKind::Operator) }, "budgets out"),
         (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::context::{Opened, say};
 use super::out::Out;
-use super::serve::{finish, open_app, serve_config, start_log, watch_catalog};
+use super::serve::{finish, open_app, serve_config, start_log, watch_home};
 use super::{Done, RealmArgs, init};
 use crate::app::{App, open_catalog};
 use crate::auth::{Grant, Mint, Minted, OperationPattern, ToolPattern};
@@ -117,7 +117,7 @@ impl Dev {
         let server = tokio::spawn(bound.serve(app.clone(), async {
             let _ = stopped.await;
         }));
-        let watch = tokio::spawn(watch_catalog(app.clone()));
+        let watch = tokio::spawn(watch_home(app.clone()));
         let status = self.run_command(&url, &minted, operator.as_ref()).await;
         watch.abort();
         let _ = stop.send(());

@@ -14,8 +14,8 @@ use crate::app::{App, Sources};
 use crate::config::{Config, LogFormat};
 use crate::doors::{self, ServeConfig};
 
-/// How often a host looks whether another process has added or removed a tool.
-const CATALOG_LOOK_MS: u64 = 250;
+/// How often a host looks whether a tool was added or removed, or a connection was changed.
+const HOME_LOOK_MS: u64 = 250;
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ impl Serve {
             let bound = doors::bind(&config).await?;
             out.note(format!("listening on {}", bound.url()));
             out.value(&serde_json::json!({ "url": bound.url() }));
-            let watch = tokio::spawn(watch_catalog(app.clone()));
+            let watch = tokio::spawn(watch_home(app.clone()));
             bound.serve(app.clone(), stop_signal()).await?;
             watch.abort();
             Ok(())
@@ -86,22 +86,16 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
     }
 }
 
-/// Takes up what `tool add` and `tool remove` do in other processes.
-pub(super) async fn watch_catalog(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(CATALOG_LOOK_MS));
+/// Takes up what operators change beside the running host.
+pub(super) async fn watch_home(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if matches!(app.catalog.is_stale(), Ok(false)) {
-            continue;
-        }
-        let catalog = app.catalog.clone();
-        // Compiling a new component takes seconds: not on a thread that serves.
-        match tokio::task::spawn_blocking(move || catalog.refresh()).await {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => app.tools_changed(),
-            Ok(Err(error)) => tracing::error!(%error, "the catalog can't be refreshed"),
-            Err(error) => tracing::error!(%error, "the catalog's refresh broke down"),
+        let app = app.clone();
+        // It reads files, and compiling a new component takes seconds: not on a thread that serves.
+        if let Err(error) = tokio::task::spawn_blocking(move || app.refresh()).await {
+            tracing::error!(%error, "looking for changes broke down");
         }
     }
 }

@@ -44,7 +44,11 @@ impl Door {
         }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    /// A caller of either kind.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`].
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         // The empty text is no token: what has none goes the same way as what has a wrong one.
         let bearer = headers::bearer(headers).unwrap_or("");
         self.app.auth.verify(bearer).map_err(|error| match error {

@@ -6,7 +6,7 @@
 //!     → access   bearer token → Caller, of the right kind
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
-//!     → tools · tokens · audit · health · openapi
+//!     → tools · tokens · approvals · audit · health · openapi
 //!   → problem  the one file that picks a status code
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! `/openapi.json` is the same for everyone.
 
 mod access;
+mod approvals;
 mod audit;
 mod body;
 mod change;

@@ -2,6 +2,7 @@
 //!
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
+mod approvals;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,13 @@ fn paths() -> Value {
         (Route::Delegate, json!({ "post": delegate_token() })),
         (Route::Kills, json!({ "get": list_kills(), "post": throw_kill() })),
         (Route::Kill, json!({ "delete": lift_kill() })),
+        (Route::Approvals, json!({ "get": approvals::list() })),
+        (Route::Approval, json!({ "get": approvals::show() })),
+        (
+            Route::Approve,
+            json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
+        ),
+        (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
         (Route::Health, json!({ "get": open("health", "The process answers", "Status", "It answers.") })),
@@ -225,7 +233,6 @@ fn lift_kill() -> Value {
 }
 
 fn list_audit() -> Value {
-    let query = |name: &str, about: &str, schema: Value| json!({ "name": name, "in": "query", "description": about, "schema": schema });
     operation(
         "listAudit",
         "The audit trail of the operator's tenant, newest first",
@@ -304,6 +311,10 @@ fn answer(about: &str, schema: &str) -> Value {
 
 fn path_parameter(name: &str, about: &str, schema: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": about, "schema": reference(schema) })
+}
+
+fn query(name: &str, about: &str, schema: Value) -> Value {
+    json!({ "name": name, "in": "query", "description": about, "schema": schema })
 }
 
 fn header(name: &http::HeaderName, about: &str, schema: Value) -> Value {

@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, delegate, health, kill, openapi, tokens, tools};
+use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -26,6 +26,10 @@ pub(super) enum Route {
     Delegate,
     Kills,
     Kill,
+    Approvals,
+    Approval,
+    Approve,
+    Deny,
     Audit,
     AuditCall,
     Health,
@@ -37,7 +41,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
@@ -45,6 +49,10 @@ impl Route {
         Self::Delegate,
         Self::Kills,
         Self::Kill,
+        Self::Approvals,
+        Self::Approval,
+        Self::Approve,
+        Self::Deny,
         Self::Audit,
         Self::AuditCall,
         Self::Health,
@@ -64,6 +72,10 @@ impl Route {
             Self::Delegate => "/v1/tokens/delegate",
             Self::Kills => "/v1/kill",
             Self::Kill => "/v1/kill/{id}",
+            Self::Approvals => "/v1/approvals",
+            Self::Approval => "/v1/approvals/{id}",
+            Self::Approve => "/v1/approvals/{id}/approve",
+            Self::Deny => "/v1/approvals/{id}/deny",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Health => "/healthz",
@@ -135,6 +147,10 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Delegate.path(), post(delegate::delegate))
         .route(Route::Kills.path(), get(kill::list).post(kill::throw))
         .route(Route::Kill.path(), delete(kill::lift))
+        .route(Route::Approvals.path(), get(approvals::list))
+        .route(Route::Approval.path(), get(approvals::show))
+        .route(Route::Approve.path(), post(approvals::approve))
+        .route(Route::Deny.path(), post(approvals::deny))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route(Route::Health.path(), get(health::live))
@@ -150,6 +166,11 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 /// an escaped one is no valid name.
 pub(super) fn last_segment(request: &Request) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or("")
+}
+
+/// The segment before the last one: the id in `/v1/approvals/{id}/approve`.
+pub(super) fn last_but_one_segment(request: &Request) -> &str {
+    request.uri().path().rsplit('/').nth(1).unwrap_or("")
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {

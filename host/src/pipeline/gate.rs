@@ -113,6 +113,7 @@ impl Gate {
         let connection = self
             .parts
             .connections
+            .load()
             .get(self.caller.realm(), &draft.connection)
             .filter(|found| match &self.via {
                 Via::Tool { connections, .. } => connections.contains(&found.name),

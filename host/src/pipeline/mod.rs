@@ -21,12 +21,12 @@ use crate::audit::{Audit, AuditError, Audited, Outcome};
 use crate::auth::{Auth, Caller};
 use crate::catalog::{Catalog, Tool};
 use crate::clock::Clock;
-use crate::connection::Connections;
+use crate::connection::LiveConnections;
 use crate::dto::{Arguments, Narrow};
 use crate::egress::Egress;
 use crate::ids::{CallId, ToolName};
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, Invocation, Policy, Via, unknown_tool};
+use crate::policy::{CallContext, Invocation, Permitted, Policy, Via, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{Limits, RunReport, Runtime};
 use answer::{refusal_of, withheld};
@@ -61,7 +61,7 @@ pub struct Parts {
     /// Where intents and outcomes go.
     pub audit: Audit,
     /// The upstreams.
-    pub connections: Arc<Connections>,
+    pub connections: Arc<LiveConnections>,
     /// The way to them.
     pub egress: Arc<Egress>,
     /// The time.
@@ -85,7 +85,7 @@ impl Pipeline {
     /// A pipeline of these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), policy: Policy::default() }
+        Self { parts: Arc::new(parts), policy: Policy::permissive() }
     }
 
     /// The tools that a caller may call, by name.
@@ -97,13 +97,21 @@ impl Pipeline {
 
     /// Runs one call. Dropping the future stops the call and records it as cancelled.
     pub async fn call(&self, request: CallRequest) -> Answer {
-        let snapshot = self.parts.catalog.snapshot();
-        let found = request.tool.parse::<ToolName>().ok().and_then(|name| snapshot.tool(&name).cloned());
-        let Some(tool) = found.filter(|tool| self.policy.sees(&request.caller, &tool.name)) else {
-            return Answer::Refused(unknown_tool(&request.tool));
+        let deadline = Instant::now() + request.deadline;
+        let (call, caller, context) = (request.call.clone(), request.caller.clone(), request.context.clone());
+        let (tool, permit) = match self.admit(request) {
+            Ok(admitted) => admitted,
+            Err((tool, refusal)) => {
+                let recorded = self.parts.audit.refused(call, &caller, &context, &tool, refusal.code);
+                return Answer::Refused(match tokio::time::timeout_at(deadline, recorded).await {
+                    Ok(Ok(())) => refusal,
+                    Ok(Err(error)) => unrecorded(&error),
+                    Err(_) => late(),
+                });
+            }
         };
         let timer = self.parts.metrics.call_started(&tool.name);
-        let (answer, code) = match self.call_tool(request, &tool).await {
+        let (answer, code) = match self.run(permit, &tool, deadline).await {
             Ok((audited, code)) => (Answer::Finished(audited), code),
             Err(refusal) => {
                 let code = refusal.code;
@@ -114,32 +122,45 @@ impl Pipeline {
         answer
     }
 
-    async fn call_tool(
-        &self,
-        request: CallRequest,
-        tool: &Tool,
-    ) -> Result<(Audited<Result<Narrow, Refusal>>, Option<Code>), Refusal> {
-        let deadline = Instant::now() + request.deadline;
-        let arguments = Arguments::parse(&request.arguments, &tool.input)
-            .map_err(|error| Refusal::new(Code::InvalidArguments, error.to_string()))?;
-        let permit = self.policy.permit_invocation(Invocation {
-            call: request.call,
-            caller: request.caller,
+    /// Everything that can refuse a call before its intent is recorded: no such tool for this caller, arguments that
+    /// don't fit, the policy. A refusal comes with the tool's name as it was asked for.
+    fn admit(&self, request: CallRequest) -> Result<(Arc<Tool>, Permitted<Invocation>), (String, Refusal)> {
+        let CallRequest { caller, tool: asked, arguments, call, context, .. } = request;
+        let snapshot = self.parts.catalog.snapshot();
+        let found = asked.parse::<ToolName>().ok().and_then(|name| snapshot.tool(&name).cloned());
+        let Some(tool) = found.filter(|tool| self.policy.sees(&caller, &tool.name)) else {
+            let refusal = unknown_tool(&asked);
+            return Err((asked, refusal));
+        };
+        let arguments = match Arguments::parse(&arguments, &tool.input) {
+            Ok(arguments) => arguments,
+            Err(error) => return Err((asked, Refusal::new(Code::InvalidArguments, error.to_string()))),
+        };
+        let invocation = Invocation {
+            call,
+            caller,
             tool: tool.name.clone(),
             component: tool.component,
             connections: tool.connections.clone(),
             arguments,
-            context: request.context,
-        })?;
+            context,
+        };
+        match self.policy.permit_invocation(invocation) {
+            Ok(permit) => Ok((tool, permit)),
+            Err(refusal) => Err((asked, refusal)),
+        }
+    }
+
+    async fn run(
+        &self,
+        permit: Permitted<Invocation>,
+        tool: &Tool,
+        deadline: Instant,
+    ) -> Result<(Audited<Result<Narrow, Refusal>>, Option<Code>), Refusal> {
         // The deadline holds for the trail too: a call that can't be recorded in time isn't run.
         let pending = tokio::time::timeout_at(deadline, self.parts.audit.begin(&permit))
             .await
-            .map_err(|_| {
-                Refusal::new(
-                    Code::AuditUnavailable,
-                    "the call could not be recorded in time, so it was not run",
-                )
-            })?
+            .map_err(|_| late())?
             .map_err(|error| unrecorded(&error))?;
         let invocation = permit.request();
         let gate = Gate {
@@ -185,6 +206,10 @@ fn judge(mut report: RunReport, state: &CallState, tool: &Tool) -> Result<Narrow
             .map_err(|error| withheld(&error, state, &tool.name)),
         Err(failure) => Err(refusal_of(&report, failure, state, &tool.name)),
     }
+}
+
+fn late() -> Refusal {
+    Refusal::new(Code::AuditUnavailable, "the call could not be recorded in time, so it was not run")
 }
 
 fn unrecorded(error: &AuditError) -> Refusal {

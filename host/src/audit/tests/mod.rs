@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::{ManualClock, Millis};
 use crate::ids::{CallId, Digest};
 use crate::refusal::{Code, RequestSent};
-use crate::store::{AuditRecord, MemoryAudit, StoreError};
+use crate::store::{AuditRecord, MemoryAudit, StoreError, TrailWork};
 
 /// A trail in memory whose appends can be made to fail, or to wait.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Faulty {
 }
 
 impl AuditStore for Faulty {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         while self.shut.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -44,7 +44,7 @@ impl AuditStore for Faulty {
             return Err(StoreError::Failed("told to fail".to_owned()));
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.memory.append(seal)
+        self.memory.write(work)
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -147,12 +147,14 @@ fn told(event: &Event) -> String {
     match event {
         Event::HostStarted { recovered, .. } => format!("started, {recovered} recovered"),
         Event::CallBegun(_) => "call".to_owned(),
+        Event::CallRefused(call) => format!("call refused: {}", call.code.as_str()),
         Event::SendBegun(send) => format!("send {}", send.send),
         Event::SendFinished(send) => format!("send {} done: sent {}", send.send, send.request_sent.as_str()),
         Event::SendRefused(send) => format!("refused {}: {}", send.connection, send.code.as_str()),
         Event::CallFinished(call) => {
             format!("{:?}: {} sends, sent {}", call.mark, call.sends, call.request_sent.as_str())
         }
+        Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }
 }

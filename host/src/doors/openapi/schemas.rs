@@ -10,12 +10,17 @@ use crate::refusal::Code;
 
 /// Every schema by name.
 pub(super) fn all() -> Value {
+    with(known(), super::approvals::schemas())
+}
+
+fn known() -> Value {
     json!({
         "ToolName": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "Slug": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
         "Label": { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$" },
         "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
         "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
+        "ApprovalId": { "type": "string", "pattern": "^apr_[0-9a-f]{24}$" },
         "Digest": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" },
         "Time": { "type": "integer", "description": "Milliseconds since 1970-01-01T00:00:00Z." },
         "Count": { "type": "integer", "minimum": 0 },
@@ -190,6 +195,13 @@ fn audit_row() -> Value {
             }),
         ),
         (
+            "call_refused",
+            json!({
+                "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
+                "tool": text, "code": reference("Code"),
+            }),
+        ),
+        (
             "send_begun",
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
@@ -212,6 +224,13 @@ fn audit_row() -> Value {
                 "result": nullable("Digest"), "result_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
+        (
+            "approval",
+            json!({
+                "id": reference("ApprovalId"), "step": { "enum": ["asked", "approved", "denied", "claimed"] },
+                "by": reference("Label"), "token": nullable("TokenId"), "fingerprint": reference("Digest"),
+            }),
+        ),
         ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
     ];
     let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
@@ -231,27 +250,27 @@ fn audit_row() -> Value {
 }
 
 /// An object with these members, all required but the optional ones, and no others.
-fn closed(properties: Value, optional: &[&str]) -> Value {
+pub(super) fn closed(properties: Value, optional: &[&str]) -> Value {
     let names = properties.as_object().into_iter().flat_map(Map::keys);
     let required: Vec<_> = names.filter(|name| !optional.contains(&name.as_str())).cloned().collect();
     json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
 }
 
-fn with(mut members: Value, more: Value) -> Value {
+pub(super) fn with(mut members: Value, more: Value) -> Value {
     if let (Value::Object(members), Value::Object(more)) = (&mut members, more) {
         members.extend(more);
     }
     members
 }
 
-fn list(schema: &str) -> Value {
+pub(super) fn list(schema: &str) -> Value {
     json!({ "type": "array", "items": reference(schema) })
 }
 
-fn nullable(schema: &str) -> Value {
+pub(super) fn nullable(schema: &str) -> Value {
     json!({ "oneOf": [reference(schema), { "type": "null" }] })
 }
 
-fn described(schema: &str, about: &str) -> Value {
+pub(super) fn described(schema: &str, about: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}"), "description": about })
 }

@@ -8,10 +8,13 @@ use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
 };
 use super::*;
-use crate::audit::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
+use crate::approval::Fingerprint;
+use crate::audit::{
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, Step,
+};
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{CallId, Digest, KillId, Realm, TokenId};
+use crate::ids::{ApprovalId, CallId, Digest, KillId, Realm, TokenId};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::store::{KillRow, TokenKind, TokenRow};
 
@@ -189,6 +192,13 @@ fn audit_rows_of_every_event_fit() {
             arguments_bytes: 2,
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         }),
+        Event::CallRefused(CallRefused {
+            token: TokenId::fresh(),
+            agent: "billing".parse().unwrap(),
+            conversation: None,
+            tool: "get_invoice".to_owned(),
+            code: Code::UnknownTool,
+        }),
         Event::SendBegun(SendBegun {
             send: 1,
             connection: "stripe".parse().unwrap(),
@@ -228,6 +238,20 @@ fn audit_rows_of_every_event_fit() {
             by: "cli".to_owned(),
             reason: Some("a loop".to_owned()),
         },
+        Event::Approval(ApprovalStep {
+            id: ApprovalId::fresh(),
+            step: Step::Approved,
+            by: "alice".parse().unwrap(),
+            token: Some(TokenId::fresh()),
+            fingerprint: Fingerprint::for_tests("x"),
+        }),
+        Event::Approval(ApprovalStep {
+            id: ApprovalId::fresh(),
+            step: Step::Denied,
+            by: "cli:root".parse().unwrap(),
+            token: None,
+            fingerprint: Fingerprint::for_tests("x"),
+        }),
     ];
     let rows: Vec<_> = events.into_iter().map(row_of).collect();
     fits("AuditCall", &AuditCall { call: call(), rows: rows.clone() });

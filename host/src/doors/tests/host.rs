@@ -16,19 +16,23 @@ use tower::ServiceExt as _;
 use super::super::router::{Door, router};
 use super::client::config;
 use crate::app::App;
+use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayApprove, Note};
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
-use crate::connection::Connections;
-use crate::egress::{BoxFuture, Canary, Egress, Wire, WireError, WireReply, WireRequest};
+use crate::connection::LiveConnections;
+use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
-use crate::store::{AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
+use crate::store::{
+    ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
+    TokenKind, TrailWork,
+};
 
 pub(super) struct Host {
     pub(super) door: Arc<Door>,
@@ -52,11 +56,11 @@ impl Trail {
 }
 
 impl AuditStore for Trail {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(StoreError::Failed("the disk is full".to_owned()));
         }
-        self.rows.append(seal)
+        self.rows.write(work)
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -178,24 +182,46 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 /// An app without upstreams, and without tools at first.
 fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
     let store = Arc::new(MemoryControl::new());
+    let control = store.clone();
     let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(store.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
+    let connections = Arc::new(LiveConnections::fixed(Arc::default()));
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
         audit: audit.clone(),
-        connections: Arc::new(Connections::parse(&[]).unwrap()),
+        connections: connections.clone(),
         egress: Arc::new(Egress::scripted(Arc::new(NoWire), Canary::fresh())),
         clock: clock.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    App { auth, kills, pipeline, audit, catalog, clock, metrics }
+    let approvals = approvals(control, clock.clone(), audit.clone());
+    App { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics }
+}
+
+/// Approvals of a host on which anyone but `nobody` may approve.
+fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -> ApprovalDesk {
+    let vault = Vault::open(store.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+    let limits = ApprovalLimits {
+        ttl: Duration::from_secs(900),
+        pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
+    };
+    let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
+    ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
+}
+
+struct AllButNobody;
+
+impl MayApprove for AllButNobody {
+    fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
+        approver.principal().as_str() != "nobody"
+    }
 }
 
 struct NoWire;

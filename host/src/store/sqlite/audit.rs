@@ -5,16 +5,20 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 
 use super::fields::{Fields, all, first};
+use super::ledger;
 use super::open::{Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
-use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
+use crate::store::{
+    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx, TrailWork,
+};
 
 const SCHEMA: Schema = Schema {
     what: "audit trail",
     application: 0x4b62_4155,
     version: 1,
-    tables: &["
+    tables: &[
+        "
         CREATE TABLE audit (
             seq         INTEGER PRIMARY KEY CHECK (seq > 0),
             at          INTEGER NOT NULL,
@@ -27,7 +31,9 @@ const SCHEMA: Schema = Schema {
         ) STRICT;
         CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
         CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
-    "],
+    ",
+        ledger::TABLES,
+    ],
 };
 
 const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \
@@ -53,29 +59,11 @@ impl SqliteAudit {
 }
 
 impl AuditStore for SqliteAudit {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
-        self.writer.write(|transaction| {
-            // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two
-            // processes can't chain on to the same row.
-            let (seq, hash) = head(transaction)?;
-            let mut insert = transaction.prepare_cached(INSERT)?;
-            for record in seal(seq, hash) {
-                let seq = i64::try_from(record.seq)
-                    .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
-                let realm = record.realm.as_ref();
-                insert.execute(rusqlite::params![
-                    seq,
-                    record.at.0,
-                    realm.map(|realm| realm.tenant.as_str()),
-                    realm.map(|realm| realm.environment.as_str()),
-                    record.call.as_ref().map(|call| call.as_str()),
-                    record.event,
-                    record.prev.0.as_slice(),
-                    record.hash.0.as_slice(),
-                ])?;
-            }
-            Ok(())
-        })
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
+        // can't chain on to the same row.
+        self.writer
+            .write(|transaction| ledger::with(transaction, |ledger| work(&mut Tx { transaction, ledger })))
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -91,6 +79,52 @@ impl AuditStore for SqliteAudit {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         head(&self.reader.lock())
+    }
+}
+
+/// A writing transaction.
+struct Tx<'t> {
+    transaction: &'t Connection,
+    ledger: &'t mut dyn LedgerTx,
+}
+
+impl TrailTx for Tx<'_> {
+    fn head(&mut self) -> Result<(u64, Digest), StoreError> {
+        head(self.transaction)
+    }
+
+    fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+        let seq = i64::try_from(record.seq)
+            .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
+        let realm = record.realm.as_ref();
+        self.transaction.prepare_cached(INSERT)?.execute(rusqlite::params![
+            seq,
+            record.at.0,
+            realm.map(|realm| realm.tenant.as_str()),
+            realm.map(|realm| realm.environment.as_str()),
+            record.call.as_ref().map(|call| call.as_str()),
+            record.event,
+            record.prev.0.as_slice(),
+            record.hash.0.as_slice(),
+        ])?;
+        Ok(())
+    }
+
+    fn ledger(&mut self) -> &mut dyn LedgerTx {
+        self.ledger
+    }
+}
+
+impl LedgerStore for SqliteAudit {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.writer.write(|transaction| ledger::with(transaction, act))
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        ledger::counters(&self.reader.lock())
     }
 }
 

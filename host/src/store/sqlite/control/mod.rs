@@ -1,8 +1,10 @@
 //! Operator-set state in SQLite. One file a table; this one joins them into the port.
 
+mod approvals;
 mod components;
 mod keys;
 mod kills;
+mod policies;
 mod secrets;
 mod tokens;
 
@@ -18,6 +20,7 @@ const SCHEMA: Schema = Schema {
     application: 0x4b62_434f,
     version: 1,
     tables: &[
+        policies::TABLES,
         "
         CREATE TABLE tokens (
             id           TEXT PRIMARY KEY,
@@ -68,6 +71,7 @@ const SCHEMA: Schema = Schema {
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
     ",
         kills::TABLES,
+        approvals::TABLES,
     ],
 };
 

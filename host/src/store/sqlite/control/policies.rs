@@ -1,0 +1,131 @@
+//! Policies that were posted.
+
+use rusqlite::{Connection, Row, params};
+
+use super::SqliteControl;
+use crate::clock::Millis;
+use crate::ids::{PolicyId, TenantId};
+use crate::store::sqlite::error::is_taken;
+use crate::store::sqlite::fields::{Fields, all};
+use crate::store::{PolicyRow, PolicyStore, StoreError};
+
+pub(super) const TABLES: &str = "
+    CREATE TABLE policies (
+        id         TEXT PRIMARY KEY,
+        tenant     TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        source     TEXT NOT NULL,
+        cedar      TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX policies_tenant ON policies (tenant, created_at);
+";
+
+impl PolicyStore for SqliteControl {
+    fn insert_policy(&self, row: &PolicyRow) -> Result<(), StoreError> {
+        self.writer.write(|transaction| insert(transaction, row))
+    }
+
+    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
+        list(&self.reader.lock(), tenant)
+    }
+
+    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
+        self.writer.write(|transaction| remove(transaction, tenant, id))
+    }
+}
+
+fn insert(connection: &Connection, row: &PolicyRow) -> Result<(), StoreError> {
+    let sql = "INSERT INTO policies (id, tenant, name, source, cedar, created_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let inserted = connection.prepare_cached(sql)?.execute(params![
+        row.id.as_str(),
+        row.tenant.as_str(),
+        row.name,
+        row.source.to_string(),
+        row.cedar,
+        row.created_at.0,
+    ]);
+    match inserted {
+        Err(error) if is_taken(&error) => Err(StoreError::Exists(format!("the policy {}", row.id))),
+        other => other.map(drop).map_err(StoreError::from),
+    }
+}
+
+fn list(connection: &Connection, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
+    let condition = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT id, tenant, name, source, cedar, created_at FROM policies WHERE {condition} \
+         ORDER BY tenant, created_at, id"
+    );
+    all(&mut *connection.prepare_cached(&sql)?, params![tenant.map(TenantId::as_str)], policy)
+}
+
+fn remove(connection: &Connection, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM policies WHERE tenant = ?1 AND id = ?2";
+    Ok(connection.prepare_cached(sql)?.execute(params![tenant.as_str(), id.as_str()])? > 0)
+}
+
+fn policy(row: &Row<'_>) -> Result<PolicyRow, StoreError> {
+    let fields = Fields::new(row, "policy", &["id"]);
+    Ok(PolicyRow {
+        id: fields.parse("id")?,
+        tenant: fields.parse("tenant")?,
+        name: fields.get("name")?,
+        source: fields.json("source")?,
+        cedar: fields.get("cedar")?,
+        created_at: Millis(fields.get("created_at")?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::{ControlStore, MemoryControl};
+
+    fn row(tenant: &str, created_at: i64) -> PolicyRow {
+        PolicyRow {
+            id: PolicyId::fresh(),
+            tenant: tenant.parse().unwrap(),
+            name: "Planner's capabilities".to_owned(),
+            source: json!({ "actions": ["read"], "effect": "allow" }),
+            cedar: "permit (principal, action, resource);".to_owned(),
+            created_at: Millis(created_at),
+        }
+    }
+
+    fn keeps_policies(store: &dyn ControlStore, version_counts: bool) {
+        let (a, b, c) = (row("acme", 2), row("acme", 1), row("beta", 1));
+        let before = store.version().unwrap();
+        for row in [&a, &b, &c] {
+            store.insert_policy(row).unwrap();
+        }
+        assert!(!version_counts || store.version().unwrap() != before);
+        assert!(matches!(store.insert_policy(&a), Err(StoreError::Exists(_))));
+        assert_eq!(store.policies(None).unwrap(), [b.clone(), a.clone(), c.clone()]);
+        assert_eq!(store.policies(Some(&a.tenant)).unwrap(), [b.clone(), a.clone()]);
+        assert!(!store.remove_policy(&c.tenant, &a.id).unwrap(), "another tenant's policy was removed");
+        assert!(store.remove_policy(&a.tenant, &a.id).unwrap());
+        assert!(!store.remove_policy(&a.tenant, &a.id).unwrap());
+        assert_eq!(store.policies(None).unwrap(), [b, c]);
+    }
+
+    #[test]
+    fn policies_are_kept_by_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        keeps_policies(&SqliteControl::open(&folder.path().join("control.db")).unwrap(), true);
+        keeps_policies(&MemoryControl::new(), true);
+    }
+
+    #[test]
+    fn a_damaged_policy_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        let store = SqliteControl::open(&path).unwrap();
+        store.insert_policy(&row("acme", 1)).unwrap();
+        Connection::open(&path).unwrap().execute_batch("UPDATE policies SET source = '{'").unwrap();
+        assert!(store.policies(None).unwrap_err().to_string().contains("source"));
+    }
+}
