@@ -2,7 +2,8 @@
 
     python fake_stripe.py
 
-It listens on a free loopback port, is given a customer with two invoices, and then prints
+It listens on a free loopback port, is given a customer with two invoices and one called `cus_test_fixture` with a card,
+and then prints
 
     port=41234
     customer=cus_...
@@ -71,11 +72,29 @@ def request(path, form):
         return json.load(reply)
 
 
+def card():
+    """A token for a card that is never declined."""
+    details = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2035, "cvc": 123}
+    return request("/v1/tokens", {f"card[{name}]": value for name, value in details.items()})["id"]
+
+
+def seed_fixture():
+    """A customer whose id is known beforehand. The server makes ids by itself, so this one is put in its mouth."""
+    from localstripe import resources
+
+    make_id = resources.random_id
+    resources.random_id = lambda length: "test_fixture"
+    try:
+        request("/v1/customers", {"email": "fixture@example.com"})
+    finally:
+        resources.random_id = make_id
+    request("/v1/customers/cus_test_fixture/sources", {"source": card()})
+
+
 def seed():
     """A customer with a card and a subscription: last month's invoice is paid, this month's is a draft."""
-    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2035, "cvc": 123}
-    token = request("/v1/tokens", {f"card[{name}]": value for name, value in card.items()})["id"]
-    person = {"email": "ada@example.com", "name": "Ada Example", "source": token}
+    seed_fixture()
+    person = {"email": "ada@example.com", "name": "Ada Example", "source": card()}
     customer = request("/v1/customers", person)["id"]
     plan = {"id": "pro", "amount": 4200, "currency": "usd", "interval": "month", "product[name]": "Pro"}
     request("/v1/plans", plan)

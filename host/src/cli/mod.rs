@@ -4,6 +4,7 @@
 //! chain, the doctor). `dev` ends with its command's code.
 
 mod audit;
+mod budget;
 mod completions;
 mod connection;
 mod context;
@@ -67,6 +68,9 @@ enum Command {
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
+    /// Show what was spent, check budgets, and say what became of money that is held.
+    #[command(subcommand)]
+    Budget(budget::Budget),
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(home, &out),
         Command::Kill(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
+        Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),

@@ -45,6 +45,8 @@ pub struct Config {
     pub doors: DoorLimits,
     /// Requests that wait for people.
     pub approvals: ApprovalLimits,
+    /// For how long the same write is taken for a repetition of the first.
+    pub duplicate_window: Duration,
     /// How the host logs.
     pub log: LogFormat,
 }

@@ -27,6 +27,7 @@ pub(super) struct Raw {
     calls: RawCalls,
     doors: RawDoors,
     approvals: RawApprovals,
+    ledger: RawLedger,
     log: RawLog,
 }
 
@@ -76,6 +77,12 @@ struct RawApprovals {
     per_tenant_max: u32,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLedger {
+    duplicate_window_hours: u64,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawLog {
@@ -99,8 +106,16 @@ impl Default for Raw {
             calls: RawCalls::default(),
             doors: RawDoors::default(),
             approvals: RawApprovals::default(),
+            ledger: RawLedger::default(),
             log: RawLog::default(),
         }
+    }
+}
+
+impl Default for RawLedger {
+    fn default() -> Self {
+        // As long as upstreams remember an idempotency key (Stripe: at least 24 hours).
+        Self { duplicate_window_hours: 24 }
     }
 }
 
@@ -162,6 +177,7 @@ impl Raw {
         in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
         in_range("calls_max", doors.calls_max as u64, 1, CALLS_LIMIT)?;
         in_range("connections_max", doors.connections_max as u64, 1, 1_000_000)?;
+        in_range("duplicate_window_hours", self.ledger.duplicate_window_hours, 1, 24 * 366)?;
         in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
         in_range("ttl_minutes", approvals.ttl_minutes, 1, 10_080)?;
         in_range("per_token_max", u64::from(approvals.per_token_max), 1, 1_000)?;
@@ -198,6 +214,7 @@ impl Raw {
                     per_tenant_max: approvals.per_tenant_max,
                 },
             },
+            duplicate_window: Duration::from_secs(self.ledger.duplicate_window_hours * 3_600),
             log: match self.log.format {
                 RawFormat::Text => LogFormat::Text,
                 RawFormat::Json => LogFormat::Json,

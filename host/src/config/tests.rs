@@ -52,3 +52,14 @@ fn approvals_have_a_time_and_a_number() {
         assert!(parse(&format!("[approvals]\n{bad}\n")).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn repetitions_are_always_recognised_for_some_time() {
+    assert_eq!(parse("").unwrap().duplicate_window, Duration::from_secs(86_400));
+    assert_eq!(
+        parse("[ledger]\nduplicate_window_hours = 1").unwrap().duplicate_window,
+        Duration::from_secs(3_600)
+    );
+    let error = parse("[ledger]\nduplicate_window_hours = 0\n").unwrap_err();
+    assert!(error.contains("keybearer.toml:2: duplicate_window_hours: 0 is out of range"), "{error}");
+}

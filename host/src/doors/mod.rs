@@ -7,6 +7,7 @@
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
 //!     → tools · tokens · approvals · audit · health · openapi
+//!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
 //!
@@ -28,6 +29,7 @@ mod listener;
 mod openapi;
 mod pace;
 mod problem;
+mod proxy;
 mod router;
 mod tls;
 mod tokens;

@@ -3,6 +3,7 @@
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
 mod approvals;
+mod proxy;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,8 @@ pub fn document() -> Value {
         "components": {
             "securitySchemes": {
                 "agent": { "type": "http", "scheme": "bearer", "description": "A token `kbt_…`: it calls tools." },
+                "sdk": { "type": "http", "scheme": "basic",
+                    "description": "A token `kbt_…` as the user name, without a password." },
                 "operator": { "type": "http", "scheme": "bearer",
                     "description": "A token `kbo_…`: it manages the tokens and reads the audit trail of its tenant." },
             },
@@ -77,6 +80,7 @@ fn paths() -> Value {
         (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
+        (Route::Proxy, proxy::item()),
         (Route::Health, json!({ "get": open("health", "The process answers", "Status", "It answers.") })),
         (Route::Ready, json!({ "get": open("ready", "Calls can be run", "Status", "They can.") })),
         (Route::Metrics, json!({ "get": metrics() })),

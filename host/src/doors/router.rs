@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, tokens, tools};
+use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -32,6 +32,7 @@ pub(super) enum Route {
     Deny,
     Audit,
     AuditCall,
+    Proxy,
     Health,
     Ready,
     Metrics,
@@ -41,7 +42,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
@@ -55,6 +56,7 @@ impl Route {
         Self::Deny,
         Self::Audit,
         Self::AuditCall,
+        Self::Proxy,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -78,6 +80,7 @@ impl Route {
             Self::Deny => "/v1/approvals/{id}/deny",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
+            Self::Proxy => "/proxy/{connection}/{path}",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -153,6 +156,8 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Deny.path(), post(approvals::deny))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
+        .route("/proxy/{connection}/", proxied())
+        .route("/proxy/{connection}/{*path}", proxied())
         .route(Route::Health.path(), get(health::live))
         .route(Route::Ready.path(), get(health::ready))
         .route(Route::Metrics.path(), get(health::metrics))
@@ -160,6 +165,18 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(door)
+}
+
+/// Every method that an operation can have.
+fn proxied() -> MethodRouter<Arc<Door>> {
+    let methods = [
+        MethodFilter::HEAD,
+        MethodFilter::POST,
+        MethodFilter::PUT,
+        MethodFilter::PATCH,
+        MethodFilter::DELETE,
+    ];
+    on(methods.into_iter().fold(MethodFilter::GET, MethodFilter::or), proxy::forward)
 }
 
 /// The last segment of a request's path, as it was written: the names and ids in this interface need no escapes, so

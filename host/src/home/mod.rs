@@ -122,6 +122,12 @@ impl Home {
         self.root.join("connections")
     }
 
+    /// The operator's budgets.
+    #[must_use]
+    pub fn budgets_file(&self) -> PathBuf {
+        self.root.join("budgets.toml")
+    }
+
     /// The components, each under its digest.
     #[must_use]
     pub fn tools_dir(&self) -> PathBuf {

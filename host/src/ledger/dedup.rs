@@ -4,10 +4,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
 use crate::egress::{Canonical, CanonicalBody};
-use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm};
+use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm, random};
+use crate::store::{ControlStore, StoreError};
 
 /// Starts what is hashed, so that no hash of another kind can be passed off as one of these.
 const DOMAIN: &[u8] = b"keybearer write 1\0";
+
+/// The name of the setting that holds the salt.
+const SALT: &str = "ledger.salt";
 
 /// A write that mustn't be made twice within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,23 @@ pub enum FirstOutcome {
     },
 }
 
-/// The key of a write. `salt` is the home's: random, and the same for ever, so that two homes which share an upstream
+/// The salt of a home, which is made when it's first asked for: random, and the same for ever.
+///
+/// # Errors
+/// [`StoreError`] when the store can't be read or written.
+pub fn dedup_salt(control: &dyn ControlStore) -> Result<[u8; 32], StoreError> {
+    if let Some(salt) = control.setting(SALT)? {
+        return salt
+            .try_into()
+            .map_err(|_| StoreError::Damaged(format!("the setting {SALT} isn't 32 bytes")));
+    }
+    let mut salt = [0; 32];
+    random(&mut salt);
+    control.set_setting(SALT, &salt)?;
+    Ok(salt)
+}
+
+/// The key of a write. `salt` is the home's ([`dedup_salt`]), so that two homes which share an upstream
 /// account don't take each other's writes for their own.
 ///
 /// Each part has its length in front, so no two writes have the same key by where one part ends and the next begins.

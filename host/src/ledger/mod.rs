@@ -16,6 +16,7 @@ mod dedup;
 mod facts;
 mod line;
 pub mod money;
+pub mod report;
 mod reservation;
 mod settlement;
 mod shortfall;
@@ -30,7 +31,7 @@ pub use book::{
 };
 pub use budget::{Budget, GRANT_BUDGETS_MAX, Unit, Window};
 pub use budgets::{Budgets, Rule};
-pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, idempotency_value};
+pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, dedup_salt, idempotency_value};
 pub use facts::{Customer, Link, SpendFacts};
 pub use line::{Counted, Line, Lines};
 pub use reservation::{Reservation, ReservationId};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::SpendFacts;
-use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, RoleName, TenantId, TokenId};
+use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, InvalidName, RoleName, TenantId, TokenId};
 
 /// The longest customer id that is kept as it is, in bytes. A longer one is counted under its digest.
 const CUSTOMER_BYTES_MAX: usize = 128;
@@ -149,21 +149,46 @@ impl FromStr for SubjectRule {
             "each role" => return Ok(Self::EachRole),
             "each customer" => return Ok(Self::EachCustomer),
             "tenant" => return Ok(Self::Tenant),
-            other => other.split_once(':'),
+            other => other,
         };
-        let (kind, name) = named.ok_or_else(|| format!("{text:?} is nobody that a budget can limit"))?;
-        let wrong = |error: crate::ids::InvalidName| error.to_string();
-        Ok(Self::One(match kind {
-            "token" => Subject::Token(name.parse().map_err(wrong)?),
-            "conversation" => Subject::Conversation(name.parse().map_err(wrong)?),
-            "agent" => Subject::Agent(name.parse().map_err(wrong)?),
-            "role" => Subject::Role(name.parse().map_err(wrong)?),
-            "connection" => Subject::Connection(name.parse().map_err(wrong)?),
-            "customer" if !name.is_empty() => Subject::customer(name),
-            "tenant" => return Ok(Self::OneTenant(name.parse().map_err(wrong)?)),
-            _ => return Err(format!("{text:?} is nobody that a budget can limit")),
-        }))
+        if let Some(tenant) = named.strip_prefix("tenant:") {
+            return tenant.parse().map(Self::OneTenant).map_err(|error: InvalidName| error.to_string());
+        }
+        match named.parse()? {
+            Subject::NoConversation(_) | Subject::NoRole | Subject::NoCustomer => Err(nobody(text)),
+            one => Ok(Self::One(one)),
+        }
     }
+}
+
+/// The text of a subject, back.
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "no role" => return Ok(Self::NoRole),
+            "no customer" => return Ok(Self::NoCustomer),
+            "tenant" => return Ok(Self::Tenant),
+            _ => {}
+        }
+        let wrong = |error: InvalidName| error.to_string();
+        let (kind, name) = text.split_once(':').ok_or_else(|| nobody(text))?;
+        Ok(match kind {
+            "token" => Self::Token(name.parse().map_err(wrong)?),
+            "conversation" => Self::Conversation(name.parse().map_err(wrong)?),
+            "no conversation, agent" => Self::NoConversation(name.parse().map_err(wrong)?),
+            "agent" => Self::Agent(name.parse().map_err(wrong)?),
+            "role" => Self::Role(name.parse().map_err(wrong)?),
+            "connection" => Self::Connection(name.parse().map_err(wrong)?),
+            "customer" if !name.is_empty() => Self::customer(name),
+            _ => return Err(nobody(text)),
+        })
+    }
+}
+
+fn nobody(text: &str) -> String {
+    format!("{text:?} is nobody that a budget can limit")
 }
 
 #[cfg(test)]

@@ -164,7 +164,9 @@ mod tests {
     #[test]
     fn a_wider_budget_covers_a_narrower_one() {
         let whole = budget("5 usd day");
-        for narrower in ["9 usd day", "5 usd day connection=stripe", "5 usd day connection=c operation=o effect=write"] {
+        for narrower in
+            ["9 usd day", "5 usd day connection=stripe", "5 usd day connection=c operation=o effect=write"]
+        {
             assert!(whole.includes(&budget(narrower)), "{narrower}");
         }
         for other in ["5 eur day", "5 usd month", "5 requests day", "5 usd day time_zone=Europe/Paris"] {

@@ -9,6 +9,7 @@ use super::gate::{CallState, Gate};
 use super::{Pipeline, unrecorded};
 use crate::audit::{Audited, Outcome};
 use crate::auth::Caller;
+use crate::connection::Connection;
 use crate::egress::{Draft, Reply};
 use crate::ids::CallId;
 use crate::policy::{CallContext, Via};
@@ -30,6 +31,13 @@ pub struct ForwardRequest {
 }
 
 impl Pipeline {
+    /// The connection of this name, whoever may use it. The proxy door has to know where an SDK puts its key, and how
+    /// it reads an error, before it knows the caller.
+    #[must_use]
+    pub fn connection(&self, name: &str) -> Option<Arc<Connection>> {
+        self.parts.connections.load().named(name)
+    }
+
     /// Forwards one request. Dropping the future stops it and records it as cancelled.
     ///
     /// # Errors

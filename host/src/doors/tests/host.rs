@@ -21,7 +21,7 @@ use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
-use crate::connection::LiveConnections;
+use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::kill::Kills;
@@ -99,12 +99,20 @@ impl Reply {
 }
 
 impl Host {
+    /// A host without upstreams.
     pub(super) fn start() -> Self {
+        Self::start_with(&[], Arc::new(NoWire), Canary::fresh())
+    }
+
+    /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
+    pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
-        let app = app(clock.clone(), audit, tools.path().to_owned());
+        let connections = Connections::parse(connections).unwrap();
+        let egress = Egress::scripted(wire, canary);
+        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -133,6 +141,11 @@ impl Host {
             }
             TokenKind::Operator => Grant::default(),
         };
+        self.token_with(tenant, kind, grant)
+    }
+
+    /// A fresh token with this grant.
+    pub(super) fn token_with(&self, tenant: &str, kind: TokenKind, grant: Grant) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
@@ -179,8 +192,14 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     Arc::new(Runtime::new(&config).unwrap())
 });
 
-/// An app without upstreams, and without tools at first.
-fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
+/// An app without tools at first.
+fn app(
+    clock: Arc<ManualClock>,
+    audit: Audit,
+    tools_dir: PathBuf,
+    connections: Connections,
+    egress: Egress,
+) -> App {
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
     let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
@@ -188,14 +207,14 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
-    let connections = Arc::new(LiveConnections::fixed(Arc::default()));
+    let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
         audit: audit.clone(),
         connections: connections.clone(),
-        egress: Arc::new(Egress::scripted(Arc::new(NoWire), Canary::fresh())),
+        egress: Arc::new(egress),
         clock: clock.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),

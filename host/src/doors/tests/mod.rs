@@ -6,6 +6,7 @@ mod client;
 mod delegate;
 mod host;
 mod kill;
+mod proxy;
 mod routes;
 mod sockets;
 mod tokens;

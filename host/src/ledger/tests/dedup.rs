@@ -237,3 +237,13 @@ fn the_upstream_gets_a_uuid_that_stays_the_same() {
     assert!(b"89ab".contains(&value.as_bytes()[19]), "{value}");
     assert!(!value.contains(&"01".repeat(4)), "the key itself isn't in it");
 }
+
+#[test]
+fn a_home_keeps_its_salt() {
+    let control = crate::store::MemoryControl::new();
+    let salt = crate::ledger::dedup_salt(&control).unwrap();
+    assert_eq!(crate::ledger::dedup_salt(&control).unwrap(), salt);
+    assert_ne!(crate::ledger::dedup_salt(&crate::store::MemoryControl::new()).unwrap(), salt);
+    crate::store::ControlStore::set_setting(&control, "ledger.salt", b"short").unwrap();
+    assert!(crate::ledger::dedup_salt(&control).is_err());
+}
