@@ -14,7 +14,8 @@ PROXY_BASE = TEST_VAULT_KEY = LIVE_KEY = None
 @pytest.fixture(autouse=True)
 def governed(host, key, monkeypatch):
     """A key for the guide's billing agent, and the vendor's own."""
-    minted = host.mint(operations=["stripe:create_charge", "stripe:get_charge", "stripe:get_customer"])
+    operations = ["stripe:create_charge", "stripe:get_charge", "stripe:get_customer"]
+    minted = host.mint(operations=operations, budgets=[{"limit": 1000, "unit": "usd", "window": "day"}])
     ours = {"PROXY_BASE": f"{host.url}/proxy/stripe", "TEST_VAULT_KEY": minted["token"], "LIVE_KEY": key}
     for name, value in ours.items():
         monkeypatch.setitem(globals(), name, value)
@@ -42,6 +43,19 @@ def test_charge_within_cap_succeeds():
         description="pytest: within-cap charge",
     )
     assert charge.id.startswith("ch_")
+
+
+def test_charge_exceeds_cap_is_blocked():
+    """A $20 charge against a $10 daily cap should be rejected by the proxy."""
+    s = stripe_via_proxy()
+    with pytest.raises(stripe.error.AuthenticationError) as exc_info:
+        s.Charge.create(
+            amount=2000,  # $20.00 — exceeds $10 daily cap
+            currency="usd",
+            customer="cus_test_fixture",
+        )
+    # Proxy returns 402 / 403 when policy blocks; stripe-python maps to AuthenticationError
+    assert "cap" in str(exc_info.value).lower() or exc_info.value.http_status in (402, 403)
 
 
 def test_disallowed_endpoint_is_blocked():
