@@ -125,7 +125,7 @@ mod tests {
             "0 usd total",
             "60 requests minute",
             "5 requests at_once",
-            "18446744073709551615 jpy month time_zone=Asia/Tokyo",
+            "9223372036854775807 jpy month time_zone=Asia/Tokyo",
             "50000 eur day connection=stripe operation=create_charge effect=write time_zone=Europe/Paris",
             "100 requests hour effect=read",
             "20000 usd per_call",
