@@ -1,4 +1,5 @@
 """A retry storm: the model takes one error for a partial failure and starts over."""
+
 import httpx
 import pytest
 import stripe
