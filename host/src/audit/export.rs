@@ -90,9 +90,10 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "token", step.token.as_ref())?;
             write!(to, "  fingerprint={}", step.fingerprint.digest().short())
         }
-        Event::Admin { action, subject, by } => {
+        Event::Admin { action, subject, by, reason } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
-            write!(to, "  admin  {action}  {subject}  by={by}")
+            write!(to, "  admin  {action}  {subject}  by={by}")?;
+            optional(to, "reason", reason.as_ref().map(|reason| reason.escape_default()))
         }
     }
 }

@@ -26,7 +26,7 @@ mod writer;
 
 pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
-pub use pending::{Audited, Pending, PendingSend};
+pub use pending::{Audited, Pending, PendingSend, SendBegin, SendPlan, Takes};
 pub use row::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished,
     SendRefused, Step,
@@ -156,8 +156,24 @@ impl Audit {
         subject: &str,
         by: &str,
     ) -> Result<(), AuditError> {
+        self.admin_for(realm, action, subject, by, None).await
+    }
+
+    /// Records what an operator did, and why. As [`Self::admin`].
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn admin_for(
+        &self,
+        realm: Option<Realm>,
+        action: &str,
+        subject: &str,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<(), AuditError> {
         let cut = |text: &str| text.chars().take(ADMIN_CHARS_MAX).collect();
-        let event = Event::Admin { action: cut(action), subject: cut(subject), by: cut(by) };
+        let (action, subject, by) = (cut(action), cut(subject), cut(by));
+        let event = Event::Admin { action, subject, by, reason: reason.map(cut) };
         self.written(realm, None, event).await
     }
 
@@ -169,7 +185,13 @@ impl Audit {
         event: Event,
     ) -> Result<(), AuditError> {
         let (reply, written) = oneshot::channel();
-        self.trail.queue.push_intent(Entry { realm, call, event, reply: Reply::Written(reply) });
+        self.trail.queue.push_intent(Entry {
+            realm,
+            call,
+            event,
+            reply: Reply::Written(reply),
+            ledger: None,
+        });
         self.trail.flush();
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }

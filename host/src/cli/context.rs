@@ -50,8 +50,19 @@ impl Opened {
 
     /// Records what an operator did. It's recorded before it's reported as done.
     pub(super) fn record(&self, realm: Option<Realm>, action: &str, subject: &str) -> anyhow::Result<()> {
+        self.record_for(realm, action, subject, None)
+    }
+
+    /// As [`Self::record`], with the operator's reason.
+    pub(super) fn record_for(
+        &self,
+        realm: Option<Realm>,
+        action: &str,
+        subject: &str,
+        reason: Option<&str>,
+    ) -> anyhow::Result<()> {
         let audit = Audit::start(self.audit_store()?, self.clock.clone())?;
-        runtime()?.block_on(audit.admin(realm, action, subject, "cli")).with_context(|| {
+        runtime()?.block_on(audit.admin_for(realm, action, subject, "cli", reason)).with_context(|| {
             format!("{action} {subject} was done but could not be recorded in the audit trail")
         })?;
         audit.shutdown();

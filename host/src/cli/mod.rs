@@ -12,6 +12,7 @@ mod context;
 mod dev;
 mod doctor;
 mod init;
+mod kill;
 mod out;
 mod serve;
 mod token;
@@ -63,6 +64,8 @@ enum Command {
     /// Mint, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Token),
+    /// Stop a call, conversation, agent, role, tool, connection, token, tenant or everything, at once.
+    Kill(kill::Kill),
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Tool(command) => command.run(home, &out),
         Command::Vault(command) => command.run(home, &out),
         Command::Token(command) => command.run(home, &out),
+        Command::Kill(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
         Command::Approval(command) => command.run(home, &out),
         Command::Budget(command) => command.run(home, &out),

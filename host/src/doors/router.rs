@@ -11,7 +11,7 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, approvals, audit, health, openapi, proxy, tokens, tools};
+use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -27,6 +27,9 @@ pub(super) enum Route {
     Approval,
     Approve,
     Deny,
+    Delegate,
+    Kills,
+    Kill,
     Audit,
     AuditCall,
     Proxy,
@@ -39,7 +42,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
@@ -48,6 +51,9 @@ impl Route {
         Self::Approval,
         Self::Approve,
         Self::Deny,
+        Self::Delegate,
+        Self::Kills,
+        Self::Kill,
         Self::Audit,
         Self::AuditCall,
         Self::Proxy,
@@ -69,6 +75,9 @@ impl Route {
             Self::Approval => "/v1/approvals/{id}",
             Self::Approve => "/v1/approvals/{id}/approve",
             Self::Deny => "/v1/approvals/{id}/deny",
+            Self::Delegate => "/v1/tokens/delegate",
+            Self::Kills => "/v1/kill",
+            Self::Kill => "/v1/kill/{id}",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Proxy => "/proxy/{connection}/{path}",
@@ -142,6 +151,9 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Approval.path(), get(approvals::show))
         .route(Route::Approve.path(), post(approvals::approve))
         .route(Route::Deny.path(), post(approvals::deny))
+        .route(Route::Delegate.path(), post(delegate::delegate))
+        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
+        .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route("/proxy/{connection}/", proxied())

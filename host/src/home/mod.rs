@@ -1,5 +1,9 @@
 //! The home: the one folder that holds everything a host keeps.
 
+mod look;
+
+pub use look::Look;
+
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};

@@ -24,6 +24,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod window;
+mod written;
 
 pub use book::{
     AMOUNT_MAX, Reserved, Resolved, finish, hold, prune, recover, refuse, release, reserve, resolve, settle,
@@ -38,3 +39,4 @@ pub use settlement::Settlement;
 pub use shortfall::Shortfall;
 pub use subject::{SUBJECT_FORMS, Subject, SubjectRule};
 pub use window::Period;
+pub use written::InvalidBudget;

@@ -85,7 +85,8 @@ impl World {
         let consented: Vec<_> = declares.iter().map(|name| name.parse().unwrap()).collect();
         let guest = TestGuest { call, tools: vec![("probe", declares)], ..TestGuest::default() };
         catalog.add("probe", &guest.build(), &consented, clock.now()).unwrap();
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
+        let kills = Arc::new(Kills::new(control, clock.clone()));
         let minted = auth
             .mint(Mint {
                 kind: TokenKind::Agent,
@@ -107,6 +108,10 @@ impl World {
             catalog: Arc::new(catalog),
             runtime,
             auth: auth.clone(),
+            kills: kills.clone(),
+            policy: Policy::permissive(),
+            approvals: None,
+            spending: Arc::new(Spending::none()),
             audit: audit.clone(),
             connections: Arc::new(LiveConnections::fixed(Arc::new(
                 Connections::parse(&[("stripe.toml", STRIPE)]).unwrap(),

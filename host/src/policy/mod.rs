@@ -104,7 +104,7 @@ impl Policy {
     /// Does this tool exist, as far as this caller can tell?
     #[must_use]
     pub fn sees(&self, caller: &Caller, tool: &ToolName) -> bool {
-        caller.kind() == TokenKind::Agent && caller.grant().allows_tool(tool)
+        caller.kind() == TokenKind::Agent && caller.allows_tool(tool)
     }
 
     /// May this tool be run with these arguments?
@@ -152,7 +152,7 @@ impl Policy {
                 .because(format!("the tool doesn't declare {connection}, or no operator consented to it")),
             );
         }
-        if !ask.alive.caller().grant().allows_operation(connection, operation) {
+        if !ask.alive.caller().allows_operation(connection, operation) {
             return Verdict::Denied(
                 SendFailure::unsent(
                     FailureReason::Denied,

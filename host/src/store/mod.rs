@@ -5,6 +5,7 @@
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
 mod approvals;
+mod kills;
 mod ledger;
 mod memory;
 mod memory_control;
@@ -16,6 +17,7 @@ pub mod sqlite;
 pub use approvals::{
     ApprovalFilter, ApprovalRow, ApprovalState, ApprovalStore, Opening, PendingLimits, Stage, Vote,
 };
+pub use kills::{KillRow, KillStore};
 pub use ledger::{
     CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerStore, LedgerTx, LineKind,
     PruneBefore, Tally, WriteRow, WriteState,
@@ -50,7 +52,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: ApprovalStore + PolicyStore + Send + Sync + 'static {
+pub trait ControlStore: ApprovalStore + KillStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;
@@ -59,6 +61,10 @@ pub trait ControlStore: ApprovalStore + PolicyStore + Send + Sync + 'static {
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError>;
     /// The token with this hash.
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError>;
+    /// The token with this id.
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError>;
+    /// How many tokens were ever delegated from this one.
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError>;
     /// All tokens, of one tenant where one is given, newest first.
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError>;
     /// Marks a token as revoked. False when there's no such token (of this tenant); revoking twice keeps the first

@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use super::super::router::{Door, router};
 use super::client::config;
-use crate::app::App;
+use crate::app::{App, BudgetsFile};
 use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayApprove, Note};
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
@@ -24,8 +24,10 @@ use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
+use crate::kill::Kills;
 use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
+use crate::policy::Policy;
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
@@ -145,13 +147,28 @@ impl Host {
 
     /// A fresh token with this grant.
     pub(super) fn token_with(&self, tenant: &str, kind: TokenKind, grant: Grant) -> (TokenId, String) {
+        self.mint(tenant, kind, grant, None)
+    }
+
+    /// A fresh agent's token with this grant, bound to this conversation.
+    pub(super) fn token_bound(&self, conversation: &str, grant: Grant) -> (TokenId, String) {
+        self.mint("acme", TokenKind::Agent, grant, Some(conversation))
+    }
+
+    fn mint(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
             kind,
             realm,
             agent: "someone".parse().unwrap(),
-            conversation: None,
+            conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
             grant,
@@ -202,14 +219,21 @@ fn app(
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
     let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
+    let kills = Arc::new(Kills::new(store.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
+    let approvals = approvals(control, clock.clone(), audit.clone());
+    let spending = Arc::new(Spending::none());
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
+        kills: kills.clone(),
+        policy: Policy::permissive(),
+        approvals: Some(approvals.clone()),
+        spending: spending.clone(),
         audit: audit.clone(),
         connections: connections.clone(),
         egress: Arc::new(egress),
@@ -218,8 +242,19 @@ fn app(
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    let approvals = approvals(control, clock.clone(), audit.clone());
-    App { auth, pipeline, audit, approvals, catalog, connections, clock, metrics }
+    App {
+        auth,
+        kills,
+        pipeline,
+        audit,
+        approvals,
+        spending,
+        budgets: BudgetsFile::default(),
+        catalog,
+        connections,
+        clock,
+        metrics,
+    }
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.
