@@ -80,7 +80,10 @@ async fn arguments_that_do_not_fit_begin_nothing() {
         assert!(detail.contains("Nothing was sent."), "{detail}");
         let rows = trail(&host, reply.json()["call"].as_str().unwrap()).await;
         assert_eq!(rows.len(), 1, "the refusal, and no call: {rows:?}");
-        assert_eq!((&rows[0]["event"], &rows[0]["code"]), (&json!("call_refused"), &json!("invalid_arguments")));
+        assert_eq!(
+            (&rows[0]["event"], &rows[0]["code"]),
+            (&json!("call_refused"), &json!("invalid_arguments"))
+        );
     }
 }
 
