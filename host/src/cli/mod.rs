@@ -3,6 +3,7 @@
 //! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 a check ran and found problems (fixtures, connections, the audit
 //! chain, the doctor). `dev` ends with its command's code.
 
+mod approval;
 mod audit;
 mod budget;
 mod completions;
@@ -68,6 +69,9 @@ enum Command {
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
+    /// Show, approve and deny requests that wait for people.
+    #[command(subcommand)]
+    Approval(approval::Approval),
     /// Show what was spent, check budgets, and say what became of money that is held.
     #[command(subcommand)]
     Budget(budget::Budget),
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(home, &out),
         Command::Kill(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
+        Command::Approval(command) => command.run(home, &out),
         Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),

@@ -106,6 +106,16 @@ fn call_tool() -> Value {
         header(&headers::CONVERSATION, "The conversation. A token bound to one refuses any other.", label()),
         header(&headers::TURN, "The turn of that conversation.", label()),
         header(
+            &headers::APPROVAL,
+            "The approval that a person gave to exactly this request.",
+            reference("ApprovalId"),
+        ),
+        header(
+            &headers::APPROVAL_WAIT,
+            "`yes`: where a person has to approve the request first, wait for that, up to the deadline.",
+            json!({ "enum": ["yes", "no"] }),
+        ),
+        header(
             &headers::DEADLINE,
             "How long the caller waits, in milliseconds: 4000 unless the host is set up otherwise. More than the \
              host allows is cut down to that.",

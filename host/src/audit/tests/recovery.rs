@@ -44,6 +44,17 @@ fn done() -> Event {
     })
 }
 
+/// A step of an approval opens no call and closes none.
+fn approval() -> Event {
+    Event::Approval(ApprovalStep {
+        id: crate::ids::ApprovalId::fresh(),
+        step: Step::Claimed,
+        by: "billing-bot".parse().unwrap(),
+        token: None,
+        fingerprint: crate::approval::Fingerprint::for_tests("x"),
+    })
+}
+
 fn begun() -> Event {
     Event::CallBegun(intent())
 }
@@ -62,6 +73,7 @@ async fn open_calls_and_sends_are_marked_once() {
             (&before, begun()),
             (&during, begun()),
             (&ended, begun()),
+            (&during, approval()),
             (&during, send(1)),
             (&ended, send(1)),
             (&during, send_done(1, RequestSent::Yes)),
@@ -69,6 +81,7 @@ async fn open_calls_and_sends_are_marked_once() {
             (&ended, send_done(1, RequestSent::Yes)),
             (&after, send(1)),
             (&ended, done()),
+            (&ended, approval()),
             (&during, send(2)),
             (&after, send_done(1, RequestSent::Yes)),
         ],

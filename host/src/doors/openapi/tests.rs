@@ -2,6 +2,7 @@
 
 use jsonschema::Validator;
 
+use super::super::approvals::{ApprovalDetail, ApprovalEntry, ApprovalList, ApprovalStatus};
 use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::problem::Problem;
 use super::super::wire::{
@@ -17,7 +18,7 @@ use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{ApprovalId, CallId, Digest, KillId, Realm, TokenId};
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{KillRow, TokenKind, TokenRow};
+use crate::store::{ApprovalState, KillRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -263,6 +264,20 @@ fn audit_rows_of_every_event_fit() {
     fits("AuditCall", &AuditCall { call: call(), rows: rows.clone() });
     fits("AuditPage", &AuditPage { rows, next_before: Some(1) });
     fits("AuditPage", &AuditPage { rows: Vec::new(), next_before: None });
+}
+
+#[test]
+fn approvals_fit() {
+    let (row, note) = crate::approval::tests::sample();
+    let now = Millis(1_700_000_000_000);
+    let entry = || ApprovalEntry::of(row.clone(), now);
+    fits("ApprovalList", &ApprovalList { approvals: vec![entry()] });
+    let text = Some(note.rendering.text());
+    fits("ApprovalDetail", &ApprovalDetail { entry: entry(), text, request: Some(note.rendering) });
+    fits("ApprovalDetail", &ApprovalDetail { entry: entry(), text: None, request: None });
+    for state in ApprovalState::ALL {
+        fits("ApprovalStatus", &ApprovalStatus { id: row.id.clone(), state, expires_at: now });
+    }
 }
 
 #[test]

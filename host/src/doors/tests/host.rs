@@ -147,13 +147,28 @@ impl Host {
 
     /// A fresh token with this grant.
     pub(super) fn token_with(&self, tenant: &str, kind: TokenKind, grant: Grant) -> (TokenId, String) {
+        self.mint(tenant, kind, grant, None)
+    }
+
+    /// A fresh agent's token with this grant, bound to this conversation.
+    pub(super) fn token_bound(&self, conversation: &str, grant: Grant) -> (TokenId, String) {
+        self.mint("acme", TokenKind::Agent, grant, Some(conversation))
+    }
+
+    fn mint(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
             kind,
             realm,
             agent: "someone".parse().unwrap(),
-            conversation: None,
+            conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
             grant,

@@ -1,6 +1,7 @@
 //! The door as its clients meet it.
 
 mod access;
+mod approvals;
 mod calls;
 mod client;
 mod delegate;
