@@ -144,6 +144,7 @@ mod tests {
             ("+5 usd day", "whole number"),
             ("-5 usd day", "whole number"),
             ("18446744073709551616 usd day", "whole number"),
+            ("9223372036854775808 usd day", "more than can be counted"),
             ("5 dollars day", "three letters"),
             ("5 usd week", "at_once"),
             ("5 usd day stripe", "narrowed by"),
