@@ -1,5 +1,7 @@
 //! The order of things: nothing runs that isn't on record, nothing is sent that isn't allowed at that very moment.
 
+mod governed;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
