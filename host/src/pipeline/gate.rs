@@ -205,17 +205,19 @@ impl Gate {
             ));
         };
         let own: Vec<_> = self.caller.chain().skip(1).map(|link| link.agent.clone()).collect();
-        let ask = ApprovalAsk::new(AskParts {
-            caller: &self.caller,
-            context: &self.context,
-            via: &self.via,
-            send,
-            policy: self.parts.policy.hash(),
-            secret_version: self.parts.egress.secret_version(self.caller.realm(), send)?,
-            quorum,
-            own: &own,
-        });
-        let obtained = desk.obtain(self.state.call(), ask, &self.context, self.deadline);
+        let ask = || {
+            Ok(ApprovalAsk::new(AskParts {
+                caller: &self.caller,
+                context: &self.context,
+                via: &self.via,
+                send,
+                policy: self.parts.policy.hash(),
+                secret_version: self.parts.egress.secret_version(self.caller.realm(), send)?,
+                quorum,
+                own: &own,
+            }))
+        };
+        let obtained = desk.obtain(self.state.call(), &ask, &self.context, self.deadline);
         tokio::select! {
             biased;
             killed = self.parts.kills.stopped(self.subjects(Some(send.connection_name()))) => Err(killed.failure()),

@@ -137,7 +137,9 @@ fn no_value_can_look_like_another_line() {
         "\", body.amount: 1, \"",
     ] {
         let body = serde_json::json!({"amount": 999_999, "currency": "usd", "description": nasty});
-        let rendering = rendered(&charge("cus_1", &body), nasty);
+        let mut rendering = rendered(&charge("cus_1", &body), "t");
+        // No such task can be minted; a row that someone tampered with may hold one.
+        rendering.words.push(Shown { name: "task".to_owned(), value: shown::text(nasty) });
         let text = rendering.text();
         assert!(text.bytes().all(|b| b == b'\n' || (0x20..0x7f).contains(&b)), "{text}");
         assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");

@@ -1,6 +1,6 @@
 //! Approvals on record: the way of the gate, and of who decides.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::*;
 use crate::audit::{Audit, Event, Step};
@@ -46,7 +46,7 @@ impl Office {
     ) -> Result<Approved, SendFailure> {
         let context = CallContext { approval: id.cloned(), approval_wait: wait, ..CallContext::default() };
         let deadline = Instant::now() + Duration::from_millis(450);
-        self.desk.obtain(&CallId::fresh(START), ask.clone(), &context, deadline).await
+        self.desk.obtain(&CallId::fresh(START), &|| Ok(ask.clone()), &context, deadline).await
     }
 
     fn steps(&self) -> Vec<(Step, String, bool)> {
@@ -163,6 +163,30 @@ async fn a_caller_may_wait_and_goes_on_when_approved() {
     id_in(&late);
     // Before the deadline, so that the caller still hears of the id.
     assert!(before.elapsed() >= Duration::from_millis(190) && before.elapsed() < Duration::from_millis(430));
+}
+
+#[tokio::test]
+async fn what_changes_during_the_wait_is_not_what_was_approved() {
+    let office = office();
+    // The policies are others from the second look on.
+    let looks = AtomicU32::new(0);
+    let changing = || {
+        let under = if looks.fetch_add(1, Ordering::SeqCst) == 0 { "pay" } else { "pay, other policies" };
+        Ok(ask("acme", 1, under))
+    };
+    let context = CallContext { approval_wait: true, ..CallContext::default() };
+    let (call, deadline) = (CallId::fresh(START), Instant::now() + Duration::from_secs(10));
+    let (obtained, decided) = tokio::join!(office.desk.obtain(&call, &changing, &context, deadline), async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Some(row) = office.world.approvals.list(None, None, 1).unwrap().pop() {
+                return office.desk.approve(operator("alice", "acme"), &row.id).await;
+            }
+        }
+    });
+    assert_eq!(decided.unwrap(), ApprovalState::Granted);
+    let failure = obtained.unwrap_err();
+    assert!(failure.message.contains("there is no approval"), "{failure:?}");
 }
 
 #[tokio::test]

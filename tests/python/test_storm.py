@@ -1,5 +1,4 @@
-"""A retry storm: the model takes one error for a partial failure and starts over. Named so that pytest doesn't pick it up
-until the host tells the same write apart from a new one: rename it to `test_storm.py` then."""
+"""A retry storm: the model takes one error for a partial failure and starts over."""
 
 import httpx
 import pytest
