@@ -14,6 +14,7 @@ use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::policy::{Policy, PolicySource};
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
 
@@ -31,6 +32,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who says yes.
+    pub policy: Policy,
 }
 
 /// What an [`App`] is put together from.
@@ -57,6 +60,7 @@ impl App {
     pub fn open(sources: Sources<'_>, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
         let Sources { home, config, control, audit, vault, clock } = sources;
         let connections = Connections::load(&home.connections_dir())
+            .map(Arc::new)
             .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
         let audit = Audit::start(audit, clock.clone())?;
         let recovered = audit.recover().context("the audit trail can't be read")?;
@@ -71,6 +75,7 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
+        let policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -78,14 +83,15 @@ impl App {
             runtime,
             auth: auth.clone(),
             audit: audit.clone(),
-            connections: Arc::new(connections),
+            connections,
             egress: Arc::new(Egress::live(Arc::new(vault), Arc::new(SystemResolver))),
             clock: clock.clone(),
+            policy: policy.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, pipeline, audit, catalog, clock, metrics };
+        let app = Self { auth, pipeline, audit, catalog, clock, metrics, policy };
         app.tools_changed();
         Ok(app)
     }
@@ -98,6 +104,29 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
+}
+
+/// The policies of a home, loaded. That there are none, and what is suspicious in them, is told as progress.
+///
+/// # Errors
+/// Every problem of the files.
+pub fn open_policy(
+    home: &Home,
+    control: Arc<dyn ControlStore>,
+    connections: Arc<Connections>,
+    catalog: Arc<Catalog>,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Policy> {
+    let dir = home.policies_dir();
+    let policy = Policy::open(PolicySource::new(Some(dir.clone()), control, connections, catalog))
+        .map_err(|problems| anyhow::anyhow!("the policies can't be used\n{problems}"))?;
+    for warning in policy.warnings() {
+        progress(&format!("warning: {warning}"));
+    }
+    if policy.count() == Some((0, 0)) {
+        progress(&format!("warning: there is no policy in {}, so everything is denied", dir.display()));
+    }
+    Ok(policy)
 }
 
 /// The catalog of a home, loaded. What can't be loaded is told as progress; the rest serves.

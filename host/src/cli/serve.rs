@@ -92,6 +92,7 @@ pub(super) async fn watch_catalog(app: Arc<App>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        refresh_policy(&app).await;
         if matches!(app.catalog.is_stale(), Ok(false)) {
             continue;
         }
@@ -99,10 +100,32 @@ pub(super) async fn watch_catalog(app: Arc<App>) {
         // Compiling a new component takes seconds: not on a thread that serves.
         match tokio::task::spawn_blocking(move || catalog.refresh()).await {
             Ok(Ok(false)) => {}
-            Ok(Ok(true)) => app.tools_changed(),
+            Ok(Ok(true)) => {
+                app.tools_changed();
+                refresh_policy(&app).await;
+            }
             Ok(Err(error)) => tracing::error!(%error, "the catalog can't be refreshed"),
             Err(error) => tracing::error!(%error, "the catalog's refresh broke down"),
         }
+    }
+}
+
+/// Takes up policies that were changed, and tools that they may speak of.
+async fn refresh_policy(app: &Arc<App>) {
+    let policy = app.policy.clone();
+    let refreshed = tokio::task::spawn_blocking(move || policy.is_stale().then(|| policy.refresh())).await;
+    match refreshed {
+        Ok(None | Some(Ok(false))) => {}
+        Ok(Some(Ok(true))) => {
+            tracing::info!(hash = %app.policy.hash(), count = ?app.policy.count(), "the policies have changed");
+            if app.policy.count() == Some((0, 0)) {
+                tracing::warn!("there is no policy, so everything is denied");
+            }
+        }
+        Ok(Some(Err(problems))) => {
+            tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
+        }
+        Err(error) => tracing::error!(%error, "the policies' refresh broke down"),
     }
 }
 

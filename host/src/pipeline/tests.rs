@@ -108,6 +108,7 @@ impl World {
             connections: Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap()),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
+            policy: Policy::permissive(),
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(Duration::from_secs(5)),

@@ -25,6 +25,7 @@ use crate::egress::{BoxFuture, Canary, Egress, Wire, WireError, WireReply, WireR
 use crate::ids::{Digest, Realm, TokenId};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::policy::Policy;
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
@@ -181,6 +182,7 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
+    let policy = Policy::permissive();
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
@@ -189,11 +191,12 @@ fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
         connections: Arc::new(Connections::parse(&[]).unwrap()),
         egress: Arc::new(Egress::scripted(Arc::new(NoWire), Canary::fresh())),
         clock: clock.clone(),
+        policy: policy.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    App { auth, pipeline, audit, catalog, clock, metrics }
+    App { auth, pipeline, audit, catalog, clock, metrics, policy }
 }
 
 struct NoWire;
