@@ -18,7 +18,7 @@ use crate::kill::Kills;
 use crate::ledger::{Budgets, dedup_salt};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicySource};
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
 
@@ -46,6 +46,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who says yes.
+    pub policy: Policy,
 }
 
 /// What an [`App`] is put together from.
@@ -119,7 +121,7 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
-        let policy = Policy::permissive();
+        let policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
         let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
@@ -139,13 +141,13 @@ impl App {
             runtime,
             auth: auth.clone(),
             kills: kills.clone(),
-            policy,
             approvals: Some(approvals.clone()),
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
             egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
+            policy: policy.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
@@ -162,12 +164,14 @@ impl App {
             connections,
             clock,
             metrics,
+            policy,
         };
         app.tools_changed();
         Ok(app)
     }
 
-    /// Takes up what operators have changed in this home since the last look: tools, connections, budgets. What is under way
+    /// Takes up what operators have changed in this home since the last look: tools, connections, budgets,
+    /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
         let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
@@ -182,13 +186,32 @@ impl App {
         {
             tracing::error!(%problems, "the budgets stay as they were");
         }
-        if matches!(self.catalog.is_stale(), Ok(false)) {
+        if !matches!(self.catalog.is_stale(), Ok(false)) {
+            match self.catalog.refresh() {
+                Ok(false) => {}
+                Ok(true) => self.tools_changed(),
+                Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
+            }
+        }
+        // Last: policies speak of tools and connections.
+        self.refresh_policy();
+    }
+
+    fn refresh_policy(&self) {
+        if !self.policy.is_stale() {
             return;
         }
-        match self.catalog.refresh() {
+        match self.policy.refresh() {
             Ok(false) => {}
-            Ok(true) => self.tools_changed(),
-            Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
+            Ok(true) => {
+                tracing::info!(hash = %self.policy.hash(), count = ?self.policy.count(), "the policies have changed");
+                if self.policy.count() == Some((0, 0)) {
+                    tracing::warn!("there is no policy, so everything is denied");
+                }
+            }
+            Err(problems) => {
+                tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
+            }
         }
     }
 
@@ -200,6 +223,29 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
+}
+
+/// The policies of a home, loaded. That there are none, and what is suspicious in them, is told as progress.
+///
+/// # Errors
+/// Every problem of the files.
+pub fn open_policy(
+    home: &Home,
+    control: Arc<dyn ControlStore>,
+    connections: Arc<LiveConnections>,
+    catalog: Arc<Catalog>,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Policy> {
+    let dir = home.policies_dir();
+    let policy = Policy::open(PolicySource::new(Some(dir.clone()), control, connections, catalog))
+        .map_err(|problems| anyhow::anyhow!("the policies can't be used\n{problems}"))?;
+    for warning in policy.warnings() {
+        progress(&format!("warning: {warning}"));
+    }
+    if policy.count() == Some((0, 0)) {
+        progress(&format!("warning: there is no policy in {}, so everything is denied", dir.display()));
+    }
+    Ok(policy)
 }
 
 /// The catalog of a home, loaded. What can't be loaded is told as progress; the rest serves.

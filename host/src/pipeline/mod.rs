@@ -165,6 +165,7 @@ impl Pipeline {
             connections: tool.connections.clone(),
             arguments,
             context,
+            now: self.parts.clock.now(),
         };
         match self.parts.policy.permit_invocation(invocation) {
             Ok(permit) => Ok((tool, permit)),
