@@ -215,6 +215,15 @@ impl App {
         }
     }
 
+    /// Removes from the ledger what is too old to count. Blocks.
+    pub fn prune(&self) {
+        match self.audit.prune_ledger() {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
+            Err(error) => tracing::error!(%error, "the ledger can't be pruned"),
+        }
+    }
+
     /// Tells the log and the metrics which tools there are now.
     pub fn tools_changed(&self) {
         let snapshot = self.catalog.snapshot();

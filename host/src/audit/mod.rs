@@ -222,6 +222,20 @@ impl Audit {
         recover::recover(&*self.trail.store, self.trail.clock.now())
     }
 
+    /// Removes from the ledger what is too old to count; answers how many rows. It's a transaction of its own, which
+    /// blocks: for every hour or so.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the store can't be written.
+    pub fn prune_ledger(&self) -> Result<u64, AuditError> {
+        let mut pruned = 0;
+        self.trail.store.write(&mut |tx| {
+            pruned = crate::ledger::prune(tx.ledger(), self.trail.clock.now())?;
+            Ok(())
+        })?;
+        Ok(pruned)
+    }
+
     /// Reads rows.
     ///
     /// # Errors
