@@ -1,19 +1,23 @@
 //! The composition root: a home and its configuration → everything that serves.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
+use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::Connections;
+use crate::connection::{Connections, LiveConnections, Problems};
 use crate::egress::{Egress, SystemResolver, Vault};
-use crate::home::Home;
+use crate::home::{Home, Look};
+use crate::kill::Kills;
+use crate::ledger::{Budgets, dedup_salt};
 use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Policy, PolicySource};
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
@@ -22,12 +26,22 @@ use crate::store::{AuditStore, ControlStore};
 pub struct App {
     /// Tokens.
     pub auth: Arc<Auth>,
+    /// Kill switches.
+    pub kills: Arc<Kills>,
     /// The way of a call.
     pub pipeline: Pipeline,
     /// The trail.
     pub audit: Audit,
+    /// Requests that wait for people.
+    pub approvals: ApprovalDesk,
+    /// Budgets, and writes that were made.
+    pub spending: Arc<Spending>,
+    /// The file that the operator's budgets are in.
+    pub budgets: BudgetsFile,
     /// The tools.
     pub catalog: Arc<Catalog>,
+    /// The upstreams.
+    pub connections: Arc<LiveConnections>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -52,6 +66,38 @@ pub struct Sources<'s> {
     pub clock: Arc<dyn Clock>,
 }
 
+/// The file that the operator's budgets are in, as it looked when it was read last.
+#[derive(Debug, Default)]
+pub struct BudgetsFile {
+    path: PathBuf,
+    seen: Mutex<Look>,
+}
+
+impl BudgetsFile {
+    /// Reads it. One that isn't there holds no budgets.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    fn read(path: PathBuf, connections: &Connections) -> Result<(Self, Budgets), Problems> {
+        let seen = Look::file(&path);
+        let budgets = Budgets::load(&path, connections)?;
+        Ok((Self { path, seen: Mutex::new(seen) }, budgets))
+    }
+
+    /// Reads it again if it, or what it speaks of, has changed; what is wrong with it is told once.
+    fn refresh(&self, spending: &Spending, connections: &Connections, anyway: bool) -> Result<(), Problems> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Look::file(&self.path);
+        if *seen == now && !anyway {
+            return Ok(());
+        }
+        *seen = now;
+        spending.set_budgets(Budgets::load(&self.path, connections)?);
+        tracing::info!("the budgets were read again");
+        Ok(())
+    }
+}
+
 impl App {
     /// Puts a host together: checks connections, marks the calls that a crash left open, loads the tools.
     ///
@@ -59,9 +105,9 @@ impl App {
     /// The first part that can't be had, with what to do.
     pub fn open(sources: Sources<'_>, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
         let Sources { home, config, control, audit, vault, clock } = sources;
-        let connections = Connections::load(&home.connections_dir())
-            .map(Arc::new)
+        let connections = LiveConnections::open(&home.connections_dir())
             .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
+        let connections = Arc::new(connections);
         let audit = Audit::start(audit, clock.clone())?;
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
@@ -76,24 +122,96 @@ impl App {
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
         let policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
+        let vault = Arc::new(vault);
+        let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
+        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
+        let (budgets, in_force) = BudgetsFile::read(home.budgets_file(), &connections.load())
+            .map_err(|problems| anyhow::anyhow!("the budgets can't be used\n{problems}"))?;
+        let spending = Arc::new(Spending::new(
+            in_force,
+            dedup_salt(control.as_ref())?,
+            config.duplicate_window,
+            Some(vault.clone()),
+        ));
+        let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
             runtime,
             auth: auth.clone(),
-            audit: audit.clone(),
-            connections,
-            egress: Arc::new(Egress::live(Arc::new(vault), Arc::new(SystemResolver))),
-            clock: clock.clone(),
+            kills: kills.clone(),
             policy: policy.clone(),
+            approvals: Some(approvals.clone()),
+            spending: spending.clone(),
+            audit: audit.clone(),
+            connections: connections.clone(),
+            egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
+            clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, pipeline, audit, catalog, clock, metrics, policy };
+        let app = Self {
+            auth,
+            kills,
+            pipeline,
+            audit,
+            approvals,
+            spending,
+            budgets,
+            catalog,
+            connections,
+            clock,
+            metrics,
+            policy,
+        };
         app.tools_changed();
         Ok(app)
+    }
+
+    /// Takes up what operators have changed in this home since the last look: tools, connections, budgets. What is under way
+    /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
+    pub fn refresh(&self) {
+        let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
+            tracing::error!(%problems, "the connections stay as they were");
+            false
+        });
+        if connections_changed {
+            tracing::info!("the connections were read again");
+        }
+        if let Err(problems) =
+            self.budgets.refresh(&self.spending, &self.connections.load(), connections_changed)
+        {
+            tracing::error!(%problems, "the budgets stay as they were");
+        }
+        if !matches!(self.catalog.is_stale(), Ok(false)) {
+            match self.catalog.refresh() {
+                Ok(false) => {}
+                Ok(true) => self.tools_changed(),
+                Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
+            }
+        }
+        // Last: policies speak of connections and tools.
+        self.refresh_policy();
+    }
+
+    /// Takes up policies that were written, posted or removed, and what they speak of.
+    pub fn refresh_policy(&self) {
+        if !self.policy.is_stale() {
+            return;
+        }
+        match self.policy.refresh() {
+            Ok(false) => {}
+            Ok(true) => {
+                let (hash, count) = (self.policy.hash(), self.policy.count());
+                tracing::info!(%hash, ?count, "the policies were read again");
+                if count == Some((0, 0)) {
+                    tracing::warn!("there is no policy, so everything is denied");
+                }
+            }
+            Err(problems) => tracing::error!(%problems, "the policies stay as they were"),
+        }
     }
 
     /// Tells the log and the metrics which tools there are now.
@@ -113,7 +231,7 @@ impl App {
 pub fn open_policy(
     home: &Home,
     control: Arc<dyn ControlStore>,
-    connections: Arc<Connections>,
+    connections: Arc<LiveConnections>,
     catalog: Arc<Catalog>,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Policy> {

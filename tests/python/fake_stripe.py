@@ -2,7 +2,8 @@
 
     python fake_stripe.py
 
-It listens on a free loopback port, is given a customer with two invoices, and then prints
+It listens on a free loopback port, is given a customer with two invoices and one called `cus_test_fixture` with a card,
+and then prints
 
     port=41234
     customer=cus_...
@@ -17,7 +18,6 @@ for them: it listens on loopback alone, on a port that the system picks, and its
 `/tmp/localstripe.pickle`, isn't written.
 """
 
-import builtins
 import io
 import json
 import os
@@ -27,6 +27,8 @@ import sys
 import threading
 import urllib.parse
 import urllib.request
+
+from localstripe import resources
 
 # Any key that looks like one will do.
 SEED_KEY = "sk_test_seed"
@@ -53,12 +55,6 @@ class LoopbackSocket(socket.socket):
         port_known.set()
 
 
-def open_without_state(file, mode="r", *args, **kwargs):
-    if file == "/tmp/localstripe.pickle":
-        return io.BytesIO()
-    return real_open(file, mode, *args, **kwargs)
-
-
 def request(path, form):
     """POSTs a form to the fake Stripe and returns what it answers."""
     call = urllib.request.Request(
@@ -71,11 +67,27 @@ def request(path, form):
         return json.load(reply)
 
 
+def card():
+    """A token for a card that is never declined."""
+    details = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2035, "cvc": 123}
+    return request("/v1/tokens", {f"card[{name}]": value for name, value in details.items()})["id"]
+
+
+def seed_fixture():
+    """A customer whose id is known beforehand. The server makes ids by itself, so this one is put in its mouth."""
+    make_id = resources.random_id
+    resources.random_id = lambda length: "test_fixture"
+    try:
+        request("/v1/customers", {"email": "fixture@example.com"})
+    finally:
+        resources.random_id = make_id
+    request("/v1/customers/cus_test_fixture/sources", {"source": card()})
+
+
 def seed():
     """A customer with a card and a subscription: last month's invoice is paid, this month's is a draft."""
-    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2035, "cvc": 123}
-    token = request("/v1/tokens", {f"card[{name}]": value for name, value in card.items()})["id"]
-    person = {"email": "ada@example.com", "name": "Ada Example", "source": token}
+    seed_fixture()
+    person = {"email": "ada@example.com", "name": "Ada Example", "source": card()}
     customer = request("/v1/customers", person)["id"]
     plan = {"id": "pro", "amount": 4200, "currency": "usd", "interval": "month", "product[name]": "Pro"}
     request("/v1/plans", plan)
@@ -101,7 +113,8 @@ def seed_then_wait():
 
 
 if __name__ == "__main__":
-    real_open, builtins.open = builtins.open, open_without_state
+    # It would be written anew, whole, with every change.
+    resources.Store.dump_to_disk = lambda store: None
     socket.socket = LoopbackSocket
     # Its greeting isn't for our reader; its errors and its log of requests go to standard error.
     told, sys.stdout = sys.stdout, io.StringIO()

@@ -1,6 +1,50 @@
 //! A person's yes to one exact request.
+//!
+//! ```text
+//! request → Asked (pending) ─ decide: yes … yes (quorum) → granted ─ claim → used
+//!                           ├ decide: no → denied
+//!                           └ time → expired (granted ones too)
+//! ```
+//!
+//! An approval is bound by its [`Fingerprint`] to who asks, for what, in which bytes, under which policies and with
+//! which secret. It's used once. All of its state is in the store, so that any process can decide it, and no two can
+//! use it.
+//!
+//! Who may approve is the policy's to say ([`MayApprove`]). Whatever it says, nobody approves their own: neither the
+//! agent that asks, nor anyone who handed it the token, as far as that is known ([`ApprovalAsk::own`]).
 
-use crate::ids::{AgentId, ApprovalId};
+mod ask;
+mod desk;
+mod error;
+mod fingerprint;
+mod render;
+mod rules;
+mod shown;
+#[cfg(test)]
+pub(crate) mod tests;
+mod watch;
+
+pub use ask::{ApprovalAsk, AskParts};
+pub use desk::{ApprovalDesk, Approver, MayApprove};
+pub use error::{ApprovalError, ClaimError, DecideError};
+pub use fingerprint::{Fingerprint, FingerprintParts};
+pub use render::{AskedBy, Note, Rendering, Shown};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::{Clock, Millis};
+use crate::egress::Vault;
+use crate::ids::{AgentId, ApprovalId, Realm, TenantId};
+use crate::store::{
+    ApprovalFilter, ApprovalRow, ApprovalState, ControlStore, Opening, PendingLimits, Stage, StoreError,
+};
+use watch::Watch;
+
+/// How long an approval is kept to be looked at after it expired. The audit trail keeps it for ever.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// What people decided of one exact request: it's granted, by these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,4 +53,203 @@ pub struct Approved {
     pub id: ApprovalId,
     /// Who agreed, each once.
     pub approvers: Vec<AgentId>,
+}
+
+/// How long requests wait for people, and how many may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalLimits {
+    /// From when it's asked for, an approval can be decided and used so long.
+    pub ttl: Duration,
+    /// How many may wait.
+    pub pending: PendingLimits,
+}
+
+/// A request that was put before people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The approval's id.
+    pub id: ApprovalId,
+    /// How it stands: pending; or granted or denied, when the same was asked before.
+    pub state: ApprovalState,
+    /// From when on it's no longer good.
+    pub expires_at: Millis,
+    /// Whether it's new.
+    pub fresh: bool,
+}
+
+/// The approvals of a host. Its methods block for a short time, [`Approvals::wait`] apart; [`ApprovalDesk`] is for
+/// doors and the gate, and records every step.
+pub struct Approvals {
+    store: Arc<dyn ControlStore>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    limits: ApprovalLimits,
+    watch: Watch,
+}
+
+impl Approvals {
+    /// Approvals in `store`, what approvers read sealed by `vault`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn ControlStore>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        limits: ApprovalLimits,
+    ) -> Self {
+        let watch = Watch::new(store.clone());
+        Self { store, vault, clock, limits, watch }
+    }
+
+    /// Puts a request before people. The same request again, while the first can still be decided or used or was
+    /// denied, gets the same approval: a loop asks once, and a no stays a no until it expires.
+    ///
+    /// # Errors
+    /// [`ApprovalError::TooMany`] when too many wait already; [`ApprovalError::Note`] when what approvers would read
+    /// can't be sealed; [`ApprovalError::Store`].
+    pub fn request(&self, ask: &ApprovalAsk) -> Result<Asked, ApprovalError> {
+        let (id, now) = (ApprovalId::fresh(), self.clock.now());
+        let note = serde_json::to_vec(&ask.note).map_err(|error| ApprovalError::Note(error.to_string()))?;
+        let note = self
+            .vault
+            .seal_note(&ask.realm, id.as_str(), &note)
+            .map_err(|error| ApprovalError::Note(error.to_string()))?;
+        let row = ApprovalRow {
+            id,
+            realm: ask.realm.clone(),
+            fingerprint: ask.fingerprint,
+            token: ask.token.clone(),
+            agent: ask.agent.clone(),
+            role: ask.role.clone(),
+            conversation: ask.conversation.clone(),
+            connection: ask.connection.clone(),
+            operation: ask.operation.clone(),
+            quorum: ask.quorum.max(1),
+            own: ask.own.clone(),
+            note,
+            asked_at: now,
+            expires_at: now.plus(self.limits.ttl),
+            stage: Stage::Pending,
+            votes: Vec::new(),
+        };
+        let forget = Millis(now.0.saturating_sub(i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)));
+        let pending = self.limits.pending;
+        let (row, fresh) = match self.store.open_approval(&row, pending, forget)? {
+            Opening::Fresh => (row, true),
+            Opening::Known(known) => (*known, false),
+            Opening::TokenFull => {
+                return Err(ApprovalError::TooMany { of: "token", max: pending.per_token_max });
+            }
+            Opening::TenantFull => {
+                return Err(ApprovalError::TooMany { of: "tenant", max: pending.per_tenant_max });
+            }
+        };
+        Ok(Asked { state: row.state(now), id: row.id, expires_at: row.expires_at, fresh })
+    }
+
+    /// Takes back a request that nobody was told of.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub fn withdraw(&self, id: &ApprovalId) -> Result<(), StoreError> {
+        self.store.remove_approval(id)?;
+        self.watch.wake();
+        Ok(())
+    }
+
+    /// Enters one person's answer and answers how the approval stands then.
+    ///
+    /// # Errors
+    /// [`DecideError`]; nothing has changed then.
+    pub fn decide(&self, id: &ApprovalId, by: &AgentId, yes: bool) -> Result<ApprovalState, DecideError> {
+        let mut decided = Err(DecideError::Unknown);
+        let now = self.clock.now();
+        self.store.change_approval(id, &mut |row| decided = rules::vote(row, by, yes, now))?;
+        self.watch.wake();
+        decided
+    }
+
+    /// Uses an approval up for exactly the request that it was given to. Of any number of claims at once, by any number
+    /// of processes, one succeeds.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn claim(
+        &self,
+        realm: &Realm,
+        id: &ApprovalId,
+        fingerprint: Fingerprint,
+    ) -> Result<Approved, ClaimError> {
+        let mut claimed = Err(ClaimError::Unknown);
+        let now = self.clock.now();
+        self.store.change_approval(id, &mut |row| claimed = rules::claim(row, realm, fingerprint, now))?;
+        self.watch.wake();
+        claimed
+    }
+
+    /// Waits until an approval is no longer pending, or until `until`, and answers how it stands then. `None`: there's
+    /// none. Dropping the future ends the wait.
+    ///
+    /// A decision in this process ends it at once, one by another process within about 50 milliseconds.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn wait(&self, id: &ApprovalId, until: Instant) -> Result<Option<ApprovalState>, StoreError> {
+        let mut waiter = self.watch.waiter();
+        loop {
+            // INVARIANT (no lost wake-up): what changes after this is seen by the row's reading or by `changed`.
+            waiter.look();
+            let Some(row) = self.store.approval(id)? else { return Ok(None) };
+            let now = self.clock.now();
+            let state = row.state(now);
+            if state != ApprovalState::Pending || Instant::now() >= until {
+                return Ok(Some(state));
+            }
+            let left = u64::try_from(row.expires_at.0.saturating_sub(now.0)).unwrap_or(0);
+            let over = Instant::now().checked_add(Duration::from_millis(left)).unwrap_or(until);
+            // Either way the row is looked at again.
+            let _ = tokio::time::timeout_at(until.min(over), waiter.changed()).await;
+        }
+    }
+
+    /// One approval, of one tenant where one is given.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn get(&self, tenant: Option<&TenantId>, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        let row = self.store.approval(id)?;
+        Ok(row.filter(|row| tenant.is_none_or(|tenant| row.realm.tenant == *tenant)))
+    }
+
+    /// Approvals, newest first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn list(
+        &self,
+        tenant: Option<&TenantId>,
+        state: Option<ApprovalState>,
+        limit: u32,
+    ) -> Result<Vec<ApprovalRow>, StoreError> {
+        let filter = ApprovalFilter { tenant: tenant.cloned(), state, now: self.clock.now(), limit };
+        self.store.approvals(&filter)
+    }
+
+    /// What an approval is about.
+    ///
+    /// # Errors
+    /// [`ApprovalError::Note`] when it doesn't open: such an approval can't be judged.
+    pub fn note(&self, row: &ApprovalRow) -> Result<Note, ApprovalError> {
+        let unreadable = |error: &dyn std::fmt::Display| ApprovalError::Note(error.to_string());
+        let note = self
+            .vault
+            .open_note(&row.realm, row.id.as_str(), &row.note)
+            .map_err(|error| unreadable(&error))?;
+        serde_json::from_slice(&note).map_err(|error| unreadable(&error))
+    }
+
+    /// The time that states are told by.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
 }

@@ -46,6 +46,17 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
                 None => Ok(()),
             }
         }
+        Event::CallRefused(call) => {
+            write!(
+                to,
+                "  call refused ({})  {:?}  agent={}  token={}",
+                call.code.as_str(),
+                call.tool,
+                call.agent,
+                call.token
+            )?;
+            optional(to, "conversation", call.conversation.as_ref())
+        }
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
             write!(to, "  secret={}  request={}", send.secret, send.request.short())?;
@@ -74,9 +85,15 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             }
             write!(to, "  {} ms", call.took_ms)
         }
-        Event::Admin { action, subject, by } => {
+        Event::Approval(step) => {
+            write!(to, "  approval {}  {}  by={}", step.step.as_str(), step.id, step.by)?;
+            optional(to, "token", step.token.as_ref())?;
+            write!(to, "  fingerprint={}", step.fingerprint.digest().short())
+        }
+        Event::Admin { action, subject, by, reason } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
-            write!(to, "  admin  {action}  {subject}  by={by}")
+            write!(to, "  admin  {action}  {subject}  by={by}")?;
+            optional(to, "reason", reason.as_ref().map(|reason| reason.escape_default()))
         }
     }
 }

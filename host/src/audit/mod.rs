@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One thread writes. It takes whatever has been queued while the last commit was on its way to the disk and commits
-//! that at once, so many calls share the cost of one flush.
+//! that at once, so many calls share the cost of one flush. A store that never waits for a disk needs no thread: what
+//! is queued is written where it was queued.
 //!
 //! What the chain shows: a row that was changed, added, removed or moved. What it can't show by itself: that the
 //! newest rows were cut off, or that all of it was written anew by someone who can write the file. For that, keep the
@@ -25,8 +26,11 @@ mod writer;
 
 pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
-pub use pending::{Audited, Pending, PendingSend};
-pub use row::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished, SendRefused};
+pub use pending::{Audited, Pending, PendingSend, SendBegin, SendPlan, Takes};
+pub use row::{
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished,
+    SendRefused, Step,
+};
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +42,7 @@ use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
 use crate::policy::{CallContext, Door, Invocation, Permitted};
+use crate::refusal::Code;
 use crate::store::{AuditStore, RowFilter};
 use queue::{Entry, Queue, Reply};
 
@@ -56,6 +61,9 @@ struct Trail {
     store: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
     queue: Queue,
+    /// Outcomes that a failing store didn't take. There are no more of them than there were open calls and sends when
+    /// it began to fail, since no new ones begin. Whoever holds the lock is the one that writes.
+    owed: Mutex<Vec<Entry>>,
 }
 
 /// The writing thread. It's told to end, and waited for, when the last handle goes.
@@ -71,9 +79,9 @@ impl Audit {
     /// [`AuditError::Unavailable`] when the store can't be read or no thread can be started.
     pub fn start(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         store.head()?;
-        let trail = Arc::new(Trail { store, clock, queue: Queue::default() });
-        let thread = writer::spawn(Arc::clone(&trail))?;
-        let writer = Writer { trail: Arc::clone(&trail), thread: Mutex::new(Some(thread)) };
+        let trail = Arc::new(Trail { store, clock, queue: Queue::default(), owed: Mutex::default() });
+        let thread = if trail.store.is_instant() { None } else { Some(writer::spawn(Arc::clone(&trail))?) };
+        let writer = Writer { trail: Arc::clone(&trail), thread: Mutex::new(thread) };
         Ok(Self { trail, writer: Arc::new(writer) })
     }
 
@@ -112,6 +120,28 @@ impl Audit {
         Pending::begin(&self.trail, call, caller.realm().clone(), intent).await
     }
 
+    /// Records that a call was refused before it began. It's on the disk when this resolves.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn refused(
+        &self,
+        call: CallId,
+        caller: &Caller,
+        context: &CallContext,
+        tool: &str,
+        code: Code,
+    ) -> Result<(), AuditError> {
+        let event = Event::CallRefused(CallRefused {
+            token: caller.token().clone(),
+            agent: caller.agent().clone(),
+            conversation: caller.conversation().or(context.conversation.as_ref()).cloned(),
+            tool: tool.chars().filter(char::is_ascii_graphic).take(64).collect(),
+            code,
+        });
+        self.written(Some(caller.realm().clone()), Some(call), event).await
+    }
+
     /// Records what an operator did. It's on the disk when this resolves.
     ///
     /// `action` is a word like `token.mint`; `subject` an id or a name, never a secret; `by` a token id or `cli`. Each
@@ -126,11 +156,57 @@ impl Audit {
         subject: &str,
         by: &str,
     ) -> Result<(), AuditError> {
+        self.admin_for(realm, action, subject, by, None).await
+    }
+
+    /// Records what an operator did, and why. As [`Self::admin`].
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn admin_for(
+        &self,
+        realm: Option<Realm>,
+        action: &str,
+        subject: &str,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<(), AuditError> {
         let cut = |text: &str| text.chars().take(ADMIN_CHARS_MAX).collect();
-        let event = Event::Admin { action: cut(action), subject: cut(subject), by: cut(by) };
+        let (action, subject, by) = (cut(action), cut(subject), cut(by));
+        let event = Event::Admin { action, subject, by, reason: reason.map(cut) };
+        self.written(realm, None, event).await
+    }
+
+    /// Writes one row that stands for itself.
+    async fn written(
+        &self,
+        realm: Option<Realm>,
+        call: Option<CallId>,
+        event: Event,
+    ) -> Result<(), AuditError> {
         let (reply, written) = oneshot::channel();
-        self.trail.queue.push_intent(Entry { realm, call: None, event, reply: Reply::Written(reply) });
+        self.trail.queue.push_intent(Entry {
+            realm,
+            call,
+            event,
+            reply: Reply::Written(reply),
+            ledger: None,
+        });
+        self.trail.flush();
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// Records a step of an approval, as part of a call where there's one. It's on the disk when this resolves.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn approval(
+        &self,
+        realm: &Realm,
+        call: Option<&CallId>,
+        step: ApprovalStep,
+    ) -> Result<(), AuditError> {
+        self.written(Some(realm.clone()), call.cloned(), Event::Approval(step)).await
     }
 
     /// Marks every call that an earlier run of the host left open as [`CallMark::Unknown`], and records that the host
@@ -206,6 +282,7 @@ fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
 impl Writer {
     fn stop(&self) {
         self.trail.queue.close();
+        self.trail.flush();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The thread logs its own end; a panic in it has been printed by the panic hook.
         let _ = thread.map(JoinHandle::join);

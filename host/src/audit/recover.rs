@@ -28,7 +28,7 @@ pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<u32, AuditE
     }
     let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered };
     unsealed.push(Unsealed { at: now, realm: None, call: None, event: encode(&started)? });
-    chain::append(store, unsealed)?;
+    chain::append(store, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
     Ok(recovered)
 }
 
@@ -84,6 +84,8 @@ enum Step {
     SendFinished { send: u32, request_sent: RequestSent },
     SendRefused {},
     CallFinished {},
+    CallRefused {},
+    Approval {},
     Admin {},
 }
 
@@ -94,7 +96,7 @@ impl Search {
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("audit row {seq}: {why}"));
         let step = match serde_json::from_str(&event).map_err(|error| damaged(&error))? {
             Step::HostStarted {} => return Ok(false),
-            Step::Admin {} => return Ok(true),
+            Step::Admin {} | Step::Approval {} | Step::CallRefused {} => return Ok(true),
             step => step,
         };
         let call = call.ok_or_else(|| damaged(&"it belongs to no call"))?;
@@ -132,7 +134,12 @@ impl OpenCall {
                     self.open.push(send);
                 }
             }
-            Step::HostStarted {} | Step::Admin {} | Step::CallFinished {} | Step::SendRefused {} => {}
+            Step::HostStarted {}
+            | Step::Admin {}
+            | Step::CallRefused {}
+            | Step::Approval {}
+            | Step::CallFinished {}
+            | Step::SendRefused {} => {}
         }
     }
 
@@ -145,6 +152,8 @@ impl OpenCall {
                 failure: None,
                 request_sent: RequestSent::Unknown,
                 secret_version: None,
+                // What is held is the ledger's to say; it holds what it finds under way.
+                settlement: None,
                 reply: None,
                 reply_bytes: 0,
                 took_ms: 0,

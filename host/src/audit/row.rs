@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Fingerprint;
 use crate::clock::Millis;
+use crate::connection::Cost;
 use crate::ids::{
-    AgentId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, SecretLabel,
-    TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName,
+    SecretLabel, TokenId, ToolName, TurnId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
@@ -43,6 +45,8 @@ pub enum Event {
     },
     /// A call is about to run.
     CallBegun(CallBegun),
+    /// A call of a known caller was refused before it began: no such tool for it, arguments that don't fit, denied.
+    CallRefused(CallRefused),
     /// A request is about to be sent upstream.
     SendBegun(SendBegun),
     /// What came of it.
@@ -52,6 +56,8 @@ pub enum Event {
     SendRefused(SendRefused),
     /// What came of the call.
     CallFinished(CallFinished),
+    /// A request was put before people, decided by one, or made with their approval.
+    Approval(ApprovalStep),
     /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
     Admin {
         /// What was done, `token.mint` for example.
@@ -60,6 +66,9 @@ pub enum Event {
         subject: String,
         /// Who did it: a token id, or `cli`.
         by: String,
+        /// Why, where the operator said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -90,6 +99,21 @@ pub struct CallBegun {
     pub trace: Option<String>,
 }
 
+/// A call that was refused before it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRefused {
+    /// The token that asked.
+    pub token: TokenId,
+    /// The agent that it was minted for.
+    pub agent: AgentId,
+    /// The conversation, from the token or as the caller named it.
+    pub conversation: Option<ConversationId>,
+    /// The tool as the caller wrote it: at most 64 printable ASCII characters of it.
+    pub tool: String,
+    /// Why.
+    pub code: Code,
+}
+
 /// The intent to send a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendBegun {
@@ -105,6 +129,14 @@ pub struct SendBegun {
     pub body_bytes: u32,
     /// The label of the secret that will be attached.
     pub secret: SecretLabel,
+    /// What it costs, in minor units.
+    pub cost: Option<Cost>,
+    /// How many budgets it was reserved in.
+    pub budgets: u32,
+    /// The approval that it was given by people.
+    pub approval: Option<ApprovalId>,
+    /// The hash of the policies that permitted it.
+    pub policy: Digest,
 }
 
 /// What came of a request.
@@ -120,6 +152,8 @@ pub struct SendFinished {
     pub request_sent: RequestSent,
     /// The version of the secret that was attached.
     pub secret_version: Option<u32>,
+    /// What became of its reservation: `settled`, `released`, `refused` or `held`; none when nothing was reserved.
+    pub settlement: Option<String>,
     /// The digest of the reply's body, decompressed.
     pub reply: Option<Digest>,
     /// Its size.
@@ -135,6 +169,48 @@ pub struct SendRefused {
     pub connection: String,
     /// Why.
     pub code: Code,
+}
+
+/// One step of an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalStep {
+    /// The approval.
+    pub id: ApprovalId,
+    /// What happened to it.
+    pub step: Step,
+    /// Who did it: the agent that asked or used it, the approver that decided.
+    pub by: AgentId,
+    /// The token that was presented. None at the command line.
+    pub token: Option<TokenId>,
+    /// What exactly it's bound to.
+    pub fingerprint: Fingerprint,
+}
+
+/// What happened to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It was asked for.
+    Asked,
+    /// Someone says yes. Recorded before it counts, so that no yes counts unrecorded.
+    Approved,
+    /// Someone said no.
+    Denied,
+    /// It was used up, by the call of this row.
+    Claimed,
+}
+
+impl Step {
+    /// As it's recorded.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Claimed => "claimed",
+        }
+    }
 }
 
 /// What came of a call.

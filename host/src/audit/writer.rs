@@ -1,14 +1,16 @@
 //! The thread that writes the trail.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::chain::{self, Unsealed, encode};
-use super::queue::Entry;
-use super::{AuditError, Trail};
+use super::chain::{Unsealed, encode};
+use super::queue::{Entry, LedgerStep};
+use super::{AuditError, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
-use crate::store::{AuditStore, StoreError};
+use crate::ledger::{self, Reserved};
+use crate::refusal::Code;
+use crate::store::{AuditStore, StoreError, TrailTx};
 
 /// How long the writer lets a store that fails rest before it tries again to write outcomes, in milliseconds. A new
 /// intent makes it try at once.
@@ -21,45 +23,105 @@ pub(super) fn spawn(trail: Arc<Trail>) -> Result<JoinHandle<()>, AuditError> {
 }
 
 fn run(trail: &Trail) {
-    // Outcomes that a failing store didn't take. There are no more of them than there were open calls and sends when
-    // it began to fail, since no new ones begin.
-    let mut owed: Vec<Entry> = Vec::new();
+    let mut owed = trail.owed();
     loop {
         let patience = (!owed.is_empty()).then_some(Duration::from_millis(RETRY_MS));
         let Some(taken) = trail.queue.take(patience) else { break };
-        let mut batch = std::mem::take(&mut owed);
-        batch.extend(taken);
-        match append(&*trail.store, trail.clock.now(), &batch) {
-            Ok(()) => {
-                if trail.queue.health().is_err() {
-                    tracing::info!("the audit trail can be written again");
-                }
-                trail.queue.set_health(None);
-                for entry in batch {
-                    entry.reply.written();
-                }
-            }
-            Err(error) => {
-                let error = AuditError::from(error);
-                if trail.queue.health().is_ok() {
-                    tracing::error!(%error, "calls are refused until the audit trail can be written again");
-                }
-                trail.queue.set_health(Some(error.clone()));
-                owed = batch.into_iter().filter_map(|entry| entry.failed(&error)).collect();
-            }
-        }
+        trail.write(&mut owed, taken);
     }
     if !owed.is_empty() {
         tracing::error!(rows = owed.len(), "outcomes could not be written; the next start marks their calls");
     }
 }
 
-/// Writes rows in one transaction, all of them recorded at `at`.
-fn append(store: &dyn AuditStore, at: Millis, batch: &[Entry]) -> Result<(), StoreError> {
+impl Trail {
+    /// Writes what is queued here and now, if the store never waits. A thread does it otherwise.
+    pub(super) fn flush(&self) {
+        if !self.store.is_instant() {
+            return;
+        }
+        while self.queue.has_more() {
+            // Who writes looks again after it has let go, so what was queued meanwhile isn't left behind.
+            let Ok(mut owed) = self.owed.try_lock() else { return };
+            if let Some(taken) = self.queue.take(Some(Duration::ZERO)) {
+                self.write(&mut owed, taken);
+            }
+        }
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<Entry>> {
+        // Each critical section leaves whole entries behind at every point where it could panic.
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, owed: &mut Vec<Entry>, taken: Vec<Entry>) {
+        let mut batch = std::mem::take(owed);
+        batch.extend(taken);
+        match append(&*self.store, self.clock.now(), &mut batch) {
+            Ok(()) => {
+                if self.queue.health().is_err() {
+                    tracing::info!("the audit trail can be written again");
+                    self.queue.set_health(None);
+                }
+                for entry in batch {
+                    entry.written();
+                }
+            }
+            Err(error) => {
+                let error = AuditError::from(error);
+                if self.queue.health().is_ok() {
+                    tracing::error!(%error, "calls are refused until the audit trail can be written again");
+                }
+                self.queue.set_health(Some(error.clone()));
+                *owed = batch.into_iter().filter_map(|entry| entry.failed(&error)).collect();
+            }
+        }
+    }
+}
+
+/// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them.
+fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(), StoreError> {
     // Encoded before the transaction begins, which keeps other processes waiting.
     let mut unsealed = Vec::with_capacity(batch.len());
-    for Entry { realm, call, event, .. } in batch {
+    for Entry { realm, call, event, .. } in batch.iter() {
         unsealed.push(Unsealed { at, realm: realm.clone(), call: call.clone(), event: encode(event)? });
     }
-    chain::append(store, unsealed)
+    let mut rows = unsealed.into_iter().zip(batch);
+    store.write(&mut |tx| {
+        let mut head = tx.head()?;
+        rows.by_ref().try_for_each(|(mut row, entry)| {
+            if let Some(refused) = in_ledger(tx, entry)? {
+                entry.event = refused_send(&entry.event, &refused);
+                row.event = encode(&entry.event)?;
+                entry.ledger = Some(LedgerStep::Refused(refused));
+            }
+            tx.insert(row.seal(&mut head))
+        })
+    })
+}
+
+/// The ledger's part of an entry; a refusal, if it's one.
+fn in_ledger(tx: &mut dyn TrailTx, entry: &Entry) -> Result<Option<Reserved>, StoreError> {
+    match &entry.ledger {
+        None | Some(LedgerStep::Refused(_)) => Ok(None),
+        Some(LedgerStep::Reserve(reservation)) => match ledger::reserve(tx.ledger(), reservation)? {
+            Reserved::Yes => Ok(None),
+            refused => Ok(Some(refused)),
+        },
+        Some(LedgerStep::Finish(end)) => {
+            ledger::finish(tx.ledger(), &end.id, end.settlement, end.status, end.reply.clone())?;
+            Ok(None)
+        }
+    }
+}
+
+/// What is recorded in place of an intent that the ledger refused.
+fn refused_send(intent: &Event, refused: &Reserved) -> Event {
+    let Event::SendBegun(SendBegun { connection, .. }) = intent else { return intent.clone() };
+    let code = match refused {
+        Reserved::RateLimited(_) => Code::RateLimited,
+        Reserved::Duplicate(_) | Reserved::InProgress => Code::Duplicate,
+        Reserved::OverBudget(_) | Reserved::Yes => Code::OverBudget,
+    };
+    Event::SendRefused(SendRefused { connection: connection.to_string(), code })
 }

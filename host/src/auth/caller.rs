@@ -2,21 +2,29 @@
 
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, Realm, RoleName, TenantId, TokenId};
+use crate::ids::{
+    AgentId, ConnectionName, ConversationId, OperationName, Realm, RoleName, TenantId, TokenId, ToolName,
+};
 use crate::store::{TokenKind, TokenRow};
 
 /// A verified caller.
 ///
-/// INVARIANT (verified): only `Auth` makes one, from a token that it found, unexpired and unrevoked.
+/// INVARIANT (verified): only `Auth` makes one, from a token that it found, unexpired and unrevoked, as is every token
+/// that this one was delegated from.
 #[derive(Debug)]
 pub struct Caller {
     row: TokenRow,
+    /// The tokens that it was delegated from, the nearest first.
+    above: Vec<TokenRow>,
+    expires_at: Millis,
 }
 
 impl Caller {
-    /// A caller from its token's row.
-    pub(super) fn new(row: TokenRow) -> Self {
-        Self { row }
+    /// A caller from its token's row and those above it, the nearest first.
+    pub(super) fn new(row: TokenRow, above: Vec<TokenRow>) -> Self {
+        // A child is minted to end no later than its parent; a row that says otherwise doesn't help.
+        let expires_at = above.iter().map(|link| link.expires_at).fold(row.expires_at, Millis::min);
+        Self { row, above, expires_at }
     }
 
     /// SHA-256 of the token, by which it's found again.
@@ -72,20 +80,47 @@ impl Caller {
         self.row.task.as_deref()
     }
 
-    /// What it may do.
+    /// What its own token says that it may do. What it may do in fact is what every link of the chain allows:
+    /// [`Self::allows_tool`], [`Self::allows_operation`].
     #[must_use]
     pub fn grant(&self) -> &Grant {
         &self.row.grant
     }
 
-    /// From when on the token is no longer valid.
+    /// Its own token, then the one that this was delegated from, and so on up to the one that an operator minted.
+    ///
+    /// INVARIANT (chain): what is asked of a caller is asked of every link, each by its own agent, role, task and grant.
+    /// Whoever delegates names the child's agent and role, so these alone must not open anything.
+    pub fn chain(&self) -> impl Iterator<Item = &TokenRow> {
+        std::iter::once(&self.row).chain(&self.above)
+    }
+
+    /// How many tokens it was delegated through: 0 for one that an operator minted.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.above.len()
+    }
+
+    /// Whether every link of the chain may call this tool.
+    #[must_use]
+    pub fn allows_tool(&self, tool: &ToolName) -> bool {
+        self.chain().all(|link| link.grant.allows_tool(tool))
+    }
+
+    /// Whether every link of the chain may use this operation.
+    #[must_use]
+    pub fn allows_operation(&self, connection: &ConnectionName, operation: &OperationName) -> bool {
+        self.chain().all(|link| link.grant.allows_operation(connection, operation))
+    }
+
+    /// From when on the token is no longer valid: the earliest expiry of the chain.
     #[must_use]
     pub fn expires_at(&self) -> Millis {
-        self.row.expires_at
+        self.expires_at
     }
 }
 
-/// Proof that a caller's token was neither revoked nor expired a moment ago.
+/// Proof that a moment ago neither a caller's token nor one above it was revoked or expired.
 #[derive(Debug)]
 pub struct Alive<'c> {
     caller: &'c Caller,

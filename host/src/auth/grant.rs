@@ -22,6 +22,9 @@ pub struct Grant {
     /// request has to have room for it. None: only the operator's budgets hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Budget>,
+    /// Whether tokens may be delegated from it. Each of them may do at most what this one may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_delegate: bool,
 }
 
 impl Grant {
@@ -41,6 +44,26 @@ impl Grant {
             OperationPattern::AnyOf(name) => name == connection,
             OperationPattern::Named(name, one) => name == connection && one == operation,
         })
+    }
+}
+
+impl Grant {
+    /// Whether every tool that a pattern names is allowed.
+    #[must_use]
+    pub fn covers_tool(&self, pattern: &ToolPattern) -> bool {
+        match pattern {
+            ToolPattern::Any => self.tools.contains(&ToolPattern::Any),
+            ToolPattern::Named(name) => self.allows_tool(name),
+        }
+    }
+
+    /// Whether every operation that a pattern names is allowed.
+    #[must_use]
+    pub fn covers_operation(&self, pattern: &OperationPattern) -> bool {
+        match pattern {
+            OperationPattern::AnyOf(_) => self.operations.contains(pattern),
+            OperationPattern::Named(connection, operation) => self.allows_operation(connection, operation),
+        }
     }
 }
 

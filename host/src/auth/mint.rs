@@ -6,7 +6,9 @@ use super::token::TokenText;
 use super::{AuthError, Grant, Operator};
 use crate::clock::Millis;
 use crate::ids::{AgentId, ConversationId, Realm, RoleName, TokenId};
+use crate::ledger::Budget;
 use crate::store::{TokenKind, TokenRow};
+use crate::text::is_line;
 
 /// No token lives longer than a year of 365 days: one that was forgotten ends by itself.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -59,9 +61,10 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     if grant.tools.len() + grant.operations.len() > GRANT_PATTERNS_MAX {
         return invalid("the grant names more than 1024 tools and operations; use '*' or CONNECTION:*");
     }
+    Budget::check_all(&grant.budgets).map_err(AuthError::InvalidMint)?;
     if kind == TokenKind::Operator && grant != Grant::default() {
         return invalid(
-            "an operator token manages tokens and calls no tool; leave its tools and operations out",
+            "an operator token manages tokens and calls no tool; leave its tools, operations and budgets out",
         );
     }
     if kind == TokenKind::Operator && conversation.is_some() {
@@ -69,6 +72,9 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     }
     if task.as_ref().is_some_and(|task| task.chars().count() > TASK_CHARS_MAX) {
         return invalid("the task is longer than 512 characters; say it more briefly");
+    }
+    if task.as_ref().is_some_and(|task| !is_line(task, TASK_CHARS_MAX)) {
+        return invalid("the task is not one line of printable characters; write it as one, or leave it out");
     }
     let token = TokenText::fresh(kind);
     let row = TokenRow {

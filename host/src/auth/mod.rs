@@ -3,9 +3,14 @@
 //! A token is 256 random bits behind a prefix that says its kind. The store holds its SHA-256 only. What a token
 //! may do is fixed when it's minted; the one thing that changes later is that it gets revoked, and
 //! [`Auth::alive`] sees that before every single send.
+//!
+//! A token whose grant says so can be delegated from: the child may do what it and every token above it may do, and
+//! ends with the first of them. Each use looks at the whole chain.
 
 mod cache;
 mod caller;
+mod chain;
+mod delegate;
 mod grant;
 mod mint;
 #[cfg(test)]
@@ -13,6 +18,8 @@ mod tests;
 mod token;
 
 pub use caller::{Alive, Caller, Operator};
+pub use chain::DEPTH_MAX;
+pub use delegate::{CHILDREN_MAX, Delegation};
 pub use grant::{Grant, OperationPattern, ToolPattern};
 pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted, TASK_CHARS_MAX};
 pub use token::TokenText;
@@ -37,6 +44,9 @@ pub enum AuthError {
     /// A token as asked for can't be minted. The sentence says what to change.
     #[error("{0}")]
     InvalidMint(String),
+    /// This token may not be delegated from. The sentence says why.
+    #[error("{0}")]
+    MayNotDelegate(&'static str),
     /// The store couldn't be read or written. Nobody is let in then.
     #[error("tokens can't be checked or changed now: {0}")]
     Store(#[from] StoreError),
@@ -68,7 +78,8 @@ impl Auth {
         if caller.kind() == presented.kind { Ok(caller) } else { Err(AuthError::Unauthorized) }
     }
 
-    /// Proof that the caller's token is neither revoked nor expired now. Microseconds: it's for before every send.
+    /// Proof that neither the caller's token nor one above it is revoked or expired now. Microseconds: it's for before
+    /// every send.
     ///
     /// # Errors
     /// [`AuthError::Unauthorized`] when it's no longer valid; [`AuthError::Store`] when that can't be told.
@@ -97,6 +108,20 @@ impl Auth {
         self.mint(request)
     }
 
+    /// Makes a token that its parent's holder hands on. It may do nothing that any token above it may not.
+    ///
+    /// # Errors
+    /// [`AuthError::MayNotDelegate`] when the parent's grant doesn't allow it, or the chain or the number of children
+    /// is at its limit; [`AuthError::InvalidMint`] with a sentence that says which part is too wide;
+    /// [`AuthError::Unauthorized`] when the parent is no longer valid; [`AuthError::Store`].
+    pub fn delegate(&self, parent: &Caller, request: Delegation) -> Result<Minted, AuthError> {
+        self.alive(parent)?;
+        delegate::check_parent(parent, self.store.children(parent.token())?)?;
+        let minted = delegate::make(parent, request, self.clock.now())?;
+        self.store.insert_token(&minted.row)?;
+        Ok(minted)
+    }
+
     /// All tokens, of one tenant where one is given, newest first. Expired and revoked ones are among them.
     ///
     /// # Errors
@@ -105,7 +130,7 @@ impl Auth {
         Ok(self.store.tokens(tenant)?)
     }
 
-    /// Revokes a token: every check that begins after this returns refuses it. False when there's no such token (of
+    /// Revokes a token: every check that begins after this returns refuses it and all that were delegated from it. False when there's no such token (of
     /// this tenant, where one is given). Revoking twice answers true and keeps the first time.
     ///
     /// # Errors
@@ -134,7 +159,11 @@ impl Auth {
         let row = self.store.token_by_hash(hash)?.ok_or(AuthError::Unauthorized)?;
         // The store has looked the hash up already; this holds even if its index is damaged.
         let same = bool::from(row.hash.ct_eq(hash));
-        if same && row.revoked_at.is_none() { Ok(Caller::new(row)) } else { Err(AuthError::Unauthorized) }
+        if !same || row.revoked_at.is_some() {
+            return Err(AuthError::Unauthorized);
+        }
+        let above = chain::above(&*self.store, &row)?;
+        Ok(Caller::new(row, above))
     }
 }
 

@@ -1,11 +1,16 @@
+mod delegation;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{PolicyId, Realm, SecretLabel};
-use crate::store::{ComponentRow, MemoryControl, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind};
+use crate::ids::{ApprovalId, KillId, PolicyId, Realm, SecretLabel};
+use crate::store::{
+    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore, MemoryControl, Opening,
+    PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
+};
 
 const START: Millis = Millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -28,6 +33,21 @@ impl Watched {
     }
 }
 
+impl KillStore for Watched {
+    fn insert_kill(&self, row: &KillRow) -> Result<(), StoreError> {
+        self.inner.insert_kill(row)
+    }
+    fn kills(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError> {
+        self.inner.kills(tenant)
+    }
+    fn remove_kill(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, StoreError> {
+        self.inner.remove_kill(id, tenant)
+    }
+    fn forget_killed_calls(&self, before: Millis) -> Result<(), StoreError> {
+        self.inner.forget_killed_calls(before)
+    }
+}
+
 impl ControlStore for Watched {
     fn version(&self) -> Result<u64, StoreError> {
         self.check()?;
@@ -39,6 +59,13 @@ impl ControlStore for Watched {
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.inner.token_by_hash(hash)
+    }
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        self.inner.token_by_id(id)
+    }
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
+        self.inner.children(parent)
     }
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
         self.inner.tokens(tenant)
@@ -84,6 +111,33 @@ impl ControlStore for Watched {
     }
     fn deactivate_component(&self, name: &str) -> Result<bool, StoreError> {
         self.inner.deactivate_component(name)
+    }
+}
+
+impl ApprovalStore for Watched {
+    fn open_approval(
+        &self,
+        row: &ApprovalRow,
+        limits: PendingLimits,
+        forget: Millis,
+    ) -> Result<Opening, StoreError> {
+        self.inner.open_approval(row, limits, forget)
+    }
+    fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        self.inner.approval(id)
+    }
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
+        self.inner.approvals(filter)
+    }
+    fn change_approval(
+        &self,
+        id: &ApprovalId,
+        change: &mut dyn FnMut(&mut ApprovalRow),
+    ) -> Result<bool, StoreError> {
+        self.inner.change_approval(id, change)
+    }
+    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
+        self.inner.remove_approval(id)
     }
 }
 
@@ -143,7 +197,7 @@ fn is_unauthorized<T>(result: Result<T, AuthError>) -> bool {
 pub(super) fn caller_with_hash(hash: [u8; 32]) -> Arc<Caller> {
     let mut row = super::mint::make(mint(TokenKind::Agent), START).unwrap().row;
     row.hash = hash;
-    Arc::new(Caller::new(row))
+    Arc::new(Caller::new(row, Vec::new()))
 }
 
 pub(super) fn number_hash(n: usize) -> [u8; 32] {
@@ -254,7 +308,15 @@ fn another_tenant_revokes_and_lists_nothing() {
 #[test]
 fn what_can_not_be_minted_says_why() {
     let w = world();
-    let cases: [(Mint, &str); 6] = [
+    let budgets = |texts: &[&str], count: usize| Grant {
+        budgets: texts.iter().map(|text| text.parse().unwrap()).cycle().take(count).collect(),
+        ..Grant::default()
+    };
+    let cases: [(Mint, &str); 10] = [
+        (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
+        (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
+        (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "at most 32 budgets"),
+        (Mint { grant: budgets(&["1 usd day"], 1), ..mint(TokenKind::Operator) }, "budgets out"),
         (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: LIFETIME_MAX + Duration::from_millis(1), ..mint(TokenKind::Agent) }, "365 days"),

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::context::{Opened, say};
 use super::out::Out;
-use super::serve::{finish, open_app, serve_config, start_log, watch_catalog};
+use super::serve::{finish, open_app, serve_config, start_log, watch_home};
 use super::{Done, RealmArgs, init};
 use crate::app::{App, open_catalog};
 use crate::auth::{Grant, Mint, Minted, OperationPattern, ToolPattern};
@@ -32,6 +32,9 @@ pub(super) struct Dev {
     /// Use the connection files (and what lies beside them) of this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "home")]
     connections: Option<PathBuf>,
+    /// Decide by the policy files of this folder, instead of permitting whatever the token carries.
+    #[arg(long, value_name = "DIR", conflicts_with = "home")]
+    policies: Option<PathBuf>,
     /// Store the content of FILE as a secret. May be given several times.
     #[arg(long, value_name = "LABEL=@FILE", conflicts_with = "home")]
     secret: Vec<SecretFile>,
@@ -91,6 +94,11 @@ impl Dev {
         if let Some(dir) = &self.connections {
             copy_files(dir, &opened.home.connections_dir())?;
         }
+        if let Some(dir) = &self.policies {
+            let policies = opened.home.policies_dir();
+            std::fs::remove_file(policies.join("start.cedar"))?;
+            copy_files(dir, &policies)?;
+        }
         self.store_secrets(&opened)?;
         self.add_tools(&opened, out)?;
         opened.config.listen = ([127, 0, 0, 1], 0).into();
@@ -117,7 +125,7 @@ impl Dev {
         let server = tokio::spawn(bound.serve(app.clone(), async {
             let _ = stopped.await;
         }));
-        let watch = tokio::spawn(watch_catalog(app.clone()));
+        let watch = tokio::spawn(watch_home(app.clone()));
         let status = self.run_command(&url, &minted, operator.as_ref()).await;
         watch.abort();
         let _ = stop.send(());

@@ -14,8 +14,8 @@ use crate::app::{App, Sources};
 use crate::config::{Config, LogFormat};
 use crate::doors::{self, ServeConfig};
 
-/// How often a host looks whether another process has added or removed a tool.
-const CATALOG_LOOK_MS: u64 = 250;
+/// How often a host looks whether a tool was added or removed, or a connection was changed.
+const HOME_LOOK_MS: u64 = 250;
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ impl Serve {
             let bound = doors::bind(&config).await?;
             out.note(format!("listening on {}", bound.url()));
             out.value(&serde_json::json!({ "url": bound.url() }));
-            let watch = tokio::spawn(watch_catalog(app.clone()));
+            let watch = tokio::spawn(watch_home(app.clone()));
             bound.serve(app.clone(), stop_signal()).await?;
             watch.abort();
             Ok(())
@@ -86,46 +86,17 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
     }
 }
 
-/// Takes up what `tool add` and `tool remove` do in other processes.
-pub(super) async fn watch_catalog(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(CATALOG_LOOK_MS));
+/// Takes up what operators change beside the running host.
+pub(super) async fn watch_home(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        refresh_policy(&app).await;
-        if matches!(app.catalog.is_stale(), Ok(false)) {
-            continue;
+        let app = app.clone();
+        // It reads files, and compiling a new component takes seconds: not on a thread that serves.
+        if let Err(error) = tokio::task::spawn_blocking(move || app.refresh()).await {
+            tracing::error!(%error, "looking for changes broke down");
         }
-        let catalog = app.catalog.clone();
-        // Compiling a new component takes seconds: not on a thread that serves.
-        match tokio::task::spawn_blocking(move || catalog.refresh()).await {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => {
-                app.tools_changed();
-                refresh_policy(&app).await;
-            }
-            Ok(Err(error)) => tracing::error!(%error, "the catalog can't be refreshed"),
-            Err(error) => tracing::error!(%error, "the catalog's refresh broke down"),
-        }
-    }
-}
-
-/// Takes up policies that were changed, and tools that they may speak of.
-async fn refresh_policy(app: &Arc<App>) {
-    let policy = app.policy.clone();
-    let refreshed = tokio::task::spawn_blocking(move || policy.is_stale().then(|| policy.refresh())).await;
-    match refreshed {
-        Ok(None | Some(Ok(false))) => {}
-        Ok(Some(Ok(true))) => {
-            tracing::info!(hash = %app.policy.hash(), count = ?app.policy.count(), "the policies have changed");
-            if app.policy.count() == Some((0, 0)) {
-                tracing::warn!("there is no policy, so everything is denied");
-            }
-        }
-        Ok(Some(Err(problems))) => {
-            tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
-        }
-        Err(error) => tracing::error!(%error, "the policies' refresh broke down"),
     }
 }
 

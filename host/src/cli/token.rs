@@ -11,7 +11,8 @@ use super::out::Out;
 use super::{Done, RealmArgs};
 use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, TokenId};
+use crate::ids::{AgentId, ConversationId, RoleName, TokenId};
+use crate::ledger::Budget;
 use crate::store::{TokenKind, TokenRow};
 
 /// Commands on tokens.
@@ -27,7 +28,7 @@ pub(super) enum Token {
         #[arg(long)]
         all: bool,
     },
-    /// Revoke a token: the very next send of its calls is refused.
+    /// Revoke a token: the very next send of its calls is refused, and of all that was delegated from it.
     Revoke {
         /// The token's id (`tok_…`).
         id: TokenId,
@@ -43,17 +44,32 @@ pub(super) struct MintArgs {
     /// The one conversation that it serves.
     #[arg(long)]
     conversation: Option<ConversationId>,
+    /// The agent's role. Policies speak of roles.
+    #[arg(long)]
+    role: Option<RoleName>,
+    /// What the agent is to do, in your words. It's on record and shown to approvers.
+    #[arg(long, value_name = "TEXT")]
+    task: Option<String>,
     /// A tool that it may call, or '*'. May be given several times.
     #[arg(long = "tool", value_name = "TOOL")]
     tools: Vec<ToolPattern>,
     /// An operation that those tools may use: CONNECTION:OPERATION, or CONNECTION:*. May be given several times.
     #[arg(long = "operation", value_name = "OPERATION")]
     operations: Vec<OperationPattern>,
+    /// A limit: "50000 usd day" (500.00 USD, in cents), "60 requests minute", "5 requests at_once",
+    /// "0 usd total connection=stripe". May be given several times.
+    #[arg(long = "budget", value_name = "LIMIT UNIT WINDOW")]
+    budgets: Vec<Budget>,
+    /// Tokens may be delegated from it, each at most as wide as it is.
+    #[arg(long)]
+    may_delegate: bool,
     /// How long it's valid: 90s, 30m, 12h, 7d.
     #[arg(long, default_value = "1h", value_parser = span)]
     ttl: Duration,
     /// An operator's token: manages tokens and reads the audit trail of its tenant, calls no tools.
-    #[arg(long, conflicts_with_all = ["tools", "operations", "conversation"])]
+    #[arg(long, conflicts_with_all = [
+        "tools", "operations", "conversation", "role", "task", "budgets", "may_delegate",
+    ])]
     operator: bool,
     #[command(flatten)]
     realm: RealmArgs,
@@ -90,9 +106,14 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         realm: args.realm.realm(),
         agent: args.agent,
         conversation: args.conversation,
-        role: None,
-        task: None,
-        grant: Grant { tools: args.tools, operations: args.operations, ..Grant::default() },
+        role: args.role,
+        task: args.task,
+        grant: Grant {
+            tools: args.tools,
+            operations: args.operations,
+            budgets: args.budgets,
+            may_delegate: args.may_delegate,
+        },
         lifetime: args.ttl,
     })?;
     let row = &minted.row;
@@ -124,19 +145,22 @@ fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) ->
                 row.id.to_string(),
                 row.realm.to_string(),
                 row.agent.to_string(),
+                row.role.as_ref().map_or("-", |role| role.as_str()).to_owned(),
                 conversation.to_owned(),
+                row.parent.as_ref().map_or("-", |parent| parent.as_str()).to_owned(),
                 state(row, now).to_owned(),
                 row.expires_at.to_string(),
                 rights(row),
             ]
         })
         .collect();
-    out.table(&["ID", "REALM", "AGENT", "CONVERSATION", "STATE", "EXPIRES", "MAY"], &rows);
+    out.table(&["ID", "REALM", "AGENT", "ROLE", "CONVERSATION", "PARENT", "STATE", "EXPIRES", "MAY"], &rows);
     let value: Vec<_> = tokens
         .iter()
         .map(|row| {
             json!({
                 "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
+                "role": row.role, "task": row.task, "parent": row.parent,
                 "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
                 "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
                 "revoked": row.revoked_at.map(|at| at.to_string()),
@@ -161,7 +185,9 @@ fn rights(row: &TokenRow) -> String {
     }
     let tools = row.grant.tools.iter().map(ToString::to_string);
     let operations = row.grant.operations.iter().map(ToString::to_string);
-    tools.chain(operations).collect::<Vec<_>>().join(" ")
+    let budgets = row.grant.budgets.iter().map(|budget| format!("[{budget}]"));
+    let delegate = row.grant.may_delegate.then(|| "delegate".to_owned());
+    tools.chain(operations).chain(budgets).chain(delegate).collect::<Vec<_>>().join(" ")
 }
 
 /// `90s`, `30m`, `12h`, `7d`.

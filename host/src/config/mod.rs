@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::approval::ApprovalLimits;
 use crate::runtime::Limits;
 
 /// Why a configuration can't be used.
@@ -42,6 +43,10 @@ pub struct Config {
     pub deadline_max: Duration,
     /// What the doors let in.
     pub doors: DoorLimits,
+    /// Requests that wait for people.
+    pub approvals: ApprovalLimits,
+    /// For how long the same write is taken for a repetition of the first.
+    pub duplicate_window: Duration,
     /// How the host logs.
     pub log: LogFormat,
 }

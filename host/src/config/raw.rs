@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Config, DoorLimits, LogFormat, MasterKeySource, Tls};
+use crate::approval::ApprovalLimits;
 use crate::dto::{ARGUMENTS_BYTES_MAX, RESULT_BYTES_MAX};
 use crate::runtime::Limits;
+use crate::store::PendingLimits;
 
 /// Calls at once, at most: each reserves 8 GiB of a 128 TiB address space.
 const CALLS_LIMIT: u64 = 4_096;
@@ -24,6 +26,8 @@ pub(super) struct Raw {
     master_key: RawMasterKey,
     calls: RawCalls,
     doors: RawDoors,
+    approvals: RawApprovals,
+    ledger: RawLedger,
     log: RawLog,
 }
 
@@ -65,6 +69,20 @@ struct RawDoors {
     drain_ms_max: u64,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawApprovals {
+    ttl_minutes: u64,
+    per_token_max: u32,
+    per_tenant_max: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLedger {
+    duplicate_window_hours: u64,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawLog {
@@ -87,8 +105,17 @@ impl Default for Raw {
             master_key: RawMasterKey::default(),
             calls: RawCalls::default(),
             doors: RawDoors::default(),
+            approvals: RawApprovals::default(),
+            ledger: RawLedger::default(),
             log: RawLog::default(),
         }
+    }
+}
+
+impl Default for RawLedger {
+    fn default() -> Self {
+        // As long as upstreams remember an idempotency key (Stripe: at least 24 hours).
+        Self { duplicate_window_hours: 24 }
     }
 }
 
@@ -122,9 +149,22 @@ impl Default for RawDoors {
     }
 }
 
+impl Default for RawApprovals {
+    fn default() -> Self {
+        Self {
+            // Long enough for a person to be fetched, short enough that what was approved is still meant.
+            ttl_minutes: 15,
+            // An agent that loops with ever new parameters fills its own list, and stops there.
+            per_token_max: 10,
+            // More than a person can look at carefully in fifteen minutes.
+            per_tenant_max: 200,
+        }
+    }
+}
+
 impl Raw {
     pub(super) fn check(self, folder: &Path) -> Result<Config, Complaint> {
-        let (calls, doors) = (self.calls, self.doors);
+        let (calls, doors, approvals) = (self.calls, self.doors, self.approvals);
         in_range("deadline_ms_max", calls.deadline_ms_max, 1, 600_000)?;
         in_range("deadline_ms", calls.deadline_ms, 1, calls.deadline_ms_max)?;
         in_range("memory_bytes_max", calls.memory_bytes_max as u64, 1 << 20, 1 << 30)?;
@@ -137,7 +177,11 @@ impl Raw {
         in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
         in_range("calls_max", doors.calls_max as u64, 1, CALLS_LIMIT)?;
         in_range("connections_max", doors.connections_max as u64, 1, 1_000_000)?;
+        in_range("duplicate_window_hours", self.ledger.duplicate_window_hours, 1, 24 * 366)?;
         in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
+        in_range("ttl_minutes", approvals.ttl_minutes, 1, 10_080)?;
+        in_range("per_token_max", u64::from(approvals.per_token_max), 1, 1_000)?;
+        in_range("per_tenant_max", u64::from(approvals.per_tenant_max), 1, 100_000)?;
         Ok(Config {
             listen: self.listen,
             tls: self.tls.map(|tls| Tls {
@@ -163,6 +207,14 @@ impl Raw {
                 connections_max: doors.connections_max,
                 drain_ms_max: doors.drain_ms_max,
             },
+            approvals: ApprovalLimits {
+                ttl: Duration::from_secs(approvals.ttl_minutes.saturating_mul(60)),
+                pending: PendingLimits {
+                    per_token_max: approvals.per_token_max,
+                    per_tenant_max: approvals.per_tenant_max,
+                },
+            },
+            duplicate_window: Duration::from_secs(self.ledger.duplicate_window_hours * 3_600),
             log: match self.log.format {
                 RawFormat::Text => LogFormat::Text,
                 RawFormat::Json => LogFormat::Json,

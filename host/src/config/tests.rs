@@ -39,3 +39,27 @@ fn two_master_keys_are_one_too_many() {
     assert!(error.contains("more than one source"), "{error}");
     assert_eq!(parse("[master_key]\nenv = \"B\"").unwrap().master_key, MasterKeySource::Env("B".to_owned()));
 }
+
+#[test]
+fn approvals_have_a_time_and_a_number() {
+    let usual = parse("").unwrap().approvals;
+    assert_eq!((usual.ttl, usual.pending.per_token_max), (Duration::from_secs(900), 10));
+    let set = parse("[approvals]\nttl_minutes = 2\nper_tenant_max = 3\n").unwrap().approvals;
+    assert_eq!((set.ttl, set.pending.per_tenant_max), (Duration::from_secs(120), 3));
+    for bad in
+        ["ttl_minutes = 0", "ttl_minutes = 10081", "per_token_max = 0", "per_tenant_max = 0", "ttl = 1"]
+    {
+        assert!(parse(&format!("[approvals]\n{bad}\n")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn repetitions_are_always_recognised_for_some_time() {
+    assert_eq!(parse("").unwrap().duplicate_window, Duration::from_secs(86_400));
+    assert_eq!(
+        parse("[ledger]\nduplicate_window_hours = 1").unwrap().duplicate_window,
+        Duration::from_secs(3_600)
+    );
+    let error = parse("[ledger]\nduplicate_window_hours = 0\n").unwrap_err();
+    assert!(error.contains("keybearer.toml:2: duplicate_window_hours: 0 is out of range"), "{error}");
+}

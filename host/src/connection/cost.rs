@@ -1,6 +1,6 @@
 //! What an operation costs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Operation, Parameter, Parameters};
@@ -65,7 +65,7 @@ pub struct SettleRule {
 }
 
 /// What one request costs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// The amount in the currency's minor unit (cents), at least zero.
     pub amount_minor: i64,

@@ -49,6 +49,7 @@ mod ca;
 mod cost;
 mod file;
 pub mod limits;
+mod live;
 mod operation;
 mod parameter;
 mod problem;
@@ -61,6 +62,7 @@ pub use attach::Attach;
 pub use base::{BaseUrl, Scheme};
 pub use ca::CaBundle;
 pub use cost::{Cost, CostRule, Currency, Place, SettleRule};
+pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
 pub use problem::{Problem, Problems};
@@ -217,8 +219,14 @@ impl Connections {
     /// The connection of this name, if this realm may use it.
     #[must_use]
     pub fn get(&self, realm: &Realm, name: &str) -> Option<Arc<Connection>> {
+        self.named(name).filter(|connection| connection.is_for(realm))
+    }
+
+    /// The connection of this name, whoever may use it: for what has to be known before a caller is.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Arc<Connection>> {
         let name: ConnectionName = name.parse().ok()?;
-        self.by_name.get(&name).filter(|connection| connection.is_for(realm)).cloned()
+        self.by_name.get(&name).cloned()
     }
 
     /// All connections, by name.

@@ -221,7 +221,7 @@ fn all_problems_are_told_at_once_with_their_places() {
          c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
          c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
          c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
-         path, query, body, cost"
+         path, query, body, cost, customer, settle"
     );
 }
 
@@ -248,6 +248,10 @@ fn every_rule_of_the_top_has_its_message() {
         ("tenants = [\"A B\"]", "not valid"),
         ("ca_file = \"missing.pem\"", "can't be read"),
         ("allow_insecure_loopback = \"yes\"", "must be true or false"),
+        ("idempotency_header = \"Cookie\"", "can't carry an idempotency key"),
+        ("idempotency_header = \"Authorization\"", "can't carry an idempotency key"),
+        ("idempotency_header = \"a b\"", "isn't a header's name"),
+        ("error_profile = \"strype\"", "unknown error profile"),
     ] {
         let found = problems(&with(line));
         assert!(found.contains(message), "{line}: {found}");
@@ -304,6 +308,13 @@ fn every_rule_of_operations_has_its_message() {
             "another spelling",
         ),
         (format!("{post}cost = {{ amount = \"body.a\", currency = \"usd\" }}"), "isn't declared"),
+        (format!("{post}settle = {{ amount = \"/amount\" }}"), "nothing to settle"),
+        (format!("{post}settle = {{ amount = \"amount\" }}"), "isn't a JSON pointer"),
+        (format!("{post}customer = \"body.a\""), "isn't declared"),
+        (
+            format!("{post}body.a = {{ type = \"integer\" }}\ncustomer = \"body.a\""),
+            "must be a string parameter",
+        ),
         (
             format!(
                 "{post}body.a = {{ type = \"integer\" }}\ncost = {{ amount = \"body.a\", currency = \"usd\" }}"

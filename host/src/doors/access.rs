@@ -19,7 +19,16 @@ impl Door {
     /// # Errors
     /// [`Code::Unauthorized`]; [`Code::Denied`] for an operator's token, which manages and calls nothing.
     pub(super) fn agent(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.caller(headers)?;
+        // The empty text is no token: what has none goes the same way as what has a wrong one.
+        self.agent_by(headers::bearer(headers).unwrap_or(""))
+    }
+
+    /// The same, by a token that stood in another place; the empty text for none.
+    ///
+    /// # Errors
+    /// As [`Door::agent`].
+    pub(super) fn agent_by(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.caller(token)?;
         match caller.kind() {
             TokenKind::Agent => Ok(caller),
             TokenKind::Operator => Err(Refusal::new(
@@ -34,7 +43,7 @@ impl Door {
     /// # Errors
     /// [`Code::Unauthorized`]; [`Code::Denied`] for an agent's token.
     pub(super) fn operator(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.caller(headers)?;
+        let caller = self.caller(headers::bearer(headers).unwrap_or(""))?;
         match caller.kind() {
             TokenKind::Operator => Ok(caller),
             TokenKind::Agent => Err(Refusal::new(
@@ -44,10 +53,17 @@ impl Door {
         }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    /// A caller of either kind.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`].
+    pub(super) fn anyone(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         // The empty text is no token: what has none goes the same way as what has a wrong one.
-        let bearer = headers::bearer(headers).unwrap_or("");
-        self.app.auth.verify(bearer).map_err(|error| match error {
+        self.caller(headers::bearer(headers).unwrap_or(""))
+    }
+
+    fn caller(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+        self.app.auth.verify(token).map_err(|error| match error {
             AuthError::Unauthorized => {
                 self.app.metrics.auth_failed();
                 Refusal::new(Code::Unauthorized, AuthError::Unauthorized.to_string())

@@ -6,7 +6,8 @@
 //!     → access   bearer token → Caller, of the right kind
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
-//!     → tools · tokens · audit · health · openapi
+//!     → tools · tokens · approvals · audit · health · openapi
+//!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
 //!
@@ -15,15 +16,20 @@
 //! `/openapi.json` is the same for everyone.
 
 mod access;
+mod approvals;
 mod audit;
 mod body;
+mod change;
+mod delegate;
 mod headers;
 mod health;
+mod kill;
 mod limits;
 mod listener;
 mod openapi;
 mod pace;
 mod problem;
+mod proxy;
 mod router;
 mod tls;
 mod tokens;

@@ -2,6 +2,8 @@
 //!
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
+mod approvals;
+mod proxy;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,8 @@ pub fn document() -> Value {
         "components": {
             "securitySchemes": {
                 "agent": { "type": "http", "scheme": "bearer", "description": "A token `kbt_…`: it calls tools." },
+                "sdk": { "type": "http", "scheme": "basic",
+                    "description": "A token `kbt_…` as the user name, without a password." },
                 "operator": { "type": "http", "scheme": "bearer",
                     "description": "A token `kbo_…`: it manages the tokens and reads the audit trail of its tenant." },
             },
@@ -64,8 +68,19 @@ fn paths() -> Value {
         (Route::Call, json!({ "post": call_tool() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
+        (Route::Approvals, json!({ "get": approvals::list() })),
+        (Route::Approval, json!({ "get": approvals::show() })),
+        (
+            Route::Approve,
+            json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
+        ),
+        (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
+        (Route::Delegate, json!({ "post": delegate_token() })),
+        (Route::Kills, json!({ "get": list_kills(), "post": throw_kill() })),
+        (Route::Kill, json!({ "delete": lift_kill() })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
+        (Route::Proxy, proxy::item()),
         (Route::Health, json!({ "get": open("health", "The process answers", "Status", "It answers.") })),
         (Route::Ready, json!({ "get": open("ready", "Calls can be run", "Status", "They can.") })),
         (Route::Metrics, json!({ "get": metrics() })),
@@ -90,6 +105,16 @@ fn call_tool() -> Value {
         path_parameter("name", "The tool's name.", "ToolName"),
         header(&headers::CONVERSATION, "The conversation. A token bound to one refuses any other.", label()),
         header(&headers::TURN, "The turn of that conversation.", label()),
+        header(
+            &headers::APPROVAL,
+            "The approval that a person gave to exactly this request.",
+            reference("ApprovalId"),
+        ),
+        header(
+            &headers::APPROVAL_WAIT,
+            "`yes`: where a person has to approve the request first, wait for that, up to the deadline.",
+            json!({ "enum": ["yes", "no"] }),
+        ),
         header(
             &headers::DEADLINE,
             "How long the caller waits, in milliseconds: 4000 unless the host is set up otherwise. More than the \
@@ -157,6 +182,22 @@ fn mint_token() -> Value {
     Value::Object(mint)
 }
 
+fn delegate_token() -> Value {
+    let minted = answer("The token. Its text is shown this once.", "MintedToken");
+    let mut delegate = operation(
+        "delegateToken",
+        "Mints a token below the caller's own: it may do nothing that the caller may not, and ends with it",
+        Some("agent"),
+        json!([]),
+        ("201", minted),
+    );
+    delegate.insert(
+        "requestBody".to_owned(),
+        json!({ "required": true, "content": { "application/json": { "schema": reference("Delegate") } } }),
+    );
+    Value::Object(delegate)
+}
+
 fn revoke_token() -> Value {
     operation(
         "revokeToken",
@@ -168,8 +209,44 @@ fn revoke_token() -> Value {
     .into()
 }
 
+fn list_kills() -> Value {
+    operation(
+        "listKills",
+        "The kill switches of the operator's tenant that are in force, newest first",
+        Some("operator"),
+        json!([]),
+        ("200", answer("The switches.", "KillList")),
+    )
+    .into()
+}
+
+fn throw_kill() -> Value {
+    let mut throw = operation(
+        "throwKill",
+        "Stops something of the operator's tenant: what is under way, what waits, and what comes, until it's lifted",
+        Some("operator"),
+        json!([]),
+        ("201", answer("The switch. Nothing that it stops is sent from now on.", "Kill")),
+    );
+    throw.insert(
+        "requestBody".to_owned(),
+        json!({ "required": true, "content": { "application/json": { "schema": reference("ThrowKill") } } }),
+    );
+    Value::Object(throw)
+}
+
+fn lift_kill() -> Value {
+    operation(
+        "liftKill",
+        "Lifts a kill switch",
+        Some("operator"),
+        json!([path_parameter("id", "The switch's id.", "KillId")]),
+        ("204", json!({ "description": "It's lifted." })),
+    )
+    .into()
+}
+
 fn list_audit() -> Value {
-    let query = |name: &str, about: &str, schema: Value| json!({ "name": name, "in": "query", "description": about, "schema": schema });
     operation(
         "listAudit",
         "The audit trail of the operator's tenant, newest first",
@@ -248,6 +325,10 @@ fn answer(about: &str, schema: &str) -> Value {
 
 fn path_parameter(name: &str, about: &str, schema: &str) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": about, "schema": reference(schema) })
+}
+
+fn query(name: &str, about: &str, schema: Value) -> Value {
+    json!({ "name": name, "in": "query", "description": about, "schema": schema })
 }
 
 fn header(name: &http::HeaderName, about: &str, schema: Value) -> Value {

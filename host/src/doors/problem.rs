@@ -1,4 +1,5 @@
-//! Refusal → HTTP. The one file that picks a status code.
+//! Refusal → HTTP. The one file that picks a status code; at the proxy door, a vendor's profile may pick another that
+//! its SDK reads right.
 //!
 //! AutoGen's HttpTool hands the body's text to the model whatever the status is. So `detail` alone has to say that
 //! the call failed, why, whether anything was sent, and whether to try again.
@@ -22,12 +23,18 @@ pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 pub(super) struct Problem {
     refusal: Refusal,
     call: Option<CallId>,
+    status: StatusCode,
 }
 
 impl Problem {
     /// The refusal of this call.
     pub(super) fn of_call(refusal: Refusal, call: CallId) -> Self {
-        Self { refusal, call: Some(call) }
+        Self { call: Some(call), ..refusal.into() }
+    }
+
+    /// The refusal of a request that the caller itself drafted.
+    pub(super) fn of_request(refusal: Refusal, call: Option<CallId>) -> Self {
+        Self { status: proxied_status(refusal.code), refusal, call }
     }
 
     /// A problem outside any call.
@@ -41,7 +48,7 @@ impl Problem {
         ProblemBody {
             r#type: format!("urn:keybearer:problem:{}", code.as_str()),
             title: title(code),
-            status: status(code).as_u16(),
+            status: self.status.as_u16(),
             detail: detail(&self.refusal),
             code,
             request_sent: self.refusal.request_sent,
@@ -53,7 +60,7 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, call: None }
+        Self { status: status(refusal.code), refusal, call: None }
     }
 }
 
@@ -64,7 +71,7 @@ impl IntoResponse for Problem {
         // harm if it did.
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = Response::new(Body::from(Bytes::from(body)));
-        *response.status_mut() = status(code);
+        *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -72,7 +79,7 @@ impl IntoResponse for Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // Clients retry by themselves when they see this header, so it's there only where that can't do harm.
-        if self.refusal.retry() == Retry::Safe && status(code) == StatusCode::SERVICE_UNAVAILABLE {
+        if self.refusal.retry() == Retry::Safe && self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(id) = self.call.and_then(|call| HeaderValue::from_str(call.as_str()).ok()) {
@@ -117,8 +124,18 @@ pub(super) fn status(code: Code) -> StatusCode {
     }
 }
 
+/// The status of a code at the proxy door, where it's the caller and no tool that drafted the request: what is wrong
+/// with it is the caller's to mend.
+pub(super) fn proxied_status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidRequest => StatusCode::BAD_REQUEST,
+        Code::UnknownOperation => StatusCode::NOT_FOUND,
+        _ => status(code),
+    }
+}
+
 /// `The call failed (denied): … Nothing was sent. …`: it stands alone.
-fn detail(refusal: &Refusal) -> String {
+pub(super) fn detail(refusal: &Refusal) -> String {
     let message = refusal.message.trim_end_matches(['.', ' ', '\n']);
     let sent = match refusal.request_sent {
         RequestSent::No => "Nothing was sent.",
@@ -126,6 +143,9 @@ fn detail(refusal: &Refusal) -> String {
         RequestSent::Unknown => "A request may have been sent.",
     };
     let retry = match refusal.retry() {
+        Retry::No if refusal.code == Code::ApprovalRequired => {
+            "Trying again helps once a person has approved it."
+        }
         Retry::No => "Trying the same again won't help.",
         Retry::Safe => "It's safe to try again.",
         Retry::CheckFirst => "Check what was done before you try again.",
@@ -153,6 +173,11 @@ mod tests {
             detail(&refusal),
             "The call failed (denied): this token may not use stripe:create_charge. Nothing was sent. \
              Trying the same again won't help."
+        );
+        assert_eq!(
+            detail(&Refusal::new(Code::ApprovalRequired, "it waits as apr_1")),
+            "The call failed (approval_required): it waits as apr_1. Nothing was sent. Trying again helps once a person \
+             has approved it."
         );
         let unknown = Refusal::new(Code::UpstreamTimeout, "the upstream was slow").sent(RequestSent::Unknown);
         assert_eq!(

@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, audit, health, openapi, tokens, tools};
+use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -23,8 +23,16 @@ pub(super) enum Route {
     Call,
     Tokens,
     Token,
+    Approvals,
+    Approval,
+    Approve,
+    Deny,
+    Delegate,
+    Kills,
+    Kill,
     Audit,
     AuditCall,
+    Proxy,
     Health,
     Ready,
     Metrics,
@@ -34,13 +42,21 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
+        Self::Approvals,
+        Self::Approval,
+        Self::Approve,
+        Self::Deny,
+        Self::Delegate,
+        Self::Kills,
+        Self::Kill,
         Self::Audit,
         Self::AuditCall,
+        Self::Proxy,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -55,8 +71,16 @@ impl Route {
             Self::Call => "/v1/tools/{name}",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::Approvals => "/v1/approvals",
+            Self::Approval => "/v1/approvals/{id}",
+            Self::Approve => "/v1/approvals/{id}/approve",
+            Self::Deny => "/v1/approvals/{id}/deny",
+            Self::Delegate => "/v1/tokens/delegate",
+            Self::Kills => "/v1/kill",
+            Self::Kill => "/v1/kill/{id}",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
+            Self::Proxy => "/proxy/{connection}/{path}",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -123,8 +147,17 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::Approvals.path(), get(approvals::list))
+        .route(Route::Approval.path(), get(approvals::show))
+        .route(Route::Approve.path(), post(approvals::approve))
+        .route(Route::Deny.path(), post(approvals::deny))
+        .route(Route::Delegate.path(), post(delegate::delegate))
+        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
+        .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
+        .route("/proxy/{connection}/", proxied())
+        .route("/proxy/{connection}/{*path}", proxied())
         .route(Route::Health.path(), get(health::live))
         .route(Route::Ready.path(), get(health::ready))
         .route(Route::Metrics.path(), get(health::metrics))
@@ -134,10 +167,27 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .with_state(door)
 }
 
+/// Every method that an operation can have.
+fn proxied() -> MethodRouter<Arc<Door>> {
+    let methods = [
+        MethodFilter::HEAD,
+        MethodFilter::POST,
+        MethodFilter::PUT,
+        MethodFilter::PATCH,
+        MethodFilter::DELETE,
+    ];
+    on(methods.into_iter().fold(MethodFilter::GET, MethodFilter::or), proxy::forward)
+}
+
 /// The last segment of a request's path, as it was written: the names and ids in this interface need no escapes, so
 /// an escaped one is no valid name.
 pub(super) fn last_segment(request: &Request) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or("")
+}
+
+/// The segment before the last one: the id in `/v1/approvals/{id}/approve`.
+pub(super) fn last_but_one_segment(request: &Request) -> &str {
+    request.uri().path().rsplit('/').nth(1).unwrap_or("")
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
-use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use axum::response::Response;
 
 use super::body;
+use super::change::{blocking, created, done, parse, settled, unrecorded};
 use super::router::{Door, Route, last_segment};
 use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
 use crate::app::App;
@@ -50,9 +49,7 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
-    let wanted: MintBody = serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::new(Code::BadRequest, format!("the body can't be used: {error}")))?;
-    settled(mint_recorded(door.app.clone(), caller, wanted)).await
+    settled(mint_recorded(door.app.clone(), caller, parse(&bytes)?)).await
 }
 
 async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
@@ -60,7 +57,7 @@ async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
     let missing = || Refusal::new(Code::NotFound, "there is no such token in this tenant");
     let id: TokenId = last_segment(&request).parse().map_err(|_| missing())?;
     let found = settled(revoke_recorded(door.app.clone(), caller, id)).await?;
-    if found { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(missing()) }
+    if found { Ok(done()) } else { Err(missing()) }
 }
 
 async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> Result<Response, Refusal> {
@@ -71,9 +68,14 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
         realm: realm.clone(),
         agent: wanted.agent,
         conversation: wanted.conversation,
-        role: None,
-        task: None,
-        grant: Grant { tools: wanted.tools, operations: wanted.operations, ..Grant::default() },
+        role: wanted.role,
+        task: wanted.task,
+        grant: Grant {
+            tools: wanted.tools,
+            operations: wanted.operations,
+            budgets: wanted.budgets,
+            may_delegate: wanted.may_delegate,
+        },
         lifetime: Duration::from_secs(wanted.expires_in_seconds),
     };
     let minted = {
@@ -86,20 +88,14 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
         .map_err(|error| failed(&error))?
     };
     let id = minted.row.id.clone();
-    if let Err(error) = app.audit.admin(Some(realm), "token.mint", id.as_str(), caller.token().as_str()).await
-    {
-        tracing::error!(cause = %error, token = %id, "a minted token could not be recorded; it's revoked");
+    let by = caller.token().as_str();
+    if let Err(error) = app.audit.admin(Some(realm), "token.mint", id.as_str(), by).await {
+        let refusal =
+            unrecorded(&error, id.as_str(), "the host can't write its audit trail, so no token was minted");
         let _ = blocking(move || app.auth.revoke(&id, None)).await?;
-        return Err(Refusal::new(
-            Code::AuditUnavailable,
-            "the host can't write its audit trail, so no token was minted",
-        ));
+        return Err(refusal);
     }
-    let body = MintedBody { token: minted.token.as_str(), entry: minted.row.into() };
-    let mut response = json(&body);
-    *response.status_mut() = StatusCode::CREATED;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(created(&MintedBody { token: minted.token.as_str(), entry: minted.row.into() }))
 }
 
 async fn revoke_recorded(app: Arc<App>, caller: Arc<Caller>, id: TokenId) -> Result<bool, Refusal> {
@@ -118,35 +114,20 @@ async fn revoke_recorded(app: Arc<App>, caller: Arc<Caller>, id: TokenId) -> Res
         .admin(Some(caller.realm().clone()), "token.revoke", id.as_str(), caller.token().as_str())
         .await;
     recorded.map_err(|error| {
-        tracing::error!(cause = %error, token = %id, "a revocation could not be recorded");
-        Refusal::new(
-            Code::AuditUnavailable,
+        unrecorded(
+            &error,
+            id.as_str(),
             "the token is revoked, but the host can't write its audit trail to record it",
         )
     })?;
     Ok(true)
 }
 
-/// Lets a change and its record run to their end together, even when the client hangs up in between.
-async fn settled<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::spawn(work).await.map_err(broke_down)?
-}
-
-/// The store's writes wait for the disk: not on a thread that serves.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(broke_down)
-}
-
-fn broke_down(error: tokio::task::JoinError) -> Refusal {
-    tracing::error!(cause = %error, "a change of tokens broke down");
-    Refusal::new(Code::Internal, "the host failed; its operator can see why in the log")
-}
-
-fn failed(error: &AuthError) -> Refusal {
+/// What a caller is told of it.
+pub(super) fn failed(error: &AuthError) -> Refusal {
     match error {
         AuthError::InvalidMint(sentence) => Refusal::new(Code::BadRequest, sentence.as_str()),
+        AuthError::MayNotDelegate(sentence) => Refusal::new(Code::Denied, *sentence),
         AuthError::Unauthorized => Refusal::new(Code::Unauthorized, error.to_string()),
         AuthError::Store(cause) => {
             tracing::error!(%cause, "the token store failed");

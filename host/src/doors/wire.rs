@@ -16,7 +16,8 @@ use crate::audit::Row;
 use crate::auth::{OperationPattern, ToolPattern};
 use crate::catalog::Tool;
 use crate::clock::Millis;
-use crate::ids::{AgentId, CallId, ConversationId, Environment, TenantId, TokenId, ToolName};
+use crate::ids::{AgentId, CallId, ConversationId, Environment, RoleName, TenantId, TokenId, ToolName};
+use crate::ledger::Budget;
 use crate::refusal::{Code, RequestSent, Retry};
 use crate::store::{TokenKind, TokenRow};
 
@@ -67,10 +68,16 @@ pub(super) struct MintBody {
     pub(super) agent: AgentId,
     pub(super) environment: Option<Environment>,
     pub(super) conversation: Option<ConversationId>,
+    pub(super) role: Option<RoleName>,
+    pub(super) task: Option<String>,
     #[serde(default)]
     pub(super) tools: Vec<ToolPattern>,
     #[serde(default)]
     pub(super) operations: Vec<OperationPattern>,
+    #[serde(default)]
+    pub(super) budgets: Vec<Budget>,
+    #[serde(default)]
+    pub(super) may_delegate: bool,
     pub(super) expires_in_seconds: u64,
 }
 
@@ -89,8 +96,13 @@ pub(super) struct TokenEntry {
     environment: Environment,
     agent: AgentId,
     conversation: Option<ConversationId>,
+    role: Option<RoleName>,
+    task: Option<String>,
+    parent: Option<TokenId>,
     tools: Vec<ToolPattern>,
     operations: Vec<OperationPattern>,
+    budgets: Vec<Budget>,
+    may_delegate: bool,
     created_at: Millis,
     expires_at: Millis,
     revoked_at: Option<Millis>,
@@ -105,8 +117,13 @@ impl From<TokenRow> for TokenEntry {
             environment: row.realm.environment,
             agent: row.agent,
             conversation: row.conversation,
+            role: row.role,
+            task: row.task,
+            parent: row.parent,
             tools: row.grant.tools,
             operations: row.grant.operations,
+            budgets: row.grant.budgets,
+            may_delegate: row.grant.may_delegate,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

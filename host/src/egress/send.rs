@@ -126,6 +126,29 @@ impl Egress {
         Self::over(wire, Secrets::Canary(canary.secret))
     }
 
+    /// The version of the secret that would be attached to this request now: what an approval is bound to.
+    ///
+    /// # Errors
+    /// [`FailureReason::NoSecret`] when there's none; [`FailureReason::Internal`] when the vault can't be read.
+    pub fn secret_version(&self, realm: &Realm, send: &TypedSend) -> Result<u32, SendFailure> {
+        let vault = match &self.secrets {
+            Secrets::Canary(secret) => return Ok(secret.version()),
+            Secrets::Vault(vault) => vault,
+        };
+        match vault.newest_version(realm, send.secret()) {
+            Ok(Some(version)) => Ok(version),
+            Ok(None) => Err(SendFailure::unsent(
+                FailureReason::NoSecret,
+                "there is no secret for this connection here",
+            )
+            .because(format!("{realm} {}: no such secret is stored", send.secret()))),
+            Err(error) => {
+                Err(SendFailure::unsent(FailureReason::Internal, "the host can't read its vault now")
+                    .because(error.to_string()))
+            }
+        }
+    }
+
     fn over(wire: Arc<dyn Wire>, secrets: Secrets) -> Self {
         Self { secrets, wire, observer: None, sweeps: PerRealm::new() }
     }
@@ -244,6 +267,9 @@ fn wire_request(send: TypedSend, realm: Realm, attached: Attached) -> WireReques
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     for (name, value) in request.headers().iter().chain(&connection.constant_headers) {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some((name, value)) = send.idempotency() {
         headers.insert(name.clone(), value.clone());
     }
     if let Some(content_type) = request.content_type().and_then(|text| HeaderValue::from_str(text).ok()) {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::{AMOUNT_MAX, SpendFacts};
 use crate::connection::Effect;
 use crate::ids::{ConnectionName, OperationName};
 
@@ -64,6 +66,68 @@ pub enum Window {
     Total,
 }
 
+/// The most budgets that one grant may hold: each is checked for every send of the token and of all below it.
+pub const GRANT_BUDGETS_MAX: usize = 32;
+
+impl Budget {
+    /// Whether the budget makes sense. To be asked before a token is minted with it.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what to do: fit to be shown to whoever wrote it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.limit > AMOUNT_MAX {
+            return Err((
+                "limit",
+                format!("{} is more than can be counted: the most is {AMOUNT_MAX}", self.limit),
+            ));
+        }
+        if self.operation.is_some() && self.connection.is_none() {
+            return Err((
+                "operation",
+                "an operation is one of a connection: say which connection too".to_owned(),
+            ));
+        }
+        let Some(zone) = &self.time_zone else { return Ok(()) };
+        if !matches!(self.window, Window::Day | Window::Month) {
+            let window = self.window.as_str();
+            return Err((
+                "time_zone",
+                format!("only days and months have a time zone, and this is {window}"),
+            ));
+        }
+        match TimeZone::get(zone) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                Err(("time_zone", format!("{zone:?} is no time zone: write a name like \"Europe/Berlin\"")))
+            }
+        }
+    }
+
+    /// Checks all budgets of a grant.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub fn check_all(budgets: &[Self]) -> Result<(), String> {
+        if budgets.len() > GRANT_BUDGETS_MAX {
+            return Err(format!(
+                "a grant holds at most {GRANT_BUDGETS_MAX} budgets, and this has {}",
+                budgets.len()
+            ));
+        }
+        budgets.iter().enumerate().try_for_each(|(index, budget)| {
+            budget.check().map_err(|(key, rule)| format!("budgets[{index}].{key}: {rule}"))
+        })
+    }
+
+    /// Whether a request is one of those that it limits.
+    #[must_use]
+    pub fn covers(&self, facts: &SpendFacts<'_>) -> bool {
+        self.connection.as_ref().is_none_or(|connection| connection == facts.connection)
+            && self.operation.as_ref().is_none_or(|operation| operation == facts.operation)
+            && self.effect.is_none_or(|effect| effect == facts.effect)
+    }
+}
+
 impl FromStr for Unit {
     type Err = String;
 
@@ -114,5 +178,74 @@ impl Window {
             Self::Month => "month",
             Self::Total => "total",
         }
+    }
+}
+
+impl FromStr for Window {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::PerCall, Self::AtOnce, Self::Minute, Self::Hour, Self::Day, Self::Month, Self::Total]
+            .into_iter()
+            .find(|window| window.as_str() == text)
+            .ok_or_else(|| {
+                format!(
+                    "{text:?} is no window of a budget: write \"per_call\", \"at_once\", \"minute\", \"hour\", \
+                     \"day\", \"month\" or \"total\""
+                )
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(json: &str) -> Budget {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_budget_that_makes_no_sense_is_refused() {
+        let wrong = |json: &str| budget(json).check().unwrap_err().0;
+        assert_eq!(wrong(r#"{"limit":9223372036854775808,"unit":"usd","window":"total"}"#), "limit");
+        assert_eq!(wrong(r#"{"limit":1,"unit":"usd","window":"total","operation":"charge"}"#), "operation");
+        assert_eq!(
+            wrong(r#"{"limit":1,"unit":"usd","window":"hour","time_zone":"Europe/Berlin"}"#),
+            "time_zone"
+        );
+        assert_eq!(
+            wrong(r#"{"limit":1,"unit":"usd","window":"day","time_zone":"Europe/Berln"}"#),
+            "time_zone"
+        );
+        assert_eq!(
+            budget(r#"{"limit":0,"unit":"USD","window":"day","time_zone":"Asia/Tokyo"}"#).check(),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_grant_holds_so_many_budgets_and_no_more() {
+        let one = budget(r#"{"limit":1,"unit":"requests","window":"minute"}"#);
+        assert!(Budget::check_all(&vec![one.clone(); GRANT_BUDGETS_MAX]).is_ok());
+        assert!(
+            Budget::check_all(&vec![one.clone(); GRANT_BUDGETS_MAX + 1]).unwrap_err().contains("at most 32")
+        );
+        let bad = Budget { limit: u64::MAX, ..one.clone() };
+        assert!(Budget::check_all(&[one, bad]).unwrap_err().starts_with("budgets[1].limit: "));
+    }
+
+    #[test]
+    fn units_and_windows_are_read_strictly() {
+        assert_eq!("JPY".parse(), Ok(Unit::Money("jpy".to_owned())));
+        for bad in ["", "us", "usdt", "u$d", "Requests", "request", "€uro"] {
+            assert!(bad.parse::<Unit>().is_err(), "{bad:?}");
+        }
+        assert_eq!("at_once".parse(), Ok(Window::AtOnce));
+        assert!("week".parse::<Window>().is_err());
+        assert!(serde_json::from_str::<Budget>(r#"{"limit":-1,"unit":"usd","window":"day"}"#).is_err());
+        assert!(
+            serde_json::from_str::<Budget>(r#"{"limit":1,"unit":"usd","window":"day","max":1}"#).is_err()
+        );
     }
 }

@@ -6,18 +6,18 @@ use crate::connection::TypedSend;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ConnectionName, OperationName, ToolName};
 
-/// Whether the token's grant names the tool.
+/// Whether the token's grant names the tool, and that of every token above it.
 pub(super) fn allow_tool(caller: &Caller, tool: &ToolName) -> bool {
-    caller.grant().allows_tool(tool)
+    caller.allows_tool(tool)
 }
 
-/// Whether the token's grant names the operation.
+/// Whether the token's grant names the operation, and that of every token above it.
 pub(super) fn allow_operation(
     caller: &Caller,
     connection: &ConnectionName,
     operation: &OperationName,
 ) -> Result<(), SendFailure> {
-    if caller.grant().allows_operation(connection, operation) {
+    if caller.allows_operation(connection, operation) {
         return Ok(());
     }
     let message = format!("this token may not use the operation {connection}:{operation}");
@@ -39,6 +39,6 @@ pub(super) fn allow_send(ask: &SendAsk<'_>, send: &TypedSend) -> Result<(), Send
 }
 
 /// How many tokens are above this one: 0 for a token that an operator minted.
-pub(super) fn depth(_caller: &Caller) -> u32 {
-    0
+pub(super) fn depth(caller: &Caller) -> u32 {
+    u32::try_from(caller.depth()).unwrap_or(u32::MAX)
 }

@@ -12,8 +12,8 @@ use crate::policy::{Invocation, Permitted};
 use crate::refusal::Code;
 use crate::runtime::bindings as wit;
 use crate::runtime::guest::Guest;
-use crate::runtime::imports::is_printable;
 use crate::runtime::{Limits, Outbound, Prepared, Runtime, RuntimeError, instance};
+use crate::text::is_printable;
 
 /// How much of a tool's own error message is kept, in characters.
 pub const TOOL_MESSAGE_CHARS_MAX: usize = 1000;

@@ -2,13 +2,17 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{AuditRecord, AuditStore, RowFilter, StoreError};
+use super::{
+    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter, StoreError, TrailTx,
+    TrailWork,
+};
 use crate::ids::Digest;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.
 #[derive(Debug, Default)]
 pub struct MemoryAudit {
     records: Mutex<Vec<AuditRecord>>,
+    ledger: Mutex<MemoryLedger>,
 }
 
 impl MemoryAudit {
@@ -19,18 +23,26 @@ impl MemoryAudit {
     }
 
     fn records(&self) -> MutexGuard<'_, Vec<AuditRecord>> {
-        // A panic elsewhere can't leave the vector half written: records are added by one `extend`.
+        // A panic half way leaves whole records, chained on from those before.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl AuditStore for MemoryAudit {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         let mut records = self.records();
-        let (seq, hash) = head(&records);
-        let added = seal(seq, hash);
-        records.extend(added);
-        Ok(())
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = records.len();
+        // A panic inside leaves what the next transaction of the ledger undoes first.
+        let done = ledger.transact(|ledger| work(&mut Tx { records: &mut records, ledger }));
+        if done.is_err() {
+            records.truncate(before);
+        }
+        done
+    }
+
+    fn is_instant(&self) -> bool {
+        true
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -52,6 +64,41 @@ impl AuditStore for MemoryAudit {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         Ok(head(&self.records()))
+    }
+}
+
+/// A transaction: its rows are added at the end of those that are there.
+struct Tx<'t> {
+    records: &'t mut Vec<AuditRecord>,
+    ledger: &'t mut dyn LedgerTx,
+}
+
+impl TrailTx for Tx<'_> {
+    fn head(&mut self) -> Result<(u64, Digest), StoreError> {
+        Ok(head(self.records))
+    }
+
+    fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn ledger(&mut self) -> &mut dyn LedgerTx {
+        self.ledger
+    }
+}
+
+impl LedgerStore for MemoryAudit {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        // A panic inside leaves what the next transaction undoes first.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).transact(act)
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).counters())
     }
 }
 

@@ -1,11 +1,16 @@
 //! A control store in memory: for fixtures, throw-away hosts and tests. It's gone when it's dropped.
 
+mod approvals;
+mod kills;
 mod policies;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{ComponentRow, ControlStore, PolicyRow, SecretRow, StoreError, TenantKeyRow, TokenRow};
+use super::{
+    ApprovalRow, ComponentRow, ControlStore, KillRow, PolicyRow, SecretRow, StoreError, TenantKeyRow,
+    TokenRow,
+};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
 
@@ -24,7 +29,11 @@ struct Tables {
     settings: BTreeMap<String, Vec<u8>>,
     secrets: BTreeMap<(Realm, SecretLabel, u32), SecretRow>,
     components: Vec<ComponentRow>,
+    /// In the order in which they were asked for.
+    approvals: Vec<ApprovalRow>,
     policies: Vec<PolicyRow>,
+    /// In the order in which they were thrown.
+    kills: Vec<KillRow>,
 }
 
 impl MemoryControl {
@@ -64,6 +73,16 @@ impl ControlStore for MemoryControl {
 
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
         Ok(self.read().tokens.iter().find(|row| row.hash == *hash).cloned())
+    }
+
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        Ok(self.read().tokens.iter().find(|row| row.id == *id).cloned())
+    }
+
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
+        let tables = self.read();
+        let children = tables.tokens.iter().filter(|row| row.parent.as_ref() == Some(parent));
+        Ok(u32::try_from(children.count()).unwrap_or(u32::MAX))
     }
 
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {

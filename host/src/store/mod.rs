@@ -4,14 +4,27 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod approvals;
+mod kills;
+mod ledger;
 mod memory;
 mod memory_control;
+mod memory_ledger;
 mod policies;
 mod rows;
 pub mod sqlite;
 
+pub use approvals::{
+    ApprovalFilter, ApprovalRow, ApprovalState, ApprovalStore, Opening, PendingLimits, Stage, Vote,
+};
+pub use kills::{KillRow, KillStore};
+pub use ledger::{
+    CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerStore, LedgerTx, LineKind,
+    PruneBefore, Tally, WriteRow, WriteState,
+};
 pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
+pub use memory_ledger::MemoryLedger;
 pub use policies::{PolicyRow, PolicyStore};
 pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
@@ -39,7 +52,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: PolicyStore + Send + Sync + 'static {
+pub trait ControlStore: ApprovalStore + KillStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;
@@ -48,6 +61,10 @@ pub trait ControlStore: PolicyStore + Send + Sync + 'static {
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError>;
     /// The token with this hash.
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError>;
+    /// The token with this id.
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError>;
+    /// How many tokens were ever delegated from this one.
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError>;
     /// All tokens, of one tenant where one is given, newest first.
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError>;
     /// Marks a token as revoked. False when there's no such token (of this tenant); revoking twice keeps the first
@@ -107,12 +124,28 @@ pub struct RowFilter {
     pub newest_first: bool,
 }
 
-/// The audit trail. Only `audit`'s writer appends.
+/// One transaction on the audit trail. No other process writes to it meanwhile.
+pub trait TrailTx {
+    /// The number and hash of the last record, by whichever process; `(0, all zeros)` when there's none.
+    fn head(&mut self) -> Result<(u64, Digest), StoreError>;
+    /// Adds a record, numbered and chained on from the last.
+    fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError>;
+    /// The ledger: what is changed in it is part of the same transaction.
+    fn ledger(&mut self) -> &mut dyn LedgerTx;
+}
+
+/// What is done in one transaction. It may be tried only once.
+pub type TrailWork<'w> = &'w mut dyn FnMut(&mut dyn TrailTx) -> Result<(), StoreError>;
+
+/// The audit trail. Only `audit` writes to it.
 pub trait AuditStore: Send + Sync + 'static {
-    /// Appends records in one transaction, durable when this returns; after an error none of them is stored. `seal`
-    /// is called at most once, inside the transaction: it gets the number and hash of the last record that is stored
-    /// (by whichever process) and returns the records to add, numbered and chained on from it.
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError>;
+    /// Does something in one transaction, durable when this returns; after an error nothing of it is stored. `work` is
+    /// called at most once.
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError>;
+    /// Whether a write never waits, for a disk or anything else. Then it's done where it's asked for.
+    fn is_instant(&self) -> bool {
+        false
+    }
     /// Reads records.
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError>;
     /// The number and hash of the last record; `(0, all zeros)` when there's none.

@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::queue::Begun;
 use super::*;
 use crate::clock::{ManualClock, Millis};
 use crate::ids::{CallId, Digest};
+use crate::ledger::Settlement;
 use crate::refusal::{Code, RequestSent};
-use crate::store::{AuditRecord, MemoryAudit, StoreError};
+use crate::store::{AuditRecord, MemoryAudit, StoreError, TrailWork};
+
+const SETTLED: Settlement = Settlement::Settle { confirmed: None };
 
 /// A trail in memory whose appends can be made to fail, or to wait.
 #[derive(Default)]
@@ -36,7 +40,7 @@ impl Faulty {
 }
 
 impl AuditStore for Faulty {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         while self.shut.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -44,7 +48,7 @@ impl AuditStore for Faulty {
             return Err(StoreError::Failed("told to fail".to_owned()));
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.memory.append(seal)
+        self.memory.write(work)
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -94,7 +98,10 @@ async fn begin(audit: &Audit) -> Result<Pending, AuditError> {
 }
 
 async fn begin_send(pending: &Pending) -> Result<PendingSend, AuditError> {
-    pending.begin_send(send_intent).await
+    match pending.begin_send(|send| (send_intent(send), None)).await? {
+        Begun::Yes(send) => Ok(send),
+        Begun::No(refused) => panic!("nothing was reserved, and it was refused: {refused:?}"),
+    }
 }
 
 fn realm() -> Realm {
@@ -125,6 +132,10 @@ fn send_intent(send: u32) -> SendBegun {
         request: Digest::of(b"request"),
         body_bytes: 0,
         secret: "stripe-prod".parse().unwrap(),
+        cost: None,
+        budgets: 0,
+        approval: None,
+        policy: Digest::of(b"policies"),
     }
 }
 
@@ -147,12 +158,14 @@ fn told(event: &Event) -> String {
     match event {
         Event::HostStarted { recovered, .. } => format!("started, {recovered} recovered"),
         Event::CallBegun(_) => "call".to_owned(),
+        Event::CallRefused(call) => format!("call refused: {}", call.code.as_str()),
         Event::SendBegun(send) => format!("send {}", send.send),
         Event::SendFinished(send) => format!("send {} done: sent {}", send.send, send.request_sent.as_str()),
         Event::SendRefused(send) => format!("refused {}: {}", send.connection, send.code.as_str()),
         Event::CallFinished(call) => {
             format!("{:?}: {} sends, sent {}", call.mark, call.sends, call.request_sent.as_str())
         }
+        Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }
 }

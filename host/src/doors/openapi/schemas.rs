@@ -5,16 +5,22 @@ use serde_json::{Map, Value, json};
 
 use super::super::problem;
 use super::reference;
+use crate::ledger::Window;
 use crate::refusal::Code;
 
 /// Every schema by name.
 pub(super) fn all() -> Value {
+    with(known(), super::approvals::schemas())
+}
+
+fn known() -> Value {
     json!({
         "ToolName": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "Slug": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
         "Label": { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$" },
         "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
         "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
+        "ApprovalId": { "type": "string", "pattern": "^apr_[0-9a-f]{24}$" },
         "Digest": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" },
         "Time": { "type": "integer", "description": "Milliseconds since 1970-01-01T00:00:00Z." },
         "Count": { "type": "integer", "minimum": 0 },
@@ -46,10 +52,49 @@ pub(super) fn all() -> Value {
             "agent": reference("Label"),
             "environment": described("Slug", "The operator's own unless given."),
             "conversation": described("Label", "Binds the token to one conversation."),
+            "role": described("Slug", "What the agent is for: policies speak of roles."),
+            "task": task(),
             "tools": tools(),
             "operations": operations(),
+            "budgets": list("Budget"),
+            "may_delegate": may_delegate(),
             "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000 },
-        }), &["environment", "conversation", "tools", "operations"]),
+        }), &["environment", "conversation", "role", "task", "tools", "operations", "budgets", "may_delegate"]),
+        "Delegate": closed(json!({
+            "agent": described("Label", "The caller's own unless given."),
+            "role": described("Slug", "The caller's own unless given. It opens nothing that the caller's doesn't."),
+            "task": task(),
+            "conversation": described("Label", "The caller's own, and no other if the caller is bound to one."),
+            "tools": tools(),
+            "operations": operations(),
+            "budgets": list("Budget"),
+            "may_delegate": may_delegate(),
+            "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000,
+                "description": "As long as the caller's own unless given, and no longer." },
+        }), &["agent", "role", "task", "conversation", "tools", "operations", "budgets", "may_delegate",
+            "expires_in_seconds"]),
+        "Budget": budget(),
+        "KillId": { "type": "string", "pattern": "^kill_[0-9a-f]{24}$" },
+        "KillScope": { "type": "string",
+            "description": "call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, connection:NAME, token:ID or tenant.",
+            "pattern": "^(tenant|(call|conversation|agent|role|tool|connection|token):[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127})$" },
+        "Reason": { "type": "string", "minLength": 1, "maxLength": 200,
+            "description": "One line, for operators: agents aren't told it." },
+        "ThrowKill": closed(json!({
+            "scope": reference("KillScope"),
+            "environment": described("Slug", "In this environment only."),
+            "reason": reference("Reason"),
+        }), &["environment"]),
+        "Kill": closed(json!({
+            "id": reference("KillId"),
+            "scope": reference("KillScope"),
+            "tenant": reference("Slug"),
+            "environment": nullable("Slug"),
+            "reason": reference("Reason"),
+            "by": { "type": "string", "description": "A token's id, or `cli`." },
+            "at": reference("Time"),
+        }), &[]),
+        "KillList": closed(json!({ "kills": list("Kill") }), &[]),
         "Token": closed(token(), &[]),
         "TokenList": closed(json!({ "tokens": list("Token") }), &[]),
         "MintedToken": closed(with(token(), json!({
@@ -87,12 +132,40 @@ fn token() -> Value {
         "environment": reference("Slug"),
         "agent": reference("Label"),
         "conversation": nullable("Label"),
+        "role": nullable("Slug"),
+        "task": { "type": ["string", "null"] },
+        "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
+            "description": "The token that it was delegated from." },
         "tools": tools(),
         "operations": operations(),
+        "budgets": list("Budget"),
+        "may_delegate": may_delegate(),
         "created_at": reference("Time"),
         "expires_at": reference("Time"),
         "revoked_at": nullable("Time"),
     })
+}
+
+fn task() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 512,
+        "description": "What the agent is to do: one line. It's on record and shown to approvers." })
+}
+
+fn may_delegate() -> Value {
+    json!({ "type": "boolean", "description": "Whether tokens may be delegated from it. False unless given." })
+}
+
+fn budget() -> Value {
+    let narrowed = json!({
+        "limit": { "type": "integer", "minimum": 0, "description": "In minor units of the currency, or in requests." },
+        "unit": { "type": "string", "pattern": "^([A-Za-z]{3}|requests)$" },
+        "window": { "enum": Window::ALL.map(Window::as_str) },
+        "time_zone": { "type": "string", "description": "When a day or a month begins: an IANA name. UTC unless given." },
+        "connection": reference("Slug"),
+        "operation": reference("ToolName"),
+        "effect": { "enum": ["read", "write"] },
+    });
+    closed(narrowed, &["time_zone", "connection", "operation", "effect"])
 }
 
 fn tools() -> Value {
@@ -122,17 +195,27 @@ fn audit_row() -> Value {
             }),
         ),
         (
+            "call_refused",
+            json!({
+                "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
+                "tool": text, "code": reference("Code"),
+            }),
+        ),
+        (
             "send_begun",
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
+                "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
+                    { "type": "null" }] },
+                "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"),
             }),
         ),
         (
             "send_finished",
             json!({
                 "send": reference("Count"), "status": optional_count, "failure": nullable("Code"),
-                "request_sent": reference("RequestSent"), "secret_version": optional_count,
+                "request_sent": reference("RequestSent"), "secret_version": optional_count, "settlement": optional_text,
                 "reply": nullable("Digest"), "reply_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
@@ -144,7 +227,14 @@ fn audit_row() -> Value {
                 "result": nullable("Digest"), "result_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
-        ("admin", json!({ "action": text, "subject": text, "by": text })),
+        (
+            "approval",
+            json!({
+                "id": reference("ApprovalId"), "step": { "enum": ["asked", "approved", "denied", "claimed"] },
+                "by": reference("Label"), "token": nullable("TokenId"), "fingerprint": reference("Digest"),
+            }),
+        ),
+        ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
     ];
     let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
     let every = json!({
@@ -157,33 +247,33 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        closed(with(with(every.clone(), tag), members), &[])
+        closed(with(with(every.clone(), tag), members), &["reason"])
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })
 }
 
 /// An object with these members, all required but the optional ones, and no others.
-fn closed(properties: Value, optional: &[&str]) -> Value {
+pub(super) fn closed(properties: Value, optional: &[&str]) -> Value {
     let names = properties.as_object().into_iter().flat_map(Map::keys);
     let required: Vec<_> = names.filter(|name| !optional.contains(&name.as_str())).cloned().collect();
     json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
 }
 
-fn with(mut members: Value, more: Value) -> Value {
+pub(super) fn with(mut members: Value, more: Value) -> Value {
     if let (Value::Object(members), Value::Object(more)) = (&mut members, more) {
         members.extend(more);
     }
     members
 }
 
-fn list(schema: &str) -> Value {
+pub(super) fn list(schema: &str) -> Value {
     json!({ "type": "array", "items": reference(schema) })
 }
 
-fn nullable(schema: &str) -> Value {
+pub(super) fn nullable(schema: &str) -> Value {
     json!({ "oneOf": [reference(schema), { "type": "null" }] })
 }
 
-fn described(schema: &str, about: &str) -> Value {
+pub(super) fn described(schema: &str, about: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}"), "description": about })
 }

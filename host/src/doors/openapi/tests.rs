@@ -2,17 +2,23 @@
 
 use jsonschema::Validator;
 
+use super::super::approvals::{ApprovalDetail, ApprovalEntry, ApprovalList, ApprovalStatus};
+use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::problem::Problem;
 use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
 };
 use super::*;
-use crate::audit::{CallBegun, CallFinished, CallMark, Event, Row, SendBegun, SendFinished};
+use crate::approval::Fingerprint;
+use crate::audit::{
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, Step,
+};
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{CallId, Digest, Realm, TokenId};
+use crate::connection::Cost;
+use crate::ids::{ApprovalId, CallId, Digest, KillId, Realm, TokenId};
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{TokenKind, TokenRow};
+use crate::store::{ApprovalState, KillRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -106,8 +112,10 @@ fn tokens_fit_and_hide_what_is_secret() {
 #[test]
 fn what_can_be_minted_is_what_is_described() {
     let whole = json!({
-        "agent": "billing", "environment": "dev", "conversation": "c", "tools": ["*"],
-        "operations": ["stripe:*"], "expires_in_seconds": 60,
+        "agent": "billing", "environment": "dev", "conversation": "c", "role": "biller", "task": "bill", "tools": ["*"],
+        "operations": ["stripe:*"], "may_delegate": true, "expires_in_seconds": 60,
+        "budgets": [{ "limit": 5, "unit": "usd", "window": "day", "time_zone": "Asia/Tokyo", "connection": "stripe",
+            "operation": "create_charge", "effect": "write" }, { "limit": 5, "unit": "requests", "window": "at_once" }],
     });
     let least = json!({ "agent": "billing", "expires_in_seconds": 60 });
     for good in [&whole, &least] {
@@ -120,6 +128,13 @@ fn what_can_be_minted_is_what_is_described() {
         ("agent", json!("a b")),
         ("tools", json!(["get*"])),
         ("operations", json!(["*"])),
+        ("role", json!("Biller")),
+        ("may_delegate", json!("yes")),
+        ("budgets", json!([{ "limit": -5, "unit": "usd", "window": "day" }])),
+        ("budgets", json!([{ "limit": 0.5, "unit": "usd", "window": "day" }])),
+        ("budgets", json!([{ "limit": 5, "unit": "dollars", "window": "day" }])),
+        ("budgets", json!([{ "limit": 5, "unit": "usd", "window": "week" }])),
+        ("budgets", json!([{ "limit": 5, "unit": "usd", "window": "day", "customer": "c" }])),
         ("expires_in_seconds", json!("60")),
         ("expires_in_seconds", json!(-1)),
         ("expires_in_seconds", json!(1.5)),
@@ -129,6 +144,36 @@ fn what_can_be_minted_is_what_is_described() {
         assert!(!validator("Mint").is_valid(&body), "{body}");
         assert!(serde_json::from_value::<MintBody>(body.clone()).is_err(), "{body}");
     }
+}
+
+#[test]
+fn kill_switches_fit() {
+    let row = |target: &str, environment: Option<&str>| KillRow {
+        id: KillId::fresh(),
+        tenant: Some(realm().tenant),
+        environment: environment.map(|name| name.parse().unwrap()),
+        target: target.parse().unwrap(),
+        reason: "a loop".parse().unwrap(),
+        by: "cli".to_owned(),
+        at: Millis(1),
+    };
+    let targets = [
+        "call:call_00000000000000000000000000000000",
+        "conversation:c:1@x",
+        "agent:billing",
+        "role:biller",
+        "tool:create_charge",
+        "connection:stripe",
+        "token:tok_000000000000000000000000",
+        "tenant",
+    ];
+    for target in targets {
+        let body = json!({ "scope": target, "reason": "a loop", "environment": "dev" });
+        fits("ThrowKill", &body);
+        serde_json::from_value::<ThrowBody>(body).unwrap();
+    }
+    let kills = targets.map(|target| KillEntry::from(row(target, None))).into_iter();
+    fits("KillList", &KillList { kills: kills.chain([row("tenant", Some("dev")).into()]).collect() });
 }
 
 #[test]
@@ -149,6 +194,13 @@ fn audit_rows_of_every_event_fit() {
             arguments_bytes: 2,
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         }),
+        Event::CallRefused(CallRefused {
+            token: TokenId::fresh(),
+            agent: "billing".parse().unwrap(),
+            conversation: None,
+            tool: "get_invoice".to_owned(),
+            code: Code::UnknownTool,
+        }),
         Event::SendBegun(SendBegun {
             send: 1,
             connection: "stripe".parse().unwrap(),
@@ -156,6 +208,10 @@ fn audit_rows_of_every_event_fit() {
             request: digest,
             body_bytes: 0,
             secret: "stripe-prod".parse().unwrap(),
+            cost: Some(Cost { amount_minor: 1_999, currency: "usd".to_owned() }),
+            budgets: 2,
+            approval: Some(ApprovalId::fresh()),
+            policy: digest,
         }),
         Event::SendFinished(SendFinished {
             send: 1,
@@ -163,6 +219,7 @@ fn audit_rows_of_every_event_fit() {
             failure: Some(Code::UpstreamTimeout),
             request_sent: RequestSent::Unknown,
             secret_version: Some(1),
+            settlement: Some("settled".to_owned()),
             reply: None,
             reply_bytes: 0,
             took_ms: 1,
@@ -176,12 +233,51 @@ fn audit_rows_of_every_event_fit() {
             result_bytes: 2,
             took_ms: 1,
         }),
-        Event::Admin { action: "token.mint".to_owned(), subject: "tok".to_owned(), by: "cli".to_owned() },
+        Event::Approval(ApprovalStep {
+            id: ApprovalId::fresh(),
+            step: Step::Approved,
+            by: "alice".parse().unwrap(),
+            token: Some(TokenId::fresh()),
+            fingerprint: Fingerprint::for_tests("x"),
+        }),
+        Event::Approval(ApprovalStep {
+            id: ApprovalId::fresh(),
+            step: Step::Denied,
+            by: "cli:root".parse().unwrap(),
+            token: None,
+            fingerprint: Fingerprint::for_tests("x"),
+        }),
+        Event::Admin {
+            action: "token.mint".to_owned(),
+            subject: "tok".to_owned(),
+            by: "cli".to_owned(),
+            reason: None,
+        },
+        Event::Admin {
+            action: "kill.throw".to_owned(),
+            subject: "kill".to_owned(),
+            by: "cli".to_owned(),
+            reason: Some("a loop".to_owned()),
+        },
     ];
     let rows: Vec<_> = events.into_iter().map(row_of).collect();
     fits("AuditCall", &AuditCall { call: call(), rows: rows.clone() });
     fits("AuditPage", &AuditPage { rows, next_before: Some(1) });
     fits("AuditPage", &AuditPage { rows: Vec::new(), next_before: None });
+}
+
+#[test]
+fn approvals_fit() {
+    let (row, note) = crate::approval::tests::sample();
+    let now = Millis(1_700_000_000_000);
+    let entry = || ApprovalEntry::of(row.clone(), now);
+    fits("ApprovalList", &ApprovalList { approvals: vec![entry()] });
+    let text = Some(note.rendering.text());
+    fits("ApprovalDetail", &ApprovalDetail { entry: entry(), text, request: Some(note.rendering) });
+    fits("ApprovalDetail", &ApprovalDetail { entry: entry(), text: None, request: None });
+    for state in ApprovalState::ALL {
+        fits("ApprovalStatus", &ApprovalStatus { id: row.id.clone(), state, expires_at: now });
+    }
 }
 
 #[test]

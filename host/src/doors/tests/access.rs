@@ -9,12 +9,16 @@ use super::host::{Host, Reply};
 use crate::store::TokenKind;
 
 /// Every route that needs a token.
-const GUARDED: [(&str, &str); 7] = [
+const GUARDED: [(&str, &str); 11] = [
     ("GET", "/v1/tools"),
     ("POST", "/v1/tools/get_invoice"),
     ("GET", "/v1/tokens"),
     ("POST", "/v1/tokens"),
+    ("POST", "/v1/tokens/delegate"),
     ("DELETE", "/v1/tokens/tok_000000000000000000000000"),
+    ("GET", "/v1/kill"),
+    ("POST", "/v1/kill"),
+    ("DELETE", "/v1/kill/kill_000000000000000000000000"),
     ("GET", "/v1/audit"),
     ("GET", "/v1/audit/call_00000000000000000000000000000000"),
 ];
@@ -80,8 +84,8 @@ async fn each_kind_of_token_opens_its_own_routes_alone() {
     let (_, agent) = host.token(TokenKind::Agent);
     let (_, operator) = host.token(TokenKind::Operator);
     for (method, path) in GUARDED {
-        let (wrong, hint) =
-            if path.starts_with("/v1/tools") { (&operator, "kbt_") } else { (&agent, "kbo_") };
+        let for_agents = path.starts_with("/v1/tools") || path.ends_with("/delegate");
+        let (wrong, hint) = if for_agents { (&operator, "kbt_") } else { (&agent, "kbo_") };
         let detail = host.ask(method, path, wrong, "{}").await.problem(403, "denied");
         assert!(detail.contains(hint), "{method} {path}: {detail}");
     }

@@ -15,20 +15,25 @@ use tower::ServiceExt as _;
 
 use super::super::router::{Door, router};
 use super::client::config;
-use crate::app::App;
+use crate::app::{App, BudgetsFile};
+use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayApprove, Note};
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
-use crate::connection::Connections;
-use crate::egress::{BoxFuture, Canary, Egress, Wire, WireError, WireReply, WireRequest};
+use crate::connection::{Connections, LiveConnections};
+use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
+use crate::kill::Kills;
 use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::Policy;
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
-use crate::store::{AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
+use crate::store::{
+    ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
+    TokenKind, TrailWork,
+};
 
 pub(super) struct Host {
     pub(super) door: Arc<Door>,
@@ -52,11 +57,11 @@ impl Trail {
 }
 
 impl AuditStore for Trail {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(StoreError::Failed("the disk is full".to_owned()));
         }
-        self.rows.append(seal)
+        self.rows.write(work)
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -95,12 +100,20 @@ impl Reply {
 }
 
 impl Host {
+    /// A host without upstreams.
     pub(super) fn start() -> Self {
+        Self::start_with(&[], Arc::new(NoWire), Canary::fresh())
+    }
+
+    /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
+    pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
-        let app = app(clock.clone(), audit, tools.path().to_owned());
+        let connections = Connections::parse(connections).unwrap();
+        let egress = Egress::scripted(wire, canary);
+        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -129,13 +142,33 @@ impl Host {
             }
             TokenKind::Operator => Grant::default(),
         };
+        self.token_with(tenant, kind, grant)
+    }
+
+    /// A fresh token with this grant.
+    pub(super) fn token_with(&self, tenant: &str, kind: TokenKind, grant: Grant) -> (TokenId, String) {
+        self.mint(tenant, kind, grant, None)
+    }
+
+    /// A fresh agent's token with this grant, bound to this conversation.
+    pub(super) fn token_bound(&self, conversation: &str, grant: Grant) -> (TokenId, String) {
+        self.mint("acme", TokenKind::Agent, grant, Some(conversation))
+    }
+
+    fn mint(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
             kind,
             realm,
             agent: "someone".parse().unwrap(),
-            conversation: None,
+            conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
             grant,
@@ -175,28 +208,73 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     Arc::new(Runtime::new(&config).unwrap())
 });
 
-/// An app without upstreams, and without tools at first.
-fn app(clock: Arc<ManualClock>, audit: Audit, tools_dir: PathBuf) -> App {
+/// An app without tools at first.
+fn app(
+    clock: Arc<ManualClock>,
+    audit: Audit,
+    tools_dir: PathBuf,
+    connections: Connections,
+    egress: Egress,
+) -> App {
     let store = Arc::new(MemoryControl::new());
+    let control = store.clone();
     let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
+    let kills = Arc::new(Kills::new(store.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
-    let policy = Policy::permissive();
+    let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
+    let approvals = approvals(control, clock.clone(), audit.clone());
+    let spending = Arc::new(Spending::none());
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
+        kills: kills.clone(),
+        policy: Policy::permissive(),
+        approvals: Some(approvals.clone()),
+        spending: spending.clone(),
         audit: audit.clone(),
-        connections: Arc::new(Connections::parse(&[]).unwrap()),
-        egress: Arc::new(Egress::scripted(Arc::new(NoWire), Canary::fresh())),
+        connections: connections.clone(),
+        egress: Arc::new(egress),
         clock: clock.clone(),
-        policy: policy.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    App { auth, pipeline, audit, catalog, clock, metrics, policy }
+    App {
+        auth,
+        kills,
+        pipeline,
+        audit,
+        approvals,
+        spending,
+        budgets: BudgetsFile::default(),
+        catalog,
+        connections,
+        clock,
+        metrics,
+        policy: Policy::permissive(),
+    }
+}
+
+/// Approvals of a host on which anyone but `nobody` may approve.
+fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -> ApprovalDesk {
+    let vault = Vault::open(store.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+    let limits = ApprovalLimits {
+        ttl: Duration::from_secs(900),
+        pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
+    };
+    let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
+    ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
+}
+
+struct AllButNobody;
+
+impl MayApprove for AllButNobody {
+    fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
+        approver.principal().as_str() != "nobody"
+    }
 }
 
 struct NoWire;

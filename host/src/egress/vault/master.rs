@@ -112,6 +112,12 @@ impl MasterKey {
         Ok(Self::derive(&*passphrase::stretch(store, passphrase)?))
     }
 
+    /// A key that anyone could have, for the tests of what needs a vault.
+    #[cfg(test)]
+    pub(crate) fn for_tests(byte: u8) -> Self {
+        Self::derive(&[byte; 32])
+    }
+
     /// The public id: `mk_` and 16 hexadecimal digits. It tells nothing of the key.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -13,6 +13,7 @@ mod error;
 mod input;
 mod key_file;
 mod master;
+mod note;
 mod passphrase;
 mod rotate;
 mod seal;
@@ -23,6 +24,7 @@ pub use check::Finding;
 pub use error::{AdminError, VaultError};
 pub use input::{InvalidSecret, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInput};
 pub use master::{MasterKey, MasterKeyError, MasterKeys};
+pub use note::NoteError;
 pub use passphrase::PASSPHRASE_CHARS_MIN;
 pub use rotate::Rotated;
 

@@ -7,7 +7,7 @@ use crate::ids::{Realm, SecretLabel, TenantId, random};
 
 const KEY_BYTES: usize = 32;
 /// 96 random bits: with one key, two of four thousand million messages meet with a chance of 2⁻³³ (NIST SP 800-38D,
-/// 8.3). A data key seals one message, a tenant's key one for every version stored, a master key one for every
+/// 8.3). A data key seals one message, a tenant's key one for every version and note stored, a master key one for every
 /// tenant.
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
@@ -100,6 +100,14 @@ impl Place {
         Self::of_version("secret", realm, label, version)
     }
 
+    /// A note about something of this name.
+    pub(super) fn note(realm: &Realm, about: &str) -> Self {
+        Self::encode(
+            "note",
+            &[realm.tenant.as_str().as_bytes(), realm.environment.as_str().as_bytes(), about.as_bytes()],
+        )
+    }
+
     fn of_version(purpose: &str, realm: &Realm, label: &SecretLabel, version: u32) -> Self {
         Self::encode(
             purpose,
@@ -154,6 +162,7 @@ mod tests {
             ("label", Place::secret(&realm("acme", "prod"), &label("stripe2"), 1)),
             ("version", Place::secret(&realm("acme", "prod"), &label("stripe"), 2)),
             ("purpose", Place::data_key(&realm("acme", "prod"), &label("stripe"), 1)),
+            ("note", Place::note(&realm("acme", "prod"), "stripe")),
             ("shifted fields", Place::secret(&realm("acmep", "rod"), &label("stripe"), 1)),
         ] {
             assert_eq!(key.open(&place, &sealed).err(), Some(Unopenable), "{what}");

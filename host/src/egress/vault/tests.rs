@@ -329,3 +329,39 @@ fn two_processes_on_one_database_agree_and_leave_nothing_in_clear() {
         assert!(!bytes.windows(8).any(|part| part == b"sk_live_"));
     }
 }
+
+#[test]
+fn a_note_opens_in_its_place_alone_and_lies_nowhere_in_clear() {
+    let World { vault, store } = world();
+    let sealed = vault.seal_note(&prod(), "apr_1", b"amount: 12.34").unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"amount"));
+    assert_eq!(&**vault.open_note(&prod(), "apr_1", &sealed).unwrap(), b"amount: 12.34");
+    vault.seal_note(&realm("beta", "prod"), "apr_1", b"").unwrap();
+    for (what, realm, about) in [
+        ("another approval", prod(), "apr_2"),
+        ("another environment", realm("acme", "dev"), "apr_1"),
+        ("another tenant", realm("beta", "prod"), "apr_1"),
+        ("a tenant without a key", realm("gamma", "prod"), "apr_1"),
+    ] {
+        assert!(vault.open_note(&realm, about, &sealed).is_err(), "{what}");
+    }
+    for at in 0..sealed.len() {
+        let mut damaged = sealed.clone();
+        damaged[at] ^= 1;
+        assert!(vault.open_note(&prod(), "apr_1", &damaged).is_err(), "byte {at}");
+        assert!(vault.open_note(&prod(), "apr_1", &sealed[..at]).is_err(), "cut at {at}");
+    }
+    // A new master key wraps the tenant's key anew; what that sealed stays.
+    vault.rotate_master(master(2)).unwrap();
+    let again = open(&store, master(2)).ok().unwrap();
+    assert_eq!(&**again.open_note(&prod(), "apr_1", &sealed).unwrap(), b"amount: 12.34");
+}
+
+#[test]
+fn the_newest_version_is_told_without_opening_it() {
+    let World { vault, .. } = world();
+    assert_eq!(vault.newest_version(&prod(), &label("stripe")).unwrap(), None);
+    vault.put(&prod(), &label("stripe"), &input("sk_live_0001")).unwrap();
+    vault.put(&prod(), &label("stripe"), &input("sk_live_0002")).unwrap();
+    assert_eq!(vault.newest_version(&prod(), &label("stripe")).unwrap(), Some(2));
+}

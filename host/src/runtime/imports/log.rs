@@ -4,6 +4,7 @@ use crate::runtime::LogLevel;
 use crate::runtime::bindings::keybearer::tool::log as wit;
 use crate::runtime::guest::Guest;
 use crate::runtime::imports::NoRights;
+use crate::text::is_printable;
 
 impl wit::Host for Guest {
     fn write(&mut self, level: wit::Level, message: String) -> wasmtime::Result<()> {
@@ -40,13 +41,6 @@ fn one_line(message: &str, bytes_max: usize) -> String {
         }
     }
     line
-}
-
-/// Whether a character stands for itself: no control character, no separator of lines, no change of direction.
-pub(in crate::runtime) fn is_printable(char: char) -> bool {
-    let is_invisible = matches!(char,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !char.is_control() && !is_invisible
 }
 
 impl From<wit::Level> for LogLevel {

@@ -11,7 +11,6 @@ use crate::runtime::admission::is_wasi;
 use crate::runtime::bindings::Tool;
 use crate::runtime::guest::Guest;
 
-pub(super) use log::is_printable;
 pub(super) use wasi::EmptyWasi;
 
 /// One linker for each kind of component. Linking happens when a component is prepared, never in a call.

@@ -1,20 +1,25 @@
 //! The audit trail in SQLite.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Transaction};
 
 use super::fields::{Fields, all, first};
+use super::ledger;
 use super::open::{Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
-use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
+use crate::store::{
+    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx, TrailWork,
+};
 
 const SCHEMA: Schema = Schema {
     what: "audit trail",
     application: 0x4b62_4155,
     version: 1,
-    tables: &["
+    tables: &[
+        "
         CREATE TABLE audit (
             seq         INTEGER PRIMARY KEY CHECK (seq > 0),
             at          INTEGER NOT NULL,
@@ -27,7 +32,9 @@ const SCHEMA: Schema = Schema {
         ) STRICT;
         CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
         CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
-    "],
+    ",
+        ledger::TABLES,
+    ],
 };
 
 const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \
@@ -39,6 +46,8 @@ pub struct SqliteAudit {
     writer: Shared,
     /// Apart from the writer, so that no reader keeps a call waiting.
     reader: Shared,
+    /// What the writer knows of the ledger.
+    ledger: Mutex<ledger::Known>,
 }
 
 impl SqliteAudit {
@@ -48,34 +57,38 @@ impl SqliteAudit {
     /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
     /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { writer: Shared::open(path, &SCHEMA)?, reader: Shared::open(path, &SCHEMA)? })
+        Ok(Self {
+            writer: Shared::open(path, &SCHEMA)?,
+            reader: Shared::open(path, &SCHEMA)?,
+            ledger: Mutex::default(),
+        })
+    }
+}
+
+impl SqliteAudit {
+    /// Does something in a writing transaction, with the ledger in it. It's durable when this returns `Ok` and undone
+    /// otherwise.
+    fn transact<T>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>, &mut dyn LedgerTx) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut shared = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        // INVARIANT (known): given back only once what it says is committed, under the lock all along. After a failure
+        // or a panic nothing is known.
+        let mut known = std::mem::take(&mut *shared);
+        let done = self
+            .writer
+            .write(|transaction| ledger::with(transaction, &mut known, |ledger| act(transaction, ledger)))?;
+        *shared = known;
+        Ok(done)
     }
 }
 
 impl AuditStore for SqliteAudit {
-    fn append(&self, seal: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
-        self.writer.write(|transaction| {
-            // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two
-            // processes can't chain on to the same row.
-            let (seq, hash) = head(transaction)?;
-            let mut insert = transaction.prepare_cached(INSERT)?;
-            for record in seal(seq, hash) {
-                let seq = i64::try_from(record.seq)
-                    .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
-                let realm = record.realm.as_ref();
-                insert.execute(rusqlite::params![
-                    seq,
-                    record.at.0,
-                    realm.map(|realm| realm.tenant.as_str()),
-                    realm.map(|realm| realm.environment.as_str()),
-                    record.call.as_ref().map(|call| call.as_str()),
-                    record.event,
-                    record.prev.0.as_slice(),
-                    record.hash.0.as_slice(),
-                ])?;
-            }
-            Ok(())
-        })
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
+        // can't chain on to the same row.
+        self.transact(|transaction, ledger| work(&mut Tx { transaction, ledger }))
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -91,6 +104,52 @@ impl AuditStore for SqliteAudit {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         head(&self.reader.lock())
+    }
+}
+
+/// A writing transaction.
+struct Tx<'t> {
+    transaction: &'t Connection,
+    ledger: &'t mut dyn LedgerTx,
+}
+
+impl TrailTx for Tx<'_> {
+    fn head(&mut self) -> Result<(u64, Digest), StoreError> {
+        head(self.transaction)
+    }
+
+    fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+        let seq = i64::try_from(record.seq)
+            .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
+        let realm = record.realm.as_ref();
+        self.transaction.prepare_cached(INSERT)?.execute(rusqlite::params![
+            seq,
+            record.at.0,
+            realm.map(|realm| realm.tenant.as_str()),
+            realm.map(|realm| realm.environment.as_str()),
+            record.call.as_ref().map(|call| call.as_str()),
+            record.event,
+            record.prev.0.as_slice(),
+            record.hash.0.as_slice(),
+        ])?;
+        Ok(())
+    }
+
+    fn ledger(&mut self) -> &mut dyn LedgerTx {
+        self.ledger
+    }
+}
+
+impl LedgerStore for SqliteAudit {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.transact(|_, ledger| act(ledger))
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        ledger::counters(&self.reader.lock())
     }
 }
 

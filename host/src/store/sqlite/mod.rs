@@ -10,6 +10,7 @@ mod audit;
 mod control;
 mod error;
 mod fields;
+mod ledger;
 mod open;
 
 pub use audit::SqliteAudit;

@@ -19,8 +19,8 @@ fn realm(tenant: &str) -> Realm {
 
 /// Appends one record for each call; its hash is its number's digest.
 fn append(store: &dyn AuditStore, calls: &[(&str, &CallId)]) -> Result<(), StoreError> {
-    store.append(&mut |seq, prev| {
-        let mut head = (seq, prev);
+    store.write(&mut |tx| {
+        let mut head = tx.head()?;
         let mut record = |(tenant, call): &(&str, &CallId)| {
             let (seq, prev) = (head.0 + 1, head.1);
             head = (seq, Digest::of(&seq.to_be_bytes()));
@@ -34,7 +34,7 @@ fn append(store: &dyn AuditStore, calls: &[(&str, &CallId)]) -> Result<(), Store
                 hash: head.1,
             }
         };
-        calls.iter().map(&mut record).collect()
+        calls.iter().try_for_each(|call| tx.insert(record(call)))
     })
 }
 

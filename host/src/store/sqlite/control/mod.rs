@@ -1,7 +1,9 @@
 //! Operator-set state in SQLite. One file a table; this one joins them into the port.
 
+mod approvals;
 mod components;
 mod keys;
+mod kills;
 mod policies;
 mod secrets;
 mod tokens;
@@ -37,6 +39,7 @@ const SCHEMA: Schema = Schema {
             revoked_at   INTEGER
         ) STRICT;
         CREATE INDEX tokens_tenant ON tokens (tenant, created_at);
+        CREATE INDEX tokens_parent ON tokens (parent) WHERE parent IS NOT NULL;
         CREATE TABLE tenant_keys (
             tenant  TEXT PRIMARY KEY,
             master  TEXT NOT NULL,
@@ -67,6 +70,8 @@ const SCHEMA: Schema = Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
     ",
+        approvals::TABLES,
+        kills::TABLES,
     ],
 };
 
@@ -104,6 +109,14 @@ impl ControlStore for SqliteControl {
 
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
         tokens::by_hash(&self.reader.lock(), hash)
+    }
+
+    fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        tokens::by_id(&self.reader.lock(), id)
+    }
+
+    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
+        tokens::children(&self.reader.lock(), parent)
     }
 
     fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {

@@ -96,6 +96,19 @@ fn tokens_are_found_listed_and_revoked() {
 }
 
 #[test]
+fn tokens_know_their_parents() {
+    let Fixture { store, .. } = &fixture();
+    let parent = token("acme", 1);
+    let child = TokenRow { parent: Some(parent.id.clone()), ..token("acme", 2) };
+    for row in [&parent, &child] {
+        store.insert_token(row).unwrap();
+    }
+    assert_eq!(store.token_by_id(&child.id).unwrap().as_ref(), Some(&child));
+    assert_eq!(store.token_by_id(&TokenId::fresh()).unwrap(), None);
+    assert_eq!((store.children(&parent.id).unwrap(), store.children(&child.id).unwrap()), (1, 0));
+}
+
+#[test]
 fn a_token_is_inserted_once() {
     let Fixture { store, .. } = &fixture();
     let row = token("acme", 1);

@@ -43,6 +43,16 @@ pub(super) fn by_hash(connection: &Connection, hash: &[u8; 32]) -> Result<Option
     first(&mut *connection.prepare_cached(&sql)?, params![hash.as_slice()], token)
 }
 
+pub(super) fn by_id(connection: &Connection, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1");
+    first(&mut *connection.prepare_cached(&sql)?, params![id.as_str()], token)
+}
+
+pub(super) fn children(connection: &Connection, parent: &TokenId) -> Result<u32, StoreError> {
+    let sql = "SELECT count(*) FROM tokens WHERE parent = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row(params![parent.as_str()], |row| row.get(0))?)
+}
+
 pub(super) fn list(connection: &Connection, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
     let condition = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
     let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {condition} ORDER BY created_at DESC, rowid DESC");

@@ -1,5 +1,7 @@
 //! The order of things: nothing runs that isn't on record, nothing is sent that isn't allowed at that very moment.
 
+mod governed;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -7,11 +9,14 @@ use crate::audit::Event;
 use crate::auth::{Grant, Mint};
 use crate::catalog::{CodeCache, Loader};
 use crate::clock::{ManualClock, Millis};
+use crate::connection::Connections;
 use crate::egress::{self, Canary, Pieces, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, RuntimeConfig};
-use crate::store::{AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind};
+use crate::store::{
+    AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind, TrailWork,
+};
 
 const STRIPE: &str = r#"
 base_url = "https://api.example.com"
@@ -46,7 +51,7 @@ impl Wire for Counting {
 struct FullDisk;
 
 impl AuditStore for FullDisk {
-    fn append(&self, _: &mut dyn FnMut(u64, Digest) -> Vec<AuditRecord>) -> Result<(), StoreError> {
+    fn write(&self, _: TrailWork<'_>) -> Result<(), StoreError> {
         Err(StoreError::Failed("no space left on device".to_owned()))
     }
 
@@ -82,7 +87,8 @@ impl World {
         let consented: Vec<_> = declares.iter().map(|name| name.parse().unwrap()).collect();
         let guest = TestGuest { call, tools: vec![("probe", declares)], ..TestGuest::default() };
         catalog.add("probe", &guest.build(), &consented, clock.now()).unwrap();
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
+        let kills = Arc::new(Kills::new(control, clock.clone()));
         let minted = auth
             .mint(Mint {
                 kind: TokenKind::Agent,
@@ -104,11 +110,16 @@ impl World {
             catalog: Arc::new(catalog),
             runtime,
             auth: auth.clone(),
+            kills: kills.clone(),
+            policy: Policy::permissive(),
+            approvals: None,
+            spending: Arc::new(Spending::none()),
             audit: audit.clone(),
-            connections: Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap()),
+            connections: Arc::new(LiveConnections::fixed(Arc::new(
+                Connections::parse(&[("stripe.toml", STRIPE)]).unwrap(),
+            ))),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
-            policy: Policy::permissive(),
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(Duration::from_secs(5)),

@@ -1,0 +1,95 @@
+//! A request on its way to the people who decide it.
+
+use super::{Fingerprint, FingerprintParts, Note, Rendering};
+use crate::auth::Caller;
+use crate::connection::TypedSend;
+use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, TokenId};
+use crate::policy::{CallContext, Via};
+
+/// What is asked, by whom, and what approvers will read of it.
+#[derive(Debug, Clone)]
+pub struct ApprovalAsk {
+    /// Whose it is.
+    pub realm: Realm,
+    /// What exactly is to be approved.
+    pub fingerprint: Fingerprint,
+    /// The token that asks.
+    pub token: TokenId,
+    /// The agent that asks.
+    pub agent: AgentId,
+    /// Its role.
+    pub role: Option<RoleName>,
+    /// The conversation it asks in.
+    pub conversation: Option<ConversationId>,
+    /// Where the request goes.
+    pub connection: ConnectionName,
+    /// What it does there.
+    pub operation: OperationName,
+    /// How many people have to agree; none counts as one.
+    pub quorum: u32,
+    /// Who, beside the agent, asks in truth and so can't approve: every agent that the token was delegated by, up to the
+    /// first, and the operator who minted that one, as far as the host knows them.
+    pub own: Vec<AgentId>,
+    /// What it's about.
+    pub note: Note,
+}
+
+/// What the gate knows of a request that needs approval.
+#[derive(Debug, Clone, Copy)]
+pub struct AskParts<'a> {
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// What it says of its call.
+    pub context: &'a CallContext,
+    /// The way that the request came.
+    pub via: &'a Via,
+    /// The request.
+    pub send: &'a TypedSend,
+    /// The digest of the policies that asked for approval.
+    pub policy: Digest,
+    /// The version of the secret that would be attached.
+    pub secret_version: u32,
+    /// How many people those policies want.
+    pub quorum: u32,
+    /// As [`ApprovalAsk::own`].
+    pub own: &'a [AgentId],
+}
+
+impl ApprovalAsk {
+    /// Asks for exactly this request.
+    #[must_use]
+    pub fn new(parts: AskParts<'_>) -> Self {
+        let AskParts { caller, context, via, send, policy, secret_version, quorum, own } = parts;
+        let fingerprint = Fingerprint::of(FingerprintParts {
+            realm: caller.realm(),
+            token: caller.token(),
+            agent: caller.agent(),
+            role: caller.role(),
+            conversation: context.conversation.as_ref(),
+            intent: context.intent.as_ref(),
+            via,
+            connection: send.connection_name(),
+            upstream: &send.connection().base.to_string(),
+            constant_headers: &send.connection().constant_headers,
+            operation: send.operation_name(),
+            request: send.request().digest(),
+            policy,
+            secret: send.secret(),
+            secret_version,
+            quorum,
+        });
+        Self {
+            realm: caller.realm().clone(),
+            fingerprint,
+            token: caller.token().clone(),
+            agent: caller.agent().clone(),
+            role: caller.role().cloned(),
+            conversation: context.conversation.clone(),
+            connection: send.connection_name().clone(),
+            operation: send.operation_name().clone(),
+            quorum,
+            own: own.to_vec(),
+            note: Note { rendering: Rendering::of(caller, context, via, send), cost: send.cost().cloned() },
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Approvals on record: what the gate, the doors and the command line use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::required;
+use super::{
+    ApprovalAsk, ApprovalError, Approvals, Approved, Asked, ClaimError, DecideError, Fingerprint, Note, rules,
+};
+use crate::audit::{ApprovalStep, Audit, Step};
+use crate::clock::Millis;
+use crate::egress::SendFailure;
+use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TenantId, TokenId};
+use crate::policy::{ApproveQuestion, CallContext, Policy};
+use crate::store::{ApprovalRow, ApprovalState, StoreError};
+
+/// How long before its deadline a call stops waiting for people, so that its caller still hears which approval to come
+/// back with.
+const ANSWER_BEFORE: Duration = Duration::from_millis(250);
+
+/// Says who may approve what. Default deny.
+pub trait MayApprove: Send + Sync + 'static {
+    /// Whether any rule lets this approver approve this request, and none forbids it. An error is a no.
+    fn may_approve(&self, approver: &Approver, row: &ApprovalRow, note: &Note, now: Millis) -> bool;
+}
+
+impl MayApprove for Policy {
+    fn may_approve(&self, approver: &Approver, row: &ApprovalRow, note: &Note, now: Millis) -> bool {
+        self.may_approve(ApproveQuestion {
+            realm: &row.realm,
+            approver: approver.principal(),
+            connection: &row.connection,
+            operation: &row.operation,
+            effect: note.rendering.effect,
+            cost: note.cost.as_ref(),
+            requester: &row.agent,
+            role: row.role.as_ref(),
+            now,
+        })
+    }
+}
+
+/// Someone who decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approver {
+    /// The holder of an operator's token: decides in its own tenant.
+    Operator {
+        /// The name that the token was minted for: who it is.
+        name: AgentId,
+        /// The token.
+        token: TokenId,
+        /// Its tenant.
+        tenant: TenantId,
+    },
+    /// A user of the machine, at the command line: decides in every tenant.
+    CommandLine {
+        /// `cli:` and the user's name.
+        user: AgentId,
+        /// `cli`.
+        cli: AgentId,
+    },
+}
+
+/// Approvals, each step of which is on the audit trail. Clones share everything.
+#[derive(Clone)]
+pub struct ApprovalDesk {
+    approvals: Arc<Approvals>,
+    audit: Audit,
+    policy: Arc<dyn MayApprove>,
+}
+
+impl Approver {
+    /// Who it is. A name counts once for each approval.
+    #[must_use]
+    pub fn name(&self) -> &AgentId {
+        match self {
+            Self::Operator { name, .. } => name,
+            Self::CommandLine { user, .. } => user,
+        }
+    }
+
+    /// What policies call it, behind the tenant: `Operator::"acme/alice"`, and `Operator::"acme/cli"` for every user of
+    /// the command line.
+    #[must_use]
+    pub fn principal(&self) -> &AgentId {
+        match self {
+            Self::Operator { name, .. } => name,
+            Self::CommandLine { cli, .. } => cli,
+        }
+    }
+
+    /// A user of the machine. Characters that a name can't have become `_`, and it's cut to the length of a name.
+    ///
+    /// # Errors
+    /// Never in practice: what is left is a name.
+    pub fn command_line(user: &str) -> Result<Self, InvalidName> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.@".contains(c) { c } else { '_' };
+        let user: String = user.chars().map(plain).take(100).collect();
+        Ok(Self::CommandLine { user: format!("cli:{user}").parse()?, cli: "cli".parse()? })
+    }
+
+    fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Operator { tenant, .. } => Some(tenant),
+            Self::CommandLine { .. } => None,
+        }
+    }
+
+    fn token(&self) -> Option<&TokenId> {
+        match self {
+            Self::Operator { token, .. } => Some(token),
+            Self::CommandLine { .. } => None,
+        }
+    }
+}
+
+impl ApprovalDesk {
+    /// Approvals, recorded in `audit`; `policy` says who may approve.
+    #[must_use]
+    pub fn new(approvals: Arc<Approvals>, audit: Audit, policy: Arc<dyn MayApprove>) -> Self {
+        Self { approvals, audit, policy }
+    }
+
+    /// The approvals, to be read.
+    #[must_use]
+    pub fn approvals(&self) -> &Arc<Approvals> {
+        &self.approvals
+    }
+
+    /// Has a request approved: uses the approval that the caller came back with, or the one that was granted to the same
+    /// request before; otherwise asks for one, and waits for it if the caller wants that.
+    ///
+    /// `ask` tells what is asked under the policies and secrets of the moment. After a wait it's called again: an
+    /// approval holds for what it was asked under, and that may have changed. Whatever else was checked before has to be
+    /// checked again afterwards, too: people take their time.
+    ///
+    /// # Errors
+    /// What the agent hears; nothing was sent. It names the approval to come back with where there's one.
+    pub async fn obtain(
+        &self,
+        call: &CallId,
+        ask: &(dyn Fn() -> Result<ApprovalAsk, SendFailure> + Sync),
+        context: &CallContext,
+        deadline: Instant,
+    ) -> Result<Approved, SendFailure> {
+        let first = ask()?;
+        let (realm, mut fingerprint) = (first.realm.clone(), first.fingerprint);
+        let by = By { agent: first.agent.clone(), token: Some(first.token.clone()) };
+        let (id, expires_at, state) = match &context.approval {
+            Some(id) => (id.clone(), None, self.state_of(id, &realm, fingerprint)?),
+            None => {
+                let asked = self.ask(call, first).await.map_err(|error| error.failure())?;
+                (asked.id, Some(asked.expires_at), Some(asked.state))
+            }
+        };
+        if context.approval_wait && state == Some(ApprovalState::Pending) {
+            let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
+            let waited = self.approvals.wait(&id, until).await;
+            waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
+            fingerprint = ask()?.fingerprint;
+        }
+        match self.claim(call, &realm, &id, fingerprint, by).await {
+            Ok(approved) => Ok(approved),
+            Err(ClaimError::Pending) => Err(expires_at
+                .map_or_else(|| ClaimError::Pending.failure(&id), |expires_at| required(&id, expires_at))),
+            Err(error) => Err(error.failure(&id)),
+        }
+    }
+
+    /// Puts a request before people, on record. See [`Approvals::request`].
+    ///
+    /// # Errors
+    /// [`ApprovalError`]; nobody was asked then.
+    pub async fn ask(&self, call: &CallId, ask: ApprovalAsk) -> Result<Asked, ApprovalError> {
+        let (desk, call) = (self.clone(), call.clone());
+        settled(async move {
+            let realm = ask.realm.clone();
+            let (fingerprint, by) =
+                (ask.fingerprint, By { agent: ask.agent.clone(), token: Some(ask.token.clone()) });
+            let approvals = desk.approvals.clone();
+            let asked = blocking(move || approvals.request(&ask)).await??;
+            if asked.fresh {
+                let step = by.step(&asked.id, Step::Asked, fingerprint);
+                if let Err(error) = desk.audit.approval(&realm, Some(&call), step).await {
+                    // What isn't on record wasn't asked.
+                    let (approvals, id) = (desk.approvals.clone(), asked.id);
+                    blocking(move || approvals.withdraw(&id)).await??;
+                    return Err(error.into());
+                }
+            }
+            Ok(asked)
+        })
+        .await?
+    }
+
+    /// Uses an approval up, on record. See [`Approvals::claim`].
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub async fn claim(
+        &self,
+        call: &CallId,
+        realm: &Realm,
+        id: &ApprovalId,
+        fingerprint: Fingerprint,
+        by: By,
+    ) -> Result<Approved, ClaimError> {
+        let (desk, call, realm, id) = (self.clone(), call.clone(), realm.clone(), id.clone());
+        settled(async move {
+            let approved = {
+                let (approvals, realm) = (desk.approvals.clone(), realm.clone());
+                blocking(move || approvals.claim(&realm, &id, fingerprint)).await??
+            };
+            let step = by.step(&approved.id, Step::Claimed, fingerprint);
+            desk.audit.approval(&realm, Some(&call), step).await?;
+            Ok(approved)
+        })
+        .await?
+    }
+
+    /// Enters someone's yes, on record, if the policy lets them approve this; answers how the approval stands then.
+    ///
+    /// # Errors
+    /// [`DecideError`]; nothing has changed then.
+    pub async fn approve(&self, approver: Approver, id: &ApprovalId) -> Result<ApprovalState, DecideError> {
+        let (desk, id) = (self.clone(), id.clone());
+        settled(async move {
+            let row = {
+                let (desk, approver, id) = (desk.clone(), approver.clone(), id.clone());
+                blocking(move || desk.check_yes(&approver, &id)).await??
+            };
+            // The trail first: a yes that isn't on record mustn't count. If someone's no comes in between, the trail
+            // shows both, and the no holds.
+            desk.audit.approval(&row.realm, None, approver.step(&row, Step::Approved)).await?;
+            blocking(move || desk.approvals.decide(&id, approver.name(), true)).await?
+        })
+        .await?
+    }
+
+    /// Enters someone's no, on record. Whoever manages the tenant may say no.
+    ///
+    /// # Errors
+    /// [`DecideError::Unrecorded`] when it's denied and that can't be recorded; otherwise nothing has changed.
+    pub async fn deny(&self, approver: Approver, id: &ApprovalId) -> Result<ApprovalState, DecideError> {
+        let (desk, id) = (self.clone(), id.clone());
+        settled(async move {
+            // The no first: a trail that can't be written mustn't keep a request alive.
+            let (row, state) = {
+                let (desk, approver) = (desk.clone(), approver.clone());
+                blocking(move || -> Result<_, DecideError> {
+                    let row = desk.of(&approver, &id)?;
+                    let state = desk.approvals.decide(&id, approver.name(), false)?;
+                    Ok((row, state))
+                })
+                .await??
+            };
+            desk.audit.approval(&row.realm, None, approver.step(&row, Step::Denied)).await?;
+            Ok(state)
+        })
+        .await?
+    }
+
+    /// Whether this yes would count.
+    fn check_yes(&self, approver: &Approver, id: &ApprovalId) -> Result<ApprovalRow, DecideError> {
+        let row = self.of(approver, id)?;
+        let now = self.approvals.now();
+        rules::check(&row, approver.name(), true, now)?;
+        // Nobody says yes to what nobody can read.
+        let note = self.approvals.note(&row).map_err(|error| DecideError::Unreadable(error.to_string()))?;
+        if self.policy.may_approve(approver, &row, &note, now) {
+            Ok(row)
+        } else {
+            Err(DecideError::NotAllowed)
+        }
+    }
+
+    /// INVARIANT (own tenant): an operator decides what is of its own tenant; the rest doesn't exist for it.
+    fn of(&self, approver: &Approver, id: &ApprovalId) -> Result<ApprovalRow, DecideError> {
+        self.approvals.get(approver.tenant(), id)?.ok_or(DecideError::Unknown)
+    }
+
+    /// How an approval stands, if it's for this request. Another's isn't waited for: the time at which that ends would
+    /// tell of its decision.
+    fn state_of(
+        &self,
+        id: &ApprovalId,
+        realm: &Realm,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<ApprovalState>, SendFailure> {
+        let row = self.approvals.get(Some(&realm.tenant), id);
+        let row = row.map_err(|error| ClaimError::from(error).failure(id))?;
+        let mine = row.filter(|row| row.realm == *realm && row.fingerprint == fingerprint);
+        Ok(mine.map(|row| row.state(self.approvals.now())))
+    }
+}
+
+/// The agent that asks or uses, for the record.
+#[derive(Debug, Clone)]
+pub struct By {
+    /// Its name.
+    pub agent: AgentId,
+    /// Its token.
+    pub token: Option<TokenId>,
+}
+
+impl By {
+    fn step(self, id: &ApprovalId, step: Step, fingerprint: Fingerprint) -> ApprovalStep {
+        ApprovalStep { id: id.clone(), step, by: self.agent, token: self.token, fingerprint }
+    }
+}
+
+impl Approver {
+    fn step(&self, row: &ApprovalRow, step: Step) -> ApprovalStep {
+        ApprovalStep {
+            id: row.id.clone(),
+            step,
+            by: self.name().clone(),
+            token: self.token().cloned(),
+            fingerprint: row.fingerprint,
+        }
+    }
+}
+
+/// Lets a step and its record run to their end together, even when nobody waits for them any more.
+async fn settled<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, StoreError> {
+    tokio::spawn(work).await.map_err(|error| broke_down(&error))
+}
+
+/// The store's writes wait for the disk: not on a thread that serves.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| broke_down(&error))
+}
+
+fn broke_down(error: &tokio::task::JoinError) -> StoreError {
+    StoreError::Failed(format!("a step of an approval broke down: {error}"))
+}

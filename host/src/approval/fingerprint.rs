@@ -1,0 +1,292 @@
+//! What exactly is approved, as one value.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::ids::{
+    AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
+    SecretLabel, TokenId,
+};
+use crate::policy::Via;
+
+/// Starts every fingerprint, so that no hash of another kind or version can be passed off as one.
+const DOMAIN: &[u8] = b"keybearer approval fingerprint 1";
+
+/// SHA-256 over everything that an approval is bound to.
+///
+/// INVARIANT (bound): each part goes in with its length before it, or a mark that it isn't there; so two requests that
+/// differ in any part have different fingerprints.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(Digest);
+
+/// What an approval is bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct FingerprintParts<'a> {
+    /// Tenant and environment.
+    pub realm: &'a Realm,
+    /// The token that asks: an approval dies with it.
+    pub token: &'a TokenId,
+    /// The agent that asks.
+    pub agent: &'a AgentId,
+    /// Its role.
+    pub role: Option<&'a RoleName>,
+    /// The conversation it asks in.
+    pub conversation: Option<&'a ConversationId>,
+    /// What it calls this intended effect.
+    pub intent: Option<&'a IntentId>,
+    /// The door, and the tool with the digest of its component if one drafted the request.
+    pub via: &'a Via,
+    /// Where the request goes.
+    pub connection: &'a ConnectionName,
+    /// The base URL of that: operators may change it under the same name.
+    pub upstream: &'a str,
+    /// The headers that the host adds there.
+    pub constant_headers: &'a [(HeaderName, HeaderValue)],
+    /// What it does there.
+    pub operation: &'a OperationName,
+    /// The digest of the canonical request: every byte of it but the secret.
+    pub request: Digest,
+    /// The digest of the policies that asked for the approval.
+    pub policy: Digest,
+    /// The label of the secret that would be attached.
+    pub secret: &'a SecretLabel,
+    /// Its version.
+    pub secret_version: u32,
+    /// How many people those policies want.
+    pub quorum: u32,
+}
+
+impl Fingerprint {
+    /// The fingerprint of these.
+    #[must_use]
+    pub fn of(parts: FingerprintParts<'_>) -> Self {
+        let FingerprintParts { realm, token, agent, role, conversation, intent, via, .. } = parts;
+        let (tool, component) = match via {
+            Via::Tool { name, component, .. } => (Some(name.as_str()), Some(&component.0[..])),
+            Via::Proxy => (None, None),
+        };
+        let mut sha = Sha256::new();
+        let mut part = |part: Option<&[u8]>| match part {
+            None => sha.update([0]),
+            Some(bytes) => {
+                sha.update([1]);
+                sha.update((bytes.len() as u64).to_be_bytes());
+                sha.update(bytes);
+            }
+        };
+        for fixed in [
+            Some(DOMAIN),
+            Some(realm.tenant.as_str().as_bytes()),
+            Some(realm.environment.as_str().as_bytes()),
+            Some(token.as_str().as_bytes()),
+            Some(agent.as_str().as_bytes()),
+            role.map(|role| role.as_str().as_bytes()),
+            conversation.map(|conversation| conversation.as_str().as_bytes()),
+            intent.map(|intent| intent.as_str().as_bytes()),
+            tool.map(str::as_bytes),
+            component,
+            Some(parts.connection.as_str().as_bytes()),
+            Some(parts.upstream.as_bytes()),
+            Some(parts.operation.as_str().as_bytes()),
+            Some(&parts.request.0),
+            Some(&parts.policy.0),
+            Some(parts.secret.as_str().as_bytes()),
+            Some(&parts.secret_version.to_be_bytes()),
+            Some(&parts.quorum.to_be_bytes()),
+            Some(&(parts.constant_headers.len() as u64).to_be_bytes()),
+        ] {
+            part(fixed);
+        }
+        for (name, value) in parts.constant_headers {
+            part(Some(name.as_str().as_bytes()));
+            part(Some(value.as_bytes()));
+        }
+        Self(Digest(sha.finalize().into()))
+    }
+
+    /// As a digest.
+    #[must_use]
+    pub fn digest(self) -> Digest {
+        self.0
+    }
+
+    /// Any fingerprint, for tests of what only compares them.
+    #[cfg(test)]
+    pub(crate) fn for_tests(text: &str) -> Self {
+        Self(Digest::of(text.as_bytes()))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+
+    struct Owned {
+        realm: Realm,
+        token: TokenId,
+        agent: AgentId,
+        role: Option<RoleName>,
+        conversation: Option<ConversationId>,
+        intent: Option<IntentId>,
+        via: Via,
+        connection: ConnectionName,
+        upstream: &'static str,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        operation: OperationName,
+        request: Digest,
+        policy: Digest,
+        secret: SecretLabel,
+        secret_version: u32,
+        quorum: u32,
+    }
+
+    impl Owned {
+        fn new() -> Self {
+            Self {
+                realm: Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() },
+                token: "tok_000000000000000000000001".parse().unwrap(),
+                agent: "billing".parse().unwrap(),
+                role: Some("payer".parse().unwrap()),
+                conversation: Some("c-1".parse().unwrap()),
+                intent: Some("i-1".parse().unwrap()),
+                via: tool("create_charge", b"component"),
+                connection: "stripe".parse().unwrap(),
+                upstream: "https://api.stripe.com",
+                headers: vec![header("stripe-version", "1")],
+                operation: "create_charge".parse().unwrap(),
+                request: Digest::of(b"request"),
+                policy: Digest::of(b"policy"),
+                secret: "stripe".parse().unwrap(),
+                secret_version: 1,
+                quorum: 1,
+            }
+        }
+
+        fn fingerprint(&self) -> Fingerprint {
+            Fingerprint::of(FingerprintParts {
+                realm: &self.realm,
+                token: &self.token,
+                agent: &self.agent,
+                role: self.role.as_ref(),
+                conversation: self.conversation.as_ref(),
+                intent: self.intent.as_ref(),
+                via: &self.via,
+                connection: &self.connection,
+                upstream: self.upstream,
+                constant_headers: &self.headers,
+                operation: &self.operation,
+                request: self.request,
+                policy: self.policy,
+                secret: &self.secret,
+                secret_version: self.secret_version,
+                quorum: self.quorum,
+            })
+        }
+    }
+
+    fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    }
+
+    fn tool(name: &str, component: &[u8]) -> Via {
+        Via::Tool {
+            name: name.parse().unwrap(),
+            component: Digest::of(component),
+            connections: Arc::from([]),
+        }
+    }
+
+    #[test]
+    fn every_part_changes_it() {
+        type Change = fn(&mut Owned);
+        let changes: [(&str, Change); 26] = [
+            ("nothing", |_| {}),
+            ("tenant", |o| o.realm.tenant = "acm".parse().unwrap()),
+            ("environment", |o| o.realm.environment = "dev".parse().unwrap()),
+            ("token", |o| o.token = "tok_000000000000000000000002".parse().unwrap()),
+            ("agent", |o| o.agent = "billing2".parse().unwrap()),
+            ("role", |o| o.role = Some("reader".parse().unwrap())),
+            ("no role", |o| o.role = None),
+            ("conversation", |o| o.conversation = Some("c-2".parse().unwrap())),
+            ("no conversation", |o| o.conversation = None),
+            ("intent", |o| o.intent = Some("i-2".parse().unwrap())),
+            ("no intent", |o| o.intent = None),
+            ("tool", |o| o.via = tool("charge", b"component")),
+            ("component", |o| o.via = tool("create_charge", b"component 2")),
+            ("proxy door", |o| o.via = Via::Proxy),
+            ("connection", |o| o.connection = "stripe-2".parse().unwrap()),
+            ("upstream", |o| o.upstream = "https://api.stripe.example"),
+            ("a header's value", |o| o.headers = vec![header("stripe-version", "2")]),
+            ("a header's name", |o| o.headers = vec![header("stripe-versio", "n1")]),
+            ("no header", |o| o.headers.clear()),
+            ("two headers", |o| o.headers.push(header("stripe-account", "acct_1"))),
+            ("secret", |o| o.secret = "stripe-2".parse().unwrap()),
+            ("operation", |o| o.operation = "create_refund".parse().unwrap()),
+            ("request", |o| o.request = Digest::of(b"request 2")),
+            ("policy", |o| o.policy = Digest::of(b"policy 2")),
+            ("secret version", |o| o.secret_version = 2),
+            ("quorum", |o| o.quorum = 2),
+        ];
+        let mut seen = BTreeSet::new();
+        for (what, change) in changes {
+            let mut parts = Owned::new();
+            change(&mut parts);
+            assert!(seen.insert(parts.fingerprint().to_string()), "{what} doesn't count");
+        }
+        assert!(!seen.insert(Owned::new().fingerprint().to_string()), "the same parts give the same one");
+    }
+
+    #[test]
+    fn what_is_moved_from_one_part_to_its_neighbour_counts() {
+        let shifted = |tenant: &str, environment: &str, agent: &str, role: Option<&str>| {
+            let mut parts = Owned::new();
+            parts.realm =
+                Realm { tenant: tenant.parse().unwrap(), environment: environment.parse().unwrap() };
+            parts.agent = agent.parse().unwrap();
+            parts.role = role.map(|role| role.parse().unwrap());
+            parts.fingerprint()
+        };
+        assert_ne!(shifted("ab", "c", "d", None), shifted("a", "bc", "d", None));
+        assert_ne!(shifted("a", "b", "cd", Some("e")), shifted("a", "b", "c", Some("de")));
+        let mut moved = Owned::new();
+        (moved.conversation, moved.intent) = (None, Some("c-1".parse().unwrap()));
+        let mut stayed = Owned::new();
+        (stayed.conversation, stayed.intent) = (Some("c-1".parse().unwrap()), None);
+        assert_ne!(moved.fingerprint(), stayed.fingerprint());
+    }
+
+    #[test]
+    fn it_is_shown_and_read_back() {
+        let fingerprint = Owned::new().fingerprint();
+        assert_eq!(fingerprint.to_string().parse::<Fingerprint>().unwrap(), fingerprint);
+        assert!("sha256:1".parse::<Fingerprint>().is_err());
+    }
+}

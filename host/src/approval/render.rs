@@ -1,0 +1,249 @@
+//! What an approver reads: made by the host from the typed parameters, never from anyone's description of them.
+
+use serde::{Deserialize, Serialize};
+
+use super::shown;
+use crate::auth::Caller;
+use crate::connection::{Cost, Effect, TypedSend};
+use crate::egress::CanonicalBody;
+use crate::ledger::money;
+use crate::policy::{CallContext, Via};
+
+/// At most so many parameters and headers are shown, so that the important ones don't scroll away.
+const LINES_MAX: usize = 60;
+/// The width of the text form: it breaks its lines itself, with a mark, so that no value can choose where a terminal
+/// breaks them. Terminals have 80 columns or more.
+const WIDTH: usize = 76;
+/// Begins what continues the line before.
+const CONTINUED: &str = "      | ";
+
+/// A request as an approver reads it. Every text in it is printable ASCII on one line: see [`shown`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rendering {
+    /// The connection's name.
+    pub connection: String,
+    /// The upstream's base URL.
+    pub upstream: String,
+    /// The operation's name.
+    pub operation: String,
+    /// Its method and path template: `POST /v1/charges`.
+    pub request: String,
+    /// Whether it changes anything upstream.
+    pub effect: Effect,
+    /// What it costs, if the operation has a cost rule: `12.34 EUR (1234 minor units)`.
+    pub amount: Option<String>,
+    /// The customer whom it concerns, if the operation says where that is.
+    pub customer: Option<String>,
+    /// Every parameter and header that the caller chose: those of the path, the query and the body, then the headers,
+    /// then what lies inside lists and objects.
+    pub parameters: Vec<Shown>,
+    /// How many more there are.
+    pub left_out: u32,
+    /// What is known of a body that has no parameters.
+    pub raw_body: Option<String>,
+    /// Who asks: what the host knows from the token.
+    pub asked_by: AskedBy,
+    /// What the agent or its operator wrote. The host hasn't checked it and doesn't act on it.
+    pub words: Vec<Shown>,
+}
+
+/// What is kept, sealed, of a request: for those who decide it, and for the policy that says who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// What approvers read.
+    pub rendering: Rendering,
+    /// What it costs.
+    pub cost: Option<Cost>,
+}
+
+/// A name and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// `body.amount`, for example.
+    pub name: String,
+    /// A number, `true`, `false`, `null`, or a text in quotes.
+    pub value: String,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedBy {
+    /// Tenant and environment.
+    pub realm: String,
+    /// The agent.
+    pub agent: String,
+    /// Its role.
+    pub role: Option<String>,
+    /// The id of its token.
+    pub token: String,
+    /// The tool that drafted the request. None: it came through the proxy door.
+    pub tool: Option<String>,
+}
+
+impl Rendering {
+    /// Renders a request.
+    #[must_use]
+    pub fn of(caller: &Caller, context: &CallContext, via: &Via, send: &TypedSend) -> Self {
+        let operation = send.operation();
+        let (parameters, left_out) = parameters(send);
+        Self {
+            connection: shown::name(send.connection_name().as_str()),
+            upstream: shown::text(&send.connection().base.to_string()),
+            operation: shown::name(operation.name.as_str()),
+            request: format!(
+                "{} {}",
+                shown::name(operation.method.as_str()),
+                shown::name(&operation.path.to_string())
+            ),
+            effect: operation.effect,
+            amount: send.cost().map(amount),
+            customer: operation.customer.as_ref().and_then(|place| place.value(send.parameters())).map(
+                |value| {
+                    let mut shown = String::new();
+                    shown::flat("", value, &mut |_, value| shown.push_str(&value));
+                    shown
+                },
+            ),
+            parameters,
+            left_out,
+            raw_body: raw_body(send),
+            asked_by: AskedBy {
+                realm: caller.realm().to_string(),
+                agent: caller.agent().to_string(),
+                role: caller.role().map(ToString::to_string),
+                token: caller.token().to_string(),
+                tool: via.tool().map(ToString::to_string),
+            },
+            words: words(caller, context),
+        }
+    }
+
+    /// As lines for a terminal of 80 columns, none of them wider than 76.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |line: String| wrap(&line, &mut text);
+        line(format!("operation: {}:{} ({})", self.connection, self.operation, self.effect.as_str()));
+        line(format!("request: {} at {}", self.request, self.upstream));
+        match &self.amount {
+            Some(amount) => line(format!("amount: {amount}")),
+            None if self.effect == Effect::Write => {
+                line("amount: not known, since the operation has no cost rule".to_owned());
+            }
+            None => {}
+        }
+        if let Some(customer) = &self.customer {
+            line(format!("customer: {customer}"));
+        }
+        line(match self.parameters.len() {
+            0 => "parameters: none".to_owned(),
+            count if self.left_out > 0 => {
+                format!("parameters: ONLY {count} SHOWN, {} MORE ARE NOT", self.left_out)
+            }
+            count => format!("parameters: all {count}"),
+        });
+        for Shown { name, value } in &self.parameters {
+            line(format!("  {name}: {value}"));
+        }
+        if let Some(body) = &self.raw_body {
+            line(format!("body: {body}"));
+        }
+        let AskedBy { realm, agent, role, token, tool } = &self.asked_by;
+        let role = role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
+        let by = tool.as_ref().map_or_else(|| "the proxy door".to_owned(), |tool| format!("the tool {tool}"));
+        line(format!("asked by: {agent}{role}, through {by}, with {token} of {realm}"));
+        if !self.words.is_empty() {
+            line("in the words of the agent or its operator, which nobody has checked:".to_owned());
+            for Shown { name, value } in &self.words {
+                line(format!("  {name}: {value}"));
+            }
+        }
+        text
+    }
+}
+
+/// `12.34 EUR (1234 minor units)`. The count is there too, since an upstream may have units of its own for a currency,
+/// and the count is what is sent.
+fn amount(cost: &Cost) -> String {
+    match u64::try_from(cost.amount_minor) {
+        Ok(count) => format!("{} ({count} minor units)", money::shown(count, &cost.currency)),
+        // No cost rule takes one.
+        Err(_) => format!("{} minor units of {}", cost.amount_minor, shown::text(&cost.currency)),
+    }
+}
+
+/// The parameters and the caller's headers, and how many of them there was no room for.
+fn parameters(send: &TypedSend) -> (Vec<Shown>, u32) {
+    let parameters = send.parameters();
+    let mut plain = Vec::new();
+    let mut inner = Vec::new();
+    for (place, values) in
+        [("path", &parameters.path), ("query", &parameters.query), ("body", &parameters.body)]
+    {
+        // By name: the order of the request is the agent's choice.
+        let mut values: Vec<_> = values.iter().collect();
+        values.sort_by_key(|(name, _)| *name);
+        for (name, value) in values {
+            let lines = if value.is_array() || value.is_object() { &mut inner } else { &mut plain };
+            shown::flat(&format!("{place}.{}", shown::name(name)), value, &mut |name, value| {
+                lines.push(Shown { name, value });
+            });
+        }
+    }
+    let headers = send.request().headers().iter().map(|(name, value)| Shown {
+        name: format!("header.{}", shown::name(name.as_str())),
+        value: shown::text(&String::from_utf8_lossy(value.as_bytes())),
+    });
+    plain.extend(headers);
+    plain.extend(inner);
+    let left_out = u32::try_from(plain.len().saturating_sub(LINES_MAX)).unwrap_or(u32::MAX);
+    plain.truncate(LINES_MAX);
+    (plain, left_out)
+}
+
+/// A body that has no parameters isn't shown, and that is said.
+fn raw_body(send: &TypedSend) -> Option<String> {
+    let request = send.request();
+    matches!(request.body(), CanonicalBody::Raw).then(|| {
+        format!(
+            "{} bytes of type {}, not shown: {}",
+            request.body_bytes().len(),
+            shown::text(request.content_type().unwrap_or_default()),
+            crate::ids::Digest::of(request.body_bytes())
+        )
+    })
+}
+
+fn words(caller: &Caller, context: &CallContext) -> Vec<Shown> {
+    [
+        ("conversation", context.conversation.as_ref().map(|id| id.as_str())),
+        ("turn", context.turn.as_ref().map(|id| id.as_str())),
+        ("intent", context.intent.as_ref().map(|id| id.as_str())),
+        ("task", caller.task()),
+    ]
+    .into_iter()
+    .filter_map(|(name, word)| word.map(|word| Shown { name: name.to_owned(), value: shown::text(word) }))
+    .collect()
+}
+
+/// Adds a line of ASCII, broken at the width.
+fn wrap(line: &str, to: &mut String) {
+    let mut room = WIDTH;
+    for char in line.chars() {
+        if room == 0 {
+            to.push('\n');
+            to.push_str(CONTINUED);
+            room = WIDTH - CONTINUED.len();
+        }
+        to.push(char);
+        room -= 1;
+    }
+    to.push('\n');
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! `keybearer budget`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+
+use super::Done;
+use super::context::Opened;
+use super::out::Out;
+use crate::connection::{Connections, Problems};
+use crate::home::Home;
+use crate::ids::TenantId;
+use crate::ledger::report::{Standing, standings};
+use crate::ledger::{self, Budgets, ReservationId, Resolved, money};
+use crate::store::{EntryRow, EntryState, LedgerStore};
+
+/// Commands on budgets.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Budget {
+    /// Show what was spent of each budget, what is under way, what is held, and what is left.
+    List {
+        /// Show the reservations that are held instead: nobody knows whether their requests were carried out.
+        #[arg(long)]
+        held: bool,
+        /// Those of this tenant only.
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<TenantId>,
+    },
+    /// Check budgets.toml: every problem with its file, line, key and what to do.
+    Check {
+        /// A file of budgets [default: the home's budgets.toml].
+        file: Option<PathBuf>,
+    },
+    /// Say that a held request was carried out: its money counts as spent.
+    Settle {
+        /// The reservation's id (`call_….1`), from `budget list --held`.
+        id: ReservationId,
+        /// How much it really was, in minor units (cents) [default: what was reserved].
+        #[arg(long, value_name = "MINOR_UNITS")]
+        amount: Option<u64>,
+    },
+    /// Say that a held request wasn't carried out: its money is there again, and the same write may be made again.
+    Release {
+        /// The reservation's id (`call_….1`), from `budget list --held`.
+        id: ReservationId,
+    },
+}
+
+impl Budget {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        match self {
+            Self::Check { file } => check(&Home::named(home)?.existing()?, file, out),
+            Self::List { held: false, tenant } => list(&Opened::open(home)?, tenant.as_ref(), out),
+            Self::List { held: true, tenant } => list_held(&Opened::open(home)?, tenant.as_ref(), out),
+            Self::Settle { id, amount } => resolve(&Opened::open(home)?, &id, true, amount, out),
+            Self::Release { id } => resolve(&Opened::open(home)?, &id, false, None, out),
+        }
+    }
+}
+
+fn check(home: &Home, file: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+    let connections = match Connections::load(&home.connections_dir()) {
+        Ok(connections) => connections,
+        Err(problems) => return Ok(told(&problems, out)),
+    };
+    match Budgets::load(&file.unwrap_or_else(|| home.budgets_file()), &connections) {
+        Ok(budgets) => {
+            out.line(format!("{} budgets: all well", budgets.rules().len()));
+            out.value(&json!({ "problems": [], "budgets": budgets.rules().len() }));
+            Ok(Done::Well)
+        }
+        Err(problems) => Ok(told(&problems, out)),
+    }
+}
+
+fn told(problems: &Problems, out: &Out) -> Done {
+    out.line(problems.to_string());
+    let listed: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
+    out.value(&json!({ "problems": listed }));
+    Done::Problems
+}
+
+fn list(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::Result<Done> {
+    let connections = Connections::load(&opened.home.connections_dir())?;
+    let budgets = Budgets::load(&opened.home.budgets_file(), &connections)?;
+    let (rows, tokens) = (opened.audit_store()?.counters()?, opened.control.tokens(tenant)?);
+    let mut all = standings(&rows, &budgets, &tokens, opened.clock.now());
+    all.retain(|standing| tenant.is_none_or(|tenant| standing.counted.realm.tenant == *tenant));
+    let heads = ["REALM", "SUBJECT", "OF", "A", "SPENT", "UNDER WAY", "HELD", "LIMIT", "LEFT"];
+    out.table(&heads, &all.iter().map(row).collect::<Vec<_>>());
+    out.value(&all.iter().map(value).collect::<Vec<_>>());
+    Ok(Done::Well)
+}
+
+fn row(standing: &Standing) -> Vec<String> {
+    let amount = |amount| standing.amount(amount);
+    vec![
+        standing.counted.realm.to_string(),
+        // A customer is called whatever the request calls it.
+        standing.counted.subject.escape_debug().to_string(),
+        standing.covers(),
+        standing.window(),
+        amount(standing.tally.settled),
+        amount(standing.tally.reserved),
+        amount(standing.tally.held),
+        standing.limit.map_or_else(|| "none".to_owned(), amount),
+        standing.left().map_or_else(|| "-".to_owned(), amount),
+    ]
+}
+
+fn value(standing: &Standing) -> Value {
+    let counted = &standing.counted;
+    json!({
+        "realm": counted.realm, "subject": counted.subject, "unit": counted.unit, "window": counted.window,
+        "time_zone": counted.time_zone, "connection": counted.connection, "operation": counted.operation,
+        "effect": counted.effect, "ends": standing.ends.map(|ends| ends.to_string()),
+        "spent": standing.tally.settled, "under_way": standing.tally.reserved, "held": standing.tally.held,
+        "limit": standing.limit, "left": standing.left(),
+    })
+}
+
+fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::Result<Done> {
+    let mut held = Vec::new();
+    opened.audit_store()?.ledger(&mut |tx| {
+        held = tx.entries(EntryState::Held)?;
+        Ok(())
+    })?;
+    held.retain(|entry| tenant.is_none_or(|tenant| entry.realm.tenant == *tenant));
+    let rows: Vec<_> = held
+        .iter()
+        .map(|entry| {
+            let operation = format!("{}:{}", entry.connection, entry.operation);
+            vec![entry.id.to_string(), entry.at.to_string(), entry.realm.to_string(), operation, cost(entry)]
+        })
+        .collect();
+    out.table(&["ID", "SINCE", "REALM", "OPERATION", "AMOUNT"], &rows);
+    let values: Vec<_> = held
+        .iter()
+        .map(|entry| {
+            json!({
+                "id": entry.id, "since": entry.at.to_string(), "realm": entry.realm,
+                "connection": entry.connection, "operation": entry.operation, "cost": entry.cost,
+            })
+        })
+        .collect();
+    out.value(&values);
+    if !held.is_empty() {
+        out.note(
+            "look each up at the upstream, then: keybearer budget settle ID, or keybearer budget release ID",
+        );
+    }
+    Ok(Done::Well)
+}
+
+fn resolve(
+    opened: &Opened,
+    id: &ReservationId,
+    carried_out: bool,
+    amount: Option<u64>,
+    out: &Out,
+) -> anyhow::Result<Done> {
+    let mut resolved = Resolved::Unknown;
+    opened.audit_store()?.ledger(&mut |tx| {
+        resolved = ledger::resolve(tx, id, carried_out, amount)?;
+        Ok(())
+    })?;
+    let entry = match resolved {
+        Resolved::Done(entry) => entry,
+        Resolved::UnderWay => bail!(
+            "the request of {id} is under way. If its host was killed, start it again: it holds what it had left"
+        ),
+        Resolved::Unknown => {
+            bail!("nothing is held under {id}; `keybearer budget list --held` shows what is")
+        }
+    };
+    let (action, word) =
+        if carried_out { ("budget.settle", "settled") } else { ("budget.release", "released") };
+    let minor = amount.or_else(|| entry.cost.as_ref().and_then(|cost| u64::try_from(cost.amount_minor).ok()));
+    let shown = match (minor, &entry.cost) {
+        (Some(minor), Some(cost)) => money::shown(minor, &cost.currency),
+        _ => "no money".to_owned(),
+    };
+    opened.record(Some(entry.realm.clone()), action, &format!("{id} {shown}"))?;
+    out.line(format!("{word} {id}: {shown}"));
+    out.value(&json!({ word: id, "amount": minor, "currency": entry.cost.map(|cost| cost.currency) }));
+    Ok(Done::Well)
+}
+
+fn cost(entry: &EntryRow) -> String {
+    match &entry.cost {
+        Some(cost) => money::shown(u64::try_from(cost.amount_minor).unwrap_or_default(), &cost.currency),
+        None => "no money".to_owned(),
+    }
+}

@@ -1,0 +1,290 @@
+//! `GET /v1/approvals`, `GET /v1/approvals/{id}`, and `POST …/approve` and `…/deny`.
+//!
+//! An operator sees and decides what is of its own tenant. An agent sees how its own requests stand and nothing more:
+//! not what approvers read, not who decides.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::router::{Door, Route, last_but_one_segment, last_segment};
+use super::wire::json;
+use crate::approval::{Approver, DecideError, Rendering};
+use crate::auth::Caller;
+use crate::clock::Millis;
+use crate::ids::{
+    AgentId, ApprovalId, ConnectionName, ConversationId, Digest, Environment, OperationName, RoleName,
+    TenantId, TokenId,
+};
+use crate::refusal::{Code, Refusal};
+use crate::store::{ApprovalRow, ApprovalState, StoreError, TokenKind, Vote};
+
+/// Approvals in an answer when the request doesn't say.
+const PAGE: u32 = 100;
+/// Approvals in an answer at most.
+const PAGE_MAX: u32 = 1_000;
+
+/// The tenant's approvals, newest first.
+pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = listed(&door, request).await;
+    door.answer(Route::Approvals, result)
+}
+
+/// One approval.
+pub(super) async fn show(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = shown(&door, request).await;
+    door.answer(Route::Approval, result)
+}
+
+/// A yes.
+pub(super) async fn approve(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = decided(&door, request, true).await;
+    door.answer(Route::Approve, result)
+}
+
+/// A no.
+pub(super) async fn deny(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = decided(&door, request, false).await;
+    door.answer(Route::Deny, result)
+}
+
+/// The answer to `GET /v1/approvals`.
+#[derive(Debug, Serialize)]
+pub(super) struct ApprovalList {
+    pub(super) approvals: Vec<ApprovalEntry>,
+}
+
+/// An approval, without what it's about.
+#[derive(Debug, Serialize)]
+pub(super) struct ApprovalEntry {
+    id: ApprovalId,
+    state: ApprovalState,
+    tenant: TenantId,
+    environment: Environment,
+    token: TokenId,
+    agent: AgentId,
+    role: Option<RoleName>,
+    conversation: Option<ConversationId>,
+    connection: ConnectionName,
+    operation: OperationName,
+    quorum: u32,
+    votes: Vec<Vote>,
+    asked_at: Millis,
+    expires_at: Millis,
+    fingerprint: Digest,
+}
+
+/// An approval for who decides it. What it's about is null where it can't be read; then it can be denied only.
+#[derive(Debug, Serialize)]
+pub(super) struct ApprovalDetail {
+    #[serde(flatten)]
+    pub(super) entry: ApprovalEntry,
+    pub(super) text: Option<String>,
+    pub(super) request: Option<Rendering>,
+}
+
+/// An approval for who asked.
+#[derive(Debug, Serialize)]
+pub(super) struct ApprovalStatus {
+    pub(super) id: ApprovalId,
+    pub(super) state: ApprovalState,
+    pub(super) expires_at: Millis,
+}
+
+impl ApprovalEntry {
+    pub(super) fn of(row: ApprovalRow, now: Millis) -> Self {
+        Self {
+            state: row.state(now),
+            id: row.id,
+            tenant: row.realm.tenant,
+            environment: row.realm.environment,
+            token: row.token,
+            agent: row.agent,
+            role: row.role,
+            conversation: row.conversation,
+            connection: row.connection,
+            operation: row.operation,
+            quorum: row.quorum,
+            votes: row.votes,
+            asked_at: row.asked_at,
+            expires_at: row.expires_at,
+            fingerprint: row.fingerprint.digest(),
+        }
+    }
+}
+
+async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let Query { state, limit } = Query::parse(request.uri().query().unwrap_or(""))?;
+    let approvals = door.app.approvals.approvals().clone();
+    let now = approvals.now();
+    let rows = blocking(move || approvals.list(Some(&caller.realm().tenant), state, limit)).await?;
+    let approvals = rows.into_iter().map(|row| ApprovalEntry::of(row, now)).collect();
+    Ok(json(&ApprovalList { approvals }))
+}
+
+async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.anyone(request.headers())?;
+    let id: ApprovalId = last_segment(&request).parse().map_err(|_| missing())?;
+    let approvals = door.app.approvals.approvals().clone();
+    let now = approvals.now();
+    blocking(move || {
+        let row = approvals.get(Some(&caller.realm().tenant), &id)?;
+        let row = row.filter(|row| is_seen_by(row, &caller));
+        Ok(row.map(|row| match caller.kind() {
+            TokenKind::Agent => json(&status(&row, now)),
+            TokenKind::Operator => {
+                let note = approvals.note(&row).inspect_err(|error| {
+                    tracing::error!(approval = %row.id, cause = %error, "an approval can't be shown");
+                });
+                let request = note.ok().map(|note| note.rendering);
+                let text = request.as_ref().map(Rendering::text);
+                json(&ApprovalDetail { entry: ApprovalEntry::of(row, now), text, request })
+            }
+        }))
+    })
+    .await?
+    .ok_or_else(missing)
+}
+
+/// An operator sees what is of its tenant, in every environment; an agent what its own token asked for.
+fn is_seen_by(row: &ApprovalRow, caller: &Caller) -> bool {
+    match caller.kind() {
+        TokenKind::Operator => row.realm.tenant == caller.realm().tenant,
+        TokenKind::Agent => row.token == *caller.token() && row.realm == *caller.realm(),
+    }
+}
+
+async fn decided(door: &Door, request: Request, yes: bool) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let id: ApprovalId = last_but_one_segment(&request).parse().map_err(|_| missing())?;
+    let approver = Approver::Operator {
+        name: caller.agent().clone(),
+        token: caller.token().clone(),
+        tenant: caller.realm().tenant.clone(),
+    };
+    let desk = &door.app.approvals;
+    let done = if yes { desk.approve(approver, &id).await } else { desk.deny(approver, &id).await };
+    done.map_err(|error| refused(&error, yes))?;
+    let approvals = desk.approvals().clone();
+    let now = approvals.now();
+    let row = blocking(move || approvals.get(Some(&caller.realm().tenant), &id)).await?;
+    row.map(|row| json(&status(&row, now))).ok_or_else(missing)
+}
+
+fn status(row: &ApprovalRow, now: Millis) -> ApprovalStatus {
+    ApprovalStatus { id: row.id.clone(), state: row.state(now), expires_at: row.expires_at }
+}
+
+fn missing() -> Refusal {
+    Refusal::new(Code::NotFound, "there is no such approval in this tenant, or none that this token may see")
+}
+
+fn refused(error: &DecideError, yes: bool) -> Refusal {
+    match error {
+        DecideError::Unknown => missing(),
+        DecideError::Decided(_)
+        | DecideError::Expired
+        | DecideError::Own
+        | DecideError::Twice
+        | DecideError::NotAllowed => Refusal::new(Code::Denied, error.to_string()),
+        DecideError::Unreadable(cause) => {
+            tracing::error!(cause, "an approval can't be shown");
+            Refusal::new(
+                Code::Internal,
+                "what is to be approved can't be shown, so it can only be denied; the log says why",
+            )
+        }
+        DecideError::Unrecorded(cause) => {
+            tracing::error!(%cause, "a decision could not be recorded");
+            Refusal::new(
+                Code::AuditUnavailable,
+                match yes {
+                    true => "the host can't write its audit trail, so the yes doesn't count",
+                    false => "the request is denied, but the host can't write its audit trail to record it",
+                },
+            )
+        }
+        DecideError::Store(error) => failed(error),
+    }
+}
+
+/// The store's work waits for the disk: not on a thread that serves.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(cause = %error, "the approvals can't be read or changed");
+    Refusal::new(
+        Code::Internal,
+        "the host can't read or change approvals now; its operator can see why in the log",
+    )
+}
+
+/// What is asked for behind the `?`.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    state: Option<ApprovalState>,
+    limit: u32,
+}
+
+impl Query {
+    /// Reads `state` and `limit`, each at most once. An unknown key is an error: left unread, it would widen the answer.
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let (mut state, mut limit) = (None, None);
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let twice = match key {
+                "state" => state.replace(value.parse().map_err(|rule: String| bad(&rule))?).is_some(),
+                "limit" => limit.replace(number(value)?).is_some(),
+                _ => return Err(bad("only state and limit can be given")),
+            };
+            if twice {
+                return Err(bad(&format!("give {key} once")));
+            }
+        }
+        Ok(Self { state, limit: limit.unwrap_or(PAGE) })
+    }
+}
+
+fn number(text: &str) -> Result<u32, Refusal> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let value = text.parse().ok().filter(|value| digits && (1..=PAGE_MAX).contains(value));
+    value.ok_or_else(|| bad(&format!("limit: give a whole number from 1 to {PAGE_MAX}")))
+}
+
+fn bad(what: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read_strictly() {
+        assert_eq!(Query::parse("").unwrap(), Query { state: None, limit: PAGE });
+        let pending = Query { state: Some(ApprovalState::Pending), limit: 7 };
+        assert_eq!(Query::parse("state=pending&limit=7").unwrap(), pending);
+        for bad in [
+            "state=",
+            "state=Pending",
+            "state=pending&state=used",
+            "limit=0",
+            "limit=1001",
+            "limit=+1",
+            "limit=",
+            "limit=1&limit=1",
+            "tenant=other",
+            "x",
+        ] {
+            assert_eq!(Query::parse(bad).unwrap_err().code, Code::BadRequest, "{bad}");
+        }
+    }
+}

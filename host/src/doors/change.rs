@@ -1,0 +1,58 @@
+//! What the routes that change something share.
+
+use axum::response::{IntoResponse as _, Response};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::wire::json;
+use crate::audit::AuditError;
+use crate::refusal::{Code, Refusal};
+
+/// The body of a request as one of the wire structs.
+///
+/// # Errors
+/// [`Code::BadRequest`] with what is wrong and where.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Refusal::new(Code::BadRequest, format!("the body can't be used: {error}")))
+}
+
+/// A `201` answer. No cache keeps it: it may hold a token.
+pub(super) fn created(body: &impl Serialize) -> Response {
+    let mut response = json(body);
+    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A `204` answer.
+pub(super) fn done() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Lets a change and its record run to their end together, even when the client hangs up in between.
+pub(super) async fn settled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.map_err(broke_down)?
+}
+
+/// The store's writes wait for the disk: not on a thread that serves.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(broke_down)
+}
+
+/// A change that was made and could not be recorded, or was taken back for that reason: `sentence` says which.
+pub(super) fn unrecorded(error: &AuditError, subject: &str, sentence: &str) -> Refusal {
+    tracing::error!(cause = %error, subject, "a change could not be recorded");
+    Refusal::new(Code::AuditUnavailable, sentence)
+}
+
+fn broke_down(error: tokio::task::JoinError) -> Refusal {
+    tracing::error!(cause = %error, "a change broke down");
+    Refusal::new(Code::Internal, "the host failed; its operator can see why in the log")
+}

@@ -1,0 +1,102 @@
+//! Approvals.
+
+use serde_json::{Value, json};
+
+use super::schemas::{closed, list as list_of, nullable, with};
+use super::{answer, operation, path_parameter, query, reference};
+
+pub(super) fn list() -> Value {
+    operation(
+        "listApprovals",
+        "The requests of the operator's tenant that were put before people, newest first",
+        Some("operator"),
+        json!([
+            query("state", "Those in this state only.", reference("ApprovalState")),
+            query(
+                "limit",
+                "At most so many: 100 unless given.",
+                json!({ "type": "integer", "minimum": 1, "maximum": 1000 })
+            ),
+        ]),
+        ("200", answer("They.", "ApprovalList")),
+    )
+    .into()
+}
+
+pub(super) fn show() -> Value {
+    let shown = json!({
+        "description": "All of it for an operator of its tenant. The token that asked sees how it stands; for any other \
+            agent it doesn't exist.",
+        "content": { "application/json": { "schema": {
+            "oneOf": [reference("ApprovalDetail"), reference("ApprovalStatus")],
+        } } },
+    });
+    let mut show = operation("showApproval", "One of them", None, json!([id()]), ("200", shown));
+    show.insert("security".to_owned(), json!([{ "operator": [] }, { "agent": [] }]));
+    Value::Object(show)
+}
+
+pub(super) fn decide(name: &str, summary: &str) -> Value {
+    let stands = answer("How it stands now.", "ApprovalStatus");
+    operation(name, summary, Some("operator"), json!([id()]), ("200", stands)).into()
+}
+
+fn id() -> Value {
+    path_parameter("id", "The approval's id.", "ApprovalId")
+}
+
+pub(super) fn schemas() -> Value {
+    let text = json!({ "type": "string" });
+    let optional_text = json!({ "type": ["string", "null"] });
+    let entry = json!({
+        "id": reference("ApprovalId"),
+        "state": reference("ApprovalState"),
+        "tenant": reference("Slug"),
+        "environment": reference("Slug"),
+        "token": reference("TokenId"),
+        "agent": reference("Label"),
+        "role": nullable("Slug"),
+        "conversation": nullable("Label"),
+        "connection": reference("Slug"),
+        "operation": reference("ToolName"),
+        "quorum": { "type": "integer", "minimum": 1, "description": "How many people have to say yes." },
+        "votes": list_of("Vote"),
+        "asked_at": reference("Time"),
+        "expires_at": reference("Time"),
+        "fingerprint": { "$ref": "#/components/schemas/Digest",
+            "description": "Over the exact request, who asks, the policies and the secret's version." },
+    });
+    json!({
+        "ApprovalState": { "enum": ["pending", "granted", "denied", "used", "expired"] },
+        "ApprovalStatus": closed(json!({
+            "id": reference("ApprovalId"),
+            "state": reference("ApprovalState"),
+            "expires_at": reference("Time"),
+        }), &[]),
+        "Vote": closed(json!({
+            "by": reference("Label"), "yes": { "type": "boolean" }, "at": reference("Time"),
+        }), &[]),
+        "Approval": closed(entry.clone(), &[]),
+        "ApprovalList": closed(json!({ "approvals": list_of("Approval") }), &[]),
+        "ApprovalDetail": closed(with(entry, json!({
+            "request": nullable("Rendering"),
+            "text": { "type": ["string", "null"],
+                "description": "The same as lines for a terminal: printable ASCII, at most 76 wide." },
+        })), &[]),
+        "Rendering": closed(json!({
+            "connection": text, "upstream": text, "operation": text, "request": text,
+            "effect": { "enum": ["read", "write"] },
+            "amount": optional_text, "customer": optional_text,
+            "parameters": list_of("Shown"),
+            "left_out": { "type": "integer", "minimum": 0,
+                "description": "How many more parameters there are than are shown." },
+            "raw_body": optional_text,
+            "asked_by": closed(json!({
+                "realm": text, "agent": text, "role": optional_text, "token": text, "tool": optional_text,
+            }), &[]),
+            "words": { "type": "array", "items": reference("Shown"),
+                "description": "What the agent or its operator wrote, unchecked." },
+        }), &[]),
+        "Shown": closed(json!({ "name": text, "value": text }), &[]),
+    })
+}

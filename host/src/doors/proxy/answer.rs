@@ -1,0 +1,31 @@
+//! An upstream's reply → the SDK's answer. It was capped, decompressed and searched by then, and its headers are those
+//! that the connection lets through.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+use super::super::headers::CALL_ID;
+use super::profile;
+use crate::connection::ErrorProfile;
+use crate::egress::Reply;
+use crate::ids::CallId;
+
+/// The upstream's status, headers and body, and the call's id.
+pub(super) fn response(reply: Reply, method: &Method, profile: ErrorProfile, call: &CallId) -> Response {
+    let mut response = Response::new(Body::from(reply.body));
+    // Egress lets no status through that isn't one.
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let headers = response.headers_mut();
+    for (name, value) in reply.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+            headers.append(name, value);
+        }
+    }
+    // In place of whatever the upstream calls by this name.
+    if let Ok(id) = HeaderValue::from_str(call.as_str()) {
+        headers.insert(CALL_ID, id);
+    }
+    profile::hold_back(profile, method, &mut response);
+    response
+}

@@ -1,0 +1,122 @@
+//! Kill switches over HTTP, by the right operator and by the wrong one.
+
+use serde_json::{Value, json};
+
+use super::host::Host;
+use crate::kill::Subjects;
+use crate::store::TokenKind;
+
+fn wanted(scope: &str) -> String {
+    json!({ "scope": scope, "reason": "40 charges in a minute" }).to_string()
+}
+
+impl Host {
+    fn stops(&self, token: &str) -> bool {
+        let caller = self.door.app.auth.verify(token).unwrap();
+        let subjects =
+            Subjects { caller: &caller, call: None, conversation: None, tool: None, connection: None };
+        self.door.app.kills.check(&subjects).is_err()
+    }
+}
+
+#[tokio::test]
+async fn a_switch_is_thrown_listed_and_lifted_and_all_of_it_is_on_record() {
+    let host = Host::start();
+    let (operator_id, operator) = host.token(TokenKind::Operator);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let reply = host.ask("POST", "/v1/kill", &operator, &wanted("agent:someone")).await;
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    let kill = reply.json();
+    assert_eq!((&kill["scope"], &kill["tenant"]), (&json!("agent:someone"), &json!("acme")));
+    assert_eq!((&kill["environment"], &kill["by"]), (&Value::Null, &json!(operator_id)));
+    assert!(host.stops(&agent));
+    assert_eq!(host.get("/v1/kill", &operator).await.json(), json!({ "kills": [kill] }));
+
+    let path = format!("/v1/kill/{}", kill["id"].as_str().unwrap());
+    assert_eq!(host.ask("DELETE", &path, &operator, "").await.status, 204);
+    assert!(!host.stops(&agent));
+    host.ask("DELETE", &path, &operator, "").await.problem(404, "not_found");
+    assert_eq!(host.get("/v1/kill", &operator).await.json(), json!({ "kills": [] }));
+
+    let trail = host.get("/v1/audit", &operator).await.json();
+    for (row, action) in trail["rows"].as_array().unwrap().iter().zip(["kill.lift", "kill.throw"]) {
+        assert_eq!((&row["action"], &row["by"]), (&json!(action), &json!(operator_id)));
+        assert_eq!(row["subject"], format!("{} agent:someone", kill["id"].as_str().unwrap()));
+        assert_eq!(row["reason"], "40 charges in a minute");
+    }
+}
+
+#[tokio::test]
+async fn another_tenant_s_switches_do_not_exist_and_can_not_be_thrown() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    let (_, victim) = host.token(TokenKind::Agent);
+    let (_, rival) = host.token_in("rival", TokenKind::Operator);
+    let kill = host.ask("POST", "/v1/kill", &operator, &wanted("tenant")).await.json();
+    let foreign = host.ask("DELETE", &format!("/v1/kill/{}", kill["id"].as_str().unwrap()), &rival, "").await;
+    let absent = host.ask("DELETE", "/v1/kill/kill_000000000000000000000000", &rival, "").await;
+    let malformed = host.ask("DELETE", "/v1/kill/..", &rival, "").await;
+    foreign.problem(404, "not_found");
+    assert_eq!(foreign, absent);
+    assert_eq!(foreign, malformed);
+    assert_eq!(host.get("/v1/kill", &rival).await.json(), json!({ "kills": [] }));
+    assert!(host.stops(&victim));
+    host.ask("DELETE", &format!("/v1/kill/{}", kill["id"].as_str().unwrap()), &operator, "").await;
+
+    for scope in ["tenant", "agent:someone", "tool:get_invoice"] {
+        assert_eq!(host.ask("POST", "/v1/kill", &rival, &wanted(scope)).await.status, 201);
+    }
+    assert!(!host.stops(&victim));
+    let detail = host.ask("POST", "/v1/kill", &rival, &wanted("everything")).await.problem(403, "denied");
+    assert!(detail.contains("command line"), "{detail}");
+    // The whole host's are no tenant's to see or to lift.
+    let everything = host.door.app.kills.throw(crate::kill::Order {
+        target: crate::kill::Target::Everything,
+        tenant: None,
+        environment: None,
+        reason: "maintenance".parse().unwrap(),
+        by: "cli".to_owned(),
+    });
+    let id = everything.unwrap().id;
+    assert_eq!(host.ask("DELETE", &format!("/v1/kill/{id}"), &operator, "").await, absent);
+    assert!(!host.get("/v1/kill", &operator).await.body.contains(id.as_str()));
+    assert!(host.stops(&victim));
+}
+
+#[tokio::test]
+async fn what_can_not_be_thrown_is_explained() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    for (body, hint) in [
+        (r#"{"scope": "agent:a"}"#, "reason"),
+        (r#"{"reason": "r"}"#, "scope"),
+        (r#"{"scope": "billing", "reason": "r"}"#, "connection:NAME"),
+        (r#"{"scope": "tenant:rival", "reason": "r"}"#, "connection:NAME"),
+        (r#"{"scope": "agent:a", "reason": "r", "tenant": "rival"}"#, "unknown field `tenant`"),
+        (r#"{"scope": "agent:a", "reason": ""}"#, "one line"),
+        (r#"{"scope": "agent:a", "reason": "a\nb"}"#, "one line"),
+        (r#"{"scope": "agent:a", "reason": "\u001b[2J"}"#, "one line"),
+        (r#"{"scope": "agent:a", "reason": "r", "environment": "A B"}"#, "environment"),
+        ("", "EOF"),
+    ] {
+        let detail = host.ask("POST", "/v1/kill", &operator, body).await.problem(400, "bad_request");
+        assert!(detail.contains(hint), "{body}: {detail}");
+    }
+    assert_eq!(host.get("/v1/kill", &operator).await.json(), json!({ "kills": [] }));
+}
+
+#[tokio::test]
+async fn it_stops_even_when_that_can_not_be_recorded_and_goes_on_only_when_it_can() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    let (_, agent) = host.token(TokenKind::Agent);
+    host.trail.fill_up();
+    let told = host.ask("POST", "/v1/kill", &operator, &wanted("tenant")).await;
+    assert!(told.problem(503, "audit_unavailable").contains("it is stopped"));
+    assert!(host.stops(&agent));
+    let kills = host.get("/v1/kill", &operator).await.json();
+    let path = format!("/v1/kill/{}", kills["kills"][0]["id"].as_str().unwrap());
+    let told = host.ask("DELETE", &path, &operator, "").await;
+    assert!(told.problem(503, "audit_unavailable").contains("was not lifted"));
+    assert!(host.stops(&agent));
+}

@@ -1,0 +1,82 @@
+//! The switches in force, found by what they stop.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Target;
+use crate::auth::Caller;
+use crate::ids::{CallId, ConnectionName, ConversationId, KillId, Realm, ToolName};
+use crate::store::KillRow;
+
+/// All that a switch could stop a request by.
+#[derive(Debug, Clone, Copy)]
+pub struct Subjects<'a> {
+    /// Who calls: its realm, and each link of its chain with token, agent, role and conversation.
+    pub caller: &'a Caller,
+    /// The call.
+    pub call: Option<&'a CallId>,
+    /// The conversation, from the token or as the caller named it.
+    pub conversation: Option<&'a ConversationId>,
+    /// The tool, if one was called.
+    pub tool: Option<&'a ToolName>,
+    /// Where a request goes, if there's one.
+    pub connection: Option<&'a ConnectionName>,
+}
+
+/// The switches in force.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    by_target: HashMap<Target, Vec<Arc<KillRow>>>,
+    ids: BTreeSet<KillId>,
+}
+
+impl Index {
+    pub(super) fn new(rows: Vec<KillRow>) -> Self {
+        let mut index = Self::default();
+        for row in rows {
+            index.ids.insert(row.id.clone());
+            index.by_target.entry(row.target.clone()).or_default().push(Arc::new(row));
+        }
+        index
+    }
+
+    /// Whether both hold the same switches. A switch never changes.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.ids == other.ids
+    }
+
+    /// A switch that stops one of these.
+    pub(super) fn find(&self, subjects: &Subjects<'_>) -> Option<Arc<KillRow>> {
+        // Nearly always.
+        if self.by_target.is_empty() {
+            return None;
+        }
+        let realm = subjects.caller.realm();
+        let hit = |target: Target| {
+            self.by_target.get(&target)?.iter().find(|row| concerns(row, realm)).map(Arc::clone)
+        };
+        let of_request = || {
+            hit(Target::Everything)
+                .or_else(|| hit(Target::Tenant))
+                .or_else(|| hit(Target::Call(subjects.call?.clone())))
+                .or_else(|| hit(Target::Conversation(subjects.conversation?.clone())))
+                .or_else(|| hit(Target::Tool(subjects.tool?.clone())))
+                .or_else(|| hit(Target::Connection(subjects.connection?.clone())))
+        };
+        // Whoever delegated is asked too: a child must not outlast its parent's stop.
+        let of_chain = || {
+            subjects.caller.chain().find_map(|link| {
+                hit(Target::Token(link.id.clone()))
+                    .or_else(|| hit(Target::Agent(link.agent.clone())))
+                    .or_else(|| hit(Target::Role(link.role.clone()?)))
+                    .or_else(|| hit(Target::Conversation(link.conversation.clone()?)))
+            })
+        };
+        of_request().or_else(of_chain)
+    }
+}
+
+fn concerns(row: &KillRow, realm: &Realm) -> bool {
+    row.tenant.as_ref().is_none_or(|tenant| *tenant == realm.tenant)
+        && row.environment.as_ref().is_none_or(|environment| *environment == realm.environment)
+}

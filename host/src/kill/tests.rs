@@ -1,0 +1,347 @@
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::auth::{Auth, Caller, Delegation, Grant, Mint};
+use crate::clock::ManualClock;
+use crate::ids::{CallId, ConnectionName, ConversationId, Realm, ToolName};
+use crate::store::sqlite::SqliteControl;
+use crate::store::{MemoryControl, TokenKind};
+
+const START: Millis = Millis(1_700_000_000_000);
+
+struct World {
+    store: Arc<dyn ControlStore>,
+    clock: Arc<ManualClock>,
+    auth: Auth,
+    kills: Kills,
+    call: CallId,
+    conversation: ConversationId,
+    tool: ToolName,
+    connection: ConnectionName,
+}
+
+fn world() -> World {
+    World::on(Arc::new(MemoryControl::new()))
+}
+
+impl World {
+    fn on(store: Arc<dyn ControlStore>) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        World {
+            auth: Auth::new(store.clone(), clock.clone()),
+            kills: Kills::new(store.clone(), clock.clone()),
+            store,
+            clock,
+            call: CallId::fresh(START),
+            conversation: "c1".parse().unwrap(),
+            tool: "charge".parse().unwrap(),
+            connection: "stripe".parse().unwrap(),
+        }
+    }
+
+    /// The switches as another process sees them, over the same store.
+    fn elsewhere(&self) -> Kills {
+        Kills::new(self.store.clone(), self.clock.clone())
+    }
+
+    fn mint(&self, tenant: &str, agent: &str, role: Option<&str>) -> Arc<Caller> {
+        let minted = self.auth.mint(Mint {
+            kind: TokenKind::Agent,
+            realm: Realm { tenant: tenant.parse().unwrap(), environment: "prod".parse().unwrap() },
+            agent: agent.parse().unwrap(),
+            conversation: None,
+            role: role.map(|role| role.parse().unwrap()),
+            task: None,
+            grant: Grant { may_delegate: true, ..Grant::default() },
+            lifetime: Duration::from_secs(3600),
+        });
+        self.auth.verify(minted.unwrap().token.as_str()).unwrap()
+    }
+
+    fn subjects<'a>(&'a self, caller: &'a Caller) -> Subjects<'a> {
+        Subjects {
+            caller,
+            call: Some(&self.call),
+            conversation: Some(&self.conversation),
+            tool: Some(&self.tool),
+            connection: Some(&self.connection),
+        }
+    }
+
+    fn stops(&self, caller: &Caller) -> bool {
+        self.kills.check(&self.subjects(caller)).is_err()
+    }
+}
+
+fn order(target: &str) -> Order {
+    let target: Target = target.parse().unwrap();
+    Order {
+        tenant: (target != Target::Everything).then(|| "acme".parse().unwrap()),
+        target,
+        environment: None,
+        reason: "a loop".parse().unwrap(),
+        by: "cli".to_owned(),
+    }
+}
+
+#[test]
+fn each_scope_stops_what_it_names_and_nothing_else() {
+    let w = world();
+    let caller = w.mint("acme", "billing", Some("biller"));
+    let other = w.mint("acme", "reader", Some("reader"));
+    for (target, stops_other) in [
+        (format!("call:{}", w.call), true),
+        ("conversation:c1".to_owned(), true),
+        ("agent:billing".to_owned(), false),
+        ("role:biller".to_owned(), false),
+        (format!("token:{}", caller.token()), false),
+        ("tool:charge".to_owned(), true),
+        ("connection:stripe".to_owned(), true),
+        ("tenant".to_owned(), true),
+        ("everything".to_owned(), true),
+    ] {
+        assert!(!w.stops(&caller), "{target}");
+        let row = w.kills.throw(order(&target)).unwrap();
+        let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
+        assert!(matches!(&killed, Killed::Stopped(by) if **by == row), "{target}: {killed:?}");
+        assert_eq!(w.stops(&other), stops_other, "{target}");
+        assert_eq!(w.kills.lift(&row.id, None).unwrap(), Some(row), "{target}");
+    }
+    for target in [
+        "call:call_00000000000000000000000000000000",
+        "conversation:c2",
+        "agent:bill",
+        "role:reader",
+        "token:tok_000000000000000000000000",
+        "tool:refund",
+        "connection:github",
+    ] {
+        w.kills.throw(order(target)).unwrap();
+        assert!(!w.stops(&caller), "{target}");
+    }
+}
+
+#[test]
+fn a_switch_keeps_to_its_tenant_and_environment() {
+    let w = world();
+    let (ours, theirs) = (w.mint("acme", "billing", None), w.mint("rival", "billing", None));
+    for target in ["agent:billing", "tenant", "tool:charge", "connection:stripe", "conversation:c1"] {
+        let row = w.kills.throw(order(target)).unwrap();
+        assert!(w.stops(&ours) && !w.stops(&theirs), "{target}");
+        w.kills.lift(&row.id, None).unwrap();
+        let row =
+            w.kills.throw(Order { environment: Some("dev".parse().unwrap()), ..order(target) }).unwrap();
+        assert!(!w.stops(&ours), "{target}");
+        w.kills.lift(&row.id, None).unwrap();
+    }
+    w.kills.throw(Order { tenant: None, ..order("tool:charge") }).unwrap();
+    assert!(w.stops(&ours) && w.stops(&theirs));
+}
+
+#[test]
+fn what_was_delegated_stops_with_whoever_delegated() {
+    let w = world();
+    let parent = w.mint("acme", "planner", Some("planner"));
+    let request = Delegation {
+        agent: Some("executor".parse().unwrap()),
+        role: Some("executor".parse().unwrap()),
+        ..Delegation::default()
+    };
+    let child = w.auth.delegate(&parent, request).unwrap();
+    let child = w.auth.verify(child.token.as_str()).unwrap();
+    for target in ["agent:planner".to_owned(), "role:planner".to_owned(), format!("token:{}", parent.token())]
+    {
+        let row = w.kills.throw(order(&target)).unwrap();
+        assert!(w.stops(&child), "{target}");
+        w.kills.lift(&row.id, None).unwrap();
+    }
+    w.kills.throw(order("agent:executor")).unwrap();
+    assert!(w.stops(&child) && !w.stops(&parent));
+}
+
+#[test]
+fn the_caller_is_not_told_the_reason() {
+    let w = world();
+    let caller = w.mint("acme", "billing", None);
+    let row = w.kills.throw(Order { reason: "suspected fraud".parse().unwrap(), ..order("tenant") }).unwrap();
+    let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
+    let (failure, refusal) = (killed.failure(), killed.refusal());
+    assert_eq!((failure.reason, refusal.code), (FailureReason::Killed, Code::Killed));
+    for text in [&failure.message, &refusal.message] {
+        assert!(text.contains("stopped by an operator") && !text.contains("fraud"), "{text}");
+        assert!(!text.contains(row.id.as_str()));
+    }
+    assert!(failure.cause.unwrap().contains("suspected fraud"), "the log has it");
+}
+
+#[test]
+fn what_can_not_be_thrown_says_why() {
+    let w = world();
+    for (order, hint) in [
+        (Order { tenant: Some("acme".parse().unwrap()), ..order("everything") }, "'tenant'"),
+        (Order { tenant: None, ..order("tenant") }, "name the tenant"),
+    ] {
+        assert!(w.kills.throw(order).unwrap_err().to_string().contains(hint));
+    }
+    for n in 0..KILLS_MAX {
+        w.kills.throw(order(&format!("agent:a{n}"))).unwrap();
+    }
+    assert!(w.kills.throw(order("tenant")).unwrap_err().to_string().contains("lift some"));
+    w.kills.throw(order("everything")).unwrap();
+    for bad in ["", " ", "a\nb", "\u{1b}[2J", "\u{202e}", &"x".repeat(REASON_CHARS_MAX + 1)] {
+        assert!(bad.parse::<Reason>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn switches_on_calls_are_forgotten_after_an_hour() {
+    let w = world();
+    let old = w.kills.throw(order(&format!("call:{}", w.call))).unwrap();
+    let kept = w.kills.throw(order("agent:billing")).unwrap();
+    w.clock.advance(CALL_KEPT);
+    let newer = w.kills.throw(order("call:call_00000000000000000000000000000000")).unwrap();
+    assert_eq!(w.kills.list(None).unwrap(), [newer.clone(), kept.clone(), old], "not a moment sooner");
+    w.clock.advance(Duration::from_millis(1));
+    let newest = w.kills.throw(order("call:call_11111111111111111111111111111111")).unwrap();
+    assert_eq!(w.kills.list(None).unwrap(), [newest, newer, kept]);
+}
+
+#[test]
+fn another_process_s_switch_holds_at_the_next_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let w = World::on(Arc::new(SqliteControl::open(&path).unwrap()));
+    let caller = w.mint("acme", "billing", None);
+    assert!(!w.stops(&caller));
+    let elsewhere = Kills::new(Arc::new(SqliteControl::open(&path).unwrap()), w.clock.clone());
+    let in_env = Order { environment: Some("prod".parse().unwrap()), ..order("agent:billing") };
+    let row = elsewhere.throw(in_env).unwrap();
+    let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
+    assert!(matches!(&killed, Killed::Stopped(by) if **by == row), "{killed:?}");
+    let rival = "rival".parse().unwrap();
+    assert_eq!(elsewhere.lift(&row.id, Some(&rival)).unwrap(), None);
+    assert_eq!(elsewhere.list(Some(&rival)).unwrap(), []);
+    assert_eq!(elsewhere.lift(&row.id, row.tenant.as_ref()).unwrap(), Some(row));
+    assert!(!w.stops(&caller));
+}
+
+#[test]
+fn nothing_begins_while_the_switches_can_not_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let w = World::on(Arc::new(SqliteControl::open(&path).unwrap()));
+    let caller = w.mint("acme", "billing", None);
+    w.kills.throw(order("agent:other")).unwrap();
+    let tamper = rusqlite::Connection::open(&path).unwrap();
+    tamper.execute("UPDATE kills SET target = 'nothing'", []).unwrap();
+    let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
+    assert!(matches!(killed, Killed::Unreadable(_)), "{killed:?}");
+    assert_eq!(killed.refusal().code, Code::Internal);
+    assert!(!killed.refusal().message.contains("column"));
+}
+
+#[tokio::test]
+async fn what_waits_is_stopped_at_once_by_this_process() {
+    let w = world();
+    let caller = w.mint("acme", "billing", None);
+    let waits = w.kills.stopped(w.subjects(&caller));
+    tokio::pin!(waits);
+    assert!(timeout(Duration::from_millis(60), &mut waits).await.is_err());
+    w.kills.throw(order("agent:other")).unwrap();
+    assert!(timeout(Duration::from_millis(60), &mut waits).await.is_err(), "another one's switch");
+    let row = w.kills.throw(order("agent:billing")).unwrap();
+    let killed = timeout(Duration::ZERO, waits).await.expect("it needs no poll of the store");
+    assert!(matches!(&killed, Killed::Stopped(by) if **by == row));
+    // One that is thrown already stops what begins to wait.
+    timeout(Duration::from_secs(5), w.kills.stopped(w.subjects(&caller))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_is_stopped_soon_by_another_process() {
+    let w = world();
+    let callers: Vec<_> = (0..100).map(|n| w.mint("acme", &format!("a{n}"), None)).collect();
+    let elsewhere = w.elsewhere();
+    let waits = callers.iter().map(|caller| w.kills.stopped(w.subjects(caller)));
+    let all = futures(waits.collect());
+    tokio::pin!(all);
+    assert!(timeout(Duration::from_millis(60), &mut all).await.is_err());
+    elsewhere.throw(order("role:nobody")).unwrap();
+    assert!(timeout(Duration::from_millis(60), &mut all).await.is_err());
+    elsewhere.throw(order("connection:stripe")).unwrap();
+    let killed = timeout(Duration::from_secs(5), all).await.unwrap();
+    assert_eq!(killed.len(), 100);
+}
+
+/// All of them, on one task.
+async fn futures(waits: Vec<impl Future<Output = Killed>>) -> Vec<Killed> {
+    let mut waits: Vec<_> = waits.into_iter().map(|wait| (Box::pin(wait), None)).collect();
+    std::future::poll_fn(|context| {
+        for (wait, killed) in &mut waits {
+            if killed.is_none()
+                && let std::task::Poll::Ready(by) = wait.as_mut().poll(context)
+            {
+                *killed = Some(by);
+            }
+        }
+        if waits.iter().all(|(_, killed)| killed.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    waits.into_iter().filter_map(|(_, killed)| killed).collect()
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_not_polled_holds_nobody_up() {
+    let w = world();
+    let caller = w.mint("acme", "billing", None);
+    let asleep = w.kills.stopped(w.subjects(&caller));
+    tokio::pin!(asleep);
+    // It has begun to wait, and isn't polled again.
+    assert!(timeout(Duration::from_millis(1), &mut asleep).await.is_err());
+    let waits = w.kills.stopped(w.subjects(&caller));
+    let elsewhere = w.elsewhere();
+    tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(60));
+        elsewhere.throw(order("agent:billing")).unwrap();
+    });
+    timeout(Duration::from_secs(5), waits).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_polls_while_nothing_waits() {
+    let w = world();
+    let caller = w.mint("acme", "billing", None);
+    for _ in 0..3 {
+        for _ in 0..10 {
+            let _ = timeout(Duration::from_millis(1), w.kills.stopped(w.subjects(&caller))).await;
+        }
+        assert_eq!(Arc::strong_count(&w.kills.watch), 2, "one poller for all");
+        tokio::time::sleep(Duration::from_millis(4 * POLL_MS)).await;
+        assert_eq!(Arc::strong_count(&w.kills.watch), 1, "the poller has ended");
+    }
+}
+
+#[test]
+fn a_runtime_that_goes_takes_no_later_poller_with_it() {
+    let w = world();
+    let caller = w.mint("acme", "billing", None);
+    let run = |wait: Duration| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let waited = runtime.block_on(async { timeout(wait, w.kills.stopped(w.subjects(&caller))).await });
+        waited.is_ok()
+    };
+    assert!(!run(Duration::from_millis(1)));
+    let elsewhere = w.elsewhere();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(60));
+            elsewhere.throw(order("agent:billing")).unwrap();
+        });
+        assert!(run(Duration::from_secs(5)));
+    });
+}

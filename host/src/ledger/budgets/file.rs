@@ -1,0 +1,191 @@
+//! `budgets.toml` → rules, or everything that is wrong with it.
+
+use std::ops::Range;
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Rule;
+use crate::connection::{Connections, Effect, Problem, Problems};
+use crate::ledger::{Budget, SUBJECT_FORMS};
+
+/// The most budgets in the file: each is looked at for every send.
+const RULES_MAX: usize = 1_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    budget: Vec<Spanned<RawBudget>>,
+}
+
+/// All texts, so that each is checked here and its problem has a place and a hint.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBudget {
+    subject: Spanned<String>,
+    limit: Spanned<i64>,
+    unit: Spanned<String>,
+    window: Spanned<String>,
+    time_zone: Option<Spanned<String>>,
+    tenant: Option<Spanned<String>>,
+    environment: Option<Spanned<String>>,
+    connection: Option<Spanned<String>>,
+    operation: Option<Spanned<String>>,
+    effect: Option<Spanned<String>>,
+}
+
+pub(super) fn read(text: &str, file: &str, connections: &Connections) -> Result<Vec<Rule>, Problems> {
+    let mut reading = Reading { file, text, problems: Vec::new() };
+    let raw: RawFile = match toml::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            let span = error.span().unwrap_or(0..0);
+            reading.problem(&span, "", error.message().to_owned(), None);
+            return Err(Problems(reading.problems));
+        }
+    };
+    let mut rules = Vec::with_capacity(raw.budget.len());
+    if let Some(over) = raw.budget.get(RULES_MAX) {
+        reading.problem(&over.span(), "budget", format!("there are more than {RULES_MAX} budgets"), None);
+    }
+    for raw in raw.budget {
+        let span = raw.span();
+        rules.extend(reading.rule(raw.into_inner(), &span, connections));
+    }
+    if reading.problems.is_empty() { Ok(rules) } else { Err(Problems(reading.problems)) }
+}
+
+struct Reading<'t> {
+    file: &'t str,
+    text: &'t str,
+    problems: Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn rule(&mut self, raw: RawBudget, whole: &Range<usize>, connections: &Connections) -> Option<Rule> {
+        let subject = self.parse("subject", &raw.subject, Some(SUBJECT_FORMS));
+        let unit = self.parse("unit", &raw.unit, None);
+        let window = self.parse("window", &raw.window, None);
+        let limit = u64::try_from(*raw.limit.get_ref());
+        if limit.is_err() {
+            let hint = "write 0 to allow nothing; leave the budget out to allow all".to_owned();
+            self.problem(&raw.limit.span(), "limit", "a limit isn't negative".to_owned(), Some(hint));
+        }
+        let tenant = self.optional("tenant", raw.tenant.as_ref());
+        let environment = self.optional("environment", raw.environment.as_ref());
+        let connection = self.optional("connection", raw.connection.as_ref());
+        let operation = self.optional("operation", raw.operation.as_ref());
+        let effect = raw.effect.as_ref().map(|effect| self.effect(effect));
+        let budget = Budget {
+            limit: limit.ok()?,
+            unit: unit?,
+            window: window?,
+            time_zone: raw.time_zone.as_ref().map(|zone| zone.get_ref().clone()),
+            connection: connection?,
+            operation: operation?,
+            effect: match effect {
+                None => None,
+                Some(effect) => Some(effect?),
+            },
+        };
+        if let Err((key, rule)) = budget.check() {
+            let span = match key {
+                "time_zone" => raw.time_zone.as_ref().map(Spanned::span),
+                "operation" => raw.operation.as_ref().map(Spanned::span),
+                _ => Some(raw.limit.span()),
+            };
+            self.problem(&span.unwrap_or_else(|| whole.clone()), key, rule, None);
+            return None;
+        }
+        self.exists(&budget, &raw.connection, &raw.operation, connections)?;
+        let zone = budget.time_zone.as_deref().map(TimeZone::get).transpose().ok()?;
+        Some(Rule { subject: subject?, tenant: tenant?, environment: environment?, budget, zone })
+    }
+
+    /// A budget on what isn't there would limit nothing, and nobody would notice.
+    fn exists(
+        &mut self,
+        budget: &Budget,
+        connection_at: &Option<Spanned<String>>,
+        operation_at: &Option<Spanned<String>>,
+        connections: &Connections,
+    ) -> Option<()> {
+        let (Some(name), Some(at)) = (&budget.connection, connection_at) else { return Some(()) };
+        let Some(connection) = connections.iter().find(|connection| connection.name == *name) else {
+            let known: Vec<_> = connections.iter().map(|connection| connection.name.to_string()).collect();
+            self.problem(
+                &at.span(),
+                "connection",
+                format!("there is no connection {name}"),
+                known_as(&known),
+            );
+            return None;
+        };
+        let (Some(name), Some(at)) = (&budget.operation, operation_at) else { return Some(()) };
+        if connection.operations.iter().any(|operation| operation.name == *name) {
+            return Some(());
+        }
+        let known: Vec<_> =
+            connection.operations.iter().map(|operation| operation.name.to_string()).collect();
+        let message = format!("the connection {} has no operation {name}", connection.name);
+        self.problem(&at.span(), "operation", message, known_as(&known));
+        None
+    }
+
+    fn effect(&mut self, effect: &Spanned<String>) -> Option<Effect> {
+        match effect.get_ref().as_str() {
+            "read" => Some(Effect::Read),
+            "write" => Some(Effect::Write),
+            other => {
+                let hint = Some("write \"read\" or \"write\", or leave it out for both".to_owned());
+                self.problem(&effect.span(), "effect", format!("{other:?} is no effect"), hint);
+                None
+            }
+        }
+    }
+
+    /// `Some(None)`: the key isn't there. `None`: it's wrong.
+    fn optional<T: std::str::FromStr<Err: ToString>>(
+        &mut self,
+        key: &str,
+        value: Option<&Spanned<String>>,
+    ) -> Option<Option<T>> {
+        match value {
+            None => Some(None),
+            Some(value) => self.parse(key, value, None).map(Some),
+        }
+    }
+
+    fn parse<T: std::str::FromStr<Err: ToString>>(
+        &mut self,
+        key: &str,
+        value: &Spanned<String>,
+        forms: Option<&str>,
+    ) -> Option<T> {
+        let parsed = value.get_ref().parse().map_err(|error: T::Err| error.to_string());
+        parsed
+            .map_err(|rule| {
+                self.problem(&value.span(), key, rule, forms.map(|forms| format!("write one of: {forms}")))
+            })
+            .ok()
+    }
+
+    fn problem(&mut self, span: &Range<usize>, key: &str, message: String, hint: Option<String>) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1,
+            key: key.to_owned(),
+            message,
+            hint,
+        });
+    }
+}
+
+fn known_as(known: &[String]) -> Option<String> {
+    let shown: Vec<_> = known.iter().take(20).map(String::as_str).collect();
+    Some(if shown.is_empty() { "there are none".to_owned() } else { format!("known: {}", shown.join(", ")) })
+}

@@ -1,0 +1,90 @@
+//! The operator's budgets, from `budgets.toml`; and what a request takes from them and from its tokens'.
+
+mod file;
+mod lines;
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use super::{Budget, Lines, SpendFacts, SubjectRule};
+use crate::connection::{Connections, Problem, Problems};
+use crate::egress::SendFailure;
+use crate::ids::{Environment, Realm, TenantId};
+
+/// The operator's budgets. None: only the tokens' own hold.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    rules: Vec<Rule>,
+}
+
+/// One of the operator's budgets.
+#[derive(Debug)]
+pub struct Rule {
+    /// Whom it limits.
+    pub subject: SubjectRule,
+    /// In this tenant only.
+    pub tenant: Option<TenantId>,
+    /// In this environment only.
+    pub environment: Option<Environment>,
+    /// The limit.
+    pub budget: Budget,
+    /// The budget's time zone, looked up.
+    zone: Option<TimeZone>,
+}
+
+impl Budgets {
+    /// Reads `budgets.toml`. A file that isn't there holds no budgets.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place: a connection or operation that isn't there among it, as a
+    /// budget with a slip in its name would limit nothing.
+    pub fn load(file: &Path, connections: &Connections) -> Result<Self, Problems> {
+        let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text, &name, connections),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Problems(vec![Problem {
+                file: name,
+                line: 0,
+                column: 0,
+                key: String::new(),
+                message: error.to_string(),
+                hint: None,
+            }])),
+        }
+    }
+
+    /// Reads a text; `file` is for messages.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn parse(text: &str, file: &str, connections: &Connections) -> Result<Self, Problems> {
+        file::read(text, file, connections).map(|rules| Self { rules })
+    }
+
+    /// The budgets.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What a request takes from all budgets that apply to it.
+    ///
+    /// # Errors
+    /// What is refused whatever was spent so far: more than a budget allows for one request, a write under a budget of
+    /// no money, a cost in a currency that isn't budgeted.
+    pub fn lines(&self, facts: &SpendFacts<'_>) -> Result<Lines, SendFailure> {
+        lines::lines(&self.rules, facts)
+    }
+}
+
+impl Rule {
+    /// Whether it holds in a realm.
+    #[must_use]
+    pub fn is_for(&self, realm: &Realm) -> bool {
+        self.tenant.as_ref().is_none_or(|tenant| *tenant == realm.tenant)
+            && self.environment.as_ref().is_none_or(|environment| *environment == realm.environment)
+    }
+}

@@ -1,0 +1,266 @@
+use super::*;
+use crate::ledger::Settlement;
+use crate::ledger::{
+    AMOUNT_MAX, Resolved, finish, hold, prune, recover, refuse, release, reserve, resolve, settle,
+};
+
+fn of(reserved: u64, held: u64, settled: u64) -> Tally {
+    Tally { reserved, held, settled }
+}
+
+fn usd(limit: u64, amount: u64) -> Line {
+    line("tenant", "usd", Window::Total, limit, amount)
+}
+
+#[test]
+fn what_is_reserved_counts_until_it_is_settled_released_or_held() {
+    on_both(|store| {
+        let one = usd(100, 40);
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [one.clone()]))), Reserved::Yes);
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(2, [one.clone()]))), Reserved::Yes);
+        assert_eq!(tally(store, &one), of(80, 0, 0));
+        let refused = within(store, |tx| reserve(tx, &reservation(3, [usd(100, 21)])));
+        let Reserved::OverBudget(shortfall) = refused else { panic!("{refused:?}") };
+        assert_eq!((shortfall.asked, shortfall.left, shortfall.limit), (21, 20, 100));
+        assert!(within(store, |tx| settle(tx, &id(1), None, Some(200), None)));
+        assert!(within(store, |tx| hold(tx, &id(2))));
+        assert_eq!(tally(store, &one), of(0, 40, 40));
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(4, [usd(100, 20)]))), Reserved::Yes);
+        assert!(within(store, |tx| release(tx, &id(4))));
+        assert_eq!(tally(store, &one), of(0, 40, 40));
+        assert_eq!(entries(store).len(), 1);
+    });
+}
+
+#[test]
+fn a_refused_line_leaves_no_trace_in_the_others() {
+    on_both(|store| {
+        let (wide, narrow) = (usd(1_000, 50), line("agent", "usd", Window::Total, 49, 50));
+        let refused = within(store, |tx| reserve(tx, &reservation(1, [wide.clone(), narrow.clone()])));
+        assert!(matches!(refused, Reserved::OverBudget(_)));
+        assert_eq!(store.counters().unwrap(), []);
+        assert_eq!(entries(store), []);
+    });
+}
+
+#[test]
+fn the_last_minor_unit_may_be_spent_and_not_one_more() {
+    on_both(|store| {
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [usd(100, 99)]))), Reserved::Yes);
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(2, [usd(100, 1)]))), Reserved::Yes);
+        let over = within(store, |tx| reserve(tx, &reservation(3, [usd(100, 1)])));
+        assert!(matches!(over, Reserved::OverBudget(_)));
+    });
+}
+
+#[test]
+fn a_sum_that_would_overflow_is_refused() {
+    on_both(|store| {
+        let most = AMOUNT_MAX;
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [usd(most, most)]))), Reserved::Yes);
+        for amount in [1, most, u64::MAX] {
+            let over = within(store, |tx| reserve(tx, &reservation(2, [usd(u64::MAX, amount)])));
+            assert!(matches!(over, Reserved::OverBudget(_)), "{amount}");
+        }
+        // Confirmed is counted as it is, up to what can be counted; then nothing fits any more.
+        within(store, |tx| settle(tx, &id(1), Some(u64::MAX), Some(200), None));
+        assert_eq!(tally(store, &usd(most, 1)), of(0, 0, most));
+        let over = within(store, |tx| reserve(tx, &reservation(3, [usd(most, 1)])));
+        assert!(matches!(over, Reserved::OverBudget(_)));
+    });
+}
+
+#[test]
+fn a_confirmed_amount_frees_the_difference_or_counts_beyond_the_limit() {
+    on_both(|store| {
+        let money = usd(100, 60);
+        let count = line("tenant", "requests", Window::Day, 5, 1);
+        for (number, confirmed) in [(1, 25), (2, 90)] {
+            let asked = reservation(number, [money.clone(), count.clone()]);
+            assert_eq!(within(store, |tx| reserve(tx, &asked)), Reserved::Yes);
+            within(store, |tx| settle(tx, &id(number), Some(confirmed), Some(200), None));
+        }
+        assert_eq!(tally(store, &money), of(0, 0, 115));
+        // The amount is money: it isn't a number of requests.
+        assert_eq!(tally(store, &count), of(0, 0, 2));
+        assert!(matches!(
+            within(store, |tx| reserve(tx, &reservation(3, [usd(100, 1)]))),
+            Reserved::OverBudget(_)
+        ));
+    });
+}
+
+#[test]
+fn each_end_gives_back_what_it_should() {
+    // How money, a request and a place among those at once stand after each end.
+    let table = [
+        (Settlement::Settle { confirmed: None }, (of(0, 0, 9), of(0, 0, 1), of(0, 0, 0))),
+        (Settlement::Release, (of(0, 0, 0), of(0, 0, 0), of(0, 0, 0))),
+        (Settlement::Refused, (of(0, 0, 0), of(0, 0, 1), of(0, 0, 0))),
+        (Settlement::Hold, (of(0, 9, 0), of(0, 0, 1), of(0, 0, 0))),
+    ];
+    for (settlement, (money, request, at_once)) in table {
+        on_both(|store| {
+            let lines = [
+                usd(100, 9),
+                line("tenant", "requests", Window::Minute, 3, 1),
+                line("tenant", "requests", Window::AtOnce, 1, 1),
+            ];
+            let first = reservation(1, lines.clone());
+            assert_eq!(within(store, |tx| reserve(tx, &first)), Reserved::Yes);
+            let second = within(store, |tx| reserve(tx, &reservation(2, lines.clone())));
+            assert!(matches!(second, Reserved::RateLimited(s) if s.window == Window::AtOnce));
+            assert!(within(store, |tx| finish(tx, &id(1), settlement, Some(200), None)));
+            let after: Vec<_> = lines.iter().map(|line| tally(store, line)).collect();
+            assert_eq!(after, [money, request, at_once], "{settlement:?}");
+        });
+    }
+}
+
+#[test]
+fn an_end_counts_once() {
+    on_both(|store| {
+        let money = usd(100, 40);
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [money.clone()]))), Reserved::Yes);
+        assert!(within(store, |tx| settle(tx, &id(1), None, Some(200), None)));
+        for again in [
+            within(store, |tx| settle(tx, &id(1), None, Some(200), None)),
+            within(store, |tx| release(tx, &id(1))),
+            within(store, |tx| refuse(tx, &id(1))),
+            within(store, |tx| hold(tx, &id(1))),
+        ] {
+            assert!(!again);
+        }
+        assert_eq!(tally(store, &money), of(0, 0, 40));
+    });
+}
+
+#[test]
+fn a_number_is_reserved_under_once() {
+    on_both(|store| {
+        let asked = reservation(1, [usd(100, 40)]);
+        assert_eq!(within(store, |tx| reserve(tx, &asked)), Reserved::Yes);
+        let again = store.ledger(&mut |tx| reserve(tx, &asked).map(drop));
+        assert!(matches!(again, Err(StoreError::Exists(_))));
+        assert_eq!(tally(store, &usd(100, 40)), of(40, 0, 0));
+    });
+}
+
+#[test]
+fn a_transaction_that_fails_counts_nothing() {
+    on_both(|store| {
+        let failed = store.ledger(&mut |tx| {
+            assert_eq!(reserve(tx, &reservation(1, [usd(100, 40)]))?, Reserved::Yes);
+            Err(StoreError::Failed("the disk is full".to_owned()))
+        });
+        assert!(failed.is_err());
+        assert_eq!((store.counters().unwrap(), entries(store)), (vec![], vec![]));
+        // Nor does anything remember it.
+        assert!(!within(store, |tx| settle(tx, &id(1), None, None, None)));
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [usd(100, 100)]))), Reserved::Yes);
+        let failed = store.ledger(&mut |tx| {
+            assert!(release(tx, &id(1))?);
+            Err(StoreError::Failed("the disk is full".to_owned()))
+        });
+        assert!(failed.is_err());
+        let over = within(store, |tx| reserve(tx, &reservation(2, [usd(100, 1)])));
+        assert!(matches!(over, Reserved::OverBudget(_)));
+    });
+}
+
+#[test]
+fn an_operator_resolves_what_is_held_and_nothing_else() {
+    on_both(|store| {
+        let money = usd(1_000, 100);
+        for number in 1..=3 {
+            assert_eq!(within(store, |tx| reserve(tx, &reservation(number, [money.clone()]))), Reserved::Yes);
+        }
+        assert_eq!(within(store, |tx| resolve(tx, &id(1), true, None)), Resolved::UnderWay);
+        assert_eq!(within(store, |tx| resolve(tx, &id(9), true, None)), Resolved::Unknown);
+        within(store, |tx| hold(tx, &id(1)));
+        within(store, |tx| hold(tx, &id(2)));
+        assert!(matches!(within(store, |tx| resolve(tx, &id(1), true, Some(70))), Resolved::Done(_)));
+        assert_eq!(tally(store, &money), of(100, 100, 70));
+        assert!(matches!(within(store, |tx| resolve(tx, &id(2), false, None)), Resolved::Done(_)));
+        assert_eq!(tally(store, &money), of(100, 0, 70));
+        assert_eq!(within(store, |tx| resolve(tx, &id(2), true, None)), Resolved::Unknown);
+    });
+}
+
+#[test]
+fn a_dead_host_s_money_is_held_and_its_places_are_free() {
+    on_both(|store| {
+        let lines = [usd(100, 60), line("tenant", "requests", Window::AtOnce, 1, 1)];
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, lines.clone()))), Reserved::Yes);
+        assert_eq!(within(store, recover), 1);
+        assert_eq!(within(store, recover), 0);
+        assert_eq!(tally(store, &lines[0]), of(0, 60, 0));
+        assert_eq!(tally(store, &lines[1]), of(0, 0, 0));
+        assert!(matches!(
+            within(store, |tx| reserve(tx, &reservation(2, lines.clone()))),
+            Reserved::OverBudget(_)
+        ));
+    });
+}
+
+#[test]
+fn budgets_that_count_the_same_are_one_line_with_the_smaller_limit() {
+    on_both(|store| {
+        let asked = reservation(1, [usd(100, 40), usd(50, 40), usd(70, 40)]);
+        assert_eq!(asked.lines.iter().len(), 1);
+        assert_eq!(within(store, |tx| reserve(tx, &asked)), Reserved::Yes);
+        let over = within(store, |tx| reserve(tx, &reservation(2, [usd(100, 11), usd(50, 11)])));
+        assert!(matches!(over, Reserved::OverBudget(s) if s.limit == 50 && s.left == 10));
+    });
+}
+
+#[test]
+fn a_limit_that_was_lowered_below_what_was_spent_refuses_and_gives_no_negative() {
+    on_both(|store| {
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [usd(100, 90)]))), Reserved::Yes);
+        let over = within(store, |tx| reserve(tx, &reservation(2, [usd(50, 1)])));
+        assert!(matches!(over, Reserved::OverBudget(s) if s.left == 0));
+    });
+}
+
+#[test]
+fn windows_that_are_long_over_are_pruned_and_others_stay() {
+    on_both(|store| {
+        let day_ms = 86_400_000;
+        let ended = |name: &str, window: Window, days: i64| {
+            let mut line = line(name, "usd", window, 100, 10);
+            let ends = Millis(NOW.0 - days * day_ms);
+            let length = if window == Window::Hour { 3_600_000 } else { day_ms };
+            line.period = Period { start: Millis(ends.0 - length), ends: Some(ends) };
+            line.counter.start = line.period.start;
+            line
+        };
+        let lines = [
+            ended("old hour", Window::Hour, 3),
+            ended("new hour", Window::Hour, 1),
+            ended("old day", Window::Day, 401),
+            ended("new day", Window::Day, 399),
+            usd(100, 10),
+        ];
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, lines.clone()))), Reserved::Yes);
+        assert_eq!(within(store, |tx| prune(tx, NOW)), 2);
+        // The end of a request whose counters are gone is none the worse for it.
+        assert!(within(store, |tx| hold(tx, &id(1))));
+        assert!(within(store, |tx| settle(tx, &id(1), None, None, None)));
+        let left: Vec<_> = lines.iter().map(|line| tally(store, line).settled).collect();
+        assert_eq!(left, [0, 10, 0, 10, 10]);
+    });
+}
+
+#[test]
+fn a_counter_of_a_later_window_never_takes_an_old_one_s_number() {
+    on_both(|store| {
+        let mut old = line("hour", "usd", Window::Hour, 100, 10);
+        old.period = Period { start: Millis(0), ends: Some(Millis(3_600_000)) };
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [old.clone()]))), Reserved::Yes);
+        within(store, |tx| prune(tx, NOW));
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(2, [usd(100, 10)]))), Reserved::Yes);
+        within(store, |tx| release(tx, &id(1)));
+        assert_eq!(tally(store, &usd(100, 10)), of(10, 0, 0));
+    });
+}

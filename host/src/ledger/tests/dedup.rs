@@ -1,0 +1,249 @@
+use super::*;
+use crate::egress::{Draft, DraftBody as Body};
+use crate::ids::IntentId;
+use crate::ledger::{
+    FirstOutcome, Settlement, WriteFacts, dedup_key, finish, hold, idempotency_value, prune, recover, refuse,
+    release, reserve, resolve, settle,
+};
+
+const WINDOW_MS: u64 = 1_000;
+
+/// A write of 40 of the 100 that there are.
+fn write(number: u32, key: u8, at: Millis) -> Reservation {
+    let mut asked = reservation(number, [line("tenant", "usd", Window::Total, 100, 40)]);
+    asked.dedup = Some(Dedup { key: [key; 32], window_ms: WINDOW_MS });
+    asked.at = at;
+    asked
+}
+
+fn again(store: &dyn LedgerStore, number: u32, at: Millis) -> Reserved {
+    within(store, |tx| reserve(tx, &write(number, 1, at)))
+}
+
+#[test]
+fn a_write_under_way_is_not_made_a_second_time() {
+    on_both(|store| {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        assert_eq!(again(store, 2, NOW), Reserved::InProgress);
+        // However long it takes.
+        assert_eq!(again(store, 3, Millis(NOW.0 + 86_400_000)), Reserved::InProgress);
+        assert_eq!(within(store, |tx| reserve(tx, &write(4, 2, NOW))), Reserved::Yes);
+    });
+}
+
+#[test]
+fn a_write_that_was_made_gives_its_first_outcome_though_the_budget_is_used_up() {
+    on_both(|store| {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        let sealed = Some(vec![7, 0, 255]);
+        within(store, |tx| settle(tx, &id(1), Some(100), Some(201), sealed.clone()));
+        let first =
+            Reserved::Duplicate(FirstOutcome::Done { status: Some(201), reply: sealed.clone(), at: NOW });
+        assert_eq!(again(store, 2, Millis(NOW.0 + 999)), first);
+        assert_eq!(tally(store, &line("tenant", "usd", Window::Total, 100, 40)).counted(), 100);
+    });
+}
+
+#[test]
+fn after_its_window_a_write_is_a_new_one() {
+    on_both(|store| {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        within(store, |tx| settle(tx, &id(1), None, Some(200), None));
+        let later = Millis(NOW.0 + 1_000);
+        assert_eq!(again(store, 2, later), Reserved::Yes);
+        assert_eq!(again(store, 3, later), Reserved::InProgress);
+    });
+}
+
+#[test]
+fn what_surely_was_not_done_may_be_tried_again() {
+    on_both(|store| {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        within(store, |tx| release(tx, &id(1)));
+        assert_eq!(again(store, 2, NOW), Reserved::Yes);
+        within(store, |tx| refuse(tx, &id(2)));
+        assert_eq!(again(store, 3, NOW), Reserved::Yes);
+    });
+}
+
+#[test]
+fn what_nobody_knows_is_not_tried_again_until_an_operator_says() {
+    on_both(|store| {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        within(store, |tx| finish(tx, &id(1), Settlement::Hold, None, None));
+        let unknown = Reserved::Duplicate(FirstOutcome::Unknown { at: NOW });
+        assert_eq!(again(store, 2, NOW), unknown);
+        within(store, |tx| resolve(tx, &id(1), false, None));
+        assert_eq!(again(store, 3, NOW), Reserved::Yes);
+        within(store, recover);
+        assert_eq!(again(store, 4, NOW), unknown);
+        within(store, |tx| resolve(tx, &id(3), true, None));
+        let done = Reserved::Duplicate(FirstOutcome::Done { status: None, reply: None, at: NOW });
+        assert_eq!(again(store, 5, NOW), done);
+    });
+}
+
+#[test]
+fn an_old_reservation_s_end_leaves_the_same_write_s_new_one_alone() {
+    on_both(|store| {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        within(store, |tx| hold(tx, &id(1)));
+        let later = Millis(NOW.0 + 5_000);
+        assert_eq!(again(store, 2, later), Reserved::Yes);
+        within(store, |tx| resolve(tx, &id(1), false, None));
+        assert_eq!(again(store, 3, later), Reserved::InProgress);
+    });
+}
+
+#[test]
+fn a_write_without_a_budget_is_recognised_as_well() {
+    on_both(|store| {
+        let free = |number| Reservation { lines: Lines::none(), ..write(number, 1, NOW) };
+        assert_eq!(within(store, |tx| reserve(tx, &free(1))), Reserved::Yes);
+        within(store, |tx| hold(tx, &id(1)));
+        assert!(matches!(within(store, |tx| reserve(tx, &free(2))), Reserved::Duplicate(_)));
+        // An operator can say of it too what became of it.
+        within(store, |tx| resolve(tx, &id(1), false, None));
+        assert_eq!(within(store, |tx| reserve(tx, &free(3))), Reserved::Yes);
+    });
+}
+
+#[test]
+fn writes_whose_time_is_over_are_pruned_but_not_those_under_way() {
+    on_both(|store| {
+        for (number, key) in [(1, 1), (2, 2)] {
+            let free = Reservation { lines: Lines::none(), ..write(number, key, NOW) };
+            assert_eq!(within(store, |tx| reserve(tx, &free)), Reserved::Yes);
+        }
+        within(store, |tx| hold(tx, &id(1)));
+        assert_eq!(within(store, |tx| prune(tx, Millis(NOW.0 + 999))), 0);
+        // The write, and the reservation that stood for it alone.
+        assert_eq!(within(store, |tx| prune(tx, Millis(NOW.0 + 1_000))), 2);
+        assert_eq!(entries(store).len(), 1);
+    });
+}
+
+/// A connection with a write of each kind of body.
+const STRIPE: &str = r#"
+base_url = "https://api.stripe.com"
+secret = "stripe"
+attach = { kind = "bearer" }
+[operations.create_charge]
+request = "POST /v1/charges"
+effect = "write"
+content_type = "application/x-www-form-urlencoded"
+body.amount = { type = "integer", minimum = 0 }
+body.customer = { type = "string", optional = true }
+[operations.note]
+request = "POST /v1/notes/{id}"
+effect = "write"
+content_type = "application/json"
+path.id = { type = "string" }
+body.text = { type = "string" }
+body.more = { type = "string", optional = true }
+"#;
+
+struct Ask<'a> {
+    tenant: &'a str,
+    conversation: &'a str,
+    path: &'a str,
+    header: &'a str,
+    body: Body,
+    intent: Option<&'a str>,
+}
+
+fn form(pairs: &[(&str, &str)]) -> Body {
+    Body::Form(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+impl Ask<'_> {
+    fn key(&self) -> [u8; 32] {
+        let connections = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
+        let realm =
+            Realm { tenant: self.tenant.parse().unwrap(), environment: "production".parse().unwrap() };
+        let draft = Draft {
+            connection: "stripe".to_owned(),
+            method: "POST".to_owned(),
+            path: self.path.to_owned(),
+            query: Vec::new(),
+            headers: vec![("Idempotency-Key".to_owned(), self.header.to_owned())],
+            body: Some(self.body.clone()),
+        };
+        let typed = connections.get(&realm, "stripe").unwrap().accept(draft).unwrap();
+        dedup_key(
+            &[9; 32],
+            &WriteFacts {
+                realm: &realm,
+                conversation: &self.conversation.parse().unwrap(),
+                connection: typed.connection_name(),
+                operation: typed.operation_name(),
+                request: typed.request(),
+                intent: self.intent.map(|intent| intent.parse::<IntentId>().unwrap()).as_ref(),
+            },
+        )
+    }
+}
+
+fn ask<'a>() -> Ask<'a> {
+    Ask {
+        tenant: "acme",
+        conversation: "chat-7",
+        path: "/v1/charges",
+        header: "a",
+        body: form(&[("amount", "500"), ("customer", "cus_1")]),
+        intent: None,
+    }
+}
+
+#[test]
+fn the_same_write_has_the_same_key_whatever_its_headers_and_the_order_of_its_fields() {
+    assert_eq!(ask().key(), ask().key());
+    assert_eq!(ask().key(), Ask { header: "b", ..ask() }.key());
+    assert_eq!(ask().key(), Ask { body: form(&[("customer", "cus_1"), ("amount", "500")]), ..ask() }.key());
+    let note = |text: &str| Ask { path: "/v1/notes/1", body: Body::Json(text.to_owned()), ..ask() }.key();
+    assert_eq!(note(r#"{"text":"a","more":"b"}"#), note(r#"{ "more": "b", "text": "a" }"#));
+}
+
+#[test]
+fn whatever_makes_a_write_another_changes_its_key() {
+    let note = |path, text: &str| Ask { path, body: Body::Json(text.to_owned()), ..ask() }.key();
+    let mut keys = vec![
+        ask().key(),
+        Ask { tenant: "globex", ..ask() }.key(),
+        Ask { conversation: "chat-8", ..ask() }.key(),
+        Ask { intent: Some("again"), ..ask() }.key(),
+        Ask { intent: Some("again2"), ..ask() }.key(),
+        Ask { body: form(&[("amount", "501"), ("customer", "cus_1")]), ..ask() }.key(),
+        Ask { body: form(&[("amount", "500")]), ..ask() }.key(),
+        note("/v1/notes/1", r#"{"text":"a"}"#),
+        note("/v1/notes/2", r#"{"text":"a"}"#),
+        note("/v1/notes/1", r#"{"text":"b"}"#),
+        note("/v1/notes/1", r#"{"text":"a","more":""}"#),
+    ];
+    let all = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), all);
+}
+
+#[test]
+fn the_upstream_gets_a_uuid_that_stays_the_same() {
+    let value = idempotency_value(&[1; 32]);
+    assert_eq!(value, idempotency_value(&[1; 32]));
+    assert_ne!(value, idempotency_value(&[2; 32]));
+    let parts: Vec<_> = value.split('-').map(str::len).collect();
+    assert_eq!(parts, [8, 4, 4, 4, 12]);
+    assert_eq!(value.as_bytes()[14], b'8');
+    assert!(b"89ab".contains(&value.as_bytes()[19]), "{value}");
+    assert!(!value.contains(&"01".repeat(4)), "the key itself isn't in it");
+}
+
+#[test]
+fn a_home_keeps_its_salt() {
+    let control = crate::store::MemoryControl::new();
+    let salt = crate::ledger::dedup_salt(&control).unwrap();
+    assert_eq!(crate::ledger::dedup_salt(&control).unwrap(), salt);
+    assert_ne!(crate::ledger::dedup_salt(&crate::store::MemoryControl::new()).unwrap(), salt);
+    crate::store::ControlStore::set_setting(&control, "ledger.salt", b"short").unwrap();
+    assert!(crate::ledger::dedup_salt(&control).is_err());
+}

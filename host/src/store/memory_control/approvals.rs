@@ -1,0 +1,76 @@
+//! Approvals in memory.
+
+use super::MemoryControl;
+use crate::clock::Millis;
+use crate::ids::ApprovalId;
+use crate::store::{ApprovalFilter, ApprovalRow, ApprovalStore, Opening, PendingLimits, Stage, StoreError};
+
+impl ApprovalStore for MemoryControl {
+    fn open_approval(
+        &self,
+        row: &ApprovalRow,
+        limits: PendingLimits,
+        forget: Millis,
+    ) -> Result<Opening, StoreError> {
+        let mut tables = self.write();
+        let approvals = &mut tables.approvals;
+        approvals.retain(|known| known.expires_at > forget);
+        let live = || approvals.iter().filter(|known| known.expires_at > row.asked_at);
+        let same = |known: &&ApprovalRow| {
+            known.realm.tenant == row.realm.tenant
+                && known.fingerprint == row.fingerprint
+                && known.stage != Stage::Used
+        };
+        if let Some(known) = live().rev().find(same) {
+            return Ok(Opening::Known(Box::new(known.clone())));
+        }
+        let of_token = live()
+            .filter(|known| known.token == row.token)
+            .filter(|known| matches!(known.stage, Stage::Pending | Stage::Denied));
+        if of_token.count() >= size(limits.per_token_max) {
+            return Ok(Opening::TokenFull);
+        }
+        let of_tenant =
+            live().filter(|known| known.realm.tenant == row.realm.tenant && known.stage == Stage::Pending);
+        if of_tenant.count() >= size(limits.per_tenant_max) {
+            return Ok(Opening::TenantFull);
+        }
+        approvals.push(row.clone());
+        Ok(Opening::Fresh)
+    }
+
+    fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        Ok(self.read().approvals.iter().find(|row| row.id == *id).cloned())
+    }
+
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
+        let tables = self.read();
+        let wanted = |row: &&ApprovalRow| {
+            filter.tenant.as_ref().is_none_or(|tenant| row.realm.tenant == *tenant)
+                && filter.state.is_none_or(|state| row.state(filter.now) == state)
+        };
+        Ok(tables.approvals.iter().rev().filter(wanted).take(size(filter.limit)).cloned().collect())
+    }
+
+    fn change_approval(
+        &self,
+        id: &ApprovalId,
+        change: &mut dyn FnMut(&mut ApprovalRow),
+    ) -> Result<bool, StoreError> {
+        let mut tables = self.write();
+        let Some(row) = tables.approvals.iter_mut().find(|row| row.id == *id) else { return Ok(false) };
+        let mut changed = row.clone();
+        change(&mut changed);
+        (row.stage, row.votes) = (changed.stage, changed.votes);
+        Ok(true)
+    }
+
+    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
+        self.write().approvals.retain(|row| row.id != *id);
+        Ok(())
+    }
+}
+
+fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,201 @@
+//! Requests that need a person.
+
+use rusqlite::{Connection, Row, params};
+
+use super::SqliteControl;
+use crate::clock::Millis;
+use crate::ids::{ApprovalId, Realm, TenantId};
+use crate::store::sqlite::error::is_taken;
+use crate::store::sqlite::fields::{Fields, all, first};
+use crate::store::{
+    ApprovalFilter, ApprovalRow, ApprovalState, ApprovalStore, Opening, PendingLimits, Stage, StoreError,
+};
+
+pub(super) const TABLES: &str = "
+    CREATE TABLE approvals (
+        id           TEXT PRIMARY KEY,
+        tenant       TEXT NOT NULL,
+        environment  TEXT NOT NULL,
+        fingerprint  TEXT NOT NULL,
+        token        TEXT NOT NULL,
+        agent        TEXT NOT NULL,
+        role         TEXT,
+        conversation TEXT,
+        connection   TEXT NOT NULL,
+        operation    TEXT NOT NULL,
+        quorum       INTEGER NOT NULL,
+        own          TEXT NOT NULL,
+        note         BLOB NOT NULL,
+        asked_at     INTEGER NOT NULL,
+        expires_at   INTEGER NOT NULL,
+        stage        TEXT NOT NULL,
+        votes        TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX approvals_tenant ON approvals (tenant, asked_at);
+    CREATE INDEX approvals_same ON approvals (tenant, fingerprint);
+    CREATE INDEX approvals_token ON approvals (token, expires_at);
+    CREATE INDEX approvals_over ON approvals (expires_at);
+";
+
+const COLUMNS: &str = "id, tenant, environment, fingerprint, token, agent, role, conversation, connection, \
+     operation, quorum, own, note, asked_at, expires_at, stage, votes";
+
+impl ApprovalStore for SqliteControl {
+    fn open_approval(
+        &self,
+        row: &ApprovalRow,
+        limits: PendingLimits,
+        forget: Millis,
+    ) -> Result<Opening, StoreError> {
+        self.writer.write(|transaction| open(transaction, row, limits, forget))
+    }
+
+    fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+        by_id(&self.reader.lock(), id)
+    }
+
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
+        list(&self.reader.lock(), filter)
+    }
+
+    fn change_approval(
+        &self,
+        id: &ApprovalId,
+        change: &mut dyn FnMut(&mut ApprovalRow),
+    ) -> Result<bool, StoreError> {
+        // INVARIANT (one change): the transaction is a BEGIN IMMEDIATE, so no other writer, of this process or
+        // another, comes between reading the row and writing it.
+        self.writer.write(|transaction| {
+            let Some(row) = by_id(transaction, id)? else { return Ok(false) };
+            let mut changed = row.clone();
+            change(&mut changed);
+            if (changed.stage, &changed.votes) != (row.stage, &row.votes) {
+                let sql = "UPDATE approvals SET stage = ?2, votes = ?3 WHERE id = ?1";
+                let params = params![id.as_str(), changed.stage.as_str(), json(&changed.votes)?];
+                transaction.prepare_cached(sql)?.execute(params)?;
+            }
+            Ok(true)
+        })
+    }
+
+    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
+        self.writer.write(|transaction| {
+            transaction.prepare_cached("DELETE FROM approvals WHERE id = ?1")?.execute([id.as_str()])?;
+            Ok(())
+        })
+    }
+}
+
+fn open(
+    connection: &Connection,
+    row: &ApprovalRow,
+    limits: PendingLimits,
+    forget: Millis,
+) -> Result<Opening, StoreError> {
+    connection.prepare_cached("DELETE FROM approvals WHERE expires_at <= ?1")?.execute([forget.0])?;
+    let tenant = row.realm.tenant.as_str();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM approvals WHERE tenant = ?1 AND fingerprint = ?2 AND expires_at > ?3 \
+         AND stage != 'used' ORDER BY asked_at DESC, rowid DESC LIMIT 1"
+    );
+    let same = params![tenant, row.fingerprint.to_string(), row.asked_at.0];
+    if let Some(known) = first(&mut *connection.prepare_cached(&sql)?, same, approval)? {
+        return Ok(Opening::Known(Box::new(known)));
+    }
+    let count = |sql: &str, of: &str| -> Result<u32, StoreError> {
+        Ok(connection.prepare_cached(sql)?.query_row(params![of, row.asked_at.0], |row| row.get(0))?)
+    };
+    let of_token = "SELECT count(*) FROM approvals WHERE token = ?1 AND expires_at > ?2 \
+                    AND stage IN ('pending', 'denied')";
+    if count(of_token, row.token.as_str())? >= limits.per_token_max {
+        return Ok(Opening::TokenFull);
+    }
+    let of_tenant =
+        "SELECT count(*) FROM approvals WHERE tenant = ?1 AND expires_at > ?2 AND stage = 'pending'";
+    if count(of_tenant, tenant)? >= limits.per_tenant_max {
+        return Ok(Opening::TenantFull);
+    }
+    insert(connection, row)?;
+    Ok(Opening::Fresh)
+}
+
+fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> {
+    let sql = format!(
+        "INSERT INTO approvals ({COLUMNS}) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+    );
+    let inserted = connection.prepare_cached(&sql)?.execute(params![
+        row.id.as_str(),
+        row.realm.tenant.as_str(),
+        row.realm.environment.as_str(),
+        row.fingerprint.to_string(),
+        row.token.as_str(),
+        row.agent.as_str(),
+        row.role.as_ref().map(|role| role.as_str()),
+        row.conversation.as_ref().map(|conversation| conversation.as_str()),
+        row.connection.as_str(),
+        row.operation.as_str(),
+        row.quorum,
+        json(&row.own)?,
+        row.note,
+        row.asked_at.0,
+        row.expires_at.0,
+        row.stage.as_str(),
+        json(&row.votes)?,
+    ]);
+    match inserted {
+        Err(error) if is_taken(&error) => Err(StoreError::Exists(format!("approval {}", row.id))),
+        other => other.map(drop).map_err(StoreError::from),
+    }
+}
+
+fn by_id(connection: &Connection, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM approvals WHERE id = ?1");
+    first(&mut *connection.prepare_cached(&sql)?, [id.as_str()], approval)
+}
+
+fn list(connection: &Connection, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
+    let tenant = if filter.tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
+    // Each names ?2, so that all have the same parameters.
+    let state = match filter.state {
+        None => "?2 IS NOT NULL",
+        Some(ApprovalState::Pending) => "stage = 'pending' AND expires_at > ?2",
+        Some(ApprovalState::Granted) => "stage = 'granted' AND expires_at > ?2",
+        Some(ApprovalState::Denied) => "stage = 'denied' AND ?2 IS NOT NULL",
+        Some(ApprovalState::Used) => "stage = 'used' AND ?2 IS NOT NULL",
+        Some(ApprovalState::Expired) => "stage IN ('pending', 'granted') AND expires_at <= ?2",
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM approvals WHERE {tenant} AND {state} ORDER BY asked_at DESC, rowid DESC LIMIT ?3"
+    );
+    let params = params![filter.tenant.as_ref().map(TenantId::as_str), filter.now.0, filter.limit];
+    all(&mut *connection.prepare_cached(&sql)?, params, approval)
+}
+
+fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
+    let fields = Fields::new(row, "approval", &["id"]);
+    let stage: String = fields.get("stage")?;
+    let known = Stage::ALL.into_iter().find(|known| known.as_str() == stage);
+    Ok(ApprovalRow {
+        id: fields.parse("id")?,
+        realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
+        fingerprint: fields.parse("fingerprint")?,
+        token: fields.parse("token")?,
+        agent: fields.parse("agent")?,
+        role: fields.parse_optional("role")?,
+        conversation: fields.parse_optional("conversation")?,
+        connection: fields.parse("connection")?,
+        operation: fields.parse("operation")?,
+        quorum: fields.unsigned("quorum")?,
+        own: fields.json("own")?,
+        note: fields.get("note")?,
+        asked_at: Millis(fields.get("asked_at")?),
+        expires_at: Millis(fields.get("expires_at")?),
+        stage: known.ok_or_else(|| fields.damaged("stage", &"no such stage"))?,
+        votes: fields.json("votes")?,
+    })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Failed(error.to_string()))
+}

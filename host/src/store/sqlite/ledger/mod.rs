@@ -1,0 +1,325 @@
+//! The ledger in SQLite, in the audit trail's file.
+//!
+//! What a transaction has read or changed is kept in memory for the next ones, and a counter is written once a
+//! transaction: when sixty sends are committed together, the tenant's counter is written once and not read at all.
+
+mod rows;
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::{Connection, params};
+
+use self::rows::{entry, lines_text, signed, state_text, tally, write, write_text};
+use super::error::is_taken;
+use super::fields::{Fields, all, first};
+use crate::clock::Millis;
+use crate::ledger::ReservationId;
+use crate::store::{
+    CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, PruneBefore, StoreError,
+    Tally, WriteRow, WriteState,
+};
+
+// AUTOINCREMENT: the number of a counter that was pruned mustn't be given to another, as an old reservation may still
+// name it.
+pub(super) const TABLES: &str = "
+    CREATE TABLE ledger_counters (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        name     TEXT NOT NULL,
+        start    INTEGER NOT NULL,
+        ends     INTEGER,
+        reserved INTEGER NOT NULL CHECK (reserved >= 0),
+        held     INTEGER NOT NULL CHECK (held >= 0),
+        settled  INTEGER NOT NULL CHECK (settled >= 0),
+        UNIQUE (name, start)
+    ) STRICT;
+    CREATE INDEX ledger_counters_ends ON ledger_counters (ends) WHERE ends IS NOT NULL;
+    CREATE TABLE ledger_entries (
+        call        TEXT NOT NULL,
+        send        INTEGER NOT NULL,
+        tenant      TEXT NOT NULL,
+        environment TEXT NOT NULL,
+        connection  TEXT NOT NULL,
+        operation   TEXT NOT NULL,
+        amount      INTEGER,
+        currency    TEXT,
+        at          INTEGER NOT NULL,
+        state       TEXT NOT NULL,
+        lines       TEXT NOT NULL,
+        write_key   BLOB,
+        PRIMARY KEY (call, send)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE ledger_writes (
+        write_key BLOB PRIMARY KEY,
+        call      TEXT NOT NULL,
+        send      INTEGER NOT NULL,
+        at        INTEGER NOT NULL,
+        until     INTEGER NOT NULL,
+        state     TEXT NOT NULL,
+        status    INTEGER,
+        reply     BLOB
+    ) STRICT;
+    CREATE INDEX ledger_writes_until ON ledger_writes (until);
+";
+
+macro_rules! select_entry {
+    ($condition:literal) => {
+        concat!(
+            "SELECT call, send, tenant, environment, connection, operation, amount, currency, at, state, lines, \
+             write_key FROM ledger_entries ",
+            $condition
+        )
+    };
+}
+
+/// The most counters that are kept in memory, a few hundred bytes each. With more, all are forgotten and read anew.
+const COUNTERS_KEPT_MAX: usize = 16_384;
+
+/// What is known of the tables without reading them.
+///
+/// INVARIANT (known): it's what this connection's last committed transaction left, as of `version`. Whoever uses it
+/// holds its lock from before the transaction begins until after it's committed, and empties it when that fails.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// SQLite's `data_version`: another number when another connection has committed anything.
+    version: i64,
+    ids: HashMap<CounterKey, CounterId>,
+    tallies: HashMap<CounterId, Tally>,
+    /// Those under way.
+    entries: HashMap<ReservationId, EntryRow>,
+}
+
+/// Does something with the ledger inside a transaction. What it has counted is written when it has ended well; it's
+/// the caller who commits.
+pub(super) fn with<T>(
+    transaction: &Connection,
+    known: &mut Known,
+    act: impl FnOnce(&mut dyn LedgerTx) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let version = transaction.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    if known.version != version || known.tallies.len() > COUNTERS_KEPT_MAX {
+        *known = Known { version, ..Known::default() };
+    }
+    let mut ledger = SqliteLedger { transaction, known, changed: HashSet::new() };
+    let done = act(&mut ledger)?;
+    ledger.flush()?;
+    Ok(done)
+}
+
+/// All counters, by name and start.
+pub(super) fn counters(connection: &Connection) -> Result<Vec<CounterRow>, StoreError> {
+    let sql = "SELECT name, start, ends, reserved, held, settled FROM ledger_counters ORDER BY name, start";
+    all(&mut *connection.prepare_cached(sql)?, [], |row| {
+        let fields = Fields::new(row, "ledger counter", &["name", "start"]);
+        Ok(CounterRow {
+            key: CounterKey { name: fields.get("name")?, start: Millis(fields.get("start")?) },
+            ends: fields.get::<Option<i64>>("ends")?.map(Millis),
+            tally: tally(&fields)?,
+        })
+    })
+}
+
+/// INVARIANT (written once): a counter in `changed` is newer in `known` than in its table. Nothing reads or removes a
+/// counter past `known`, and `flush` writes all of `changed`.
+struct SqliteLedger<'t> {
+    transaction: &'t Connection,
+    known: &'t mut Known,
+    changed: HashSet<CounterId>,
+}
+
+impl SqliteLedger<'_> {
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let sql = "UPDATE ledger_counters SET reserved = ?2, held = ?3, settled = ?4 WHERE id = ?1";
+        let mut update = self.transaction.prepare_cached(sql)?;
+        for id in self.changed.drain() {
+            if let Some(Tally { reserved, held, settled }) = self.known.tallies.get(&id) {
+                update.execute(params![id.0, signed(*reserved)?, signed(*held)?, signed(*settled)?])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LedgerTx for SqliteLedger<'_> {
+    fn find(&mut self, key: &CounterKey) -> Result<Option<(CounterId, Tally)>, StoreError> {
+        if let Some(id) = self.known.ids.get(key)
+            && let Some(tally) = self.known.tallies.get(id)
+        {
+            return Ok(Some((*id, *tally)));
+        }
+        let sql = "SELECT id, name, start, reserved, held, settled FROM ledger_counters WHERE name = ?1 AND start = ?2";
+        let mut select = self.transaction.prepare_cached(sql)?;
+        let found = first(&mut select, params![key.name, key.start.0], |row| {
+            let fields = Fields::new(row, "ledger counter", &["name", "start"]);
+            Ok((CounterId(fields.get("id")?), tally(&fields)?))
+        })?;
+        let Some((id, tally)) = found else { return Ok(None) };
+        self.known.ids.insert(key.clone(), id);
+        // One that was reached by its number before may have changed since.
+        Ok(Some((id, *self.known.tallies.entry(id).or_insert(tally))))
+    }
+
+    fn create(&mut self, row: &CounterRow) -> Result<CounterId, StoreError> {
+        let sql = "INSERT INTO ledger_counters (name, start, ends, reserved, held, settled) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let Tally { reserved, held, settled } = row.tally;
+        let inserted = self.transaction.prepare_cached(sql)?.insert(params![
+            row.key.name,
+            row.key.start.0,
+            row.ends.map(|ends| ends.0),
+            signed(reserved)?,
+            signed(held)?,
+            signed(settled)?,
+        ]);
+        let id = match inserted {
+            Err(error) if is_taken(&error) => {
+                return Err(StoreError::Exists(format!("the counter {}", row.key.name)));
+            }
+            other => CounterId(other?),
+        };
+        self.known.ids.insert(row.key.clone(), id);
+        self.known.tallies.insert(id, row.tally);
+        Ok(id)
+    }
+
+    fn tally(&mut self, id: CounterId) -> Result<Option<Tally>, StoreError> {
+        if let Some(tally) = self.known.tallies.get(&id) {
+            return Ok(Some(*tally));
+        }
+        let sql = "SELECT name, start, reserved, held, settled FROM ledger_counters WHERE id = ?1";
+        let found = first(&mut *self.transaction.prepare_cached(sql)?, params![id.0], |row| {
+            tally(&Fields::new(row, "ledger counter", &["name", "start"]))
+        })?;
+        if let Some(tally) = found {
+            self.known.tallies.insert(id, tally);
+        }
+        Ok(found)
+    }
+
+    fn set_tally(&mut self, id: CounterId, tally: Tally) -> Result<(), StoreError> {
+        if self.tally(id)?.is_none() {
+            return Err(StoreError::Missing(format!("the counter {}", id.0)));
+        }
+        self.known.tallies.insert(id, tally);
+        self.changed.insert(id);
+        Ok(())
+    }
+
+    fn insert_entry(&mut self, row: &EntryRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO ledger_entries (call, send, tenant, environment, connection, operation, amount, \
+                   currency, at, state, lines, write_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        let inserted = self.transaction.prepare_cached(sql)?.execute(params![
+            row.id.call.as_str(),
+            row.id.send,
+            row.realm.tenant.as_str(),
+            row.realm.environment.as_str(),
+            row.connection.as_str(),
+            row.operation.as_str(),
+            row.cost.as_ref().map(|cost| cost.amount_minor),
+            row.cost.as_ref().map(|cost| cost.currency.as_str()),
+            row.at.0,
+            state_text(row.state),
+            lines_text(&row.lines)?,
+            row.write.as_ref().map(<[u8; 32]>::as_slice),
+        ]);
+        match inserted {
+            Err(error) if is_taken(&error) => Err(StoreError::Exists(format!("the reservation {}", row.id))),
+            other => {
+                other?;
+                self.known.entries.insert(row.id.clone(), row.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn entry(&mut self, id: &ReservationId) -> Result<Option<EntryRow>, StoreError> {
+        if let Some(entry) = self.known.entries.get(id) {
+            return Ok(Some(entry.clone()));
+        }
+        let sql = select_entry!("WHERE call = ?1 AND send = ?2");
+        first(&mut *self.transaction.prepare_cached(sql)?, params![id.call.as_str(), id.send], entry)
+    }
+
+    fn update_entry(
+        &mut self,
+        id: &ReservationId,
+        state: EntryState,
+        lines: &[EntryLine],
+    ) -> Result<(), StoreError> {
+        self.known.entries.remove(id);
+        let sql = "UPDATE ledger_entries SET state = ?3, lines = ?4 WHERE call = ?1 AND send = ?2";
+        let changed = self.transaction.prepare_cached(sql)?.execute(params![
+            id.call.as_str(),
+            id.send,
+            state_text(state),
+            lines_text(lines)?,
+        ])?;
+        if changed == 1 { Ok(()) } else { Err(StoreError::Missing(format!("the reservation {id}"))) }
+    }
+
+    fn remove_entry(&mut self, id: &ReservationId) -> Result<(), StoreError> {
+        self.known.entries.remove(id);
+        let sql = "DELETE FROM ledger_entries WHERE call = ?1 AND send = ?2";
+        self.transaction.prepare_cached(sql)?.execute(params![id.call.as_str(), id.send])?;
+        Ok(())
+    }
+
+    fn entries(&mut self, state: EntryState) -> Result<Vec<EntryRow>, StoreError> {
+        let sql = select_entry!("WHERE state = ?1 ORDER BY at, call, send");
+        all(&mut *self.transaction.prepare_cached(sql)?, params![state_text(state)], entry)
+    }
+
+    fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
+        let sql =
+            "SELECT call, send, at, until, state, status, reply FROM ledger_writes WHERE write_key = ?1";
+        first(&mut *self.transaction.prepare_cached(sql)?, params![key.as_slice()], write)
+    }
+
+    fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError> {
+        let (status, reply) = match &row.state {
+            WriteState::Done { status, reply } => (*status, reply.as_deref()),
+            WriteState::UnderWay | WriteState::Unknown => (None, None),
+        };
+        let sql = "INSERT INTO ledger_writes (write_key, call, send, at, until, state, status, reply) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (write_key) DO UPDATE SET call = ?2, \
+                   send = ?3, at = ?4, until = ?5, state = ?6, status = ?7, reply = ?8";
+        self.transaction.prepare_cached(sql)?.execute(params![
+            key.as_slice(),
+            row.reservation.call.as_str(),
+            row.reservation.send,
+            row.at.0,
+            row.until.0,
+            write_text(&row.state),
+            status,
+            reply,
+        ])?;
+        Ok(())
+    }
+
+    fn remove_write(&mut self, key: &[u8; 32]) -> Result<(), StoreError> {
+        let sql = "DELETE FROM ledger_writes WHERE write_key = ?1";
+        self.transaction.prepare_cached(sql)?.execute(params![key.as_slice()])?;
+        Ok(())
+    }
+
+    fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {
+        self.flush()?;
+        *self.known = Known { version: self.known.version, ..Known::default() };
+        let counters = self
+            .transaction
+            .prepare_cached(
+                "DELETE FROM ledger_counters WHERE ends < ?1 OR (ends < ?2 AND ends - start <= 3600000)",
+            )?
+            .execute(params![before.ended.0, before.short_ended.0])?;
+        let writes = self
+            .transaction
+            .prepare_cached("DELETE FROM ledger_writes WHERE until <= ?1 AND state <> 'under_way'")?
+            .execute(params![before.writes.0])?;
+        // Held without money: it stood for its write alone.
+        let entries = self.transaction.prepare_cached(
+            "DELETE FROM ledger_entries WHERE state = 'held' AND lines = '[]' AND NOT EXISTS (SELECT 1 FROM \
+             ledger_writes w WHERE w.write_key = ledger_entries.write_key AND w.call = ledger_entries.call AND \
+             w.send = ledger_entries.send)",
+        )?.execute([])?;
+        Ok((counters + writes + entries) as u64)
+    }
+}

@@ -1,0 +1,96 @@
+"""A retry storm: the model takes one error for a partial failure and starts over."""
+
+import httpx
+import pytest
+import stripe
+
+CUSTOMERS = 200
+CARD = {"number": "4242424242424242", "exp_month": "12", "exp_year": "2035", "cvc": "123"}
+READER = {"Authorization": "Bearer sk_test_reader"}
+
+
+@pytest.fixture
+def upstream(request):
+    """The fake Stripe, asked directly."""
+    server = request.getfixturevalue("stripe")
+    with httpx.Client(base_url=f"http://{server.address}", headers=READER, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def customers(upstream):
+    """As many customers as a look-up returns, each with a card."""
+    return [new_customer(upstream) for _ in range(CUSTOMERS)]
+
+
+@pytest.fixture
+def sdk(host, monkeypatch):
+    """The SDK in one conversation of a billing agent."""
+    operations = ["stripe:create_charge", "stripe:get_customer"]
+    minted = host.mint(operations=operations, conversation="overdue-accounts")
+    monkeypatch.setattr(stripe, "api_key", minted["token"])
+    monkeypatch.setattr(stripe, "api_base", f"{host.url}/proxy/stripe")
+    return stripe
+
+
+def new_customer(upstream):
+    source = post(upstream, "/v1/tokens", {f"card[{name}]": value for name, value in CARD.items()})["id"]
+    return post(upstream, "/v1/customers", {"source": source})["id"]
+
+
+def post(client, path, form):
+    reply = client.post(path, data=form)
+    reply.raise_for_status()
+    return reply.json()
+
+
+def charges(upstream, customers):
+    """The charges that there really are for these customers, by id."""
+    found, after = {}, {}
+    while True:
+        page = upstream.get("/v1/charges", params={"limit": 100, **after}).json()
+        for charge in page["data"]:
+            if charge["customer"] in customers:
+                found[charge["id"]] = charge
+        if not page["has_more"]:
+            return found
+        after = {"starting_after": page["data"][-1]["id"]}
+
+
+def charge_all(sdk, customers, until=None):
+    """What the model does: one charge after the other. It gives up at the first error."""
+    made = []
+    for position, customer in enumerate(customers):
+        if position == until:
+            sdk.Customer.retrieve("cus_gone")  # The error in the middle.
+        made.append(sdk.Charge.create(amount=1000, currency="usd", customer=customer, description="overdue").id)
+    return made
+
+
+def test_starting_over_charges_nobody_twice(sdk, upstream, customers):
+    with pytest.raises(stripe.error.InvalidRequestError):
+        charge_all(sdk, customers, until=CUSTOMERS // 2)
+    first = charge_all(sdk, customers)
+    # It misreads the summary, and does all of it again.
+    again = charge_all(sdk, customers)
+    assert again == first, "the first outcome is what it's told"
+    assert len(set(first)) == CUSTOMERS
+    assert set(charges(upstream, customers)) == set(first), "200 charges, not 400"
+
+
+def test_what_is_meant_again_is_done_again(sdk, upstream):
+    customer = new_customer(upstream)
+    charge = {"amount": 1000, "currency": "usd", "customer": customer}
+    first = sdk.Charge.create(**charge)
+    same = sdk.Charge.create(**charge)
+    again = sdk.Charge.create(**charge, headers={"Keybearer-Intent": "second-month"})
+    assert same.id == first.id and again.id != first.id
+    assert len(charges(upstream, {customer})) == 2
+
+
+def test_another_conversation_is_another_matter(host, sdk, upstream, monkeypatch):
+    charge = {"amount": 1000, "currency": "usd", "customer": new_customer(upstream)}
+    first = sdk.Charge.create(**charge)
+    minted = host.mint(operations=["stripe:create_charge"], conversation="another")
+    monkeypatch.setattr(stripe, "api_key", minted["token"])
+    assert sdk.Charge.create(**charge).id != first.id
