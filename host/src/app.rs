@@ -141,13 +141,13 @@ impl App {
             runtime,
             auth: auth.clone(),
             kills: kills.clone(),
+            policy: policy.clone(),
             approvals: Some(approvals.clone()),
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
             egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
-            policy: policy.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
@@ -193,25 +193,25 @@ impl App {
                 Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
             }
         }
-        // Last: policies speak of tools and connections.
+        // Last: policies speak of connections and tools.
         self.refresh_policy();
     }
 
-    fn refresh_policy(&self) {
+    /// Takes up policies that were written, posted or removed, and what they speak of.
+    pub fn refresh_policy(&self) {
         if !self.policy.is_stale() {
             return;
         }
         match self.policy.refresh() {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(hash = %self.policy.hash(), count = ?self.policy.count(), "the policies have changed");
-                if self.policy.count() == Some((0, 0)) {
+                let (hash, count) = (self.policy.hash(), self.policy.count());
+                tracing::info!(%hash, ?count, "the policies were read again");
+                if count == Some((0, 0)) {
                     tracing::warn!("there is no policy, so everything is denied");
                 }
             }
-            Err(problems) => {
-                tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
-            }
+            Err(problems) => tracing::error!(%problems, "the policies stay as they were"),
         }
     }
 

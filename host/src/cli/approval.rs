@@ -13,7 +13,6 @@ use super::out::Out;
 use crate::approval::{ApprovalDesk, Approvals, Approver};
 use crate::audit::Audit;
 use crate::ids::{ApprovalId, TenantId};
-use crate::policy::Policy;
 use crate::store::{ApprovalRow, ApprovalState};
 
 /// How many characters of an approval's id are typed to approve it.
@@ -67,7 +66,7 @@ impl Approval {
             opened.clock.clone(),
             opened.config.approvals,
         );
-        let desk = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(Policy::permissive()));
+        let desk = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(opened.policy(out)?));
         let done = match self {
             Self::List { state, all, tenant, limit } => {
                 list(&desk, out, tenant.as_ref(), (!all).then_some(state), limit)

@@ -14,6 +14,7 @@ mod doctor;
 mod init;
 mod kill;
 mod out;
+mod policy;
 mod serve;
 mod token;
 mod tool;
@@ -78,6 +79,9 @@ enum Command {
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Check, explain and test policies.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Run a command against a throw-away host: its address in KEYBEARER_URL, a token in KEYBEARER_TOKEN.
     Dev(dev::Dev),
     /// Print a completion script for a shell.
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Approval(command) => command.run(home, &out),
         Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
+        Command::Policy(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),
     };

@@ -127,16 +127,16 @@ impl Home {
         self.root.join("connections")
     }
 
-    /// The operator's budgets.
-    #[must_use]
-    pub fn budgets_file(&self) -> PathBuf {
-        self.root.join("budgets.toml")
-    }
-
     /// The policies' Cedar files.
     #[must_use]
     pub fn policies_dir(&self) -> PathBuf {
         self.root.join("policies")
+    }
+
+    /// The operator's budgets.
+    #[must_use]
+    pub fn budgets_file(&self) -> PathBuf {
+        self.root.join("budgets.toml")
     }
 
     /// The components, each under its digest.

@@ -6,12 +6,12 @@ use crate::connection::TypedSend;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ConnectionName, OperationName, ToolName};
 
-/// Whether the grants of the token, and of every token above it, name the tool.
+/// Whether the token's grant names the tool, and that of every token above it.
 pub(super) fn allow_tool(caller: &Caller, tool: &ToolName) -> bool {
     caller.allows_tool(tool)
 }
 
-/// Whether the grants of the token, and of every token above it, name the operation.
+/// Whether the token's grant names the operation, and that of every token above it.
 pub(super) fn allow_operation(
     caller: &Caller,
     connection: &ConnectionName,

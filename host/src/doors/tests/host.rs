@@ -226,19 +226,18 @@ fn app(
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
     let approvals = approvals(control, clock.clone(), audit.clone());
     let spending = Arc::new(Spending::none());
-    let policy = Policy::permissive();
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
         kills: kills.clone(),
+        policy: Policy::permissive(),
         approvals: Some(approvals.clone()),
         spending: spending.clone(),
         audit: audit.clone(),
         connections: connections.clone(),
         egress: Arc::new(egress),
         clock: clock.clone(),
-        policy: policy.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
@@ -255,7 +254,7 @@ fn app(
         connections,
         clock,
         metrics,
-        policy,
+        policy: Policy::permissive(),
     }
 }
 
