@@ -181,6 +181,7 @@ macro_rules! fresh {
     };
 }
 
+fresh!(AgentId, "agent_");
 fresh!(TokenId, "tok_");
 fresh!(ApprovalId, "apr_");
 fresh!(KillId, "kill_");

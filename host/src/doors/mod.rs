@@ -16,11 +16,13 @@
 //! `/openapi.json` is the same for everyone.
 
 mod access;
+mod agents;
 mod approvals;
 mod audit;
 mod body;
 mod change;
 mod delegate;
+mod endpoints;
 mod headers;
 mod health;
 mod kill;
@@ -34,6 +36,7 @@ mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod vault_keys;
 mod wire;
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools};
+use super::{
+    ServeConfig, agents, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools, vault_keys,
+};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -24,6 +26,9 @@ pub(super) enum Route {
     Tokens,
     Token,
     Delegate,
+    VaultKeys,
+    Agents,
+    Agent,
     Kills,
     Kill,
     Approvals,
@@ -42,12 +47,15 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
         Self::Delegate,
+        Self::VaultKeys,
+        Self::Agents,
+        Self::Agent,
         Self::Kills,
         Self::Kill,
         Self::Approvals,
@@ -72,6 +80,9 @@ impl Route {
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
             Self::Delegate => "/v1/tokens/delegate",
+            Self::VaultKeys => "/admin/vault-keys",
+            Self::Agents => "/v1/agents",
+            Self::Agent => "/v1/agents/{id}",
             Self::Kills => "/v1/kill",
             Self::Kill => "/v1/kill/{id}",
             Self::Approvals => "/v1/approvals",
@@ -148,6 +159,9 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
         .route(Route::Delegate.path(), post(delegate::delegate))
+        .route(Route::VaultKeys.path(), post(vault_keys::mint))
+        .route(Route::Agents.path(), get(agents::list).post(agents::register))
+        .route(Route::Agent.path(), delete(agents::remove))
         .route(Route::Kills.path(), get(kill::list).post(kill::throw))
         .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Approvals.path(), get(approvals::list))

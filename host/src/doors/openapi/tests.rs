@@ -2,8 +2,10 @@
 
 use jsonschema::Validator;
 
+use super::super::agents::{AgentList, RegisterBody};
 use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::problem::Problem;
+use super::super::vault_keys::{CapBody, VaultKey, VaultKeyBody};
 use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
 };
@@ -14,9 +16,9 @@ use crate::audit::{
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{ApprovalId, CallId, Digest, KillId, Realm, TokenId};
+use crate::ids::{AgentId, ApprovalId, CallId, Digest, KillId, Realm, TokenId};
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{KillRow, TokenKind, TokenRow};
+use crate::store::{AgentRow, KillRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -142,6 +144,57 @@ fn what_can_be_minted_is_what_is_described() {
         assert!(!validator("Mint").is_valid(&body), "{body}");
         assert!(serde_json::from_value::<MintBody>(body.clone()).is_err(), "{body}");
     }
+}
+
+#[test]
+fn agents_fit() {
+    let row = AgentRow {
+        id: AgentId::fresh(),
+        tenant: realm().tenant,
+        name: "Planner Agent".to_owned(),
+        description: String::new(),
+        metadata: json!({ "framework": "autogen", "role": "planner" }),
+        role: Some("planner".parse().unwrap()),
+        created_at: Millis(1),
+    };
+    let without = AgentRow { role: None, metadata: json!({}), ..row.clone() };
+    fits("AgentList", &AgentList { agents: vec![row.into(), without.into()] });
+    for body in
+        [json!({ "name": "a" }), json!({ "name": "a", "description": "d", "metadata": { "role": "r" } })]
+    {
+        fits("RegisterAgent", &body);
+        serde_json::from_value::<RegisterBody>(body).unwrap();
+    }
+    let by_id = json!({ "agentId": "agent_000000000000000000000000", "expiresIn": 3600 });
+    fits("Mint", &by_id);
+    serde_json::from_value::<MintBody>(by_id).unwrap();
+}
+
+#[test]
+fn vault_keys_fit() {
+    let cap = CapBody { amount: 50_000, currency: "usd".to_owned() };
+    let least = json!({ "daily_cap_usd": 12.5, "allowed_endpoints": ["/v1/charges"], "ttl_seconds": 60 });
+    let whole = json!({
+        "daily_cap": cap, "allowed_endpoints": ["POST /v1/charges"], "ttl_seconds": 60, "conversation_id": "c",
+        "agent": "billing", "role": "biller", "task": "bill", "connection": "stripe", "environment": "dev",
+    });
+    for body in [least, whole] {
+        fits("MintVaultKey", &body);
+        serde_json::from_str::<VaultKeyBody>(&body.to_string()).unwrap();
+    }
+    fits(
+        "VaultKey",
+        &VaultKey {
+            vault_key: "kbt_…",
+            id: TokenId::fresh(),
+            connection: "stripe".parse().unwrap(),
+            base_path: "/proxy/stripe".to_owned(),
+            operations: vec!["stripe:create_charge".parse().unwrap()],
+            daily_cap: cap,
+            conversation_id: None,
+            expires_at: Millis(1),
+        },
+    );
 }
 
 #[test]

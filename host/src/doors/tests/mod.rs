@@ -1,6 +1,7 @@
 //! The door as its clients meet it.
 
 mod access;
+mod agents;
 mod calls;
 mod client;
 mod delegate;
@@ -10,3 +11,4 @@ mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
+mod vault_keys;
