@@ -10,13 +10,13 @@ use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::LiveConnections;
+use crate::connection::{Connections, LiveConnections};
 use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicySource};
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
 
@@ -40,6 +40,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who says yes.
+    pub policy: Policy,
 }
 
 /// What an [`App`] is put together from.
@@ -82,9 +84,10 @@ impl App {
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
+        let policy = open_policy(home, control.clone(), connections.load(), catalog.clone(), progress)?;
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
-        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(Policy::permissive()));
+        let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
         let auth = Arc::new(Auth::new(control, clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
@@ -95,11 +98,12 @@ impl App {
             connections: connections.clone(),
             egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
+            policy: policy.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics };
+        let app = Self { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics, policy };
         app.tools_changed();
         Ok(app)
     }
@@ -130,6 +134,29 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
+}
+
+/// The policies of a home, loaded. That there are none, and what is suspicious in them, is told as progress.
+///
+/// # Errors
+/// Every problem of the files.
+pub fn open_policy(
+    home: &Home,
+    control: Arc<dyn ControlStore>,
+    connections: Arc<Connections>,
+    catalog: Arc<Catalog>,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Policy> {
+    let dir = home.policies_dir();
+    let policy = Policy::open(PolicySource::new(Some(dir.clone()), control, connections, catalog))
+        .map_err(|problems| anyhow::anyhow!("the policies can't be used\n{problems}"))?;
+    for warning in policy.warnings() {
+        progress(&format!("warning: {warning}"));
+    }
+    if policy.count() == Some((0, 0)) {
+        progress(&format!("warning: there is no policy in {}, so everything is denied", dir.display()));
+    }
+    Ok(policy)
 }
 
 /// The catalog of a home, loaded. What can't be loaded is told as progress; the rest serves.

@@ -92,11 +92,31 @@ pub(super) async fn watch_home(app: Arc<App>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let app = app.clone();
+        let home = app.clone();
         // It reads files, and compiling a new component takes seconds: not on a thread that serves.
-        if let Err(error) = tokio::task::spawn_blocking(move || app.refresh()).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || home.refresh()).await {
             tracing::error!(%error, "looking for changes broke down");
         }
+        refresh_policy(&app).await;
+    }
+}
+
+/// Takes up policies that were changed, and tools that they may speak of.
+async fn refresh_policy(app: &Arc<App>) {
+    let policy = app.policy.clone();
+    let refreshed = tokio::task::spawn_blocking(move || policy.is_stale().then(|| policy.refresh())).await;
+    match refreshed {
+        Ok(None | Some(Ok(false))) => {}
+        Ok(Some(Ok(true))) => {
+            tracing::info!(hash = %app.policy.hash(), count = ?app.policy.count(), "the policies have changed");
+            if app.policy.count() == Some((0, 0)) {
+                tracing::warn!("there is no policy, so everything is denied");
+            }
+        }
+        Ok(Some(Err(problems))) => {
+            tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
+        }
+        Err(error) => tracing::error!(%error, "the policies' refresh broke down"),
     }
 }
 

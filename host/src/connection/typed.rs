@@ -85,6 +85,25 @@ impl TypedSend {
     }
 }
 
+impl Operation {
+    /// Checks parameters that came as values rather than as a request's bytes, and answers what the operation costs
+    /// with them, when it has a cost rule.
+    ///
+    /// # Errors
+    /// The parameter that is missing, undeclared or of the wrong type.
+    pub fn check(&self, parameters: &Parameters) -> Result<Option<Cost>, String> {
+        for (place, declared, given) in [
+            ("path", &self.path_parameters, &parameters.path),
+            ("query", &self.query_parameters, &parameters.query),
+            ("body", &self.body_parameters, &parameters.body),
+        ] {
+            check_object(declared, given)
+                .map_err(|mismatch| format!("{place}.{} {}", mismatch.at, mismatch.rule))?;
+        }
+        self.cost.as_ref().map(|rule| rule.cost(parameters)).transpose().map_err(str::to_owned)
+    }
+}
+
 impl Connection {
     /// Finds the operation that a request is, and types its parameters.
     ///

@@ -65,7 +65,7 @@ impl Home {
         if self.config_file().is_file() { Ok(self) } else { Err(HomeError::NotAHome(self.shown())) }
     }
 
-    /// Makes the folder (mode 0700), its sub-folders and a commented configuration file.
+    /// Makes the folder (mode 0700), its sub-folders, a commented configuration file and the first policies.
     ///
     /// # Errors
     /// [`HomeError::Exists`] when it's a home already, [`HomeError::Io`] when something can't be made.
@@ -73,16 +73,17 @@ impl Home {
         if self.config_file().exists() {
             return Err(HomeError::Exists(self.shown()));
         }
-        for folder in [self.root.clone(), self.connections_dir(), self.tools_dir(), self.cache_dir()] {
+        for folder in [
+            self.root.clone(),
+            self.connections_dir(),
+            self.policies_dir(),
+            self.tools_dir(),
+            self.cache_dir(),
+        ] {
             make_private_dir(&folder).map_err(|cause| io(&folder, cause))?;
         }
-        let file = self.config_file();
-        let mut out = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&file)
-            .map_err(|cause| io(&file, cause))?;
-        out.write_all(CONFIG_TEMPLATE.as_bytes()).map_err(|cause| io(&file, cause))
+        write_new(&self.policies_dir().join("start.cedar"), crate::policy::START)?;
+        write_new(&self.config_file(), CONFIG_TEMPLATE)
     }
 
     /// Takes the home for a serving host.
@@ -126,6 +127,12 @@ impl Home {
     #[must_use]
     pub fn budgets_file(&self) -> PathBuf {
         self.root.join("budgets.toml")
+    }
+
+    /// The policies' Cedar files.
+    #[must_use]
+    pub fn policies_dir(&self) -> PathBuf {
+        self.root.join("policies")
     }
 
     /// The components, each under its digest.
@@ -179,6 +186,12 @@ fn make_private_dir(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other,
     }
+}
+
+fn write_new(file: &Path, text: &str) -> Result<(), HomeError> {
+    let mut out =
+        fs::OpenOptions::new().write(true).create_new(true).open(file).map_err(|cause| io(file, cause))?;
+    out.write_all(text.as_bytes()).map_err(|cause| io(file, cause))
 }
 
 fn io(path: &Path, cause: std::io::Error) -> HomeError {

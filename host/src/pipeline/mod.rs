@@ -66,6 +66,8 @@ pub struct Parts {
     pub egress: Arc<Egress>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who says yes.
+    pub policy: Policy,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where tools' log lines go.
@@ -85,7 +87,7 @@ impl Pipeline {
     /// A pipeline of these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), policy: Policy::permissive() }
+        Self { policy: parts.policy.clone(), parts: Arc::new(parts) }
     }
 
     /// The tools that a caller may call, by name.
@@ -144,6 +146,7 @@ impl Pipeline {
             connections: tool.connections.clone(),
             arguments,
             context,
+            now: self.parts.clock.now(),
         };
         match self.policy.permit_invocation(invocation) {
             Ok(permit) => Ok((tool, permit)),

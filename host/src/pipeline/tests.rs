@@ -113,6 +113,7 @@ impl World {
             ))),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
+            policy: Policy::permissive(),
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(Duration::from_secs(5)),

@@ -1,5 +1,8 @@
 //! The question whether someone may approve a request.
 
+use super::Policy;
+use super::question::{Question, What, Who};
+use super::set::Ruling;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect};
 use crate::ids::{AgentId, ConnectionName, OperationName, Realm, RoleName};
@@ -26,4 +29,33 @@ pub struct ApproveQuestion<'a> {
     pub role: Option<&'a RoleName>,
     /// The time.
     pub now: Millis,
+}
+
+impl Policy {
+    /// May this operator approve this request? Nobody approves what was asked for in their own name, whatever the
+    /// policies say.
+    #[must_use]
+    pub fn may_approve(&self, question: ApproveQuestion<'_>) -> bool {
+        if question.approver == question.requester {
+            return false;
+        }
+        let asked = Question {
+            realm: question.realm,
+            who: Who::Operator(question.approver),
+            now: question.now,
+            what: What::Approve {
+                connection: question.connection,
+                operation: question.operation,
+                effect: question.effect,
+                cost: question.cost,
+                requester: question.requester,
+                role: question.role,
+            },
+        };
+        let (decided, _) = self.decide(&asked);
+        if let Some(cause) = &decided.cause {
+            tracing::info!(approver = %question.approver, %cause, "an approval was refused by policy");
+        }
+        decided.ruling == Ruling::Allowed
+    }
 }

@@ -2,11 +2,22 @@
 
 use serde_json::Value;
 
-use super::CallContext;
+use super::ask::Door;
+use super::decide::refused;
+use super::question::{AgentFacts, Question, What, Who};
+use super::set::Ruling;
+use super::{CallContext, Policy, grants};
 use crate::approval::Approved;
 use crate::auth::Alive;
 use crate::clock::Millis;
+use crate::connection::Parameters;
 use crate::refusal::Code;
+
+/// The longest action, in bytes: it's a word.
+pub const ACTION_BYTES_MAX: usize = 128;
+
+/// The longest resource, in bytes.
+pub const RESOURCE_BYTES_MAX: usize = 2_048;
 
 /// May this caller do this?
 #[derive(Debug, Clone, Copy)]
@@ -70,4 +81,111 @@ impl EnforceDecision {
             cause: None,
         }
     }
+}
+
+impl Policy {
+    /// May this caller do this, outside of the host? An operation of a connection is asked as if it were to be sent:
+    /// the grant first, then its typed parameters put to the policies. No budget is looked at.
+    #[must_use]
+    pub fn enforce(&self, question: EnforceQuestion<'_>) -> EnforceDecision {
+        if !(1..=ACTION_BYTES_MAX).contains(&question.action.len())
+            || !(1..=RESOURCE_BYTES_MAX).contains(&question.resource.len())
+        {
+            return invalid(
+                "the action and the resource must be given, and not be longer than a line or two",
+            );
+        }
+        if question.resource.starts_with("api://") {
+            let what = What::Api {
+                action: question.action,
+                url: question.resource,
+                approvers: question.approved.map(|approved| approved.approvers.as_slice()),
+            };
+            return self.enforced(&question, what);
+        }
+        let Some(name) = question.resource.strip_prefix("connection://") else {
+            return invalid("the resource must be api://… or connection://NAME");
+        };
+        self.enforce_operation(&question, name.trim_end_matches('/'))
+    }
+
+    fn enforce_operation(&self, question: &EnforceQuestion<'_>, name: &str) -> EnforceDecision {
+        let caller = question.alive.caller();
+        let unknown = || {
+            let message = "there is no such connection here, or it has no such operation";
+            EnforceDecision::refused(Code::UnknownOperation, message)
+        };
+        let Some(connection) = self.connection(caller.realm(), name) else { return unknown() };
+        let action = question.action.strip_prefix(connection.name.as_str());
+        let action = action.and_then(|rest| rest.strip_prefix(':')).unwrap_or(question.action);
+        let Some(operation) = connection.operations.iter().find(|o| o.name.as_str() == action) else {
+            return unknown();
+        };
+        if let Err(failure) = grants::allow_operation(caller, &connection.name, &operation.name) {
+            let refused = EnforceDecision::refused(Code::Denied, failure.message);
+            return EnforceDecision { cause: failure.cause, ..refused };
+        }
+        let parameters = match question.parameters.map(parameters).transpose() {
+            Ok(parameters) => parameters.unwrap_or_default(),
+            Err(message) => return invalid(message),
+        };
+        let cost = match operation.check(&parameters) {
+            Ok(cost) => cost,
+            Err(rule) => {
+                let message = format!("{}:{}: {rule}", connection.name, operation.name);
+                return EnforceDecision::refused(Code::InvalidRequest, message);
+            }
+        };
+        let what = What::Send {
+            connection: &connection,
+            operation,
+            parameters: &parameters,
+            cost: cost.as_ref(),
+            door: Door::Tool,
+            tool: None,
+            approvers: question.approved.map(|approved| approved.approvers.as_slice()),
+        };
+        self.enforced(question, what)
+    }
+
+    fn enforced(&self, question: &EnforceQuestion<'_>, what: What<'_>) -> EnforceDecision {
+        let caller = question.alive.caller();
+        let asked = Question {
+            realm: caller.realm(),
+            who: Who::Agent(AgentFacts::of(caller, question.context)),
+            now: question.now,
+            what,
+        };
+        let (decided, _) = self.decide_for(caller, &asked);
+        let (verdict, code, message) = match decided.ruling {
+            Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", asked.subject())),
+            Ruling::Denied => (Enforced::Denied, Some(Code::Denied), refused(&asked)),
+            Ruling::NeedsApproval { quorum } => (
+                Enforced::ApprovalRequired { quorum },
+                Some(Code::ApprovalRequired),
+                format!("a person has to approve {} first", asked.subject()),
+            ),
+        };
+        EnforceDecision { verdict, code, message, policies: decided.policies, cause: decided.cause }
+    }
+}
+
+/// `{"path": {…}, "query": {…}, "body": {…}}`, nothing else.
+fn parameters(value: &Value) -> Result<Parameters, &'static str> {
+    const SHAPE: &str = "the parameters must be objects under path, query and body, and nothing else";
+    let mut parameters = Parameters::default();
+    for (place, members) in value.as_object().ok_or(SHAPE)? {
+        let members = members.as_object().ok_or(SHAPE)?.clone();
+        match place.as_str() {
+            "path" => parameters.path = members,
+            "query" => parameters.query = members,
+            "body" => parameters.body = members,
+            _ => return Err(SHAPE),
+        }
+    }
+    Ok(parameters)
+}
+
+fn invalid(message: &str) -> EnforceDecision {
+    EnforceDecision::refused(Code::BadRequest, message)
 }

@@ -1,183 +1,165 @@
 //! The one place that says yes.
 //!
-//! Default deny. What is allowed is what the tool declares and the operator consented to, and the token's grant
-//! carries: an intersection, never a sum.
+//! Default deny. What is allowed is what the tool declares and the operator consented to, the token's grant carries,
+//! and the policies permit: an intersection, never a sum. Policies are [Cedar](https://www.cedarpolicy.com), checked
+//! strictly against a schema that is made from connections and tools.
+//!
+//! ```text
+//! a door's question → grants    what the token carries
+//!                   → slot      the policies whose scope is met, and the entities: kept for the next time
+//!                   → context   the typed parameters, as Cedar values
+//!                   → Cedar     yes · no · an error, which is a no
+//!                   → once more, as if people had agreed: then it needs approval
+//! ```
 
 mod approve;
 mod ask;
+mod call;
+mod context;
+mod decide;
 mod enforce;
+mod engine;
+mod facts;
+mod grants;
+mod kinds;
+mod load;
+mod names;
 mod permit;
 mod problem;
+mod question;
+mod rule;
+mod schema;
+mod set;
+mod slot;
+mod source;
 #[cfg(test)]
 mod tests;
+mod world;
 
 pub use approve::ApproveQuestion;
 pub use ask::{Door, SendAsk, Verdict, Via};
-pub use enforce::{EnforceDecision, EnforceQuestion, Enforced};
+pub use call::{CallContext, Invocation};
+pub use enforce::{ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, Enforced, RESOURCE_BYTES_MAX};
+pub use engine::START;
+pub use facts::{Facts, Judged};
+pub use load::{POLICIES_MAX, POLICY_FILE_BYTES_MAX, PolicyFile};
 pub use permit::Permitted;
 pub use problem::{PolicyProblem, PolicyProblems};
+pub use set::QUORUM_MAX;
+pub use source::PolicySource;
+pub use world::World;
 
 use std::sync::Arc;
 
-use crate::auth::Caller;
-use crate::connection::TypedSend;
-use crate::dto::Arguments;
-use crate::egress::{FailureReason, SendFailure};
-use crate::ids::{ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ToolName, TurnId};
+use arc_swap::ArcSwap;
+
+use self::engine::Engine;
+use self::question::Question;
+use self::set::{Decided, Set};
+use crate::connection::{Connection, Operation};
+use crate::ids::{Digest, Realm, TenantId};
 use crate::refusal::{Code, Refusal};
-use crate::store::{PolicyRow, TokenKind};
+use crate::store::PolicyRow;
 
-/// A request to run one tool once.
+/// Decides. Pure: no clock, no store, no wire; [`Policy::refresh`] alone looks for other policies. A clone is the same
+/// policy and changes with it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    inner: Arc<Inner>,
+}
+
 #[derive(Debug)]
-pub struct Invocation {
-    /// The call's id.
-    pub call: CallId,
-    /// Who asks.
-    pub caller: Arc<Caller>,
-    /// The tool.
-    pub tool: ToolName,
-    /// The component that it's part of.
-    pub component: Digest,
-    /// The connections that the tool declares and the operator consented to.
-    pub connections: Arc<[ConnectionName]>,
-    /// Arguments that passed the input schema.
-    pub arguments: Arguments,
-    /// What the caller says of the call.
-    pub context: CallContext,
+struct Inner {
+    engine: ArcSwap<Engine>,
+    source: Option<PolicySource>,
 }
-
-/// What a caller says of its call, in headers.
-#[derive(Debug, Clone, Default)]
-pub struct CallContext {
-    /// `Keybearer-Conversation`, or the conversation that the token is bound to.
-    pub conversation: Option<ConversationId>,
-    /// `Keybearer-Turn`.
-    pub turn: Option<TurnId>,
-    /// `Keybearer-Intent`: the same write under another intent is meant to happen again.
-    pub intent: Option<IntentId>,
-    /// `Keybearer-Approval`: the approval that this request was given.
-    pub approval: Option<ApprovalId>,
-    /// `Keybearer-Approval-Wait: yes`: wait for a person up to the deadline instead of answering at once.
-    pub approval_wait: bool,
-    /// The trace id of `traceparent`: 32 hexadecimal digits.
-    pub trace: Option<String>,
-}
-
-/// Decides. Pure: no clock, no store, no wire.
-#[derive(Debug, Default, Clone)]
-pub struct Policy {}
 
 impl Policy {
     /// The baseline alone, in memory: what a token's grant carries is permitted, and operators approve. For fixtures,
     /// throw-away hosts, benches and tests.
     #[must_use]
     pub fn permissive() -> Self {
-        Self {}
+        Self::of_engine(Engine::Baseline, None)
     }
 
-    /// SHA-256 over the ids and texts of all policies in force.
+    /// These policies and no others.
+    ///
+    /// # Errors
+    /// Every problem of the files: a set is taken whole or not at all. Posted policies that don't fit deny their tenant
+    /// everything, and are in the log.
+    pub fn of(files: &[PolicyFile], posted: &[PolicyRow], world: World) -> Result<Self, PolicyProblems> {
+        let set = Set::new(files, posted, world, None)?;
+        Ok(Self::of_engine(Engine::Set(Box::new(set)), None))
+    }
+
+    fn of_engine(engine: Engine, source: Option<PolicySource>) -> Self {
+        Self { inner: Arc::new(Inner { engine: ArcSwap::from_pointee(engine), source }) }
+    }
+
+    /// SHA-256 over the ids and texts of all policies in force, every tenant's.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        Digest::of(b"")
+        self.inner.engine.load().hash()
     }
 
-    /// May this operator approve this request? (That nobody approves their own is checked elsewhere, too.)
+    /// SHA-256 over the ids and texts of the policies that apply to a tenant: it changes when one of those does, and
+    /// not when another tenant posts one.
     #[must_use]
-    pub fn may_approve(&self, question: ApproveQuestion<'_>) -> bool {
-        question.approver != question.requester
+    pub fn hash_for(&self, tenant: &TenantId) -> Digest {
+        self.inner.engine.load().hash_for(tenant)
     }
 
-    /// May this caller do this, outside of the host?
+    /// How many policies are in force: from files, and posted. `None` for the baseline.
     #[must_use]
-    pub fn enforce(&self, question: EnforceQuestion<'_>) -> EnforceDecision {
-        EnforceDecision::refused(Code::Denied, format!("{} was refused by policy", question.action))
+    pub fn count(&self) -> Option<(usize, usize)> {
+        match &**self.inner.engine.load() {
+            Engine::Baseline => None,
+            Engine::Set(set) => Some(set.count()),
+        }
     }
 
-    /// Would this posted policy be taken, beside those in force?
+    /// Would this posted policy be taken?
     ///
     /// # Errors
-    /// Every problem of its text, with line and column.
-    pub fn check_stored(&self, _row: &PolicyRow) -> Result<(), PolicyProblems> {
-        Ok(())
+    /// Every problem of its text, with line and column. The baseline takes any text.
+    pub fn check_stored(&self, row: &PolicyRow) -> Result<(), PolicyProblems> {
+        match &**self.inner.engine.load() {
+            Engine::Baseline => Ok(()),
+            Engine::Set(set) => set.check_posted(row),
+        }
     }
 
-    /// Does this tool exist, as far as this caller can tell?
+    /// What is suspicious in the policies in force, and allowed: one that can never apply, for example.
     #[must_use]
-    pub fn sees(&self, caller: &Caller, tool: &ToolName) -> bool {
-        caller.kind() == TokenKind::Agent && caller.allows_tool(tool)
+    pub fn warnings(&self) -> Vec<PolicyProblem> {
+        match &**self.inner.engine.load() {
+            Engine::Baseline => Vec::new(),
+            Engine::Set(set) => set.warnings.clone(),
+        }
     }
 
-    /// May this tool be run with these arguments?
-    ///
-    /// # Errors
-    /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::UnknownTool`] when
-    /// the grant doesn't name the tool: the same answer as for a tool that doesn't exist, so that names can't be
-    /// probed.
-    pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, Refusal> {
-        let caller = &invocation.caller;
-        invocation.context = bind(caller, invocation.context)?;
-        if !self.sees(caller, &invocation.tool) {
-            return Err(unknown_tool(invocation.tool.as_str()));
+    /// The connection of this name, if this realm may use it.
+    fn connection(&self, realm: &Realm, name: &str) -> Option<Arc<Connection>> {
+        match &**self.inner.engine.load() {
+            Engine::Baseline => None,
+            Engine::Set(set) => set.world.connections.get(realm, name),
         }
-        Ok(Permitted::new(invocation))
     }
 
-    /// May this caller use the proxy door at all? Answers what is known of its call.
-    ///
-    /// # Errors
-    /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::Denied`] for an
-    /// operator's token.
-    pub fn admit_forward(&self, caller: &Caller, context: CallContext) -> Result<CallContext, Refusal> {
-        if caller.kind() != TokenKind::Agent {
-            return Err(Refusal::new(Code::Denied, "an operator's token can't send requests"));
-        }
-        bind(caller, context)
+    /// The operation of this name, as `stripe:create_charge`, if this realm may use its connection.
+    fn operation(&self, realm: &Realm, name: &str) -> Result<(Arc<Connection>, Arc<Operation>), String> {
+        let missing = || format!("there is no operation {name:?} in {realm}");
+        let (connection, operation) = name.split_once(':').ok_or_else(missing)?;
+        let connection = self.connection(realm, connection).ok_or_else(missing)?;
+        let operation = connection.operations.iter().find(|o| o.name.as_str() == operation).cloned();
+        Ok((connection, operation.ok_or_else(missing)?))
     }
 
-    /// May this request be sent?
-    ///
-    /// No, with [`FailureReason::Denied`], when the tool doesn't declare the connection or the grant doesn't name the
-    /// operation.
-    #[must_use]
-    pub fn permit_send(&self, ask: SendAsk<'_>, send: TypedSend) -> Verdict {
-        let (connection, operation) = (send.connection_name(), send.operation_name());
-        if let Via::Tool { connections, .. } = ask.via
-            && !connections.contains(connection)
-        {
-            return Verdict::Denied(
-                SendFailure::unsent(
-                    FailureReason::Denied,
-                    format!("this tool may not use the connection {connection}"),
-                )
-                .because(format!("the tool doesn't declare {connection}, or no operator consented to it")),
-            );
-        }
-        if !ask.alive.caller().allows_operation(connection, operation) {
-            return Verdict::Denied(
-                SendFailure::unsent(
-                    FailureReason::Denied,
-                    format!("this token may not use the operation {connection}:{operation}"),
-                )
-                .because(format!("smallest grant that would allow it: --operation {connection}:{operation}")),
-            );
-        }
-        Verdict::Permitted(Permitted::new(send))
+    /// The answer, and the hash of the policies that gave it.
+    fn decide(&self, question: &Question<'_>) -> (Decided, Digest) {
+        let engine = self.inner.engine.load();
+        (engine.decide(question), engine.hash_for(&question.realm.tenant))
     }
-}
-
-/// A token that is bound to a conversation serves no other.
-fn bind(caller: &Caller, mut context: CallContext) -> Result<CallContext, Refusal> {
-    match (caller.conversation(), &context.conversation) {
-        (Some(bound), Some(named)) if bound != named => {
-            return Err(Refusal::new(
-                Code::ConversationMismatch,
-                "this token is bound to another conversation; use the token minted for this one",
-            ));
-        }
-        (Some(bound), None) => context.conversation = Some(bound.clone()),
-        _ => {}
-    }
-    Ok(context)
 }
 
 /// The one answer for a tool that isn't there and for one that this token may not call.

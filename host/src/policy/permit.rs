@@ -1,27 +1,35 @@
 //! The policy's yes.
 
+use crate::ids::Digest;
+
 /// A request that the policy allowed, exactly as it stands inside.
 ///
 /// INVARIANT (permit): built only in `policy`, not `Clone`, and consumed by acting on it. One permit, one act.
 #[derive(Debug)]
 pub struct Permitted<T> {
     request: T,
+    policy: Digest,
 }
 
 impl<T> Permitted<T> {
-    pub(super) fn new(request: T) -> Self {
-        Self { request }
+    pub(super) fn new(request: T, policy: Digest) -> Self {
+        Self { request, policy }
     }
 
     /// A permit that nothing decided, for the tests of what acts on permits.
     #[cfg(test)]
     pub(crate) fn for_tests(request: T) -> Self {
-        Self { request }
+        Self { request, policy: Digest::of(b"") }
     }
 
     /// The request that was allowed.
     pub fn request(&self) -> &T {
         &self.request
+    }
+
+    /// The hash of the policies that allowed it: those that applied to its tenant at that moment.
+    pub fn policy(&self) -> Digest {
+        self.policy
     }
 
     /// Uses the permit up.

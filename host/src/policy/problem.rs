@@ -46,3 +46,10 @@ impl fmt::Display for PolicyProblems {
 }
 
 impl std::error::Error for PolicyProblems {}
+
+impl PolicyProblem {
+    /// A problem of a whole file.
+    pub(super) fn of(file: &str, message: String) -> Self {
+        Self { file: file.to_owned(), place: None, message, hint: None }
+    }
+}

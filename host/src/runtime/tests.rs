@@ -102,6 +102,7 @@ fn permit(component: Digest) -> Permitted<Invocation> {
         connections: Arc::from([]),
         arguments: Arguments::parse(b"{}", &schema).unwrap(),
         context: CallContext::default(),
+        now: Millis(0),
     })
 }
 

@@ -19,7 +19,7 @@ use keybearer::egress::{BoxFuture, Canary, Egress, Pieces, Wire, WireError, Wire
 use keybearer::ids::{CallId, Realm};
 use keybearer::metrics::Metrics;
 use keybearer::pipeline::{CallRequest, Parts, Pipeline, TracingLog};
-use keybearer::policy::CallContext;
+use keybearer::policy::{CallContext, Policy};
 use keybearer::runtime::{Limits, Runtime, RuntimeConfig};
 use keybearer::store::{AuditStore, MemoryControl, TokenKind};
 
@@ -93,6 +93,7 @@ impl Stage {
                 Canary::fresh(),
             )),
             clock,
+            policy: Policy::permissive(),
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(DEADLINE),

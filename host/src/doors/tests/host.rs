@@ -27,6 +27,7 @@ use crate::ids::{Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::policy::Policy;
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
@@ -208,6 +209,7 @@ fn app(
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
+    let policy = Policy::permissive();
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
@@ -216,12 +218,13 @@ fn app(
         connections: connections.clone(),
         egress: Arc::new(egress),
         clock: clock.clone(),
+        policy: policy.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
     let approvals = approvals(control, clock.clone(), audit.clone());
-    App { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics }
+    App { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics, policy }
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.

@@ -1,15 +1,8 @@
-//! Who may do what: every row of the tables is a decision.
-
-use std::time::Duration;
+//! What tokens carry, before any policy is asked: every row of the tables is a decision.
 
 use super::*;
-use crate::auth::{Auth, Grant, Mint};
-use crate::clock::{ManualClock, Millis};
 use crate::connection::Connections;
-use crate::dto::InputSchema;
-use crate::egress::Draft;
-use crate::ids::Realm;
-use crate::store::MemoryControl;
+use crate::egress::{Draft, FailureReason};
 
 const STRIPE: &str = r#"
 base_url = "https://api.example.com"
@@ -22,53 +15,6 @@ effect = "read"
 request = "GET /v1/charges"
 effect = "read"
 "#;
-
-fn auth() -> Auth {
-    Auth::new(Arc::new(MemoryControl::new()), Arc::new(ManualClock::at(Millis(1_000))))
-}
-
-fn caller(
-    auth: &Auth,
-    kind: TokenKind,
-    tools: &[&str],
-    operations: &[&str],
-    talk: Option<&str>,
-) -> Arc<Caller> {
-    let minted = auth
-        .mint(Mint {
-            kind,
-            realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
-            agent: "billing".parse().unwrap(),
-            conversation: talk.map(|talk| talk.parse().unwrap()),
-            role: None,
-            task: None,
-            grant: Grant {
-                tools: tools.iter().map(|tool| tool.parse().unwrap()).collect(),
-                operations: operations.iter().map(|operation| operation.parse().unwrap()).collect(),
-                ..Grant::default()
-            },
-            lifetime: Duration::from_secs(60),
-        })
-        .unwrap();
-    auth.verify(minted.token.as_str()).unwrap()
-}
-
-fn invocation(caller: &Arc<Caller>, tool: &str, talk: Option<&str>) -> Invocation {
-    let schema =
-        InputSchema::parse(r#"{"type":"object","properties":{},"additionalProperties":false}"#).unwrap();
-    Invocation {
-        call: CallId::fresh(Millis(1_000)),
-        caller: caller.clone(),
-        tool: tool.parse().unwrap(),
-        component: Digest::of(b"component"),
-        connections: Arc::from([]),
-        arguments: Arguments::parse(b"{}", &schema).unwrap(),
-        context: CallContext {
-            conversation: talk.map(|talk| talk.parse().unwrap()),
-            ..CallContext::default()
-        },
-    }
-}
 
 #[test]
 fn a_tool_is_called_by_who_was_granted_it() {

@@ -1,0 +1,143 @@
+//! A question's context, as policies see it.
+
+use cedar_policy::{Context, RestrictedExpression as Expression};
+use serde_json::Value;
+
+use super::ask::Door;
+use super::kinds::Unfit;
+use super::names;
+use super::question::{AgentFacts, Question, What, Who};
+use super::world::World;
+use crate::connection::Cost;
+
+/// The approval that a question is asked with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Approval<'a> {
+    pub(super) granted: bool,
+    pub(super) count: u32,
+    pub(super) approvers: &'a [String],
+}
+
+/// Why there is no context: the question can't be decided, so the answer is no.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ContextError {
+    #[error("the policies weren't loaded with {0}")]
+    Unknown(String),
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
+    #[error("{0}")]
+    Cedar(String),
+}
+
+/// Builds the context.
+pub(super) fn context(
+    question: &Question<'_>,
+    world: &World,
+    approval: Approval<'_>,
+) -> Result<Context, ContextError> {
+    let mut pairs = Pairs(Vec::with_capacity(24));
+    pairs.text("environment", question.realm.environment.as_str());
+    pairs.add("now", Expression::new_datetime(question.now.to_string()));
+    if let Who::Agent(agent) = question.who {
+        pairs.agent(&agent);
+    }
+    match question.what {
+        What::Send { connection, operation, parameters, cost, door, tool, .. } => {
+            let typed = world
+                .operation(&connection.name, &operation.name)
+                .ok_or_else(|| ContextError::Unknown(format!("{}:{}", connection.name, operation.name)))?;
+            pairs.text("door", if door == Door::Tool { "tool" } else { "proxy" });
+            pairs.optional("tool", tool.map(|tool| tool.as_str()));
+            pairs.approval(approval)?;
+            pairs.cost(cost)?;
+            let customer = operation.customer.as_ref().and_then(|place| place.value(parameters));
+            pairs.optional("customer", customer.and_then(Value::as_str));
+            pairs.add("path", typed.path.value("path", &parameters.path)?);
+            pairs.add("query", typed.query.value("query", &parameters.query)?);
+            pairs.add("body", typed.body.value("body", &parameters.body)?);
+        }
+        What::Call { tool, component, arguments } => {
+            let typed = world
+                .tool(tool)
+                .filter(|known| component.is_none_or(|digest| digest == known.component))
+                .ok_or_else(|| ContextError::Unknown(format!("this version of the tool {tool}")))?;
+            pairs.add("arguments", typed.arguments.value("arguments", arguments)?);
+        }
+        What::Api { action, .. } => {
+            pairs.text("action", action);
+            pairs.approval(approval)?;
+        }
+        What::Approve { operation, effect, cost, requester, role, .. } => {
+            let tenant = &question.realm.tenant;
+            pairs.text("operation", operation.as_str());
+            pairs.text("effect", effect.as_str());
+            pairs.cost(cost)?;
+            pairs.add("requester", Expression::new_entity_uid(names::agent(tenant, requester)));
+            if let Some(role) = role {
+                pairs.add("role", Expression::new_entity_uid(names::role(tenant, role)));
+            }
+        }
+    }
+    Context::from_pairs(pairs.0).map_err(|error| ContextError::Cedar(error.to_string()))
+}
+
+struct Pairs(Vec<(String, Expression)>);
+
+impl Pairs {
+    fn add(&mut self, name: &str, value: Expression) {
+        self.0.push((name.to_owned(), value));
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.add(name, Expression::new_string(value.to_owned()));
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    fn agent(&mut self, agent: &AgentFacts<'_>) {
+        self.optional("conversation", agent.conversation);
+        self.optional("task", agent.task);
+        self.optional("turn", agent.turn);
+        self.optional("intent", agent.intent);
+        self.text("token", agent.token);
+        self.add("depth", Expression::new_long(agent.depth.into()));
+    }
+
+    fn approval(&mut self, approval: Approval<'_>) -> Result<(), ContextError> {
+        let approvers = approval.approvers.iter().map(|name| Expression::new_string(name.clone()));
+        self.record(
+            "approval",
+            [
+                ("granted", Expression::new_bool(approval.granted)),
+                ("count", Expression::new_long(approval.count.into())),
+                ("approvers", Expression::new_set(approvers)),
+            ],
+        )
+    }
+
+    fn cost(&mut self, cost: Option<&Cost>) -> Result<(), ContextError> {
+        let Some(cost) = cost else { return Ok(()) };
+        self.record(
+            "cost",
+            [
+                ("amount", Expression::new_long(cost.amount_minor)),
+                ("currency", Expression::new_string(cost.currency.clone())),
+            ],
+        )
+    }
+
+    fn record<const N: usize>(
+        &mut self,
+        name: &str,
+        members: [(&str, Expression); N],
+    ) -> Result<(), ContextError> {
+        let members = members.map(|(name, value)| (name.to_owned(), value));
+        let record = Expression::new_record(members).map_err(|e| ContextError::Cedar(e.to_string()))?;
+        self.add(name, record);
+        Ok(())
+    }
+}

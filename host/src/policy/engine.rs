@@ -1,0 +1,50 @@
+//! What decides: a set of policies, or the baseline alone.
+
+use super::question::{Question, What, Who};
+use super::set::{Decided, Ruling, Set};
+use crate::ids::{Digest, TenantId};
+
+/// The text that `keybearer init` writes into `policies/start.cedar`.
+pub const START: &str = include_str!("start.cedar");
+
+/// What decides.
+#[derive(Debug)]
+pub(super) enum Engine {
+    /// What [`START`] says, of whatever connections and tools there are.
+    Baseline,
+    /// Policies, checked against what there is.
+    Set(Box<Set>),
+}
+
+impl Engine {
+    pub(super) fn decide(&self, question: &Question<'_>) -> Decided {
+        match self {
+            Self::Baseline => baseline(question),
+            Self::Set(set) => set.decide(question),
+        }
+    }
+
+    pub(super) fn hash(&self) -> Digest {
+        match self {
+            Self::Baseline => Digest::of(START.as_bytes()),
+            Self::Set(set) => set.hash(),
+        }
+    }
+
+    pub(super) fn hash_for(&self, tenant: &TenantId) -> Digest {
+        match self {
+            Self::Baseline => self.hash(),
+            Self::Set(set) => set.hash_for(tenant),
+        }
+    }
+}
+
+/// The two policies of [`START`]. A test holds both to the same answers.
+fn baseline(question: &Question<'_>) -> Decided {
+    let id = match (question.who, question.what) {
+        (Who::Agent(_), What::Send { .. } | What::Call { .. }) => "what-tokens-grant",
+        (Who::Operator(_), What::Approve { .. }) => "operators-approve",
+        _ => return Decided::no("the baseline permits nothing of this kind".to_owned()),
+    };
+    Decided { ruling: Ruling::Allowed, policies: vec![id.to_owned()], cause: None }
+}

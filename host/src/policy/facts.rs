@@ -1,0 +1,316 @@
+//! A decided question as plain data: what `policy explain` and `policy test` read, and what a replay asks again.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::ask::{Door, SendAsk};
+use super::call::Invocation;
+use super::enforce::Enforced;
+use super::question::{AgentFacts, Question, What, Who};
+use super::set::Ruling;
+use super::{Policy, grants};
+use crate::auth::Caller;
+use crate::clock::Millis;
+use crate::connection::{Cost, Parameters, TypedSend};
+use crate::dto::read_json;
+use crate::ids::{
+    AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
+};
+
+/// A question that was put to the policies, or could be. It holds a request's parameters, and so whatever the caller put
+/// into them, but no credential.
+///
+/// Exactly one of `operation`, `call`, `api` and `approve` says what it's about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Whose it is.
+    #[serde(default = "default_tenant")]
+    pub tenant: TenantId,
+    /// In which environment.
+    #[serde(default = "default_environment")]
+    pub environment: Environment,
+    /// The agent that asks; for `approve`, the one whose request it is.
+    pub agent: AgentId,
+    /// Its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// For `approve`: the operator who would agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<AgentId>,
+    /// The conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
+    /// The turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnId>,
+    /// The intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<IntentId>,
+    /// What the agent is to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The token's public id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
+    /// How many tokens are above it.
+    #[serde(default)]
+    pub depth: u32,
+    /// The time, as RFC 3339.
+    #[serde(default, serialize_with = "write_time", deserialize_with = "read_time")]
+    pub now: Option<Millis>,
+    /// An operation, as `stripe:create_charge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The way that the request came.
+    #[serde(default = "default_door")]
+    pub door: Door,
+    /// The tool that drafted the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// The operation's parameters in the path.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub path: Map<String, Value>,
+    /// Those in the query.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub query: Map<String, Value>,
+    /// Those in the body.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub body: Map<String, Value>,
+    /// Who has agreed, if the request was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Vec<AgentId>>,
+    /// A tool's name: the question is whether it may be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<ToolName>,
+    /// The tool's arguments.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub arguments: Map<String, Value>,
+    /// An `api://…` resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// The word for what is to be done with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// An operation, as `stripe:create_charge`: the question is whether the operator may agree to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<String>,
+    /// For `approve`: what the request costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostFacts>,
+}
+
+/// What a request costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostFacts {
+    /// The amount in the currency's minor unit.
+    pub amount: i64,
+    /// The currency: three letters in lower case.
+    pub currency: String,
+}
+
+/// What the policies say of facts, and why. For operators: it names policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// Yes, no, or not yet.
+    pub verdict: Enforced,
+    /// The ids of the policies that decided, sorted.
+    pub policies: Vec<String>,
+    /// Why not, and the smallest rule that would allow it.
+    pub cause: Option<String>,
+}
+
+impl SendAsk<'_> {
+    /// The facts of this request, as the policies are asked about it.
+    #[must_use]
+    pub fn facts(&self, send: &TypedSend) -> Facts {
+        let parameters = send.parameters();
+        Facts {
+            conversation: self.context.conversation.clone(),
+            turn: self.context.turn.clone(),
+            intent: self.context.intent.clone(),
+            operation: Some(format!("{}:{}", send.connection_name(), send.operation_name())),
+            door: self.via.door(),
+            tool: self.via.tool().cloned(),
+            path: parameters.path.clone(),
+            query: parameters.query.clone(),
+            body: parameters.body.clone(),
+            approvers: self.approved.map(|approved| approved.approvers.clone()),
+            ..Facts::of_caller(self.alive.caller(), self.now)
+        }
+    }
+}
+
+impl Invocation {
+    /// The facts of this call, as the policies are asked about it.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let text = self.arguments.as_str();
+        let arguments = match read_json(text.as_bytes(), text.len()) {
+            Ok(Value::Object(arguments)) => arguments,
+            // By INVARIANT (arguments) they are an object.
+            _ => Map::new(),
+        };
+        Facts {
+            conversation: self.context.conversation.clone(),
+            turn: self.context.turn.clone(),
+            intent: self.context.intent.clone(),
+            call: Some(self.tool.clone()),
+            arguments,
+            ..Facts::of_caller(&self.caller, self.now)
+        }
+    }
+}
+
+impl Facts {
+    /// What is known of a caller, with no question yet.
+    fn of_caller(caller: &Caller, now: Millis) -> Self {
+        Self {
+            tenant: caller.realm().tenant.clone(),
+            environment: caller.realm().environment.clone(),
+            agent: caller.agent().clone(),
+            role: caller.role().cloned(),
+            operator: None,
+            conversation: None,
+            turn: None,
+            intent: None,
+            task: caller.task().map(str::to_owned),
+            token: Some(caller.token().clone()),
+            depth: grants::depth(caller),
+            now: Some(now),
+            operation: None,
+            door: Door::Tool,
+            tool: None,
+            path: Map::new(),
+            query: Map::new(),
+            body: Map::new(),
+            approvers: None,
+            call: None,
+            arguments: Map::new(),
+            api: None,
+            action: None,
+            approve: None,
+            cost: None,
+        }
+    }
+
+    fn realm(&self) -> Realm {
+        Realm { tenant: self.tenant.clone(), environment: self.environment.clone() }
+    }
+
+    fn agent_facts(&self) -> AgentFacts<'_> {
+        AgentFacts {
+            agent: &self.agent,
+            role: self.role.as_ref(),
+            conversation: self.conversation.as_ref().map(|name| name.as_str()),
+            task: self.task.as_deref(),
+            turn: self.turn.as_ref().map(|name| name.as_str()),
+            intent: self.intent.as_ref().map(|name| name.as_str()),
+            token: self.token.as_ref().map_or("", |token| token.as_str()),
+            depth: self.depth,
+        }
+    }
+}
+
+impl Policy {
+    /// Asks the policies about facts. No grant is looked at: facts don't hold one. `now` stands in where they hold no
+    /// time.
+    ///
+    /// # Errors
+    /// A sentence that says why the facts are no question: they name no operation that there is, or its parameters
+    /// don't fit.
+    pub fn judge(&self, facts: &Facts, now: Millis) -> Result<Judged, String> {
+        let (realm, now) = (facts.realm(), facts.now.unwrap_or(now));
+        let approvers = facts.approvers.as_deref();
+        let agent = Who::Agent(facts.agent_facts());
+        let decide = |who, what| judged(self.decide(&Question { realm: &realm, who, now, what }).0);
+        match (&facts.operation, &facts.call, &facts.api, &facts.approve) {
+            (Some(name), None, None, None) => {
+                let (connection, operation) = self.operation(&realm, name)?;
+                let parameters = Parameters {
+                    path: facts.path.clone(),
+                    query: facts.query.clone(),
+                    body: facts.body.clone(),
+                };
+                let cost = operation.check(&parameters).map_err(|rule| format!("{name}: {rule}"))?;
+                Ok(decide(
+                    agent,
+                    What::Send {
+                        connection: &connection,
+                        operation: &operation,
+                        parameters: &parameters,
+                        cost: cost.as_ref(),
+                        door: facts.door,
+                        tool: facts.tool.as_ref(),
+                        approvers,
+                    },
+                ))
+            }
+            (None, Some(tool), None, None) => {
+                Ok(decide(agent, What::Call { tool, component: None, arguments: &facts.arguments }))
+            }
+            (None, None, Some(url), None) => {
+                let action = facts.action.as_deref().ok_or("`api` needs an `action`, as \"read\"")?;
+                Ok(decide(agent, What::Api { action, url, approvers }))
+            }
+            (None, None, None, Some(name)) => {
+                let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
+                let (connection, operation) = self.operation(&realm, name)?;
+                let cost = facts
+                    .cost
+                    .as_ref()
+                    .map(|cost| Cost { amount_minor: cost.amount, currency: cost.currency.clone() });
+                Ok(decide(
+                    Who::Operator(operator),
+                    What::Approve {
+                        connection: &connection.name,
+                        operation: &operation.name,
+                        effect: operation.effect,
+                        cost: cost.as_ref(),
+                        requester: &facts.agent,
+                        role: facts.role.as_ref(),
+                    },
+                ))
+            }
+            _ => Err("write exactly one of `operation`, `call`, `api` and `approve`".to_owned()),
+        }
+    }
+}
+
+fn judged(decided: super::set::Decided) -> Judged {
+    let verdict = match decided.ruling {
+        Ruling::Allowed => Enforced::Allowed,
+        Ruling::NeedsApproval { quorum } => Enforced::ApprovalRequired { quorum },
+        Ruling::Denied => Enforced::Denied,
+    };
+    Judged { verdict, policies: decided.policies, cause: decided.cause }
+}
+
+#[expect(clippy::expect_used, reason = "the text is a constant of this program")]
+fn default_tenant() -> TenantId {
+    "default".parse().expect("a constant name is well formed")
+}
+
+#[expect(clippy::expect_used, reason = "the text is a constant of this program")]
+fn default_environment() -> Environment {
+    "production".parse().expect("a constant name is well formed")
+}
+
+fn default_door() -> Door {
+    Door::Tool
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn write_time<S: Serializer>(time: &Option<Millis>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.to_string()).serialize(to)
+}
+
+fn read_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Millis>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    let time: Timestamp = text.parse().map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is no time: write it as \"2026-01-31T12:00:00Z\""))
+    })?;
+    Ok(Some(Millis(time.as_millisecond())))
+}

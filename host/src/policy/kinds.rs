@@ -1,0 +1,247 @@
+//! The types of parameters, as Cedar has them, and values of them.
+//!
+//! | parameter | Cedar |
+//! |---|---|
+//! | string | `String` |
+//! | integer | `Long` |
+//! | boolean | `Bool` |
+//! | number | `decimal`: a value with more than four decimal places has none, and is refused |
+//! | array | `Set`: order and repetition can't be asked for |
+//! | object | a record; members that may be absent have a `?` |
+//!
+//! Every type of the subset that connections and tools may use has its place here; nothing is left out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use cedar_policy::RestrictedExpression as Expression;
+use serde_json::{Map, Value};
+
+use super::names::quoted;
+use crate::connection::{Kind, Parameter};
+
+/// A type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Type {
+    String,
+    Long,
+    Bool,
+    Decimal,
+    Set(Box<Self>),
+    Record(Record),
+}
+
+/// The members of a closed record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) members: BTreeMap<String, Member>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) kind: Type,
+    pub(super) optional: bool,
+}
+
+/// Why a value can't be given to the policy: where, and what.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{at} {rule}")]
+pub(super) struct Unfit {
+    /// The way to the value, as a policy would write it.
+    pub(super) at: String,
+    /// What is wrong.
+    pub(super) rule: &'static str,
+}
+
+impl Record {
+    /// The type of an operation's parameters of one place.
+    pub(super) fn of_parameters(parameters: &BTreeMap<String, Parameter>) -> Self {
+        let member = |p: &Parameter| Member { kind: Type::of_kind(&p.kind), optional: p.optional };
+        Self { members: parameters.iter().map(|(name, p)| (name.clone(), member(p))).collect() }
+    }
+
+    /// The type of a tool's arguments, from its input schema, which is in the subset that tools may use.
+    pub(super) fn of_schema(schema: &Value) -> Self {
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let member = |(name, schema): (&String, &Value)| {
+            let optional = !required.contains(&name.as_str());
+            Some((name.clone(), Member { kind: Type::of_schema(schema)?, optional }))
+        };
+        Self { members: properties.into_iter().flatten().filter_map(member).collect() }
+    }
+
+    /// As Cedar's schema writes it.
+    pub(super) fn write(&self, out: &mut String) {
+        out.push('{');
+        for (index, (name, member)) in self.members.iter().enumerate() {
+            out.push_str(if index > 0 { ", " } else { " " });
+            let mark = if member.optional { "?" } else { "" };
+            // Writing to a string can't fail.
+            let _ = write!(out, "{}{mark}: ", quoted(name));
+            member.kind.write(out);
+        }
+        out.push_str(if self.members.is_empty() { "}" } else { " }" });
+    }
+
+    /// A value of this type. Members that aren't declared, or missing, were refused before.
+    pub(super) fn value(&self, at: &str, map: &Map<String, Value>) -> Result<Expression, Unfit> {
+        let mut pairs = Vec::with_capacity(map.len());
+        for (name, value) in map {
+            let Some(member) = self.members.get(name) else {
+                return Err(Unfit { at: within(at, name), rule: "isn't declared" });
+            };
+            pairs.push((name.clone(), member.kind.value(value).map_err(|unfit| unfit.inside(at, name))?));
+        }
+        if let Some((name, _)) = self.members.iter().find(|(n, m)| !m.optional && !map.contains_key(*n)) {
+            return Err(Unfit { at: within(at, name), rule: "is missing" });
+        }
+        Expression::new_record(pairs).map_err(|_| Unfit { at: at.to_owned(), rule: "has a member twice" })
+    }
+}
+
+impl Type {
+    fn of_kind(kind: &Kind) -> Self {
+        match kind {
+            Kind::String { .. } => Self::String,
+            Kind::Integer { .. } => Self::Long,
+            Kind::Number { .. } => Self::Decimal,
+            Kind::Boolean => Self::Bool,
+            Kind::Array { items, .. } => Self::Set(Box::new(Self::of_kind(items))),
+            Kind::Object { properties } => Self::Record(Record::of_parameters(properties)),
+        }
+    }
+
+    fn of_schema(schema: &Value) -> Option<Self> {
+        Some(match schema.get("type")?.as_str()? {
+            "string" => Self::String,
+            "integer" => Self::Long,
+            "number" => Self::Decimal,
+            "boolean" => Self::Bool,
+            "array" => Self::Set(Box::new(Self::of_schema(schema.get("items")?)?)),
+            "object" => Self::Record(Record::of_schema(schema)),
+            _ => return None,
+        })
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::String => out.push_str("String"),
+            Self::Long => out.push_str("Long"),
+            Self::Bool => out.push_str("Bool"),
+            Self::Decimal => out.push_str("decimal"),
+            Self::Set(items) => {
+                out.push_str("Set<");
+                items.write(out);
+                out.push('>');
+            }
+            Self::Record(record) => record.write(out),
+        }
+    }
+
+    fn value(&self, value: &Value) -> Result<Expression, Unfit> {
+        let unfit = |rule| Unfit { at: String::new(), rule };
+        match self {
+            Self::String => value
+                .as_str()
+                .map(|text| Expression::new_string(text.to_owned()))
+                .ok_or(unfit("isn't a string")),
+            Self::Long => {
+                value.as_i64().map(Expression::new_long).ok_or(unfit("isn't an integer of 64 bits"))
+            }
+            Self::Bool => value.as_bool().map(Expression::new_bool).ok_or(unfit("isn't true or false")),
+            Self::Decimal => decimal(value)
+                .map(Expression::new_decimal)
+                .ok_or(unfit("isn't a number of at most four decimal places, which policies can compare")),
+            Self::Set(items) => {
+                let list = value.as_array().ok_or(unfit("isn't a list"))?;
+                let each = |(index, item): (usize, &Value)| {
+                    items.value(item).map_err(|e| Unfit { at: format!("[{index}]{}", e.at), rule: e.rule })
+                };
+                Ok(Expression::new_set(list.iter().enumerate().map(each).collect::<Result<Vec<_>, _>>()?))
+            }
+            Self::Record(record) => record.value("", value.as_object().ok_or(unfit("isn't an object"))?),
+        }
+    }
+}
+
+impl Unfit {
+    fn inside(self, at: &str, name: &str) -> Self {
+        let inner = self.at;
+        Self { at: format!("{}{inner}", within(at, name)), rule: self.rule }
+    }
+}
+
+/// `body.amount`, or `body["metadata[order]"]` where the name is no identifier.
+fn within(at: &str, name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.chars().all(plain) && !name.is_empty() {
+        format!("{at}.{name}")
+    } else {
+        let shown: String = name.chars().take(64).collect();
+        format!("{at}[{}]", quoted(&shown))
+    }
+}
+
+/// The number as Cedar's `decimal` takes it, if it's exactly that.
+fn decimal(value: &Value) -> Option<String> {
+    let text = value.as_number()?.to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    // Cedar takes 15 digits and refuses what goes over its range itself; an exponent is always out of range.
+    let fits = digits(whole.strip_prefix('-').unwrap_or(whole)) && digits(fraction) && fraction.len() <= 4;
+    fits.then(|| format!("{whole}.{fraction}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact_or_nothing() {
+        for (value, known) in [
+            (json!(5), Some("5.0")),
+            (json!(-5.25), Some("-5.25")),
+            (json!(0.0001), Some("0.0001")),
+            (json!(0.00001), None),
+            (json!(1e300), None),
+            (json!(0.1 + 0.2), None),
+            (json!("5"), None),
+        ] {
+            assert_eq!(decimal(&value).as_deref(), known, "{value}");
+        }
+    }
+
+    #[test]
+    fn schemas_become_records() {
+        let record = Record::of_schema(&json!({
+            "type": "object", "required": ["a", "lines"],
+            "properties": {
+                "a": { "type": "integer" }, "b": { "type": "string" }, "c": { "type": "number" },
+                "lines": { "type": "array", "items": {
+                    "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] } },
+            },
+        }));
+        let mut text = String::new();
+        record.write(&mut text);
+        assert_eq!(text, r#"{ "a": Long, "b"?: String, "c"?: decimal, "lines": Set<{ "ok": Bool }> }"#);
+        let value = |v: Value| record.value("arguments", v.as_object().unwrap()).map(|_| ());
+        assert_eq!(value(json!({ "a": 1, "lines": [{ "ok": true }] })), Ok(()));
+        for (wrong, sentence) in [
+            (json!({ "a": 1, "lines": [{ "ok": 1 }] }), "arguments.lines[0].ok isn't true or false"),
+            (json!({ "a": 1.5, "lines": [] }), "arguments.a isn't an integer of 64 bits"),
+            (json!({ "a": u64::MAX, "lines": [] }), "arguments.a isn't an integer of 64 bits"),
+            (json!({ "lines": [] }), "arguments.a is missing"),
+            (json!({ "a": 1, "lines": [], "x y": 1 }), "arguments[\"x y\"] isn't declared"),
+        ] {
+            assert_eq!(value(wrong).unwrap_err().to_string(), sentence);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A question as the engine takes it, whoever asked it: a door, an approver, a test, a replay.
+
+use serde_json::{Map, Value};
+
+use super::ask::Door;
+use super::names;
+use crate::clock::Millis;
+use crate::connection::{Connection, Cost, Effect, Operation, Parameters};
+use crate::ids::{AgentId, ConnectionName, Digest, OperationName, Realm, RoleName, ToolName};
+
+/// Who asks what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) realm: &'a Realm,
+    pub(super) who: Who<'a>,
+    pub(super) now: Millis,
+    pub(super) what: What<'a>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Who<'a> {
+    Agent(AgentFacts<'a>),
+    Operator(&'a AgentId),
+}
+
+/// What is known of an agent and its call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AgentFacts<'a> {
+    pub(super) agent: &'a AgentId,
+    pub(super) role: Option<&'a RoleName>,
+    pub(super) conversation: Option<&'a str>,
+    pub(super) task: Option<&'a str>,
+    pub(super) turn: Option<&'a str>,
+    pub(super) intent: Option<&'a str>,
+    pub(super) token: &'a str,
+    pub(super) depth: u32,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What<'a> {
+    /// An operation.
+    Send {
+        connection: &'a Connection,
+        operation: &'a Operation,
+        parameters: &'a Parameters,
+        cost: Option<&'a Cost>,
+        door: Door,
+        tool: Option<&'a ToolName>,
+        approvers: Option<&'a [AgentId]>,
+    },
+    /// A tool.
+    Call { tool: &'a ToolName, component: Option<Digest>, arguments: &'a Map<String, Value> },
+    /// Something outside of the host.
+    Api { action: &'a str, url: &'a str, approvers: Option<&'a [AgentId]> },
+    /// Agreeing to a request.
+    Approve {
+        connection: &'a ConnectionName,
+        operation: &'a OperationName,
+        effect: Effect,
+        cost: Option<&'a Cost>,
+        requester: &'a AgentId,
+        role: Option<&'a RoleName>,
+    },
+}
+
+impl Question<'_> {
+    /// What the agent may be told that it asked for.
+    pub(super) fn subject(&self) -> String {
+        match self.what {
+            What::Send { connection, operation, .. } => format!("{}:{}", connection.name, operation.name),
+            What::Call { tool, .. } => tool.to_string(),
+            What::Api { action, .. } => {
+                let shown: String = action.chars().filter(char::is_ascii_graphic).take(64).collect();
+                format!("the action {shown:?}")
+            }
+            What::Approve { connection, operation, .. } => format!("approving {connection}:{operation}"),
+        }
+    }
+
+    /// The approvals that the question came with; `None` where nothing can be approved.
+    pub(super) fn approvers(&self) -> Option<&[AgentId]> {
+        match self.what {
+            What::Send { approvers, .. } | What::Api { approvers, .. } => Some(approvers.unwrap_or(&[])),
+            What::Call { .. } | What::Approve { .. } => None,
+        }
+    }
+
+    /// Whether people have agreed.
+    pub(super) fn granted(&self) -> bool {
+        matches!(self.what, What::Send { approvers: Some(_), .. } | What::Api { approvers: Some(_), .. })
+    }
+
+    /// The smallest rule that would allow this question.
+    pub(super) fn smallest_rule(&self) -> String {
+        let tenant = &self.realm.tenant;
+        let principal = match self.who {
+            Who::Agent(agent) => names::agent(tenant, agent.agent),
+            Who::Operator(name) => names::operator(tenant, name),
+        };
+        let (action, resource, condition) = match self.what {
+            What::Send { connection, operation, .. } => (
+                names::operation_action(&connection.name, &operation.name),
+                names::connection(&connection.name),
+                String::new(),
+            ),
+            What::Call { tool, .. } => (names::call_action(tool), names::tool(tool), String::new()),
+            What::Api { action, url, .. } => (
+                "api".to_owned(),
+                names::api(url),
+                format!(" when {{ context.action == {} }}", names::quoted(action)),
+            ),
+            What::Approve { connection, operation, .. } => (
+                "approve".to_owned(),
+                names::connection(connection),
+                format!(" when {{ context.operation == {} }}", names::quoted(operation.as_str())),
+            ),
+        };
+        let action = names::action(&action);
+        format!("permit (principal == {principal}, action == {action}, resource == {resource}){condition};")
+    }
+}

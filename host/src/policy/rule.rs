@@ -1,0 +1,87 @@
+//! One policy, and whether its scope lets it have a say.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{ActionConstraint, EntityUid, Policy as Cedar, PrincipalConstraint, ResourceConstraint};
+use serde_json::Value;
+
+/// A policy, checked against the schema.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) cedar: Cedar,
+    /// Its text in one spelling, whatever its file's white space and comments are.
+    pub(super) canonical: String,
+    /// The texts of its conditions, when they ask who approved: one of them may be a name that counts.
+    pub(super) approvers: Vec<String>,
+}
+
+/// A principal, an action or a resource: itself and all that it's in.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) uid: EntityUid,
+    pub(super) within: Vec<EntityUid>,
+}
+
+impl Rule {
+    pub(super) fn new(cedar: Cedar) -> Self {
+        // It came from a text, so it has a JSON form; if not, its own text does for a hash.
+        let json = cedar.to_json().unwrap_or_else(|_| Value::String(cedar.to_string()));
+        let mut texts = BTreeSet::new();
+        let asks = json.get("conditions").is_some_and(|conditions| collect(conditions, &mut texts));
+        let approvers = if asks { texts.into_iter().collect() } else { Vec::new() };
+        Self { canonical: json.to_string(), approvers, cedar }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.cedar.id().as_ref()
+    }
+
+    /// Whether its scope is met. What isn't in scope can neither decide nor err, so leaving it out changes no answer.
+    pub(super) fn concerns(&self, principal: &Subject, action: &Subject, resource: &Subject) -> bool {
+        let by_principal = match self.cedar.principal_constraint() {
+            PrincipalConstraint::Any => true,
+            PrincipalConstraint::In(uid) => principal.is_in(&uid),
+            PrincipalConstraint::Eq(uid) => principal.uid == uid,
+            PrincipalConstraint::Is(kind) => principal.uid.type_name() == &kind,
+            PrincipalConstraint::IsIn(kind, uid) => {
+                principal.uid.type_name() == &kind && principal.is_in(&uid)
+            }
+        };
+        let by_action = match self.cedar.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::In(uids) => uids.iter().any(|uid| action.is_in(uid)),
+            ActionConstraint::Eq(uid) => action.uid == uid,
+        };
+        let by_resource = match self.cedar.resource_constraint() {
+            ResourceConstraint::Any => true,
+            ResourceConstraint::In(uid) => resource.is_in(&uid),
+            ResourceConstraint::Eq(uid) => resource.uid == uid,
+            ResourceConstraint::Is(kind) => resource.uid.type_name() == &kind,
+            ResourceConstraint::IsIn(kind, uid) => resource.uid.type_name() == &kind && resource.is_in(&uid),
+        };
+        by_principal && by_action && by_resource
+    }
+}
+
+impl Subject {
+    fn is_in(&self, uid: &EntityUid) -> bool {
+        self.uid == *uid || self.within.contains(uid)
+    }
+}
+
+/// Collects every text of a policy's JSON form; says whether `approvers` is among the attributes that it asks for.
+fn collect(json: &Value, texts: &mut BTreeSet<String>) -> bool {
+    match json {
+        Value::Array(items) => items.iter().fold(false, |asks, item| collect(item, texts) | asks),
+        Value::Object(members) => members.iter().fold(false, |asks, (name, value)| {
+            if name == "Value"
+                && let Some(text) = value.as_str()
+            {
+                texts.insert(text.to_owned());
+            }
+            let here = name == "attr" && value == "approvers";
+            collect(value, texts) | here | asks
+        }),
+        _ => false,
+    }
+}

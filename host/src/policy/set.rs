@@ -1,0 +1,325 @@
+//! All policies in force, and their answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use cedar_policy::{Authorizer, Schema};
+use sha2::{Digest as _, Sha256};
+
+use super::context::{Approval, context};
+use super::load::{Loaded, Naming, PolicyFile, load};
+use super::problem::{PolicyProblem, PolicyProblems};
+use super::question::{Question, What, Who};
+use super::rule::Rule;
+use super::schema::schema;
+use super::slot::{Said, Slot};
+use super::world::World;
+use crate::ids::{AgentId, ConnectionName, Digest, Environment, OperationName, RoleName, TenantId, ToolName};
+use crate::store::PolicyRow;
+
+/// How many approvals are thought of at most when a request is allowed only with some.
+pub const QUORUM_MAX: u32 = 5;
+
+/// The most slots kept; beyond, all are worked out anew.
+const SLOTS_MAX: usize = 4_096;
+
+/// The one authorizer: it has no state.
+pub(super) fn authorizer() -> &'static Authorizer {
+    static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
+    &AUTHORIZER
+}
+
+/// Policies and the world that they were checked against. It doesn't change.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) world: World,
+    schema: Schema,
+    /// From files: they apply to everyone.
+    files: Vec<Rule>,
+    /// Posted ones, which apply to their tenant.
+    posted: BTreeMap<TenantId, Posted>,
+    hash: Digest,
+    tenant_hashes: BTreeMap<TenantId, Digest>,
+    files_hash: Digest,
+    /// What is suspicious but allowed.
+    pub(super) warnings: Vec<PolicyProblem>,
+    slots: RwLock<HashMap<Key, Arc<Slot>>>,
+}
+
+/// The policies that a tenant posted.
+#[derive(Debug, Clone)]
+enum Posted {
+    Rules(Vec<Rule>),
+    /// They don't fit the world: nothing is allowed in this tenant, since one of them may be a forbid.
+    Broken(PolicyProblems),
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decided {
+    pub(super) ruling: Ruling,
+    /// The ids of the policies that decided, sorted.
+    pub(super) policies: Vec<String>,
+    /// Why not, for the operator's log.
+    pub(super) cause: Option<String>,
+}
+
+/// Yes, no, or not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ruling {
+    Allowed,
+    NeedsApproval { quorum: u32 },
+    Denied,
+}
+
+/// What a slot is for.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    tenant: TenantId,
+    environment: Environment,
+    who: AgentId,
+    role: Option<RoleName>,
+    what: KeyWhat,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum KeyWhat {
+    Send(ConnectionName, OperationName),
+    Call(ToolName),
+}
+
+impl Set {
+    /// Reads files and posted policies.
+    ///
+    /// # Errors
+    /// Every problem of the files. A problem of a posted policy breaks its tenant alone; `before` has the policies that
+    /// the tenant keeps in that case.
+    pub(super) fn new(
+        files: &[PolicyFile],
+        rows: &[PolicyRow],
+        world: World,
+        before: Option<&Self>,
+    ) -> Result<Self, PolicyProblems> {
+        let text = schema(&world);
+        let schema = Schema::from_cedarschema_str(&text).map(|(schema, _)| schema).map_err(|error| {
+            PolicyProblems(vec![PolicyProblem::of("schema", format!("the schema can't be used: {error}"))])
+        })?;
+        let Loaded { rules, problems, warnings } = load(files, Naming::Annotated, &schema);
+        if !problems.is_empty() {
+            return Err(PolicyProblems(problems));
+        }
+        let mut posted = BTreeMap::new();
+        for (tenant, rows) in by_tenant(rows) {
+            let kept = || before.and_then(|before| before.posted.get(tenant)).cloned();
+            let rules = match (posted_rules(&rows, &schema), kept()) {
+                (Ok(rules), _) => Posted::Rules(rules),
+                (Err(problems), Some(Posted::Rules(rules))) => {
+                    tracing::error!(%tenant, %problems, "posted policies don't fit: the earlier ones stay in force");
+                    Posted::Rules(rules)
+                }
+                (Err(problems), _) => {
+                    tracing::error!(%tenant, %problems, "posted policies don't fit: the tenant is denied everything");
+                    Posted::Broken(problems)
+                }
+            };
+            posted.insert(tenant.clone(), rules);
+        }
+        let files_hash = hash(rules.iter());
+        let tenant_hashes: BTreeMap<_, _> =
+            posted.iter().map(|(tenant, posted)| (tenant.clone(), posted.hash(files_hash))).collect();
+        let mut whole = Sha256::new().chain_update(files_hash.0);
+        for (tenant, hash) in &tenant_hashes {
+            whole.update(tenant.as_str());
+            whole.update([0]);
+            whole.update(hash.0);
+        }
+        Ok(Self {
+            world,
+            schema,
+            files: rules,
+            posted,
+            hash: Digest(whole.finalize().into()),
+            tenant_hashes,
+            files_hash,
+            warnings,
+            slots: RwLock::default(),
+        })
+    }
+
+    /// Checks a policy that is to be posted.
+    pub(super) fn check_posted(&self, row: &PolicyRow) -> Result<(), PolicyProblems> {
+        posted_rules(&[row], &self.schema).map(drop)
+    }
+
+    /// Over all policies.
+    pub(super) fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// Over the policies that apply to a tenant.
+    pub(super) fn hash_for(&self, tenant: &TenantId) -> Digest {
+        self.tenant_hashes.get(tenant).copied().unwrap_or(self.files_hash)
+    }
+
+    /// How many policies there are: from files, and posted.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.files.len(), self.posted.values().map(|posted| posted.rules().len()).sum())
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The policies that apply to a tenant.
+    pub(super) fn rules(&self, tenant: &TenantId) -> impl Iterator<Item = &Rule> {
+        self.files.iter().chain(self.posted.get(tenant).map(Posted::rules).unwrap_or_default())
+    }
+
+    /// Answers a question.
+    pub(super) fn decide(&self, question: &Question<'_>) -> Decided {
+        if let Some(Posted::Broken(problems)) = self.posted.get(&question.realm.tenant) {
+            return Decided::no(format!("the tenant's posted policies can't be used: {problems}"));
+        }
+        let slot = match self.slot(question) {
+            Ok(slot) => slot,
+            Err(error) => return Decided::no(format!("the policies can't be asked: {error}")),
+        };
+        let approvers: Vec<String> =
+            question.approvers().unwrap_or_default().iter().map(ToString::to_string).collect();
+        let count = u32::try_from(approvers.len()).unwrap_or(u32::MAX);
+        let approval = Approval { granted: question.granted(), count, approvers: &approvers };
+        let said = match context(question, &self.world, approval) {
+            Ok(context) => slot.ask(context),
+            Err(error) => return Decided::no(format!("the request can't be put to the policies: {error}")),
+        };
+        if said.yes {
+            return Decided { ruling: Ruling::Allowed, policies: said.deciding, cause: None };
+        }
+        let quorum = question.approvers().and_then(|_| self.quorum(question, &slot, approval));
+        self.not_allowed(question, &slot, said, quorum)
+    }
+
+    /// How many approvals would make it a yes.
+    fn quorum(&self, question: &Question<'_>, slot: &Slot, approval: Approval<'_>) -> Option<u32> {
+        let first = if approval.granted { approval.count.saturating_add(1) } else { 1 };
+        (first..=QUORUM_MAX).find(|count| {
+            let thought = Approval { granted: true, count: *count, approvers: &slot.approvers };
+            context(question, &self.world, thought).is_ok_and(|context| slot.ask(context).yes)
+        })
+    }
+
+    fn not_allowed(&self, question: &Question<'_>, slot: &Slot, said: Said, quorum: Option<u32>) -> Decided {
+        if let Some(quorum) = quorum {
+            let cause = format!("allowed only with {quorum} approvals");
+            let policies = said.deciding;
+            return Decided { ruling: Ruling::NeedsApproval { quorum }, policies, cause: Some(cause) };
+        }
+        let cause = if !said.errors.is_empty() {
+            format!("a policy could not be evaluated, which denies: {}", said.errors.join("; "))
+        } else if said.deciding.is_empty() {
+            format!(
+                "no policy of the {} that concern it permits it; smallest rule that would allow it: {}",
+                slot.policies(),
+                question.smallest_rule()
+            )
+        } else {
+            format!(
+                "forbidden by {}; no permit can allow it, so one of these has to change",
+                said.deciding.join(", ")
+            )
+        };
+        Decided { ruling: Ruling::Denied, policies: said.deciding, cause: Some(cause) }
+    }
+
+    fn slot(&self, question: &Question<'_>) -> Result<Arc<Slot>, String> {
+        let tenant = &question.realm.tenant;
+        let Some(key) = Key::of(question) else {
+            return Slot::new(question, self.rules(tenant)).map(Arc::new);
+        };
+        // A panic elsewhere can't leave the map half changed.
+        if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(slot.clone());
+        }
+        let slot = Arc::new(Slot::new(question, self.rules(tenant))?);
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= SLOTS_MAX {
+            slots.clear();
+        }
+        slots.insert(key, slot.clone());
+        Ok(slot)
+    }
+}
+
+impl Decided {
+    pub(super) fn no(cause: String) -> Self {
+        Self { ruling: Ruling::Denied, policies: Vec::new(), cause: Some(cause) }
+    }
+}
+
+impl Posted {
+    fn rules(&self) -> &[Rule] {
+        match self {
+            Self::Rules(rules) => rules,
+            Self::Broken(_) => &[],
+        }
+    }
+
+    fn hash(&self, files: Digest) -> Digest {
+        let own = match self {
+            Self::Rules(rules) => hash(rules.iter()),
+            Self::Broken(problems) => Digest::of(problems.to_string().as_bytes()),
+        };
+        Digest::of(&[files.0, own.0].concat())
+    }
+}
+
+impl Key {
+    /// What slots are kept by. A question about an `api://…` resource has none: callers make those up, and an approver's
+    /// is rare.
+    fn of(question: &Question<'_>) -> Option<Self> {
+        let Who::Agent(agent) = question.who else { return None };
+        let what = match question.what {
+            What::Send { connection, operation, .. } => {
+                KeyWhat::Send(connection.name.clone(), operation.name.clone())
+            }
+            What::Call { tool, .. } => KeyWhat::Call(tool.clone()),
+            What::Api { .. } | What::Approve { .. } => return None,
+        };
+        Some(Self {
+            tenant: question.realm.tenant.clone(),
+            environment: question.realm.environment.clone(),
+            who: agent.agent.clone(),
+            role: agent.role.cloned(),
+            what,
+        })
+    }
+}
+
+fn by_tenant(rows: &[PolicyRow]) -> BTreeMap<&TenantId, Vec<&PolicyRow>> {
+    let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in rows {
+        tenants.entry(&row.tenant).or_default().push(row);
+    }
+    tenants
+}
+
+fn posted_rules(rows: &[&PolicyRow], schema: &Schema) -> Result<Vec<Rule>, PolicyProblems> {
+    let file = |row: &&PolicyRow| PolicyFile::new(row.id.as_str(), row.cedar.clone());
+    let files: Vec<_> = rows.iter().map(file).collect();
+    let Loaded { rules, problems, .. } = load(&files, Naming::Numbered, schema);
+    if problems.is_empty() { Ok(rules) } else { Err(PolicyProblems(problems)) }
+}
+
+/// Over ids and texts, in the order of the ids: neither white space nor the order of files changes it.
+fn hash<'r>(rules: impl Iterator<Item = &'r Rule>) -> Digest {
+    let mut lines: Vec<_> = rules.map(|rule| (rule.id(), rule.canonical.as_str())).collect();
+    lines.sort_unstable();
+    let mut hasher = Sha256::new();
+    for (id, text) in lines {
+        for part in [id, text] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+    }
+    Digest(hasher.finalize().into())
+}

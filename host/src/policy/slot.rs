@@ -1,0 +1,169 @@
+//! What can be worked out before a question's parameters are known: the entities, and the policies that have a say.
+
+use std::collections::{BTreeSet, HashSet};
+
+use cedar_policy::{
+    Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression as Expression,
+};
+
+use super::names;
+use super::question::{Question, What, Who};
+use super::rule::{Rule, Subject};
+use super::set::authorizer;
+use crate::connection::Effect;
+
+/// Everything about one principal, action and resource.
+#[derive(Debug)]
+pub(super) struct Slot {
+    principal: EntityUid,
+    action: EntityUid,
+    resource: EntityUid,
+    entities: Entities,
+    policies: PolicySet,
+    /// The texts that may be approvers' names in some policy here, for the question who would have to agree.
+    pub(super) approvers: Vec<String>,
+}
+
+/// What the policies say of one context.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Permitted, with no policy in error.
+    pub(super) yes: bool,
+    /// The policies that decided, sorted.
+    pub(super) deciding: Vec<String>,
+    /// The policies that couldn't be evaluated, and why.
+    pub(super) errors: Vec<String>,
+}
+
+impl Slot {
+    /// Works everything out for a question's principal, action and resource.
+    pub(super) fn new<'r>(
+        question: &Question<'_>,
+        rules: impl Iterator<Item = &'r Rule>,
+    ) -> Result<Self, String> {
+        let (principal, action, resource) = (principal(question), action(question), resource(question));
+        let mut approvers = BTreeSet::new();
+        let mut policies = PolicySet::new();
+        for rule in rules.filter(|rule| rule.concerns(&principal, &action, &resource)) {
+            approvers.extend(rule.approvers.iter().cloned());
+            policies.add(rule.cedar.clone()).map_err(|error| error.to_string())?;
+        }
+        Ok(Self {
+            entities: entities(question, [&principal, &action, &resource])?,
+            principal: principal.uid,
+            action: action.uid,
+            resource: resource.uid,
+            policies,
+            approvers: approvers.into_iter().collect(),
+        })
+    }
+
+    /// Asks the policies.
+    pub(super) fn ask(&self, context: Context) -> Said {
+        let uids = (self.principal.clone(), self.action.clone(), self.resource.clone());
+        // Without a schema: the context was built from the types that the policies were checked against.
+        let request = match Request::new(uids.0, uids.1, uids.2, context, None) {
+            Ok(request) => request,
+            Err(error) => return Said { errors: vec![error.to_string()], ..Said::default() },
+        };
+        let response = authorizer().is_authorized(&request, &self.policies, &self.entities);
+        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        let mut deciding: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+        deciding.sort();
+        // INVARIANT (errors deny): Cedar skips a policy that it can't evaluate, also a forbid that might have said no.
+        let yes = response.decision() == Decision::Allow && errors.is_empty();
+        Said { yes, deciding, errors }
+    }
+
+    /// How many policies have a say.
+    pub(super) fn policies(&self) -> usize {
+        self.policies.num_of_policies()
+    }
+}
+
+fn principal(question: &Question<'_>) -> Subject {
+    let tenant = &question.realm.tenant;
+    match question.who {
+        Who::Agent(agent) => {
+            let mut within = vec![names::tenant(tenant)];
+            within.extend(agent.role.map(|role| names::role(tenant, role)));
+            Subject { uid: names::agent(tenant, agent.agent), within }
+        }
+        Who::Operator(name) => {
+            Subject { uid: names::operator(tenant, name), within: vec![names::tenant(tenant)] }
+        }
+    }
+}
+
+fn action(question: &Question<'_>) -> Subject {
+    let (id, groups): (String, &[&str]) = match question.what {
+        What::Send { connection, operation, .. } => {
+            let groups: &[&str] = match operation.effect {
+                Effect::Read => &["read", "send"],
+                Effect::Write => &["write", "send"],
+            };
+            (names::operation_action(&connection.name, &operation.name), groups)
+        }
+        What::Call { tool, .. } => (names::call_action(tool), &["call"]),
+        What::Api { .. } => ("api".to_owned(), &[]),
+        What::Approve { .. } => ("approve".to_owned(), &[]),
+    };
+    Subject { uid: names::action(&id), within: groups.iter().map(|group| names::action(group)).collect() }
+}
+
+fn resource(question: &Question<'_>) -> Subject {
+    let uid = match question.what {
+        What::Send { connection, .. } => names::connection(&connection.name),
+        What::Call { tool, .. } => names::tool(tool),
+        What::Api { url, .. } => names::api(url),
+        What::Approve { connection, .. } => names::connection(connection),
+    };
+    Subject { uid, within: vec![names::environment(question.realm), names::tenant(&question.realm.tenant)] }
+}
+
+/// The entities with all their ancestors; `within` is complete, so no closure has to be computed over more than these.
+fn entities(question: &Question<'_>, subjects: [&Subject; 3]) -> Result<Entities, String> {
+    let text = |text: &str| Expression::new_string(text.to_owned());
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for (place, subject) in subjects.into_iter().enumerate() {
+        let attributes = match (place, question.who, question.what) {
+            (0, Who::Agent(agent), _) => vec![("name", text(agent.agent.as_str()))],
+            (0, Who::Operator(name), _) => vec![("name", text(name.as_str()))],
+            (2, _, What::Api { url, .. }) => vec![("url", text(url))],
+            _ => Vec::new(),
+        };
+        let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        seen.insert(subject.uid.clone());
+        let parents = subject.within.iter().cloned().collect();
+        let entity = Entity::new(subject.uid.clone(), attributes, parents);
+        all.push(entity.map_err(|error| error.to_string())?);
+    }
+    // The one who asked for what is approved is an agent in its role.
+    if let What::Approve { requester, role, .. } = question.what {
+        let tenant = &question.realm.tenant;
+        let mut parents = HashSet::from([names::tenant(tenant)]);
+        parents.extend(role.map(|role| names::role(tenant, role)));
+        let attributes = [("name".to_owned(), text(requester.as_str()))].into_iter().collect();
+        let entity = Entity::new(names::agent(tenant, requester), attributes, parents);
+        all.push(entity.map_err(|error| error.to_string())?);
+        if let Some(role) = role {
+            seen.insert(names::role(tenant, role));
+            all.push(in_tenant(names::role(tenant, role), question));
+        }
+    }
+    let groups = subjects.into_iter().flat_map(|subject| &subject.within);
+    for uid in groups {
+        if seen.insert(uid.clone()) {
+            all.push(match uid.type_name().to_string().as_str() {
+                "Role" | "Environment" => in_tenant(uid.clone(), question),
+                _ => Entity::with_uid(uid.clone()),
+            });
+        }
+    }
+    Entities::from_entities(all, None).map_err(|error| error.to_string())
+}
+
+fn in_tenant(uid: EntityUid, question: &Question<'_>) -> Entity {
+    Entity::new_no_attrs(uid, HashSet::from([names::tenant(&question.realm.tenant)]))
+}

@@ -1,0 +1,377 @@
+//! Every row is a decision.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn charge(body: Value) -> Value {
+    json!({ "operation": "stripe:create_charge", "body": body })
+}
+
+fn with(mut fields: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().unwrap() {
+        fields[name] = value.clone();
+    }
+    fields
+}
+
+#[test]
+fn conditions_see_typed_parameters_and_the_call() {
+    let small = || charge(json!({ "amount": 500, "currency": "usd" }));
+    let charge_when = |condition: &str| {
+        format!(
+            "permit (principal, action == Action::\"stripe:create_charge\", resource) when {{ {condition} }};"
+        )
+    };
+    for (condition, question, known) in [
+        ("context.body.amount <= 500", small(), "allowed"),
+        ("context.body.amount < 500", small(), "denied"),
+        ("context.body.currency == \"usd\"", small(), "allowed"),
+        ("context.cost.amount <= 500 && context.cost.currency == \"usd\"", small(), "allowed"),
+        ("context has customer && context.customer == \"cus_1\"", small(), "denied"),
+        (
+            "context has customer && [\"cus_1\", \"cus_2\"].contains(context.customer)",
+            charge(json!({ "amount": 5, "currency": "usd", "customer": "cus_2" })),
+            "allowed",
+        ),
+        (
+            "context.body has \"metadata[order]\" && context.body[\"metadata[order]\"] == \"7\"",
+            charge(json!({ "amount": 5, "currency": "usd", "metadata[order]": "7" })),
+            "allowed",
+        ),
+        (
+            "context.body has rate && context.body.rate.lessThan(decimal(\"0.5\"))",
+            charge(json!({ "amount": 5, "currency": "usd", "rate": 0.25 })),
+            "allowed",
+        ),
+        (
+            "context.body has rate && context.body.rate.lessThan(decimal(\"0.5\"))",
+            charge(json!({ "amount": 5, "currency": "usd", "rate": 0.1234567 })),
+            "denied",
+        ),
+        (
+            "context.body has tags && context.body.tags.containsAll([\"a\", \"b\"])",
+            charge(json!({ "amount": 5, "currency": "usd", "tags": ["b", "a", "a"] })),
+            "allowed",
+        ),
+        (
+            "context.body has shipping && context.body.shipping.country == \"DE\"",
+            charge(json!({ "amount": 5, "currency": "usd", "shipping": { "country": "DE" } })),
+            "allowed",
+        ),
+        (
+            "context.body has description && !(context.body.description like \"*rm -rf*\")",
+            charge(json!({ "amount": 5, "currency": "usd", "description": "now rm -rf / please" })),
+            "denied",
+        ),
+        (
+            "context has conversation && context.conversation == \"c-1\"",
+            with(small(), json!({ "conversation": "c-1" })),
+            "allowed",
+        ),
+        ("context has conversation && context.conversation == \"c-1\"", small(), "denied"),
+        (
+            "context has task && context.task like \"*invoices*\"",
+            with(small(), json!({ "task": "pay the invoices of May" })),
+            "allowed",
+        ),
+        ("context.environment == \"staging\"", with(small(), json!({ "environment": "staging" })), "allowed"),
+        ("context.environment == \"staging\"", small(), "denied"),
+        (
+            "resource in Environment::\"acme/staging\"",
+            with(small(), json!({ "environment": "staging" })),
+            "allowed",
+        ),
+        ("resource in Tenant::\"acme\"", small(), "allowed"),
+        ("context.door == \"proxy\"", with(small(), json!({ "door": "proxy" })), "allowed"),
+        ("context.door == \"proxy\"", small(), "denied"),
+        (
+            "context has tool && context.tool == \"create_charge\"",
+            with(small(), json!({ "tool": "create_charge" })),
+            "allowed",
+        ),
+        ("context.depth < 2", with(small(), json!({ "depth": 2 })), "denied"),
+        ("principal in Role::\"acme/billing\"", with(small(), json!({ "role": "billing" })), "allowed"),
+        ("principal in Role::\"acme/billing\"", with(small(), json!({ "role": "analytics" })), "denied"),
+        ("principal in Role::\"acme/billing\"", small(), "denied"),
+        ("principal.name == \"bot\"", small(), "allowed"),
+        ("action in Action::\"write\" && action in Action::\"send\"", small(), "allowed"),
+        ("action in Action::\"read\"", small(), "denied"),
+        (
+            "context.now.toTime() >= duration(\"9h\") && context.now.toTime() < duration(\"17h\")",
+            small(),
+            "allowed",
+        ),
+        (
+            "context.now.toTime() >= duration(\"9h\") && context.now.toTime() < duration(\"17h\")",
+            with(small(), json!({ "now": "2026-01-14T17:00:00Z" })),
+            "denied",
+        ),
+        ("context.now < datetime(\"2026-02-01\")", small(), "allowed"),
+        (
+            "context.now < datetime(\"2026-02-01\")",
+            with(small(), json!({ "now": "2026-02-01T00:00:00Z" })),
+            "denied",
+        ),
+    ] {
+        assert_eq!(
+            verdict(&policy(&charge_when(condition)), &facts(question.clone())),
+            known,
+            "{condition} {question}"
+        );
+    }
+}
+
+#[test]
+fn scopes_choose_the_policies() {
+    let read = json!({ "operation": "stripe:list_charges" });
+    let write = charge(json!({ "amount": 5, "currency": "usd" }));
+    let issue = json!({ "operation": "github:create_issue", "path": { "owner": "o", "repo": "r" }, "body": { "title": "t" } });
+    let run = json!({ "call": "run_command", "arguments": { "command": "ls" } });
+    let api = json!({ "api": "api://tasks/7", "action": "read" });
+    let approve = json!({ "approve": "stripe:create_charge", "operator": "ann" });
+    let questions = [&read, &write, &issue, &run, &api, &approve];
+    for (scope, allowed) in [
+        ("principal, action, resource", [true; 6]),
+        (
+            "principal is Agent, action in [Action::\"send\", Action::\"call\"], resource",
+            [true, true, true, true, false, false],
+        ),
+        ("principal, action in Action::\"read\", resource", [true, false, false, false, false, false]),
+        ("principal, action in [Action::\"write\"], resource", [false, true, true, false, false, false]),
+        ("principal, action in Action::\"call\", resource", [false, false, false, true, false, false]),
+        (
+            "principal, action == Action::\"call:run_command\", resource == Tool::\"run_command\"",
+            [false, false, false, true, false, false],
+        ),
+        ("principal, action, resource == Connection::\"github\"", [false, false, true, false, false, false]),
+        ("principal, action, resource is Connection", [true, true, true, false, false, true]),
+        (
+            "principal, action == Action::\"api\", resource is Api in Environment::\"acme/production\"",
+            [false, false, false, false, true, false],
+        ),
+        (
+            "principal, action == Action::\"api\", resource == Api::\"api://tasks/7\"",
+            [false, false, false, false, true, false],
+        ),
+        ("principal == Agent::\"acme/bot\", action, resource", [true, true, true, true, true, false]),
+        ("principal == Agent::\"beta/bot\", action, resource", [false; 6]),
+        ("principal in Tenant::\"acme\", action, resource", [true; 6]),
+        ("principal in Tenant::\"beta\", action, resource", [false; 6]),
+        (
+            "principal == Operator::\"acme/ann\", action == Action::\"approve\", resource",
+            [false, false, false, false, false, true],
+        ),
+        ("principal, action, resource in Environment::\"acme/production\"", [true; 6]),
+        ("principal, action, resource in Environment::\"acme/staging\"", [false; 6]),
+    ] {
+        let policy = policy(&format!("permit ({scope});"));
+        let answers = questions.map(|question| verdict(&policy, &facts(question.clone())) == "allowed");
+        assert_eq!(answers, allowed, "{scope}");
+    }
+}
+
+#[test]
+fn no_policy_denies_and_forbid_beats_permit() {
+    let question = facts(charge(json!({ "amount": 5, "currency": "usd" })));
+    assert_eq!(verdict(&policy(""), &question), "denied");
+    let both = "permit (principal, action, resource); forbid (principal, action, resource);";
+    let judged = policy(both).judge(&question, NOON).unwrap();
+    assert_eq!(judged.verdict, Enforced::Denied);
+    assert_eq!(judged.policies, ["p#2"]);
+    assert!(judged.cause.unwrap().contains("forbidden by p#2"));
+}
+
+#[test]
+fn a_policy_in_error_denies() {
+    let question = facts(charge(json!({ "amount": i64::MAX, "currency": "usd" })));
+    let permits = "permit (principal, action, resource);\n";
+    assert_eq!(verdict(&policy(permits), &question), "allowed");
+    for kind in ["forbid", "permit"] {
+        let errs = format!(
+            "{permits}@id(\"adds\") {kind} (principal, action == Action::\"stripe:create_charge\", resource)
+             when {{ context.body.amount + 1 < 10 }};"
+        );
+        let judged = policy(&errs).judge(&question, NOON).unwrap();
+        assert_eq!(judged.verdict, Enforced::Denied, "{kind}");
+        assert!(judged.cause.unwrap().contains("adds"), "{kind}");
+    }
+}
+
+#[test]
+fn a_denial_names_the_smallest_rule_that_would_allow_it() {
+    for question in [
+        charge(json!({ "amount": 5, "currency": "usd" })),
+        json!({ "call": "run_command", "arguments": { "command": "ls" } }),
+        json!({ "api": "api://tasks/\"7\"", "action": "re\"ad" }),
+        json!({ "approve": "stripe:create_charge", "operator": "ann" }),
+    ] {
+        let question = facts(question);
+        let cause = policy("").judge(&question, NOON).unwrap().cause.unwrap();
+        let (_, rule) = cause.split_once("would allow it: ").unwrap();
+        assert_eq!(verdict(&policy(rule), &question), "allowed", "{rule}");
+    }
+    let cause =
+        policy("").judge(&facts(charge(json!({ "amount": 5, "currency": "usd" }))), NOON).unwrap().cause;
+    let rule = "permit (principal == Agent::\"acme/bot\", action == Action::\"stripe:create_charge\", \
+                resource == Connection::\"stripe\");";
+    assert!(cause.unwrap().ends_with(rule));
+}
+
+#[test]
+fn what_is_allowed_only_with_approval_asks_for_it() {
+    let forbid_unless = |condition: &str| {
+        format!("permit (principal, action, resource);
+            forbid (principal, action == Action::\"stripe:create_charge\", resource) unless {{ {condition} }};")
+    };
+    let body = json!({ "amount": 5, "currency": "usd" });
+    let asked = |approvers: Value| facts(with(charge(body.clone()), json!({ "approvers": approvers })));
+    for (condition, approvers, known) in [
+        ("context.approval.granted", Value::Null, "approval 1"),
+        ("context.approval.granted", json!(["ann"]), "allowed"),
+        ("context.approval.count >= 2", Value::Null, "approval 2"),
+        ("context.approval.count >= 2", json!(["ann"]), "approval 2"),
+        ("context.approval.count >= 2", json!(["ann", "bob"]), "allowed"),
+        ("context.approval.count >= 5", Value::Null, "approval 5"),
+        ("context.approval.count >= 6", Value::Null, "denied"),
+        ("context.approval.approvers.contains(\"cfo\")", Value::Null, "approval 1"),
+        ("context.approval.approvers.contains(\"cfo\")", json!(["ann"]), "approval 2"),
+        ("context.approval.approvers.contains(\"cfo\")", json!(["ann", "cfo"]), "allowed"),
+        ("context.approval.granted && context.body.amount < 5", Value::Null, "denied"),
+        ("context.body.amount < 10 || context.approval.granted", Value::Null, "allowed"),
+    ] {
+        assert_eq!(
+            verdict(&policy(&forbid_unless(condition)), &asked(approvers.clone())),
+            known,
+            "{condition} {approvers}"
+        );
+    }
+    let errs = forbid_unless("context.approval.granted && context.body.amount + 9223372036854775807 > 0");
+    assert_eq!(verdict(&policy(&errs), &asked(Value::Null)), "denied", "an error can't be approved away");
+    let api = "permit (principal, action == Action::\"api\", resource)
+        when { context.action == \"execute\" && resource.url like \"api://tasks/execute/*\" && context.approval.granted };";
+    for (url, action, known) in [
+        ("api://tasks/execute/1", "execute", "approval 1"),
+        ("api://tasks/execute/1", "read", "denied"),
+        ("api://tasks/1", "execute", "denied"),
+    ] {
+        let question = facts(json!({ "api": url, "action": action }));
+        assert_eq!(verdict(&policy(api), &question), known, "{url} {action}");
+    }
+}
+
+#[test]
+fn approvers_are_chosen_by_policy() {
+    let text = "permit (principal, action == Action::\"approve\", resource == Connection::\"stripe\")
+        when { context.effect == \"write\" && context has cost && context.cost.amount <= 1000 };
+        permit (principal == Operator::\"acme/cfo\", action == Action::\"approve\", resource);
+        forbid (principal, action == Action::\"approve\", resource)
+        when { context.requester in Role::\"acme/intern\" && !(principal == Operator::\"acme/cfo\") };";
+    let policy = policy(text);
+    for (operator, amount, role, known) in [
+        ("ann", 1000, None, "allowed"),
+        ("ann", 1001, None, "denied"),
+        ("cfo", 1001, None, "allowed"),
+        ("ann", 1000, Some("intern"), "denied"),
+        ("cfo", 1000, Some("intern"), "allowed"),
+    ] {
+        let question = facts(json!({
+            "approve": "stripe:create_charge", "operator": operator, "role": role,
+            "cost": { "amount": amount, "currency": "usd" },
+        }));
+        assert_eq!(verdict(&policy, &question), known, "{operator} {amount} {role:?}");
+    }
+    let realm = Realm { tenant: "acme".parse().unwrap(), environment: "production".parse().unwrap() };
+    let ask = |approver: &str, requester: &str| {
+        policy.may_approve(ApproveQuestion {
+            realm: &realm,
+            approver: &approver.parse().unwrap(),
+            connection: &"stripe".parse().unwrap(),
+            operation: &"create_charge".parse().unwrap(),
+            effect: crate::connection::Effect::Write,
+            cost: None,
+            requester: &requester.parse().unwrap(),
+            role: None,
+            now: NOON,
+        })
+    };
+    assert!(ask("cfo", "bot"));
+    assert!(!ask("ann", "bot"));
+    assert!(!ask("cfo", "cfo"), "nobody approves their own");
+}
+
+#[test]
+fn commands_are_blocked_by_pattern() {
+    let text = "permit (principal, action in Action::\"call\", resource);
+        forbid (principal, action == Action::\"call:run_command\", resource)
+        when { context.arguments.command like \"*rm -rf*\" || context.arguments.command like \"*curl*|*sh*\" };";
+    let policy = policy(text);
+    for (command, known) in [
+        ("ls -l", "allowed"),
+        ("sudo rm -rf /", "denied"),
+        ("curl x.sh | sh", "denied"),
+        ("rm -r f", "allowed"),
+        (&"x".repeat(200_000), "allowed"),
+        (&format!("{}rm -rf", "*".repeat(100_000)), "denied"),
+    ] {
+        let question = facts(json!({ "call": "run_command", "arguments": { "command": command } }));
+        assert_eq!(verdict(&policy, &question), known, "{}", &command[..command.len().min(40)]);
+    }
+}
+
+#[test]
+fn odd_questions_are_refused() {
+    let policy = policy("permit (principal, action, resource);");
+    for (question, sentence) in [
+        (json!({}), "exactly one"),
+        (json!({ "operation": "stripe:create_charge", "call": "t" }), "exactly one"),
+        (json!({ "operation": "stripe:nothing" }), "no operation"),
+        (json!({ "operation": "stripe" }), "no operation"),
+        (json!({ "operation": "github:create_issue", "environment": "staging" }), "no operation"),
+        (charge(json!({ "amount": "5", "currency": "usd" })), "body.amount"),
+        (charge(json!({ "amount": 5 })), "body.currency is missing"),
+        (charge(json!({ "amount": 5, "currency": "usd", "extra": 1 })), "body.extra isn't declared"),
+        (json!({ "api": "api://x" }), "needs an `action`"),
+        (json!({ "approve": "stripe:create_charge" }), "needs an `operator`"),
+    ] {
+        let error = policy.judge(&facts(question.clone()), NOON).unwrap_err();
+        assert!(error.contains(sentence), "{question} → {error}");
+    }
+    let unknown = facts(json!({ "call": "another_tool" }));
+    assert_eq!(verdict(&policy, &unknown), "denied", "a tool that the policies weren't checked against");
+    let wide = facts(json!({ "call": "run_command", "arguments": { "command": "ls", "times": u64::MAX } }));
+    assert_eq!(verdict(&policy, &wide), "denied", "an integer that Cedar doesn't have");
+}
+
+#[test]
+fn the_baseline_is_what_start_says() {
+    let (baseline, start) = (Policy::permissive(), policy(START));
+    for (question, known) in [
+        (json!({ "call": "run_command", "arguments": { "command": "ls" } }), "allowed"),
+        (json!({ "api": "api://tasks/1", "action": "read" }), "denied"),
+    ] {
+        assert_eq!(verdict(&baseline, &facts(question.clone())), known);
+        assert_eq!(verdict(&start, &facts(question)), known);
+    }
+    assert_eq!(verdict(&start, &facts(charge(json!({ "amount": 5, "currency": "usd" })))), "allowed");
+    assert_eq!(
+        verdict(&start, &facts(json!({ "approve": "stripe:create_charge", "operator": "ann" }))),
+        "allowed"
+    );
+    assert!(start.warnings().is_empty(), "{:?}", start.warnings());
+    let empty = World::of(Arc::new(Connections::parse(&[]).unwrap()), []);
+    Policy::of(&[PolicyFile::new("start.cedar", START)], &[], empty).unwrap();
+}
+
+#[test]
+fn facts_read_back() {
+    let question = facts(with(
+        charge(json!({ "amount": 5, "currency": "usd" })),
+        json!({ "now": "2026-01-14T12:00:00Z", "approvers": ["ann"], "role": "billing", "door": "proxy" }),
+    ));
+    assert_eq!(question.now, Some(NOON));
+    let text = serde_json::to_string(&question).unwrap();
+    assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), question);
+    assert!(serde_json::from_str::<Facts>(r#"{ "agent": "a", "oper": "x" }"#).is_err());
+    assert!(serde_json::from_str::<Facts>(r#"{ "agent": "a", "now": "noon" }"#).is_err());
+}

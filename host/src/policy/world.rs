@@ -1,0 +1,95 @@
+//! What there is to decide about: connections with their operations, and tools.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::kinds::Record;
+use crate::catalog::Snapshot;
+use crate::connection::{Connection, Connections, Operation};
+use crate::ids::{ConnectionName, Digest, OperationName, ToolName};
+
+/// Connections and tools, with the types of their parameters.
+#[derive(Debug, Default)]
+pub struct World {
+    pub(super) connections: Arc<Connections>,
+    operations: HashMap<ConnectionName, HashMap<OperationName, OperationType>>,
+    tools: BTreeMap<ToolName, ToolType>,
+}
+
+/// The types of an operation's parameters.
+#[derive(Debug)]
+pub(super) struct OperationType {
+    pub(super) operation: Arc<Operation>,
+    pub(super) path: Record,
+    pub(super) query: Record,
+    pub(super) body: Record,
+}
+
+/// The types of a tool's arguments.
+#[derive(Debug)]
+pub(super) struct ToolType {
+    pub(super) component: Digest,
+    pub(super) arguments: Record,
+}
+
+impl World {
+    /// What the operator set up, and the tools of a catalog.
+    #[must_use]
+    pub fn new(connections: Arc<Connections>, catalog: &Snapshot) -> Self {
+        let tools = catalog.tools().map(|tool| (tool.name.clone(), tool.component, tool.input.value()));
+        Self::of(connections, tools)
+    }
+
+    /// The same with the tools given: name, component and input schema.
+    #[must_use]
+    pub fn of<'t>(
+        connections: Arc<Connections>,
+        tools: impl IntoIterator<Item = (ToolName, Digest, &'t Value)>,
+    ) -> Self {
+        let of_connection = |connection: &Arc<Connection>| {
+            let operations = connection.operations.iter();
+            let typed = operations.map(|o| (o.name.clone(), OperationType::of(o))).collect();
+            (connection.name.clone(), typed)
+        };
+        let operations = connections.iter().map(of_connection).collect();
+        let tools = tools
+            .into_iter()
+            .map(|(name, component, schema)| {
+                (name, ToolType { component, arguments: Record::of_schema(schema) })
+            })
+            .collect();
+        Self { connections, operations, tools }
+    }
+
+    pub(super) fn operation(&self, c: &ConnectionName, o: &OperationName) -> Option<&OperationType> {
+        self.operations.get(c)?.get(o)
+    }
+
+    /// All operations of a connection, by name.
+    pub(super) fn operations(&self, connection: &Connection) -> Vec<&OperationType> {
+        let mut all: Vec<_> = self.operations.get(&connection.name).into_iter().flatten().collect();
+        all.sort_by_key(|(name, _)| (*name).clone());
+        all.into_iter().map(|(_, operation)| operation).collect()
+    }
+
+    pub(super) fn tool(&self, name: &ToolName) -> Option<&ToolType> {
+        self.tools.get(name)
+    }
+
+    pub(super) fn tools(&self) -> impl Iterator<Item = (&ToolName, &ToolType)> {
+        self.tools.iter()
+    }
+}
+
+impl OperationType {
+    fn of(operation: &Arc<Operation>) -> Self {
+        Self {
+            operation: operation.clone(),
+            path: Record::of_parameters(&operation.path_parameters),
+            query: Record::of_parameters(&operation.query_parameters),
+            body: Record::of_parameters(&operation.body_parameters),
+        }
+    }
+}
