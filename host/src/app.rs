@@ -32,6 +32,8 @@ pub struct App {
     pub audit: Audit,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
+    /// What operators set.
+    pub control: Arc<dyn ControlStore>,
     /// The tools.
     pub catalog: Arc<Catalog>,
     /// The upstreams.
@@ -88,7 +90,7 @@ impl App {
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
         let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
@@ -103,7 +105,19 @@ impl App {
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
         });
-        let app = Self { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics, policy };
+        let app = Self {
+            control,
+            auth,
+            kills,
+            pipeline,
+            audit,
+            approvals,
+            catalog,
+            connections,
+            clock,
+            metrics,
+            policy,
+        };
         app.tools_changed();
         Ok(app)
     }

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod identity;
+mod policies;
 mod proxy;
 mod schemas;
 #[cfg(test)]
@@ -74,6 +75,9 @@ fn paths() -> Value {
         (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),
         (Route::Agents, json!({ "get": identity::list_agents(), "post": identity::register_agent() })),
         (Route::Agent, json!({ "delete": identity::remove_agent() })),
+        (Route::Policies, json!({ "get": policies::list(), "post": policies::post() })),
+        (Route::Policy, json!({ "delete": policies::remove() })),
+        (Route::Enforce, json!({ "post": policies::enforce() })),
         (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
         (Route::Kill, json!({ "delete": identity::lift_kill() })),
         (Route::Approvals, json!({ "get": approvals::list() })),

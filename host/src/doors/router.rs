@@ -12,7 +12,8 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 use super::limits::Places;
 use super::problem::Problem;
 use super::{
-    ServeConfig, agents, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools, vault_keys,
+    ServeConfig, agents, approvals, audit, delegate, enforce, health, kill, openapi, policies, proxy, tokens,
+    tools, vault_keys,
 };
 use crate::app::App;
 use crate::metrics::RouteSeries;
@@ -29,6 +30,9 @@ pub(super) enum Route {
     VaultKeys,
     Agents,
     Agent,
+    Policies,
+    Policy,
+    Enforce,
     Kills,
     Kill,
     Approvals,
@@ -47,7 +51,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
@@ -56,6 +60,9 @@ impl Route {
         Self::VaultKeys,
         Self::Agents,
         Self::Agent,
+        Self::Policies,
+        Self::Policy,
+        Self::Enforce,
         Self::Kills,
         Self::Kill,
         Self::Approvals,
@@ -83,6 +90,9 @@ impl Route {
             Self::VaultKeys => "/admin/vault-keys",
             Self::Agents => "/v1/agents",
             Self::Agent => "/v1/agents/{id}",
+            Self::Policies => "/v1/policies",
+            Self::Policy => "/v1/policies/{id}",
+            Self::Enforce => "/v1/enforce",
             Self::Kills => "/v1/kill",
             Self::Kill => "/v1/kill/{id}",
             Self::Approvals => "/v1/approvals",
@@ -162,6 +172,9 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::VaultKeys.path(), post(vault_keys::mint))
         .route(Route::Agents.path(), get(agents::list).post(agents::register))
         .route(Route::Agent.path(), delete(agents::remove))
+        .route(Route::Policies.path(), get(policies::list).post(policies::post))
+        .route(Route::Policy.path(), delete(policies::remove))
+        .route(Route::Enforce.path(), post(enforce::enforce))
         .route(Route::Kills.path(), get(kill::list).post(kill::throw))
         .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Approvals.path(), get(approvals::list))

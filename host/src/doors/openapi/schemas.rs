@@ -9,7 +9,10 @@ use crate::refusal::Code;
 
 /// Every schema by name.
 pub(super) fn all() -> Value {
-    with(with(known(), super::approvals::schemas()), super::identity::schemas())
+    with(
+        with(known(), super::approvals::schemas()),
+        with(super::identity::schemas(), super::policies::schemas()),
+    )
 }
 
 fn known() -> Value {
@@ -170,6 +173,14 @@ fn audit_row() -> Value {
                 "by": reference("Label"), "token": nullable("TokenId"), "fingerprint": reference("Digest"),
             }),
         ),
+        (
+            "decided",
+            json!({
+                "id": reference("DecisionId"), "request": text, "by": reference("TokenId"), "token": nullable("TokenId"),
+                "agent": nullable("Label"), "action": text, "resource": text, "decision": reference("Decision"),
+                "reason": nullable("Code"), "policies": { "type": "array", "items": text },
+            }),
+        ),
         ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
     ];
     let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
@@ -183,7 +194,8 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        closed(with(with(every.clone(), tag), members), &["reason"])
+        let optional: &[&str] = if event == "admin" { &["reason"] } else { &[] };
+        closed(with(with(every.clone(), tag), members), optional)
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })
 }

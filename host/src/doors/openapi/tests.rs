@@ -3,7 +3,9 @@
 use jsonschema::Validator;
 
 use super::super::agents::{AgentList, RegisterBody};
+use super::super::enforce::EnforceAnswer;
 use super::super::kill::{KillEntry, KillList, ThrowBody};
+use super::super::policies::PolicyList;
 use super::super::problem::Problem;
 use super::super::vault_keys::{CapBody, VaultKey, VaultKeyBody};
 use super::super::wire::{
@@ -12,13 +14,15 @@ use super::super::wire::{
 use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, Step,
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
+    SendFinished, Step,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
-use crate::ids::{AgentId, ApprovalId, CallId, Digest, KillId, Realm, TokenId};
+use crate::ids::{AgentId, ApprovalId, CallId, DecisionId, Digest, KillId, PolicyId, Realm, TokenId};
+use crate::policy::PostedPolicy;
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{AgentRow, KillRow, TokenKind, TokenRow};
+use crate::store::{AgentRow, KillRow, PolicyRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -198,6 +202,41 @@ fn vault_keys_fit() {
 }
 
 #[test]
+fn policies_and_decisions_fit() {
+    let body = json!({
+        "name": "Executor Capabilities", "actions": ["execute"], "resources": ["api://tasks/execute/*"],
+        "effect": "allow", "constraints": { "requiresApproval": true, "maxConcurrentTasks": 5 }, "role": "executor",
+    });
+    fits("PostPolicy", &body);
+    let posted: PostedPolicy = serde_json::from_value(body.clone()).unwrap();
+    let row = PolicyRow {
+        id: PolicyId::fresh(),
+        tenant: realm().tenant,
+        name: posted.name.clone(),
+        source: serde_json::to_value(&posted).unwrap(),
+        cedar: posted.cedar(&realm().tenant).unwrap(),
+        created_at: Millis(1),
+    };
+    fits("PolicyList", &PolicyList { policies: vec![row.into()] });
+    fits(
+        "Enforce",
+        &json!({ "requestId": "r", "capabilityToken": "kbt_…", "action": "a", "resourceId": "api://a" }),
+    );
+    for (decision, reason) in [(Decision::Allowed, None), (Decision::Denied, Some(Code::Killed))] {
+        fits(
+            "EnforceAnswer",
+            &EnforceAnswer {
+                decision,
+                reason,
+                message: "m".to_owned(),
+                request_id: "r".to_owned(),
+                decision_id: DecisionId::fresh(),
+            },
+        );
+    }
+}
+
+#[test]
 fn kill_switches_fit() {
     let row = |target: &str, environment: Option<&str>| KillRow {
         id: KillId::fresh(),
@@ -278,6 +317,18 @@ fn audit_rows_of_every_event_fit() {
             result: Some(digest),
             result_bytes: 2,
             took_ms: 1,
+        }),
+        Event::Decided(Decided {
+            id: DecisionId::fresh(),
+            request: "r-1".to_owned(),
+            by: TokenId::fresh(),
+            token: Some(TokenId::fresh()),
+            agent: Some("billing".parse().unwrap()),
+            action: "plan".to_owned(),
+            resource: "api://workflows/plan".to_owned(),
+            decision: Decision::ApprovalRequired,
+            reason: Some(Code::ApprovalRequired),
+            policies: vec!["pol_x".to_owned()],
         }),
         Event::Admin {
             action: "token.mint".to_owned(),

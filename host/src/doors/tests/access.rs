@@ -9,7 +9,7 @@ use super::host::{Host, Reply};
 use crate::store::TokenKind;
 
 /// Every route that needs a token.
-const GUARDED: [(&str, &str); 15] = [
+const GUARDED: [(&str, &str); 19] = [
     ("GET", "/v1/tools"),
     ("POST", "/v1/tools/get_invoice"),
     ("GET", "/v1/tokens"),
@@ -20,6 +20,10 @@ const GUARDED: [(&str, &str); 15] = [
     ("GET", "/v1/agents"),
     ("POST", "/v1/agents"),
     ("DELETE", "/v1/agents/agent_000000000000000000000000"),
+    ("GET", "/v1/policies"),
+    ("POST", "/v1/policies"),
+    ("DELETE", "/v1/policies/pol_000000000000000000000000"),
+    ("POST", "/v1/enforce"),
     ("GET", "/v1/kill"),
     ("POST", "/v1/kill"),
     ("DELETE", "/v1/kill/kill_000000000000000000000000"),

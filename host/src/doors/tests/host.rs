@@ -27,7 +27,7 @@ use crate::ids::{Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, TracingLog};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicySource};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
@@ -107,13 +107,22 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
+        Self::build(connections, wire, canary, false)
+    }
+
+    /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
+    pub(super) fn start_governed() -> Self {
+        Self::build(&[], Arc::new(NoWire), Canary::fresh(), true)
+    }
+
+    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, governed: bool) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
         let egress = Egress::scripted(wire, canary);
-        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress);
+        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress, governed);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -200,6 +209,7 @@ fn app(
     tools_dir: PathBuf,
     connections: Connections,
     egress: Egress,
+    governed: bool,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
@@ -209,7 +219,12 @@ fn app(
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
-    let policy = Policy::permissive();
+    let policy = if governed {
+        let source = PolicySource::new(None, control.clone(), connections.load(), catalog.clone());
+        Policy::open(source).unwrap()
+    } else {
+        Policy::permissive()
+    };
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
@@ -223,8 +238,8 @@ fn app(
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    let approvals = approvals(control, clock.clone(), audit.clone());
-    App { auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics, policy }
+    let approvals = approvals(control.clone(), clock.clone(), audit.clone());
+    App { control, auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics, policy }
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.

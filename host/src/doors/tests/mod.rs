@@ -5,6 +5,7 @@ mod agents;
 mod calls;
 mod client;
 mod delegate;
+mod enforce;
 mod host;
 mod kill;
 mod proxy;
