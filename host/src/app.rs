@@ -1,6 +1,7 @@
 //! The composition root: a home and its configuration → everything that serves.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
@@ -10,12 +11,13 @@ use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::{Connections, LiveConnections};
+use crate::connection::{Connections, LiveConnections, Problems};
 use crate::egress::{Egress, SystemResolver, Vault};
-use crate::home::Home;
+use crate::home::{Home, Look};
 use crate::kill::Kills;
+use crate::ledger::{Budgets, dedup_salt};
 use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Policy, PolicySource};
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::{AuditStore, ControlStore};
@@ -34,6 +36,10 @@ pub struct App {
     pub approvals: ApprovalDesk,
     /// What operators set.
     pub control: Arc<dyn ControlStore>,
+    /// Budgets, and writes that were made.
+    pub spending: Arc<Spending>,
+    /// The file that the operator's budgets are in.
+    pub budgets: BudgetsFile,
     /// The tools.
     pub catalog: Arc<Catalog>,
     /// The upstreams.
@@ -62,6 +68,38 @@ pub struct Sources<'s> {
     pub clock: Arc<dyn Clock>,
 }
 
+/// The file that the operator's budgets are in, as it looked when it was read last.
+#[derive(Debug, Default)]
+pub struct BudgetsFile {
+    path: PathBuf,
+    seen: Mutex<Look>,
+}
+
+impl BudgetsFile {
+    /// Reads it. One that isn't there holds no budgets.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    fn read(path: PathBuf, connections: &Connections) -> Result<(Self, Budgets), Problems> {
+        let seen = Look::file(&path);
+        let budgets = Budgets::load(&path, connections)?;
+        Ok((Self { path, seen: Mutex::new(seen) }, budgets))
+    }
+
+    /// Reads it again if it, or what it speaks of, has changed; what is wrong with it is told once.
+    fn refresh(&self, spending: &Spending, connections: &Connections, anyway: bool) -> Result<(), Problems> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Look::file(&self.path);
+        if *seen == now && !anyway {
+            return Ok(());
+        }
+        *seen = now;
+        spending.set_budgets(Budgets::load(&self.path, connections)?);
+        tracing::info!("the budgets were read again");
+        Ok(())
+    }
+}
+
 impl App {
     /// Puts a host together: checks connections, marks the calls that a crash left open, loads the tools.
     ///
@@ -85,22 +123,33 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
-        let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
-        let policy = open_policy(home, control.clone(), connections.load(), catalog.clone(), progress)?;
+        let policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
         let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
+        let (budgets, in_force) = BudgetsFile::read(home.budgets_file(), &connections.load())
+            .map_err(|problems| anyhow::anyhow!("the budgets can't be used\n{problems}"))?;
+        let spending = Arc::new(Spending::new(
+            in_force,
+            dedup_salt(control.as_ref())?,
+            config.duplicate_window,
+            Some(vault.clone()),
+        ));
+        let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let metrics = Arc::new(Metrics::default());
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
             runtime,
             auth: auth.clone(),
+            kills: kills.clone(),
+            policy: policy.clone(),
+            approvals: Some(approvals.clone()),
+            spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
             egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
             clock: clock.clone(),
-            policy: policy.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
@@ -112,6 +161,8 @@ impl App {
             pipeline,
             audit,
             approvals,
+            spending,
+            budgets,
             catalog,
             connections,
             clock,
@@ -122,21 +173,57 @@ impl App {
         Ok(app)
     }
 
-    /// Takes up what operators have changed in this home since the last look: tools, connections. What is under way
+    /// Takes up what operators have changed in this home since the last look: tools, connections, budgets,
+    /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
-        match self.connections.refresh() {
-            Ok(false) => {}
-            Ok(true) => tracing::info!("the connections were read again"),
-            Err(problems) => tracing::error!(%problems, "the connections stay as they were"),
+        let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
+            tracing::error!(%problems, "the connections stay as they were");
+            false
+        });
+        if connections_changed {
+            tracing::info!("the connections were read again");
         }
-        if matches!(self.catalog.is_stale(), Ok(false)) {
+        if let Err(problems) =
+            self.budgets.refresh(&self.spending, &self.connections.load(), connections_changed)
+        {
+            tracing::error!(%problems, "the budgets stay as they were");
+        }
+        if !matches!(self.catalog.is_stale(), Ok(false)) {
+            match self.catalog.refresh() {
+                Ok(false) => {}
+                Ok(true) => self.tools_changed(),
+                Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
+            }
+        }
+        // Last: policies speak of connections and tools.
+        self.refresh_policy();
+    }
+
+    /// Takes up policies that were written, posted or removed, and what they speak of.
+    pub fn refresh_policy(&self) {
+        if !self.policy.is_stale() {
             return;
         }
-        match self.catalog.refresh() {
+        match self.policy.refresh() {
             Ok(false) => {}
-            Ok(true) => self.tools_changed(),
-            Err(error) => tracing::error!(%error, "the catalog can't be refreshed"),
+            Ok(true) => {
+                let (hash, count) = (self.policy.hash(), self.policy.count());
+                tracing::info!(%hash, ?count, "the policies were read again");
+                if count == Some((0, 0)) {
+                    tracing::warn!("there is no policy, so everything is denied");
+                }
+            }
+            Err(problems) => tracing::error!(%problems, "the policies stay as they were"),
+        }
+    }
+
+    /// Removes from the ledger what is too old to count. Blocks.
+    pub fn prune(&self) {
+        match self.audit.prune_ledger() {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
+            Err(error) => tracing::error!(%error, "the ledger can't be pruned"),
         }
     }
 
@@ -157,7 +244,7 @@ impl App {
 pub fn open_policy(
     home: &Home,
     control: Arc<dyn ControlStore>,
-    connections: Arc<Connections>,
+    connections: Arc<LiveConnections>,
     catalog: Arc<Catalog>,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Policy> {

@@ -71,6 +71,11 @@ impl Host {
         (program, addr)
     }
 
+    /// The reservations that are held.
+    fn held(&self) -> Vec<Value> {
+        serde_json::from_str(&succeed(kb(&self.home(), &["budget", "list", "--held", "--json"]))).unwrap()
+    }
+
     /// The audit trail, oldest row first, once its chain is known to hold.
     fn audit(&self) -> Vec<Value> {
         let verified: Value =
@@ -84,7 +89,11 @@ impl Host {
 
     /// How often the upstream was asked for an invoice.
     fn asked_for(&self, id: &str) -> usize {
-        let path = format!("/v1/invoices/{id}");
+        self.seen(&format!("/v1/invoices/{id}"))
+    }
+
+    /// How often the upstream got a request of this path.
+    fn seen(&self, path: &str) -> usize {
         self.upstream.seen().iter().filter(|request| request.path() == path).count()
     }
 }
@@ -110,6 +119,15 @@ fn connection(base_url: &str) -> String {
             request = "GET /v1/invoices/{{id}}"
             effect = "read"
             path.id = {{ type = "string", pattern = "^in_[A-Za-z0-9]+$" }}
+
+            [operations.create_charge]
+            request = "POST /v1/charges"
+            effect = "write"
+            content_type = "application/x-www-form-urlencoded"
+            body.amount = {{ type = "integer", minimum = 1 }}
+            body.currency = {{ type = "string" }}
+            body.customer = {{ type = "string" }}
+            cost = {{ amount = "body.amount", currency = "body.currency" }}
         "#
     )
 }
@@ -164,13 +182,23 @@ fn sentence(output: &Output) -> String {
 
 /// Calls `get_invoice`; returns the whole answer.
 fn get_invoice(addr: SocketAddr, token: &str, id: &str) -> io::Result<String> {
-    let body = json!({ "id": id }).to_string();
+    call(addr, token, "get_invoice", &json!({ "id": id }))
+}
+
+/// Charges so many cents, always in the same conversation; returns the whole answer.
+fn charge(addr: SocketAddr, token: &str, cents: u32) -> io::Result<String> {
+    call(addr, token, "create_charge", &json!({ "amount": cents, "currency": "usd", "customer": "cus_1" }))
+}
+
+/// Calls a tool; returns the whole answer.
+fn call(addr: SocketAddr, token: &str, tool: &str, arguments: &Value) -> io::Result<String> {
+    let body = arguments.to_string();
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "POST /v1/tools/get_invoice HTTP/1.1\r\nhost: {addr}\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "POST /v1/tools/{tool} HTTP/1.1\r\nhost: {addr}\r\nauthorization: Bearer {token}\r\n\
+         keybearer-conversation: chat-7\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )?;
     let mut answer = String::new();
@@ -253,6 +281,40 @@ fn killed_during_a_send_it_marks_the_call_unknown_and_sends_nothing_again() {
     assert_eq!(started["recovered"], json!(1));
     program.stop(PATIENCE).unwrap();
     assert_eq!(host.asked_for("in_2"), 1);
+}
+
+#[test]
+fn killed_during_a_charge_it_holds_the_money_and_charges_nothing_again() {
+    let host = Host::new();
+    let budget = "[[budget]]\nsubject = \"each agent\"\nunit = \"usd\"\nwindow = \"total\"\nlimit = 5000\n";
+    fs::write(host.home().join("budgets.toml"), budget).unwrap();
+    let (program, addr) = host.serve();
+    let token = host.token.clone();
+    let caller = thread::spawn(move || charge(addr, &token, 2_000));
+    wait_until("the upstream has the charge", || host.seen("/v1/charges") == 1);
+    program.kill();
+    caller.join().unwrap().unwrap_or_default();
+    assert_eq!(host.held(), [json!(null); 0], "nobody has said yet that it's held");
+
+    let (program, addr) = host.serve();
+    let held = host.held();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert_eq!(held[0]["cost"], json!({ "amount_minor": 2000, "currency": "usd" }));
+    let again = charge(addr, &host.token, 2_000).unwrap();
+    assert!(again.contains("\"duplicate\""), "{again}");
+    let over = charge(addr, &host.token, 3_001).unwrap();
+    assert!(over.contains("\"over_budget\"") && over.contains("cap"), "{over}");
+    assert_eq!(host.seen("/v1/charges"), 1);
+
+    // The operator has looked: it wasn't carried out. The host that runs hears of it.
+    succeed(kb(&host.home(), &["budget", "release", held[0]["id"].as_str().unwrap()]));
+    assert_eq!(host.held(), [json!(null); 0]);
+    let token = host.token.clone();
+    let caller = thread::spawn(move || charge(addr, &token, 2_000));
+    wait_until("the upstream has the second charge", || host.seen("/v1/charges") == 2);
+    program.kill();
+    caller.join().unwrap().unwrap_or_default();
+    host.audit();
 }
 
 #[test]

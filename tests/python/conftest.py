@@ -17,6 +17,12 @@ for proxy in ("http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(proxy.upper(), None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory):
+    """Stripe's SDK writes an id of its own into the user's configuration: not into that of whoever runs the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
+
+
 @pytest.fixture(scope="session")
 def key():
     """The upstream's key: fake, and random, so that finding it anywhere means something."""

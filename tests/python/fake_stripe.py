@@ -18,7 +18,6 @@ for them: it listens on loopback alone, on a port that the system picks, and its
 `/tmp/localstripe.pickle`, isn't written.
 """
 
-import builtins
 import io
 import json
 import os
@@ -28,6 +27,8 @@ import sys
 import threading
 import urllib.parse
 import urllib.request
+
+from localstripe import resources
 
 # Any key that looks like one will do.
 SEED_KEY = "sk_test_seed"
@@ -54,12 +55,6 @@ class LoopbackSocket(socket.socket):
         port_known.set()
 
 
-def open_without_state(file, mode="r", *args, **kwargs):
-    if file == "/tmp/localstripe.pickle":
-        return io.BytesIO()
-    return real_open(file, mode, *args, **kwargs)
-
-
 def request(path, form):
     """POSTs a form to the fake Stripe and returns what it answers."""
     call = urllib.request.Request(
@@ -80,8 +75,6 @@ def card():
 
 def seed_fixture():
     """A customer whose id is known beforehand. The server makes ids by itself, so this one is put in its mouth."""
-    from localstripe import resources
-
     make_id = resources.random_id
     resources.random_id = lambda length: "test_fixture"
     try:
@@ -120,7 +113,8 @@ def seed_then_wait():
 
 
 if __name__ == "__main__":
-    real_open, builtins.open = builtins.open, open_without_state
+    # It would be written anew, whole, with every change.
+    resources.Store.dump_to_disk = lambda store: None
     socket.socket = LoopbackSocket
     # Its greeting isn't for our reader; its errors and its log of requests go to standard error.
     told, sys.stdout = sys.stdout, io.StringIO()

@@ -38,12 +38,6 @@ with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory,
 """
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    """The SDK keeps an id of its own in the user's configuration."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-
-
 @pytest.fixture
 def sdk(host, monkeypatch):
     """The module as a program with this token has it."""

@@ -69,9 +69,12 @@ impl ApprovalAsk {
             intent: context.intent.as_ref(),
             via,
             connection: send.connection_name(),
+            upstream: &send.connection().base.to_string(),
+            constant_headers: &send.connection().constant_headers,
             operation: send.operation_name(),
             request: send.request().digest(),
             policy,
+            secret: send.secret(),
             secret_version,
             quorum,
         });

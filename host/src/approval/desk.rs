@@ -132,38 +132,35 @@ impl ApprovalDesk {
     /// Has a request approved: uses the approval that the caller came back with, or the one that was granted to the same
     /// request before; otherwise asks for one, and waits for it if the caller wants that.
     ///
-    /// Whatever was checked before has to be checked again afterwards: people take their time.
+    /// `ask` tells what is asked under the policies and secrets of the moment. After a wait it's called again: an
+    /// approval holds for what it was asked under, and that may have changed. Whatever else was checked before has to be
+    /// checked again afterwards, too: people take their time.
     ///
     /// # Errors
     /// What the agent hears; nothing was sent. It names the approval to come back with where there's one.
     pub async fn obtain(
         &self,
         call: &CallId,
-        ask: ApprovalAsk,
+        ask: &(dyn Fn() -> Result<ApprovalAsk, SendFailure> + Sync),
         context: &CallContext,
         deadline: Instant,
     ) -> Result<Approved, SendFailure> {
-        let (realm, fingerprint) = (ask.realm.clone(), ask.fingerprint);
-        let (agent, token) = (ask.agent.clone(), ask.token.clone());
+        let first = ask()?;
+        let (realm, mut fingerprint) = (first.realm.clone(), first.fingerprint);
+        let by = By { agent: first.agent.clone(), token: Some(first.token.clone()) };
         let (id, expires_at, state) = match &context.approval {
-            Some(id) => (id.clone(), None, ApprovalState::Pending),
+            Some(id) => (id.clone(), None, self.state_of(id, &realm, fingerprint)?),
             None => {
-                let asked = self.ask(call, ask).await.map_err(|error| error.failure())?;
-                (asked.id, Some(asked.expires_at), asked.state)
+                let asked = self.ask(call, first).await.map_err(|error| error.failure())?;
+                (asked.id, Some(asked.expires_at), Some(asked.state))
             }
         };
-        if context.approval_wait && state == ApprovalState::Pending {
-            // Whose approval it is isn't known yet where the caller named it; claiming tells. Waiting on another's tells
-            // nothing but the time of its decision, so it isn't waited on.
-            if expires_at.is_some()
-                || self.is_of(&id, &realm, fingerprint).map_err(|e| ClaimError::from(e).failure(&id))?
-            {
-                let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
-                let waited = self.approvals.wait(&id, until).await;
-                waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
-            }
+        if context.approval_wait && state == Some(ApprovalState::Pending) {
+            let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
+            let waited = self.approvals.wait(&id, until).await;
+            waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
+            fingerprint = ask()?.fingerprint;
         }
-        let by = By { agent, token: Some(token) };
         match self.claim(call, &realm, &id, fingerprint, by).await {
             Ok(approved) => Ok(approved),
             Err(ClaimError::Pending) => Err(expires_at
@@ -284,9 +281,18 @@ impl ApprovalDesk {
         self.approvals.get(approver.tenant(), id)?.ok_or(DecideError::Unknown)
     }
 
-    fn is_of(&self, id: &ApprovalId, realm: &Realm, fingerprint: Fingerprint) -> Result<bool, StoreError> {
-        let row = self.approvals.get(Some(&realm.tenant), id)?;
-        Ok(row.is_some_and(|row| row.realm == *realm && row.fingerprint == fingerprint))
+    /// How an approval stands, if it's for this request. Another's isn't waited for: the time at which that ends would
+    /// tell of its decision.
+    fn state_of(
+        &self,
+        id: &ApprovalId,
+        realm: &Realm,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<ApprovalState>, SendFailure> {
+        let row = self.approvals.get(Some(&realm.tenant), id);
+        let row = row.map_err(|error| ClaimError::from(error).failure(id))?;
+        let mine = row.filter(|row| row.realm == *realm && row.fingerprint == fingerprint);
+        Ok(mine.map(|row| row.state(self.approvals.now())))
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
-    TokenId,
+    SecretLabel, TokenId,
 };
 use crate::policy::Via;
 
@@ -42,13 +43,19 @@ pub struct FingerprintParts<'a> {
     pub via: &'a Via,
     /// Where the request goes.
     pub connection: &'a ConnectionName,
+    /// The base URL of that: operators may change it under the same name.
+    pub upstream: &'a str,
+    /// The headers that the host adds there.
+    pub constant_headers: &'a [(HeaderName, HeaderValue)],
     /// What it does there.
     pub operation: &'a OperationName,
     /// The digest of the canonical request: every byte of it but the secret.
     pub request: Digest,
     /// The digest of the policies that asked for the approval.
     pub policy: Digest,
-    /// The version of the secret that would be attached.
+    /// The label of the secret that would be attached.
+    pub secret: &'a SecretLabel,
+    /// Its version.
     pub secret_version: u32,
     /// How many people those policies want.
     pub quorum: u32,
@@ -64,7 +71,15 @@ impl Fingerprint {
             Via::Proxy => (None, None),
         };
         let mut sha = Sha256::new();
-        for part in [
+        let mut part = |part: Option<&[u8]>| match part {
+            None => sha.update([0]),
+            Some(bytes) => {
+                sha.update([1]);
+                sha.update((bytes.len() as u64).to_be_bytes());
+                sha.update(bytes);
+            }
+        };
+        for fixed in [
             Some(DOMAIN),
             Some(realm.tenant.as_str().as_bytes()),
             Some(realm.environment.as_str().as_bytes()),
@@ -76,20 +91,20 @@ impl Fingerprint {
             tool.map(str::as_bytes),
             component,
             Some(parts.connection.as_str().as_bytes()),
+            Some(parts.upstream.as_bytes()),
             Some(parts.operation.as_str().as_bytes()),
             Some(&parts.request.0),
             Some(&parts.policy.0),
+            Some(parts.secret.as_str().as_bytes()),
             Some(&parts.secret_version.to_be_bytes()),
             Some(&parts.quorum.to_be_bytes()),
+            Some(&(parts.constant_headers.len() as u64).to_be_bytes()),
         ] {
-            match part {
-                None => sha.update([0]),
-                Some(bytes) => {
-                    sha.update([1]);
-                    sha.update((bytes.len() as u64).to_be_bytes());
-                    sha.update(bytes);
-                }
-            }
+            part(fixed);
+        }
+        for (name, value) in parts.constant_headers {
+            part(Some(name.as_str().as_bytes()));
+            part(Some(value.as_bytes()));
         }
         Self(Digest(sha.finalize().into()))
     }
@@ -143,9 +158,12 @@ mod tests {
         intent: Option<IntentId>,
         via: Via,
         connection: ConnectionName,
+        upstream: &'static str,
+        headers: Vec<(HeaderName, HeaderValue)>,
         operation: OperationName,
         request: Digest,
         policy: Digest,
+        secret: SecretLabel,
         secret_version: u32,
         quorum: u32,
     }
@@ -161,9 +179,12 @@ mod tests {
                 intent: Some("i-1".parse().unwrap()),
                 via: tool("create_charge", b"component"),
                 connection: "stripe".parse().unwrap(),
+                upstream: "https://api.stripe.com",
+                headers: vec![header("stripe-version", "1")],
                 operation: "create_charge".parse().unwrap(),
                 request: Digest::of(b"request"),
                 policy: Digest::of(b"policy"),
+                secret: "stripe".parse().unwrap(),
                 secret_version: 1,
                 quorum: 1,
             }
@@ -179,13 +200,20 @@ mod tests {
                 intent: self.intent.as_ref(),
                 via: &self.via,
                 connection: &self.connection,
+                upstream: self.upstream,
+                constant_headers: &self.headers,
                 operation: &self.operation,
                 request: self.request,
                 policy: self.policy,
+                secret: &self.secret,
                 secret_version: self.secret_version,
                 quorum: self.quorum,
             })
         }
+    }
+
+    fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
     }
 
     fn tool(name: &str, component: &[u8]) -> Via {
@@ -199,7 +227,7 @@ mod tests {
     #[test]
     fn every_part_changes_it() {
         type Change = fn(&mut Owned);
-        let changes: [(&str, Change); 20] = [
+        let changes: [(&str, Change); 26] = [
             ("nothing", |_| {}),
             ("tenant", |o| o.realm.tenant = "acm".parse().unwrap()),
             ("environment", |o| o.realm.environment = "dev".parse().unwrap()),
@@ -215,6 +243,12 @@ mod tests {
             ("component", |o| o.via = tool("create_charge", b"component 2")),
             ("proxy door", |o| o.via = Via::Proxy),
             ("connection", |o| o.connection = "stripe-2".parse().unwrap()),
+            ("upstream", |o| o.upstream = "https://api.stripe.example"),
+            ("a header's value", |o| o.headers = vec![header("stripe-version", "2")]),
+            ("a header's name", |o| o.headers = vec![header("stripe-versio", "n1")]),
+            ("no header", |o| o.headers.clear()),
+            ("two headers", |o| o.headers.push(header("stripe-account", "acct_1"))),
+            ("secret", |o| o.secret = "stripe-2".parse().unwrap()),
             ("operation", |o| o.operation = "create_refund".parse().unwrap()),
             ("request", |o| o.request = Digest::of(b"request 2")),
             ("policy", |o| o.policy = Digest::of(b"policy 2")),

@@ -17,12 +17,11 @@ mod ask;
 mod desk;
 mod error;
 mod fingerprint;
-mod money;
 mod render;
 mod rules;
 mod shown;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 pub use ask::{ApprovalAsk, AskParts};

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{money, shown};
+use super::shown;
 use crate::auth::Caller;
 use crate::connection::{Cost, Effect, TypedSend};
 use crate::egress::CanonicalBody;
+use crate::ledger::money;
 use crate::policy::{CallContext, Via};
 
 /// At most so many parameters and headers are shown, so that the important ones don't scroll away.
@@ -22,7 +23,7 @@ const CONTINUED: &str = "      | ";
 pub struct Rendering {
     /// The connection's name.
     pub connection: String,
-    /// The host that the request goes to.
+    /// The upstream's base URL.
     pub upstream: String,
     /// The operation's name.
     pub operation: String,
@@ -91,7 +92,7 @@ impl Rendering {
         let (parameters, left_out) = parameters(send);
         Self {
             connection: shown::name(send.connection_name().as_str()),
-            upstream: shown::name(send.connection().base.host()),
+            upstream: shown::text(&send.connection().base.to_string()),
             operation: shown::name(operation.name.as_str()),
             request: format!(
                 "{} {}",
@@ -99,7 +100,7 @@ impl Rendering {
                 shown::name(&operation.path.to_string())
             ),
             effect: operation.effect,
-            amount: send.cost().map(money::amount),
+            amount: send.cost().map(amount),
             customer: operation.customer.as_ref().and_then(|place| place.value(send.parameters())).map(
                 |value| {
                     let mut shown = String::new();
@@ -162,6 +163,16 @@ impl Rendering {
             }
         }
         text
+    }
+}
+
+/// `12.34 EUR (1234 minor units)`. The count is there too, since an upstream may have units of its own for a currency,
+/// and the count is what is sent.
+fn amount(cost: &Cost) -> String {
+    match u64::try_from(cost.amount_minor) {
+        Ok(count) => format!("{} ({count} minor units)", money::shown(count, &cost.currency)),
+        // No cost rule takes one.
+        Err(_) => format!("{} minor units of {}", cost.amount_minor, shown::text(&cost.currency)),
     }
 }
 

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::audit::{Event, Row};
 use crate::clock::Millis;
 use crate::ids::{CallId, Digest, Realm};
-use crate::store::{AuditRecord, AuditStore, StoreError};
+use crate::store::{AuditRecord, AuditStore, LedgerTx, StoreError};
 
 /// Starts every canonical form, so that no hash of another kind or version can be passed off as one of these.
 const DOMAIN: &[u8] = b"keybearer audit row 1\0";
@@ -20,7 +20,7 @@ pub(super) struct Unsealed {
 
 impl Unsealed {
     /// The record after `head`; moves `head` on to it.
-    fn seal(self, head: &mut (u64, Digest)) -> AuditRecord {
+    pub(super) fn seal(self, head: &mut (u64, Digest)) -> AuditRecord {
         let Self { at, realm, call, event } = self;
         let (seq, prev) = (head.0.saturating_add(1), head.1);
         let mut record = AuditRecord { seq, at, realm, call, event, prev, hash: prev };
@@ -30,10 +30,15 @@ impl Unsealed {
     }
 }
 
-/// Appends rows in one transaction.
-pub(super) fn append(store: &dyn AuditStore, rows: Vec<Unsealed>) -> Result<(), StoreError> {
+/// Appends rows in one transaction, with what is to be done to the ledger.
+pub(super) fn append(
+    store: &dyn AuditStore,
+    rows: Vec<Unsealed>,
+    act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut rows = rows.into_iter();
     store.write(&mut |tx| {
+        act(tx.ledger())?;
         let mut head = tx.head()?;
         rows.by_ref().try_for_each(|row| tx.insert(row.seal(&mut head)))
     })

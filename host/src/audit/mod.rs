@@ -26,7 +26,7 @@ mod writer;
 
 pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
-pub use pending::{Audited, Pending, PendingSend};
+pub use pending::{Audited, Pending, PendingSend, SendBegin, SendPlan, Takes};
 pub use row::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
     SendFinished, SendRefused, Step,
@@ -196,7 +196,13 @@ impl Audit {
         event: Event,
     ) -> Result<(), AuditError> {
         let (reply, written) = oneshot::channel();
-        self.trail.queue.push_intent(Entry { realm, call, event, reply: Reply::Written(reply) });
+        self.trail.queue.push_intent(Entry {
+            realm,
+            call,
+            event,
+            reply: Reply::Written(reply),
+            ledger: None,
+        });
         self.trail.flush();
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
@@ -211,14 +217,7 @@ impl Audit {
         call: Option<&CallId>,
         step: ApprovalStep,
     ) -> Result<(), AuditError> {
-        let (reply, written) = oneshot::channel();
-        self.trail.queue.push_intent(Entry {
-            realm: Some(realm.clone()),
-            call: call.cloned(),
-            event: Event::Approval(step),
-            reply: Reply::Written(reply),
-        });
-        written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
+        self.written(Some(realm.clone()), call.cloned(), Event::Approval(step)).await
     }
 
     /// Marks every call that an earlier run of the host left open as [`CallMark::Unknown`], and records that the host
@@ -232,6 +231,20 @@ impl Audit {
     /// [`AuditError::Unavailable`] when the trail can't be read or written, or holds a damaged row.
     pub fn recover(&self) -> Result<u32, AuditError> {
         recover::recover(&*self.trail.store, self.trail.clock.now())
+    }
+
+    /// Removes from the ledger what is too old to count; answers how many rows. It's a transaction of its own, which
+    /// blocks: for every hour or so.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the store can't be written.
+    pub fn prune_ledger(&self) -> Result<u64, AuditError> {
+        let mut pruned = 0;
+        self.trail.store.write(&mut |tx| {
+            pruned = crate::ledger::prune(tx.ledger(), self.trail.clock.now())?;
+            Ok(())
+        })?;
+        Ok(pruned)
     }
 
     /// Reads rows.

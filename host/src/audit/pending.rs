@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::queue::{Entry, Reply};
+use super::queue::{Begun, Entry, Finish, LedgerStep, Reply};
 use super::{AuditError, Outcome, SendResult, Trail, outcome};
 use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
 use crate::clock::Millis;
 use crate::connection::TypedSend;
-use crate::ids::{CallId, Realm};
+use crate::ids::{ApprovalId, CallId, Digest, Realm};
+use crate::ledger::{Dedup, Lines, Reservation, ReservationId, Reserved, Settlement};
 use crate::policy::Permitted;
 use crate::refusal::{Code, RequestSent};
 
@@ -26,6 +27,36 @@ pub struct Pending {
 pub struct PendingSend {
     call: Arc<Call>,
     send: u32,
+}
+
+/// What came of the intent to send.
+pub enum SendBegin {
+    /// It's on the disk, and what it takes is reserved.
+    Begun(PendingSend),
+    /// The ledger refused it, which is on the disk. Nothing may be sent.
+    Refused(Reserved),
+}
+
+/// What is known of a send before it begins, beside the request itself.
+#[derive(Debug)]
+pub struct SendPlan {
+    /// What it takes from budgets. `None`: nothing is reserved, and no repetition is recognised.
+    pub takes: Option<Takes>,
+    /// The approval that it was given.
+    pub approval: Option<ApprovalId>,
+    /// The hash of the policies that permitted it.
+    pub policy: Digest,
+}
+
+/// What a send takes from budgets.
+#[derive(Debug)]
+pub struct Takes {
+    /// How much of which.
+    pub lines: Lines,
+    /// Set for a write that mustn't be made twice.
+    pub dedup: Option<Dedup>,
+    /// The time that its windows were chosen by.
+    pub at: Millis,
 }
 
 /// An answer whose record is on the disk.
@@ -50,7 +81,13 @@ impl Pending {
     ) -> Result<Self, AuditError> {
         let entry = {
             let (id, realm) = (id.clone(), realm.clone());
-            move |reply| Entry { realm: Some(realm), call: Some(id), event: Event::CallBegun(intent), reply }
+            move |reply| Entry {
+                realm: Some(realm),
+                call: Some(id),
+                event: Event::CallBegun(intent),
+                reply,
+                ledger: None,
+            }
         };
         let begun_at = trail.clock.now();
         let call = Call { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() };
@@ -73,22 +110,46 @@ impl Pending {
         self.call.progress().request_sent()
     }
 
-    /// Records the intent to send a request. It's on the disk when this resolves. Sends are numbered from 1; a number
-    /// whose intent couldn't be written isn't used again.
+    /// Records the intent to send a request, and reserves what it takes: both are on the disk when this resolves, or
+    /// neither. Sends are numbered from 1; a number whose intent couldn't be written isn't used again.
     ///
     /// # Errors
     /// [`AuditError::Full`] and [`AuditError::Unavailable`]: nothing was recorded, so nothing may be sent.
-    pub async fn send_begun(&self, permit: &Permitted<TypedSend>) -> Result<PendingSend, AuditError> {
+    pub async fn send_begun(
+        &self,
+        permit: &Permitted<TypedSend>,
+        plan: SendPlan,
+    ) -> Result<SendBegin, AuditError> {
         let send = permit.request();
-        self.begin_send(|number| SendBegun {
-            send: number,
-            connection: send.connection_name().clone(),
-            operation: send.operation_name().clone(),
-            request: send.request().digest(),
-            body_bytes: outcome::size(send.request().body_bytes().len()),
-            secret: send.secret().clone(),
+        let begun = self.begin_send(|number| {
+            let intent = SendBegun {
+                send: number,
+                connection: send.connection_name().clone(),
+                operation: send.operation_name().clone(),
+                request: send.request().digest(),
+                body_bytes: outcome::size(send.request().body_bytes().len()),
+                secret: send.secret().clone(),
+                cost: send.cost().cloned(),
+                budgets: plan.takes.as_ref().map_or(0, |takes| outcome::size(takes.lines.iter().len())),
+                approval: plan.approval,
+                policy: plan.policy,
+            };
+            let reservation = plan.takes.map(|takes| Reservation {
+                id: ReservationId { call: self.call.id.clone(), send: number },
+                realm: self.call.realm.clone(),
+                connection: send.connection_name().clone(),
+                operation: send.operation_name().clone(),
+                cost: send.cost().cloned(),
+                lines: takes.lines,
+                dedup: takes.dedup,
+                at: takes.at,
+            });
+            (intent, reservation)
+        });
+        Ok(match begun.await? {
+            Begun::Yes(send) => SendBegin::Begun(send),
+            Begun::No(refused) => SendBegin::Refused(refused),
         })
-        .await
     }
 
     /// Records that the call asked for a request that was refused before it began. It isn't waited for: the row lies
@@ -105,22 +166,27 @@ impl Pending {
 
     pub(super) async fn begin_send(
         &self,
-        intent: impl FnOnce(u32) -> SendBegun,
-    ) -> Result<PendingSend, AuditError> {
+        intent: impl FnOnce(u32) -> (SendBegun, Option<Reservation>),
+    ) -> Result<Begun, AuditError> {
         let (reply, begun) = oneshot::channel();
         let send = self.call.progress().open_send(self.call.trail.clock.now());
+        let (intent, reservation) = intent(send);
+        if reservation.is_some() {
+            self.call.progress().reserve(send);
+        }
         let guard = PendingSend { call: Arc::clone(&self.call), send };
         self.call.trail.queue.push_intent(Entry {
             realm: Some(self.call.realm.clone()),
             call: Some(self.call.id.clone()),
-            event: Event::SendBegun(intent(send)),
+            event: Event::SendBegun(intent),
             reply: Reply::Send(guard, reply),
+            ledger: reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation))),
         });
         self.call.trail.flush();
-        let guard = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
+        let begun = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
         // There's no await between here and the caller: from now on it can send.
         self.call.progress().hand_over(send);
-        Ok(guard)
+        Ok(begun)
     }
 
     /// Records what came of the call, and of its sends before. Both are on the disk when this resolves, and `value`
@@ -157,8 +223,11 @@ impl PendingSend {
 
     /// Records what came of the send. It isn't waited for: the row lies before the call's next one, and is on the
     /// disk no later than that.
-    pub fn finished(self, result: SendResult) {
-        self.call.close_send(self.send, |_| result);
+    ///
+    /// `settlement` is what becomes of what was reserved, in the same transaction; `reply` what a repetition of the same
+    /// write gets: sealed bytes.
+    pub fn finished(self, result: SendResult, settlement: Settlement, reply: Option<Vec<u8>>) {
+        self.call.close_send(self.send, |_| (result, settlement, reply));
     }
 
     /// The intent wasn't written, so there's nothing to finish.
@@ -169,7 +238,7 @@ impl PendingSend {
 
 impl Drop for PendingSend {
     fn drop(&mut self) {
-        self.call.close_send(self.send, OpenSend::abandoned);
+        self.call.close_send(self.send, |open| (open.abandoned(), open.given_up(), None));
     }
 }
 
@@ -201,6 +270,8 @@ struct OpenSend {
     begun_at: Millis,
     /// Whether the pipeline has got hold of it. As long as it hasn't, surely nothing was sent.
     handed_over: bool,
+    /// Whether something is reserved for it.
+    reserved: bool,
 }
 
 impl Call {
@@ -218,7 +289,7 @@ impl Call {
             .map(|open| {
                 let result = open.abandoned();
                 progress.request_sent = progress.request_sent.and(result.request_sent);
-                self.send_finished(open, result, now)
+                self.send_finished(open, result, open.given_up(), None, now)
             })
             .collect();
         let (result, result_bytes) = outcome.result.unzip();
@@ -241,18 +312,29 @@ impl Call {
     }
 
     /// Queues what came of a send, once.
-    fn close_send(&self, send: u32, result: impl FnOnce(&OpenSend) -> SendResult) {
+    fn close_send(
+        &self,
+        send: u32,
+        result: impl FnOnce(&OpenSend) -> (SendResult, Settlement, Option<Vec<u8>>),
+    ) {
         let now = self.trail.clock.now();
         let mut progress = self.progress();
         let Some(index) = progress.open.iter().position(|open| open.send == send) else { return };
         let open = progress.open.remove(index);
-        let result = result(&open);
+        let (result, settlement, reply) = result(&open);
         progress.request_sent = progress.request_sent.and(result.request_sent);
         // Queued under the lock, so that the call's own outcome can't come first.
-        self.trail.queue.push_outcomes([self.send_finished(&open, result, now)]);
+        self.trail.queue.push_outcomes([self.send_finished(&open, result, settlement, reply, now)]);
     }
 
-    fn send_finished(&self, open: &OpenSend, result: SendResult, now: Millis) -> Entry {
+    fn send_finished(
+        &self,
+        open: &OpenSend,
+        result: SendResult,
+        settlement: Settlement,
+        kept: Option<Vec<u8>>,
+        now: Millis,
+    ) -> Entry {
         let (reply, reply_bytes) = result.reply.unzip();
         let finished = SendFinished {
             send: open.send,
@@ -260,11 +342,17 @@ impl Call {
             failure: result.failure,
             request_sent: result.request_sent,
             secret_version: result.secret_version,
+            settlement: open.reserved.then(|| settlement.as_str().to_owned()),
             reply,
             reply_bytes: reply_bytes.unwrap_or(0),
             took_ms: took_ms(open.begun_at, now),
         };
-        Entry::outcome(self.realm.clone(), self.id.clone(), Event::SendFinished(finished))
+        let mut entry = Entry::outcome(self.realm.clone(), self.id.clone(), Event::SendFinished(finished));
+        entry.ledger = open.reserved.then(|| {
+            let id = ReservationId { call: self.id.clone(), send: open.send };
+            LedgerStep::Finish(Box::new(Finish { id, settlement, status: result.status, reply: kept }))
+        });
+        entry
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -283,8 +371,14 @@ impl Progress {
     fn open_send(&mut self, begun_at: Millis) -> u32 {
         self.newest += 1;
         self.sends += 1;
-        self.open.push(OpenSend { send: self.newest, begun_at, handed_over: false });
+        self.open.push(OpenSend { send: self.newest, begun_at, handed_over: false, reserved: false });
         self.newest
+    }
+
+    fn reserve(&mut self, send: u32) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.send == send) {
+            open.reserved = true;
+        }
     }
 
     fn hand_over(&mut self, send: u32) {
@@ -310,6 +404,11 @@ impl Progress {
 impl OpenSend {
     fn abandoned(&self) -> SendResult {
         SendResult::abandoned(if self.handed_over { RequestSent::Unknown } else { RequestSent::No })
+    }
+
+    /// What becomes of its reservation when nobody saw the end.
+    fn given_up(&self) -> Settlement {
+        if self.handed_over { Settlement::Hold } else { Settlement::Release }
     }
 }
 

@@ -9,6 +9,7 @@ use super::AuditError;
 use super::pending::{Pending, PendingSend};
 use crate::audit::{CallMark, Event};
 use crate::ids::{CallId, Realm};
+use crate::ledger::{Reservation, ReservationId, Reserved, Settlement};
 use crate::refusal::Code;
 
 /// How many intents may wait. At a thousand commits a second the last of them waits a few milliseconds; if the disk
@@ -25,6 +26,27 @@ pub(super) struct Entry {
     pub(super) call: Option<CallId>,
     pub(super) event: Event,
     pub(super) reply: Reply,
+    /// What the ledger does in the same transaction.
+    pub(super) ledger: Option<LedgerStep>,
+}
+
+/// What the ledger does with a send.
+pub(super) enum LedgerStep {
+    /// Reserves, or refuses: then the send's intent isn't recorded, but that it was refused.
+    Reserve(Box<Reservation>),
+    /// Refused it was, and why. Set by the writer.
+    Refused(Reserved),
+    /// Ends a reservation.
+    Finish(Box<Finish>),
+}
+
+/// How a reservation ends.
+pub(super) struct Finish {
+    pub(super) id: ReservationId,
+    pub(super) settlement: Settlement,
+    pub(super) status: Option<u16>,
+    /// The reply, sealed, for a repetition of the same write.
+    pub(super) reply: Option<Vec<u8>>,
 }
 
 /// Who waits for a row.
@@ -39,17 +61,31 @@ pub(super) enum Reply {
     /// The caller of a tool, who gets the guard.
     Call(Pending, oneshot::Sender<Result<Pending, AuditError>>),
     /// A call that sends, which gets the guard.
-    Send(PendingSend, oneshot::Sender<Result<PendingSend, AuditError>>),
+    Send(PendingSend, oneshot::Sender<Result<Begun, AuditError>>),
+}
+
+/// What came of the intent to send.
+pub(super) enum Begun {
+    /// It's on the disk, and everything is reserved.
+    Yes(PendingSend),
+    /// The ledger refused it, which is on the disk.
+    No(Reserved),
 }
 
 impl Reply {
     /// Tells that the row is on the disk. Whoever has stopped waiting drops the guard.
-    pub(super) fn written(self) {
+    fn written(self, refused: Option<Reserved>) {
         match self {
             Self::Nobody => {}
             Self::Written(to) => drop(to.send(Ok(()))),
             Self::Call(guard, to) => drop(to.send(Ok(guard))),
-            Self::Send(guard, to) => drop(to.send(Ok(guard))),
+            Self::Send(guard, to) => match refused {
+                None => drop(to.send(Ok(Begun::Yes(guard)))),
+                Some(refused) => {
+                    guard.never_began();
+                    drop(to.send(Ok(Begun::No(refused))));
+                }
+            },
         }
     }
 }
@@ -57,7 +93,16 @@ impl Reply {
 impl Entry {
     /// An outcome that nobody waits for.
     pub(super) fn outcome(realm: Realm, call: CallId, event: Event) -> Self {
-        Self { realm: Some(realm), call: Some(call), event, reply: Reply::Nobody }
+        Self { realm: Some(realm), call: Some(call), event, reply: Reply::Nobody, ledger: None }
+    }
+
+    /// Tells that the row is on the disk.
+    pub(super) fn written(self) {
+        let refused = match self.ledger {
+            Some(LedgerStep::Refused(refused)) => Some(refused),
+            _ => None,
+        };
+        self.reply.written(refused);
     }
 
     fn is_intent(&self) -> bool {

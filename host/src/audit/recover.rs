@@ -28,7 +28,7 @@ pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<u32, AuditE
     }
     let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered };
     unsealed.push(Unsealed { at: now, realm: None, call: None, event: encode(&started)? });
-    chain::append(store, unsealed)?;
+    chain::append(store, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
     Ok(recovered)
 }
 
@@ -152,6 +152,8 @@ impl OpenCall {
                 failure: None,
                 request_sent: RequestSent::Unknown,
                 secret_version: None,
+                // What is held is the ledger's to say; it holds what it finds under way.
+                settlement: None,
                 reply: None,
                 reply_bytes: 0,
                 took_ms: 0,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::approval::Fingerprint;
 use crate::clock::Millis;
+use crate::connection::Cost;
 use crate::ids::{
     AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, OperationName, Realm,
     RoleName, SecretLabel, TokenId, ToolName, TurnId,
@@ -130,6 +131,14 @@ pub struct SendBegun {
     pub body_bytes: u32,
     /// The label of the secret that will be attached.
     pub secret: SecretLabel,
+    /// What it costs, in minor units.
+    pub cost: Option<Cost>,
+    /// How many budgets it was reserved in.
+    pub budgets: u32,
+    /// The approval that it was given by people.
+    pub approval: Option<ApprovalId>,
+    /// The hash of the policies that permitted it.
+    pub policy: Digest,
 }
 
 /// What came of a request.
@@ -145,6 +154,8 @@ pub struct SendFinished {
     pub request_sent: RequestSent,
     /// The version of the secret that was attached.
     pub secret_version: Option<u32>,
+    /// What became of its reservation: `settled`, `released`, `refused` or `held`; none when nothing was reserved.
+    pub settlement: Option<String>,
     /// The digest of the reply's body, decompressed.
     pub reply: Option<Digest>,
     /// Its size.

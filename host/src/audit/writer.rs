@@ -4,11 +4,13 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::chain::{self, Unsealed, encode};
-use super::queue::Entry;
-use super::{AuditError, Trail};
+use super::chain::{Unsealed, encode};
+use super::queue::{Entry, LedgerStep};
+use super::{AuditError, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
-use crate::store::{AuditStore, StoreError};
+use crate::ledger::{self, Reserved};
+use crate::refusal::Code;
+use crate::store::{AuditStore, StoreError, TrailTx};
 
 /// How long the writer lets a store that fails rest before it tries again to write outcomes, in milliseconds. A new
 /// intent makes it try at once.
@@ -55,14 +57,14 @@ impl Trail {
     fn write(&self, owed: &mut Vec<Entry>, taken: Vec<Entry>) {
         let mut batch = std::mem::take(owed);
         batch.extend(taken);
-        match append(&*self.store, self.clock.now(), &batch) {
+        match append(&*self.store, self.clock.now(), &mut batch) {
             Ok(()) => {
                 if self.queue.health().is_err() {
                     tracing::info!("the audit trail can be written again");
                     self.queue.set_health(None);
                 }
                 for entry in batch {
-                    entry.reply.written();
+                    entry.written();
                 }
             }
             Err(error) => {
@@ -77,12 +79,49 @@ impl Trail {
     }
 }
 
-/// Writes rows in one transaction, all of them recorded at `at`.
-fn append(store: &dyn AuditStore, at: Millis, batch: &[Entry]) -> Result<(), StoreError> {
+/// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them.
+fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(), StoreError> {
     // Encoded before the transaction begins, which keeps other processes waiting.
     let mut unsealed = Vec::with_capacity(batch.len());
-    for Entry { realm, call, event, .. } in batch {
+    for Entry { realm, call, event, .. } in batch.iter() {
         unsealed.push(Unsealed { at, realm: realm.clone(), call: call.clone(), event: encode(event)? });
     }
-    chain::append(store, unsealed)
+    let mut rows = unsealed.into_iter().zip(batch);
+    store.write(&mut |tx| {
+        let mut head = tx.head()?;
+        rows.by_ref().try_for_each(|(mut row, entry)| {
+            if let Some(refused) = in_ledger(tx, entry)? {
+                entry.event = refused_send(&entry.event, &refused);
+                row.event = encode(&entry.event)?;
+                entry.ledger = Some(LedgerStep::Refused(refused));
+            }
+            tx.insert(row.seal(&mut head))
+        })
+    })
+}
+
+/// The ledger's part of an entry; a refusal, if it's one.
+fn in_ledger(tx: &mut dyn TrailTx, entry: &Entry) -> Result<Option<Reserved>, StoreError> {
+    match &entry.ledger {
+        None | Some(LedgerStep::Refused(_)) => Ok(None),
+        Some(LedgerStep::Reserve(reservation)) => match ledger::reserve(tx.ledger(), reservation)? {
+            Reserved::Yes => Ok(None),
+            refused => Ok(Some(refused)),
+        },
+        Some(LedgerStep::Finish(end)) => {
+            ledger::finish(tx.ledger(), &end.id, end.settlement, end.status, end.reply.clone())?;
+            Ok(None)
+        }
+    }
+}
+
+/// What is recorded in place of an intent that the ledger refused.
+fn refused_send(intent: &Event, refused: &Reserved) -> Event {
+    let Event::SendBegun(SendBegun { connection, .. }) = intent else { return intent.clone() };
+    let code = match refused {
+        Reserved::RateLimited(_) => Code::RateLimited,
+        Reserved::Duplicate(_) | Reserved::InProgress => Code::Duplicate,
+        Reserved::OverBudget(_) | Reserved::Yes => Code::OverBudget,
+    };
+    Event::SendRefused(SendRefused { connection: connection.to_string(), code })
 }

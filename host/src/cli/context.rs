@@ -6,12 +6,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::out::Out;
+use crate::app::{open_catalog, open_policy};
 use crate::audit::Audit;
+use crate::catalog::Catalog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MasterKeySource};
+use crate::connection::LiveConnections;
 use crate::egress::{MasterKey, MasterKeys, Vault};
 use crate::home::Home;
 use crate::ids::Realm;
+use crate::policy::Policy;
+use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::ControlStore;
 use crate::store::sqlite::{SqliteAudit, SqliteControl};
 
@@ -46,6 +51,20 @@ impl Opened {
     /// The audit trail's file.
     pub(super) fn audit_store(&self) -> anyhow::Result<Arc<SqliteAudit>> {
         Ok(Arc::new(SqliteAudit::open(&self.home.audit_db()).context("can't open audit.db")?))
+    }
+
+    /// The home's tools, loaded without compiling more than is needed.
+    pub(super) fn catalog(&self, out: &Out) -> anyhow::Result<Arc<Catalog>> {
+        let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
+        open_catalog(&self.home, self.control.clone(), runtime, &mut say(out))
+    }
+
+    /// The home's policies, as a host would load them.
+    pub(super) fn policy(&self, out: &Out) -> anyhow::Result<Policy> {
+        let connections = LiveConnections::open(&self.home.connections_dir())
+            .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
+        let catalog = self.catalog(out)?;
+        open_policy(&self.home, self.control.clone(), Arc::new(connections), catalog, &mut say(out))
     }
 
     /// Records what an operator did. It's recorded before it's reported as done.

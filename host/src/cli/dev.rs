@@ -32,6 +32,9 @@ pub(super) struct Dev {
     /// Use the connection files (and what lies beside them) of this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "home")]
     connections: Option<PathBuf>,
+    /// Decide by the policy files of this folder, instead of permitting whatever the token carries.
+    #[arg(long, value_name = "DIR", conflicts_with = "home")]
+    policies: Option<PathBuf>,
     /// Store the content of FILE as a secret. May be given several times.
     #[arg(long, value_name = "LABEL=@FILE", conflicts_with = "home")]
     secret: Vec<SecretFile>,
@@ -90,6 +93,11 @@ impl Dev {
         }
         if let Some(dir) = &self.connections {
             copy_files(dir, &opened.home.connections_dir())?;
+        }
+        if let Some(dir) = &self.policies {
+            let policies = opened.home.policies_dir();
+            std::fs::remove_file(policies.join("start.cedar"))?;
+            copy_files(dir, &policies)?;
         }
         self.store_secrets(&opened)?;
         self.add_tools(&opened, out)?;

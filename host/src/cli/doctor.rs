@@ -39,6 +39,7 @@ impl Doctor {
                 findings.push(("audit trail", trail(&opened)));
                 findings.extend(connections(&opened).into_iter().map(|finding| ("connections", finding)));
                 findings.extend(tools(&opened).into_iter().map(|finding| ("tools", finding)));
+                findings.extend(policies(&opened, out).into_iter().map(|finding| ("policies", finding)));
                 findings.push(("address", address(&opened)));
             }
         }
@@ -143,6 +144,22 @@ fn tools(opened: &Opened) -> Vec<Finding> {
         Err(error) => problems.push(Problem(format!("{error:#}"))),
     }
     problems
+}
+
+fn policies(opened: &Opened, out: &Out) -> Vec<Finding> {
+    let policy = match opened.policy(out) {
+        Ok(policy) => policy,
+        Err(error) => return vec![Problem(format!("{error:#}"))],
+    };
+    let mut findings: Vec<_> = policy.warnings().iter().map(|w| Warning(w.to_string())).collect();
+    findings.push(match policy.count().unwrap_or_default() {
+        (0, 0) => Warning(format!(
+            "there is none in {}, so everything is denied",
+            opened.home.policies_dir().display()
+        )),
+        (files, posted) => Well(format!("{files} from files, {posted} posted")),
+    });
+    findings
 }
 
 fn address(opened: &Opened) -> Finding {

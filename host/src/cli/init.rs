@@ -31,6 +31,7 @@ impl Init {
         out.line("  keybearer.toml   the configuration, every key with its default");
         out.line("  master.key       opens the vault: back it up apart from the databases");
         out.line("  connections/     put connection files here");
+        out.line("  policies/        who may do what: start.cedar permits what tokens carry");
         out.line(format!("\noperator token, shown this once: {}\n", minted.token));
         out.line("next: keybearer tool add FILE.wasm · keybearer vault set LABEL · keybearer serve");
         out.value(&json!({ "home": root, "operator_token": minted.token.to_string() }));

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 a check ran and found problems (fixtures, connections, the audit
 //! chain, the doctor). `dev` ends with its command's code.
 
+mod approval;
 mod audit;
 mod budget;
 mod completions;
@@ -13,6 +14,7 @@ mod doctor;
 mod init;
 mod kill;
 mod out;
+mod policy;
 mod serve;
 mod token;
 mod tool;
@@ -68,12 +70,18 @@ enum Command {
     /// List and check connections.
     #[command(subcommand)]
     Connection(connection::Connection),
+    /// Show, approve and deny requests that wait for people.
+    #[command(subcommand)]
+    Approval(approval::Approval),
     /// Show what was spent, check budgets, and say what became of money that is held.
     #[command(subcommand)]
     Budget(budget::Budget),
     /// Read and verify the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Check, explain and test policies.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Run a command against a throw-away host: its address in KEYBEARER_URL, a token in KEYBEARER_TOKEN.
     Dev(dev::Dev),
     /// Print a completion script for a shell.
@@ -122,8 +130,10 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(home, &out),
         Command::Kill(command) => command.run(home, &out),
         Command::Connection(command) => command.run(home, &out),
+        Command::Approval(command) => command.run(home, &out),
         Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
+        Command::Policy(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
         Command::Completions(args) => args.run(),
     };

@@ -70,6 +70,17 @@ impl Out {
         }
     }
 
+    /// Asks for a line. `None` where no person sits at the terminal: what is piped in is no answer.
+    pub(super) fn ask(&self, question: &str) -> Option<String> {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let _ = write!(std::io::stderr(), "{question}");
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok().map(|_| answer)
+    }
+
     /// Asks a yes-or-no question. No is the answer where no person sits at the terminal.
     pub(super) fn confirm(&self, question: &str) -> bool {
         if !std::io::stdin().is_terminal() {

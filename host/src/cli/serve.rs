@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
@@ -86,37 +86,31 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
     }
 }
 
-/// Takes up what operators change beside the running host.
+/// How often the ledger is pruned of what counts no more.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Takes up what operators change beside the running host, and keeps the ledger small.
 pub(super) async fn watch_home(app: Arc<App>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pruned: Option<Instant> = None;
     loop {
         ticks.tick().await;
-        let home = app.clone();
+        let app = app.clone();
+        let due = pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
+        if due {
+            pruned = Some(Instant::now());
+        }
+        let look = move || {
+            app.refresh();
+            if due {
+                app.prune();
+            }
+        };
         // It reads files, and compiling a new component takes seconds: not on a thread that serves.
-        if let Err(error) = tokio::task::spawn_blocking(move || home.refresh()).await {
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
             tracing::error!(%error, "looking for changes broke down");
         }
-        refresh_policy(&app).await;
-    }
-}
-
-/// Takes up policies that were changed, and tools that they may speak of.
-async fn refresh_policy(app: &Arc<App>) {
-    let policy = app.policy.clone();
-    let refreshed = tokio::task::spawn_blocking(move || policy.is_stale().then(|| policy.refresh())).await;
-    match refreshed {
-        Ok(None | Some(Ok(false))) => {}
-        Ok(Some(Ok(true))) => {
-            tracing::info!(hash = %app.policy.hash(), count = ?app.policy.count(), "the policies have changed");
-            if app.policy.count() == Some((0, 0)) {
-                tracing::warn!("there is no policy, so everything is denied");
-            }
-        }
-        Ok(Some(Err(problems))) => {
-            tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
-        }
-        Err(error) => tracing::error!(%error, "the policies' refresh broke down"),
     }
 }
 

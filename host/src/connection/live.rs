@@ -2,22 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
 use super::{Connections, Problems};
+use crate::home::Look;
 
 /// The connections in force. A request that is under way keeps those it began with.
 #[derive(Debug)]
 pub struct LiveConnections {
     current: ArcSwap<Connections>,
-    /// The folder, and how it looked when it was read last. `None`: they're fixed.
+    /// The folder, and how it looked when it was read last: authorities' certificates lie beside the connections. `None`:
+    /// they're fixed.
     folder: Option<(PathBuf, Mutex<Look>)>,
 }
-
-/// Every file of the folder (authorities' certificates lie beside the connections), with its size and time of change.
-type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 impl LiveConnections {
     /// Connections that never change.
@@ -32,7 +30,7 @@ impl LiveConnections {
     /// Every problem of every file.
     pub fn open(dir: &Path) -> Result<Self, Problems> {
         // Looked at before it's read: what changes in between is read again.
-        let look = look(dir);
+        let look = Look::folder(dir);
         let current = ArcSwap::from_pointee(Connections::load(dir)?);
         Ok(Self { current, folder: Some((dir.to_owned(), Mutex::new(look))) })
     }
@@ -51,7 +49,7 @@ impl LiveConnections {
     pub fn refresh(&self) -> Result<bool, Problems> {
         let Some((dir, seen)) = &self.folder else { return Ok(false) };
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = look(dir);
+        let now = Look::folder(dir);
         if *seen == now {
             return Ok(false);
         }
@@ -59,18 +57,6 @@ impl LiveConnections {
         self.current.store(Arc::new(Connections::load(dir)?));
         Ok(true)
     }
-}
-
-fn look(dir: &Path) -> Look {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    let mut look: Look = entries
-        .filter_map(|entry| {
-            let data = entry.metadata().ok()?;
-            Some((entry.path(), data.len(), data.modified().ok()))
-        })
-        .collect();
-    look.sort();
-    look
 }
 
 #[cfg(test)]

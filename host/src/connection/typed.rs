@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::file::parameters::stem;
@@ -22,6 +23,7 @@ pub struct TypedSend {
     request: Canonical,
     parameters: Parameters,
     cost: Option<Cost>,
+    idempotency: Option<(HeaderName, HeaderValue)>,
 }
 
 /// A request's parameters, typed: `5` where an integer was declared, not `"5"`.
@@ -78,6 +80,18 @@ impl TypedSend {
         &self.parameters
     }
 
+    /// Has the host's own key for this write sent along, where the connection says in which header.
+    pub(crate) fn set_idempotency_key(&mut self, key: &str) {
+        let header = self.connection.idempotency_header.clone();
+        self.idempotency = header.zip(HeaderValue::from_str(key).ok());
+    }
+
+    /// The host's own key for this write, and the header that it's sent in: in place of whatever was given there.
+    #[must_use]
+    pub fn idempotency(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.idempotency.as_ref()
+    }
+
     /// What it costs, when the operation has a cost rule.
     #[must_use]
     pub fn cost(&self) -> Option<&Cost> {
@@ -125,7 +139,14 @@ impl Connection {
         let parameters = Parameters { path, query, body };
         let cost = operation.cost.as_ref().map(|rule| rule.cost(&parameters)).transpose();
         let cost = cost.map_err(|rule| invalid(rule.to_owned()))?;
-        Ok(TypedSend { connection: self.clone(), operation: operation.clone(), request, parameters, cost })
+        Ok(TypedSend {
+            connection: self.clone(),
+            operation: operation.clone(),
+            request,
+            parameters,
+            cost,
+            idempotency: None,
+        })
     }
 
     /// The one operation of this method and path. Several may have the path's form; by INVARIANT (one operation) the

@@ -71,15 +71,12 @@ fn paths() -> Value {
         (Route::Call, json!({ "post": call_tool() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
-        (Route::Delegate, json!({ "post": identity::delegate_token() })),
         (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),
         (Route::Agents, json!({ "get": identity::list_agents(), "post": identity::register_agent() })),
         (Route::Agent, json!({ "delete": identity::remove_agent() })),
         (Route::Policies, json!({ "get": policies::list(), "post": policies::post() })),
         (Route::Policy, json!({ "delete": policies::remove() })),
         (Route::Enforce, json!({ "post": policies::enforce() })),
-        (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
-        (Route::Kill, json!({ "delete": identity::lift_kill() })),
         (Route::Approvals, json!({ "get": approvals::list() })),
         (Route::Approval, json!({ "get": approvals::show() })),
         (
@@ -87,6 +84,9 @@ fn paths() -> Value {
             json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
         ),
         (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
+        (Route::Delegate, json!({ "post": identity::delegate_token() })),
+        (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
+        (Route::Kill, json!({ "delete": identity::lift_kill() })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
         (Route::Proxy, proxy::item()),
@@ -114,6 +114,16 @@ fn call_tool() -> Value {
         path_parameter("name", "The tool's name.", "ToolName"),
         header(&headers::CONVERSATION, "The conversation. A token bound to one refuses any other.", label()),
         header(&headers::TURN, "The turn of that conversation.", label()),
+        header(
+            &headers::APPROVAL,
+            "The approval that a person gave to exactly this request.",
+            reference("ApprovalId"),
+        ),
+        header(
+            &headers::APPROVAL_WAIT,
+            "`yes`: where a person has to approve the request first, wait for that, up to the deadline.",
+            json!({ "enum": ["yes", "no"] }),
+        ),
         header(
             &headers::DEADLINE,
             "How long the caller waits, in milliseconds: 4000 unless the host is set up otherwise. More than the \

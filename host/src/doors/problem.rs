@@ -143,6 +143,9 @@ pub(super) fn detail(refusal: &Refusal) -> String {
         RequestSent::Unknown => "A request may have been sent.",
     };
     let retry = match refusal.retry() {
+        Retry::No if refusal.code == Code::ApprovalRequired => {
+            "Trying again helps once a person has approved it."
+        }
         Retry::No => "Trying the same again won't help.",
         Retry::Safe => "It's safe to try again.",
         Retry::CheckFirst => "Check what was done before you try again.",
@@ -170,6 +173,11 @@ mod tests {
             detail(&refusal),
             "The call failed (denied): this token may not use stripe:create_charge. Nothing was sent. \
              Trying the same again won't help."
+        );
+        assert_eq!(
+            detail(&Refusal::new(Code::ApprovalRequired, "it waits as apr_1")),
+            "The call failed (approval_required): it waits as apr_1. Nothing was sent. Trying again helps once a person \
+             has approved it."
         );
         let unknown = Refusal::new(Code::UpstreamTimeout, "the upstream was slow").sent(RequestSent::Unknown);
         assert_eq!(

@@ -26,19 +26,19 @@ pub(super) enum Route {
     Call,
     Tokens,
     Token,
-    Delegate,
     VaultKeys,
     Agents,
     Agent,
     Policies,
     Policy,
     Enforce,
-    Kills,
-    Kill,
     Approvals,
     Approval,
     Approve,
     Deny,
+    Delegate,
+    Kills,
+    Kill,
     Audit,
     AuditCall,
     Proxy,
@@ -56,19 +56,19 @@ impl Route {
         Self::Call,
         Self::Tokens,
         Self::Token,
-        Self::Delegate,
         Self::VaultKeys,
         Self::Agents,
         Self::Agent,
         Self::Policies,
         Self::Policy,
         Self::Enforce,
-        Self::Kills,
-        Self::Kill,
         Self::Approvals,
         Self::Approval,
         Self::Approve,
         Self::Deny,
+        Self::Delegate,
+        Self::Kills,
+        Self::Kill,
         Self::Audit,
         Self::AuditCall,
         Self::Proxy,
@@ -86,19 +86,19 @@ impl Route {
             Self::Call => "/v1/tools/{name}",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
-            Self::Delegate => "/v1/tokens/delegate",
             Self::VaultKeys => "/admin/vault-keys",
             Self::Agents => "/v1/agents",
             Self::Agent => "/v1/agents/{id}",
             Self::Policies => "/v1/policies",
             Self::Policy => "/v1/policies/{id}",
             Self::Enforce => "/v1/enforce",
-            Self::Kills => "/v1/kill",
-            Self::Kill => "/v1/kill/{id}",
             Self::Approvals => "/v1/approvals",
             Self::Approval => "/v1/approvals/{id}",
             Self::Approve => "/v1/approvals/{id}/approve",
             Self::Deny => "/v1/approvals/{id}/deny",
+            Self::Delegate => "/v1/tokens/delegate",
+            Self::Kills => "/v1/kill",
+            Self::Kill => "/v1/kill/{id}",
             Self::Audit => "/v1/audit",
             Self::AuditCall => "/v1/audit/{call}",
             Self::Proxy => "/proxy/{connection}/{path}",
@@ -168,19 +168,19 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
-        .route(Route::Delegate.path(), post(delegate::delegate))
         .route(Route::VaultKeys.path(), post(vault_keys::mint))
         .route(Route::Agents.path(), get(agents::list).post(agents::register))
         .route(Route::Agent.path(), delete(agents::remove))
         .route(Route::Policies.path(), get(policies::list).post(policies::post))
         .route(Route::Policy.path(), delete(policies::remove))
         .route(Route::Enforce.path(), post(enforce::enforce))
-        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
-        .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Approvals.path(), get(approvals::list))
         .route(Route::Approval.path(), get(approvals::show))
         .route(Route::Approve.path(), post(approvals::approve))
         .route(Route::Deny.path(), post(approvals::deny))
+        .route(Route::Delegate.path(), post(delegate::delegate))
+        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
+        .route(Route::Kill.path(), delete(kill::lift))
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route("/proxy/{connection}/", proxied())

@@ -269,6 +269,9 @@ fn wire_request(send: TypedSend, realm: Realm, attached: Attached) -> WireReques
     for (name, value) in request.headers().iter().chain(&connection.constant_headers) {
         headers.insert(name.clone(), value.clone());
     }
+    if let Some((name, value)) = send.idempotency() {
+        headers.insert(name.clone(), value.clone());
+    }
     if let Some(content_type) = request.content_type().and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(CONTENT_TYPE, content_type);
     }

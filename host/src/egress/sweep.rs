@@ -36,6 +36,12 @@ pub struct Sweep {
 }
 
 impl Sweep {
+    /// A sweep for a reply that no secret was injected for: it finds nothing.
+    #[must_use]
+    pub(crate) fn of_nothing() -> Self {
+        Self { finder: AhoCorasick::new::<_, &[u8]>([]).ok(), plain: 0 }
+    }
+
     /// Compiles a sweep for the values that are injected: the secret, and what it was turned into.
     ///
     /// INVARIANT (fails closed): without a usable value, or when compiling fails, everything counts as found.

@@ -1,5 +1,9 @@
 //! The home: the one folder that holds everything a host keeps.
 
+mod look;
+
+pub use look::Look;
+
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -123,16 +127,16 @@ impl Home {
         self.root.join("connections")
     }
 
-    /// The operator's budgets.
-    #[must_use]
-    pub fn budgets_file(&self) -> PathBuf {
-        self.root.join("budgets.toml")
-    }
-
     /// The policies' Cedar files.
     #[must_use]
     pub fn policies_dir(&self) -> PathBuf {
         self.root.join("policies")
+    }
+
+    /// The operator's budgets.
+    #[must_use]
+    pub fn budgets_file(&self) -> PathBuf {
+        self.root.join("budgets.toml")
     }
 
     /// The components, each under its digest.

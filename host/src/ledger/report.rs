@@ -97,3 +97,75 @@ fn counts(budget: &Budget, counted: &Counted) -> bool {
         && *operation == counted.operation
         && *effect == counted.effect
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Connections;
+    use crate::store::CounterKey;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    fn row(subject: &str, unit: &str, window: &str, start: i64, ends: Option<i64>) -> CounterRow {
+        let name = serde_json::json!(["acme", "production", subject, unit, window, null, null, null, null]);
+        CounterRow {
+            key: CounterKey { name: name.to_string(), start: Millis(start) },
+            ends: ends.map(Millis),
+            tally: Tally { reserved: 100, held: 20, settled: 3 },
+        }
+    }
+
+    fn budgets() -> Budgets {
+        let one = |subject, limit| {
+            format!("[[budget]]\nsubject = {subject:?}\nunit = \"usd\"\nwindow = \"day\"\nlimit = {limit}\n")
+        };
+        let text = [
+            one("each agent", 500),
+            one("agent:billing", 400),
+            one("tenant:globex", 1),
+            one("tenant", 100),
+            one("each customer", 7),
+        ];
+        Budgets::parse(&text.concat(), "budgets.toml", &Connections::default()).unwrap()
+    }
+
+    #[test]
+    fn the_smallest_limit_that_holds_is_shown_and_what_is_left() {
+        let day = |subject: &str| row(subject, "usd", "day", 0, Some(DAY_MS));
+        let rows = [
+            day("agent:billing"),
+            day("agent:other"),
+            day("tenant"),
+            day("role:billing"),
+            day("customer:a b"),
+        ];
+        let all = standings(&rows, &budgets(), &[], Millis(5));
+        let shown: Vec<_> = all.iter().map(|standing| (standing.limit, standing.left())).collect();
+        assert_eq!(
+            shown,
+            [
+                (Some(400), Some(277)),
+                (Some(500), Some(377)),
+                (Some(100), Some(0)),
+                (None, None),
+                (Some(7), Some(0))
+            ]
+        );
+        assert_eq!(all[0].amount(277), "2.77 USD");
+        assert_eq!((all[0].window().as_str(), all[0].covers().as_str()), ("day (UTC)", "all"));
+    }
+
+    #[test]
+    fn windows_that_are_over_and_damaged_names_are_left_out() {
+        let mut damaged = row("tenant", "usd", "day", 0, Some(DAY_MS));
+        damaged.key.name = "[]".to_owned();
+        let rows = [
+            row("tenant", "usd", "day", 0, Some(DAY_MS)),
+            row("tenant", "usd", "day", DAY_MS, Some(2 * DAY_MS)),
+            row("tenant", "requests", "total", 0, None),
+            damaged,
+        ];
+        let seen = |now| standings(&rows, &budgets(), &[], Millis(now)).len();
+        assert_eq!((seen(DAY_MS - 1), seen(DAY_MS), seen(2 * DAY_MS)), (2, 2, 1));
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::gate::{CallState, Gate};
-use super::{Pipeline, unrecorded};
+use super::{Pipeline, late, unrecorded};
 use crate::audit::{Audited, Outcome};
 use crate::auth::Caller;
 use crate::connection::Connection;
@@ -20,8 +20,10 @@ use crate::refusal::{Code, Refusal};
 pub struct ForwardRequest {
     /// Who asks.
     pub caller: Arc<Caller>,
-    /// The request, unchecked.
-    pub draft: Draft,
+    /// The connection's name, unchecked.
+    pub connection: String,
+    /// The request, unchecked; or why what was sent can't be read as one.
+    pub draft: Result<Draft, Refusal>,
     /// The call's id.
     pub call: CallId,
     /// What the caller says of it.
@@ -44,22 +46,28 @@ impl Pipeline {
     /// Nothing was sent, or what was sent couldn't be recorded.
     pub async fn forward(&self, request: ForwardRequest) -> Result<Audited<Result<Reply, Refusal>>, Refusal> {
         let deadline = Instant::now() + request.deadline;
-        let ForwardRequest { caller, draft, call, context, .. } = request;
-        let context = self.policy.admit_forward(&caller, context)?;
+        let ForwardRequest { caller, connection, draft, call, context, .. } = request;
+        let admitted = self.parts.policy.admit_forward(&caller, context.clone());
+        let (context, draft) = match admitted.and_then(|context| Ok((context, draft?))) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                let asked = format!("proxy/{connection}");
+                let recorded = self.parts.audit.refused(call, &caller, &context, &asked, refusal.code);
+                return Err(match tokio::time::timeout_at(deadline, recorded).await {
+                    Ok(Ok(())) => refusal,
+                    Ok(Err(error)) => unrecorded(&error),
+                    Err(_) => late(),
+                });
+            }
+        };
         let begun = self.parts.audit.begin_forward(call, &caller, &context);
         let pending = tokio::time::timeout_at(deadline, begun)
             .await
-            .map_err(|_| {
-                Refusal::new(
-                    Code::AuditUnavailable,
-                    "the request could not be recorded in time, so it was not sent",
-                )
-            })?
+            .map_err(|_| late())?
             .map_err(|error| unrecorded(&error))?;
         let state = Arc::new(CallState::new(pending));
         let gate = Gate {
             parts: self.parts.clone(),
-            policy: self.policy.clone(),
             caller,
             via: Via::Proxy,
             context,

@@ -3,24 +3,30 @@
 //! ```text
 //! Draft → operation matched, parameters typed
 //!   → auth     the token, and every token above it, is still good
-//!   → policy   Permitted<TypedSend>
-//!   → audit    the intent is on the disk
-//!   → auth     once more: this is the last moment before bytes leave
+//!   → kill     nothing that it's part of is stopped
+//!   → policy   Permitted<TypedSend>; where people have to agree, it's asked again once they have
+//!   → ledger   what it takes from which budgets
+//!   → audit    the intent is on the disk, with what it takes reserved: one transaction
+//!   → auth     once more, and the kill switches: this is the last moment before bytes leave
 //!   → egress   secret attached → reply, cleaned
-//!   → audit    what came of it
+//!   → audit    what came of it, and of what was reserved: one transaction
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::audit::{AuditError, Pending, SendResult};
+use crate::approval::{ApprovalAsk, Approved, AskParts};
+use crate::audit::{AuditError, Pending, SendBegin, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
 use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep};
-use crate::ids::{CallId, Digest};
-use crate::policy::{CallContext, Permitted, Policy, SendAsk, Verdict, Via};
+use crate::ids::{ApprovalId, CallId, ConnectionName, Digest};
+use crate::kill::Subjects;
+use crate::ledger::{Dedup, Reserved, Settlement};
+use crate::policy::{CallContext, Permitted, SendAsk, Verdict, Via};
 use crate::refusal::RequestSent;
 
 use super::Parts;
+use super::spending::{Spending, repetition};
 
 /// What a call shares with its way out: its open record, and the secrets that were injected so far.
 pub(super) struct CallState {
@@ -62,12 +68,19 @@ impl CallState {
 /// The gate of one call: everything that it sends goes through here.
 pub(super) struct Gate {
     pub(super) parts: Arc<Parts>,
-    pub(super) policy: Policy,
     pub(super) caller: Arc<Caller>,
     pub(super) via: Via,
     pub(super) context: CallContext,
     pub(super) deadline: tokio::time::Instant,
     pub(super) state: Arc<CallState>,
+}
+
+/// A request that nothing refuses so far, and what is known of it.
+struct Agreed {
+    permit: Permitted<TypedSend>,
+    takes: Option<Takes>,
+    dedup: Option<Dedup>,
+    approval: Option<ApprovalId>,
 }
 
 impl Gate {
@@ -87,29 +100,40 @@ impl Gate {
 
     async fn send_checked(&self, draft: Draft) -> Result<Reply, SendFailure> {
         let asked = draft.connection.clone();
-        let permit = self.permit(draft).inspect_err(|failure| {
+        let agreed = self.agree(draft).await.inspect_err(|failure| {
             self.state.pending.send_refused(&asked, failure.reason.code());
         })?;
+        let Agreed { permit, takes, dedup, approval } = agreed;
         let (name, operation) =
-            (permit.request().connection_name().clone(), permit.request().operation_name().clone());
-        let intent = self.state.pending.send_begun(&permit).await.map_err(|error| unrecorded(&error))?;
+            (permit.request().connection_name().clone(), permit.request().operation().clone());
+        let plan = SendPlan { takes, approval, policy: permit.policy() };
+        let intent = match self.state.pending.send_begun(&permit, plan).await {
+            Ok(SendBegin::Begun(intent)) => intent,
+            Ok(SendBegin::Refused(refused)) => return self.refused(refused, dedup.as_ref()),
+            Err(error) => return Err(unrecorded(&error)),
+        };
         let result = self.send_permitted(permit).await;
-        self.parts.metrics.send(&name, &operation, result.as_ref().map(|r| r.status).map_err(|f| f.reason));
+        let told = result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
+        self.parts.metrics.send(&name, &operation.name, told);
         match result {
             Ok(reply) => {
-                intent.finished(reply_record(&reply));
+                let settlement = Settlement::of_reply(reply.status, operation.settle.as_ref(), &reply.body);
+                let kept = dedup
+                    .filter(|_| matches!(settlement, Settlement::Settle { .. }))
+                    .and_then(|dedup| self.parts.spending.keep(self.caller.realm(), &dedup, &reply));
+                intent.finished(reply_record(&reply), settlement, kept);
                 self.state.remember(&reply.sweep);
                 Ok(reply)
             }
             Err(failure) => {
-                intent.finished(failure_record(&failure));
+                intent.finished(failure_record(&failure), Settlement::of_failure(&failure), None);
                 Err(failure)
             }
         }
     }
 
     /// Everything that can refuse a request before its intent is recorded.
-    fn permit(&self, draft: Draft) -> Result<Permitted<TypedSend>, SendFailure> {
+    async fn agree(&self, draft: Draft) -> Result<Agreed, SendFailure> {
         let connection = self
             .parts
             .connections
@@ -120,22 +144,84 @@ impl Gate {
                 Via::Proxy => true,
             })
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
-        let typed = connection.accept(draft)?;
+        let mut send = connection.accept(draft)?;
+        let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
+        if let Some(dedup) = &dedup {
+            send.set_idempotency_key(&Spending::idempotency_key(dedup));
+        }
+        let (permit, approval) = match self.permit(send, None)? {
+            Permission::Given(permit) => (permit, None),
+            Permission::Wanted { send, quorum } => {
+                // What no budget has room for isn't put before people.
+                self.takes(&send, dedup)?;
+                let approved = self.approval(&send, quorum).await?;
+                // People take their time: whatever was checked is checked again.
+                match self.permit(send, Some(&approved))? {
+                    Permission::Given(permit) => (permit, Some(approved.id)),
+                    Permission::Wanted { .. } => {
+                        return Err(SendFailure::unsent(
+                            FailureReason::Denied,
+                            "the policies have changed since this was approved",
+                        ));
+                    }
+                }
+            }
+        };
+        let takes = self.takes(permit.request(), dedup)?;
+        Ok(Agreed { permit, takes, dedup, approval })
+    }
+
+    fn permit(&self, send: TypedSend, approved: Option<&Approved>) -> Result<Permission, SendFailure> {
         let alive = self.parts.auth.alive(&self.caller).map_err(|error| revoked(&error))?;
+        self.parts
+            .kills
+            .check(&self.subjects(Some(send.connection_name())))
+            .map_err(|killed| killed.failure())?;
         let ask = SendAsk {
             alive: &alive,
             context: &self.context,
             via: &self.via,
             now: self.parts.clock.now(),
-            approved: None,
+            approved,
         };
-        match self.policy.permit_send(ask, typed) {
-            Verdict::Permitted(permit) => Ok(permit),
+        match self.parts.policy.permit_send(ask, send) {
+            Verdict::Permitted(permit) => Ok(Permission::Given(permit)),
+            Verdict::NeedsApproval { send, quorum } => Ok(Permission::Wanted { send, quorum }),
             Verdict::Denied(failure) => Err(failure),
-            Verdict::NeedsApproval { .. } => Err(SendFailure::unsent(
+        }
+    }
+
+    fn takes(&self, send: &TypedSend, dedup: Option<Dedup>) -> Result<Option<Takes>, SendFailure> {
+        let now = self.parts.clock.now();
+        self.parts.spending.takes(&self.caller, &self.context, send, dedup, now)
+    }
+
+    /// Has people agree to exactly this request. A kill switch ends the wait for them.
+    async fn approval(&self, send: &TypedSend, quorum: u32) -> Result<Approved, SendFailure> {
+        let Some(desk) = &self.parts.approvals else {
+            return Err(SendFailure::unsent(
                 FailureReason::ApprovalRequired,
-                "a person has to approve this first",
-            )),
+                "a person has to approve this first, and nobody can here",
+            ));
+        };
+        let own: Vec<_> = self.caller.chain().skip(1).map(|link| link.agent.clone()).collect();
+        let ask = || {
+            Ok(ApprovalAsk::new(AskParts {
+                caller: &self.caller,
+                context: &self.context,
+                via: &self.via,
+                send,
+                policy: self.parts.policy.hash_for(&self.caller.realm().tenant),
+                secret_version: self.parts.egress.secret_version(self.caller.realm(), send)?,
+                quorum,
+                own: &own,
+            }))
+        };
+        let obtained = desk.obtain(self.state.call(), &ask, &self.context, self.deadline);
+        tokio::select! {
+            biased;
+            killed = self.parts.kills.stopped(self.subjects(Some(send.connection_name()))) => Err(killed.failure()),
+            approved = obtained => approved,
         }
     }
 
@@ -143,8 +229,53 @@ impl Gate {
         // Once more after the wait for the disk: this is the last moment before bytes leave, and a revocation holds
         // from the very next send on.
         self.parts.auth.alive(&self.caller).map_err(|error| revoked(&error))?;
-        self.parts.egress.send(permit, self.caller.realm(), self.deadline).await
+        let connection = permit.request().connection_name().clone();
+        let subjects = self.subjects(Some(&connection));
+        self.parts.kills.check(&subjects).map_err(|killed| killed.failure())?;
+        tokio::select! {
+            biased;
+            reply = self.parts.egress.send(permit, self.caller.realm(), self.deadline) => reply,
+            // The request may be half way out.
+            killed = self.parts.kills.stopped(subjects) => Err(killed.failure().sent(RequestSent::Unknown)),
+        }
     }
+
+    /// What the ledger's refusal means. A repetition of a write that was made gets what came of the first.
+    fn refused(&self, refused: Reserved, dedup: Option<&Dedup>) -> Result<Reply, SendFailure> {
+        match (refused, dedup) {
+            (Reserved::OverBudget(shortfall) | Reserved::RateLimited(shortfall), _) => {
+                Err(shortfall.failure())
+            }
+            (Reserved::Duplicate(first), Some(dedup)) => {
+                self.parts.spending.repeat(self.caller.realm(), dedup, &first)
+            }
+            (Reserved::InProgress | Reserved::Duplicate(_), _) => Err(repetition(
+                "this same write is under way in this conversation".to_owned(),
+                RequestSent::No,
+            )),
+            (Reserved::Yes, _) => Err(SendFailure::unsent(
+                FailureReason::Internal,
+                "the host failed to record the request, so it was not sent",
+            )),
+        }
+    }
+
+    /// All that a kill switch could stop this call by.
+    fn subjects<'s>(&'s self, connection: Option<&'s ConnectionName>) -> Subjects<'s> {
+        Subjects {
+            caller: &self.caller,
+            call: Some(self.state.call()),
+            conversation: self.context.conversation.as_ref(),
+            tool: self.via.tool(),
+            connection,
+        }
+    }
+}
+
+/// What the policy says, as the gate goes on from it.
+enum Permission {
+    Given(Permitted<TypedSend>),
+    Wanted { send: TypedSend, quorum: u32 },
 }
 
 fn reply_record(reply: &Reply) -> SendResult {

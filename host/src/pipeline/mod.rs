@@ -4,12 +4,14 @@ mod answer;
 mod forward;
 mod gate;
 mod sends;
+mod spending;
 #[cfg(test)]
 mod tests;
 
 pub use answer::Answer;
 pub use forward::ForwardRequest;
 pub use sends::{ToolLog, TracingLog};
+pub use spending::Spending;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::approval::ApprovalDesk;
 use crate::audit::{Audit, AuditError, Audited, Outcome};
 use crate::auth::{Auth, Caller};
 use crate::catalog::{Catalog, Tool};
@@ -25,6 +28,7 @@ use crate::connection::LiveConnections;
 use crate::dto::{Arguments, Narrow};
 use crate::egress::Egress;
 use crate::ids::{CallId, ToolName};
+use crate::kill::{Kills, Subjects};
 use crate::metrics::Metrics;
 use crate::policy::{CallContext, Invocation, Permitted, Policy, Via, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
@@ -58,6 +62,14 @@ pub struct Parts {
     pub runtime: Arc<Runtime>,
     /// Whose tokens are looked at again before each send.
     pub auth: Arc<Auth>,
+    /// What is stopped.
+    pub kills: Arc<Kills>,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Where people are asked. `None`: there's nobody to ask.
+    pub approvals: Option<ApprovalDesk>,
+    /// Budgets, and writes that were made.
+    pub spending: Arc<Spending>,
     /// Where intents and outcomes go.
     pub audit: Audit,
     /// The upstreams.
@@ -66,8 +78,6 @@ pub struct Parts {
     pub egress: Arc<Egress>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Who says yes.
-    pub policy: Policy,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where tools' log lines go.
@@ -80,21 +90,20 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Pipeline {
     parts: Arc<Parts>,
-    policy: Policy,
 }
 
 impl Pipeline {
     /// A pipeline of these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { policy: parts.policy.clone(), parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts) }
     }
 
     /// The tools that a caller may call, by name.
     #[must_use]
     pub fn tools(&self, caller: &Caller) -> Vec<Arc<Tool>> {
         let snapshot = self.parts.catalog.snapshot();
-        snapshot.tools().filter(|tool| self.policy.sees(caller, &tool.name)).cloned().collect()
+        snapshot.tools().filter(|tool| self.parts.policy.sees(caller, &tool.name)).cloned().collect()
     }
 
     /// Runs one call. Dropping the future stops the call and records it as cancelled.
@@ -130,10 +139,20 @@ impl Pipeline {
         let CallRequest { caller, tool: asked, arguments, call, context, .. } = request;
         let snapshot = self.parts.catalog.snapshot();
         let found = asked.parse::<ToolName>().ok().and_then(|name| snapshot.tool(&name).cloned());
-        let Some(tool) = found.filter(|tool| self.policy.sees(&caller, &tool.name)) else {
+        let Some(tool) = found.filter(|tool| self.parts.policy.sees(&caller, &tool.name)) else {
             let refusal = unknown_tool(&asked);
             return Err((asked, refusal));
         };
+        let subjects = Subjects {
+            caller: &caller,
+            call: Some(&call),
+            conversation: caller.conversation().or(context.conversation.as_ref()),
+            tool: Some(&tool.name),
+            connection: None,
+        };
+        if let Err(killed) = self.parts.kills.check(&subjects) {
+            return Err((asked, killed.refusal()));
+        }
         let arguments = match Arguments::parse(&arguments, &tool.input) {
             Ok(arguments) => arguments,
             Err(error) => return Err((asked, Refusal::new(Code::InvalidArguments, error.to_string()))),
@@ -148,7 +167,7 @@ impl Pipeline {
             context,
             now: self.parts.clock.now(),
         };
-        match self.policy.permit_invocation(invocation) {
+        match self.parts.policy.permit_invocation(invocation) {
             Ok(permit) => Ok((tool, permit)),
             Err(refusal) => Err((asked, refusal)),
         }
@@ -168,7 +187,6 @@ impl Pipeline {
         let invocation = permit.request();
         let gate = Gate {
             parts: self.parts.clone(),
-            policy: self.policy.clone(),
             caller: invocation.caller.clone(),
             via: Via::Tool {
                 name: tool.name.clone(),
@@ -181,16 +199,28 @@ impl Pipeline {
         };
         let sends = CallSends::new(gate, tool.name.clone());
         let state = sends.state();
-        let report = self
-            .parts
-            .runtime
-            .run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends))
-            .await;
+        let (caller, context) = (invocation.caller.clone(), invocation.context.clone());
+        let run =
+            self.parts.runtime.run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends));
+        let ended = tokio::select! {
+            biased;
+            report = run => Ok(report),
+            killed = self.parts.kills.stopped(Subjects {
+                caller: &caller,
+                call: Some(state.call()),
+                conversation: context.conversation.as_ref(),
+                tool: Some(&tool.name),
+                connection: None,
+            }) => Err(killed),
+        };
         let state = Arc::into_inner(state).ok_or_else(|| {
             tracing::error!(tool = %tool.name, "a call that has ended is still held by its guest");
             Refusal::new(Code::Internal, "the host failed; its log says why").sent(RequestSent::Unknown)
         })?;
-        let result = judge(report, &state, tool);
+        let result = match ended {
+            Ok(report) => judge(report, &state, tool),
+            Err(killed) => Err(killed.refusal().sent(state.request_sent())),
+        };
         let (sent, pending) = (state.request_sent(), state.into_pending());
         let (outcome, code) = match &result {
             Ok(narrow) => (Outcome::ok(narrow.as_bytes()), None),

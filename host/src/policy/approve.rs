@@ -52,7 +52,7 @@ impl Policy {
                 role: question.role,
             },
         };
-        let (decided, _) = self.decide(&asked);
+        let (decided, _) = self.decide([asked], &question.realm.tenant);
         if let Some(cause) = &decided.cause {
             tracing::info!(approver = %question.approver, %cause, "an approval was refused by policy");
         }

@@ -5,13 +5,14 @@ use super::call::{CallContext, Invocation};
 use super::grants;
 use super::permit::Permitted;
 use super::question::{AgentFacts, Question, What, Who};
-use super::set::{Decided, Ruling};
+use super::set::Ruling;
 use super::{Policy, unknown_tool};
 use crate::auth::Caller;
+use crate::clock::Millis;
 use crate::connection::TypedSend;
 use crate::dto::read_json;
 use crate::egress::{FailureReason, SendFailure};
-use crate::ids::{Digest, ToolName};
+use crate::ids::ToolName;
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
 
@@ -40,19 +41,15 @@ impl Policy {
         let Some(arguments) = arguments.as_object() else {
             return Err(Refusal::new(Code::Internal, "the host failed; its log says why"));
         };
-        let question = Question {
-            realm: caller.realm(),
-            who: Who::Agent(AgentFacts::of(&caller, &invocation.context)),
-            now: invocation.now,
-            what: What::Call { tool: &invocation.tool, component: Some(invocation.component), arguments },
-        };
-        let (decided, hash) = self.decide_for(&caller, &question);
+        let what = What::Call { tool: &invocation.tool, component: Some(invocation.component), arguments };
+        let questions = questions(&caller, &invocation.context, invocation.now, what);
+        let (decided, hash) = self.decide(questions, &caller.realm().tenant);
         if decided.ruling == Ruling::Allowed {
             return Ok(Permitted::new(invocation, hash));
         }
         tracing::info!(call = %invocation.call, tool = %invocation.tool, policies = ?decided.policies,
             cause = decided.cause.as_deref(), "a call was refused by policy");
-        Err(Refusal::new(Code::Denied, refused(&question)))
+        Err(Refusal::new(Code::Denied, refused(&what)))
     }
 
     /// May this caller use the proxy door at all? Answers what is known of its call.
@@ -78,98 +75,54 @@ impl Policy {
             return Verdict::Denied(failure);
         }
         let caller = ask.alive.caller();
-        let question = Question {
-            realm: caller.realm(),
-            who: Who::Agent(AgentFacts::of(caller, ask.context)),
-            now: ask.now,
-            what: What::Send {
-                connection: send.connection(),
-                operation: send.operation(),
-                parameters: send.parameters(),
-                cost: send.cost(),
-                door: ask.via.door(),
-                tool: ask.via.tool(),
-                approvers: ask.approved.map(|approved| approved.approvers.as_slice()),
-            },
+        let what = What::Send {
+            connection: send.connection(),
+            operation: send.operation(),
+            parameters: send.parameters(),
+            cost: send.cost(),
+            door: ask.via.door(),
+            tool: ask.via.tool(),
+            approvers: ask.approved.map(|approved| approved.approvers.as_slice()),
         };
-        let (decided, hash) = self.decide_for(caller, &question);
+        let questions = questions(caller, ask.context, ask.now, what);
+        let (decided, hash) = self.decide(questions, &caller.realm().tenant);
         match decided.ruling {
             Ruling::Allowed => Verdict::Permitted(Permitted::new(send, hash)),
             Ruling::NeedsApproval { quorum } => Verdict::NeedsApproval { send, quorum },
             Ruling::Denied => {
-                let failure = SendFailure::unsent(FailureReason::Denied, refused(&question));
+                let failure = SendFailure::unsent(FailureReason::Denied, refused(&what));
                 Verdict::Denied(failure.because(decided.cause.unwrap_or_default()))
             }
         }
     }
 }
 
-impl Policy {
-    /// What the policies say to a caller: the strictest of what they say to each link of its chain, each asked as itself.
-    ///
-    /// Whoever delegates a token names its agent, role and task. By INVARIANT (chain) these alone must not open
-    /// anything, so what the child asks for is asked for its parent too, and so on up.
-    pub(super) fn decide_for(&self, caller: &Caller, question: &Question<'_>) -> (Decided, Digest) {
-        let (mut strictest, hash) = self.decide(question);
-        let Who::Agent(own) = question.who else { return (strictest, hash) };
-        for (above, link) in caller.chain().enumerate().skip(1) {
-            if strictest.ruling == Ruling::Denied {
-                break;
-            }
-            let who = Who::Agent(AgentFacts {
-                agent: &link.agent,
-                role: link.role.as_ref(),
-                task: link.task.as_deref(),
-                token: link.id.as_str(),
-                depth: own.depth.saturating_sub(u32::try_from(above).unwrap_or(u32::MAX)),
-                ..own
-            });
-            let (decided, _) = self.decide(&Question { who, ..*question });
-            strictest = strictest.and(decided);
-        }
-        (strictest, hash)
-    }
-}
-
-impl Decided {
-    /// Both: no is stronger than not yet, and that is stronger than yes.
-    fn and(mut self, other: Self) -> Self {
-        let ruling = match (self.ruling, other.ruling) {
-            (Ruling::Denied, _) | (_, Ruling::Denied) => Ruling::Denied,
-            (Ruling::NeedsApproval { quorum: a }, Ruling::NeedsApproval { quorum: b }) => {
-                Ruling::NeedsApproval { quorum: a.max(b) }
-            }
-            (Ruling::NeedsApproval { quorum }, _) | (_, Ruling::NeedsApproval { quorum }) => {
-                Ruling::NeedsApproval { quorum }
-            }
-            (Ruling::Allowed, Ruling::Allowed) => Ruling::Allowed,
-        };
-        self.policies.extend(other.policies);
-        self.policies.sort();
-        self.policies.dedup();
-        Self { ruling, policies: self.policies, cause: other.cause.or(self.cause) }
-    }
-}
-
 /// What an agent is told: what was refused, and never which rule did it.
-pub(super) fn refused(question: &Question<'_>) -> String {
-    format!("{} was refused by policy", question.subject())
+pub(super) fn refused(what: &What<'_>) -> String {
+    format!("{} was refused by policy", what.subject())
 }
 
-impl<'a> AgentFacts<'a> {
-    /// What is known of a caller and its call.
-    pub(super) fn of(caller: &'a Caller, context: &'a CallContext) -> Self {
-        Self {
-            agent: caller.agent(),
-            role: caller.role(),
+/// The question as each link of the caller's chain asks it, in its own name.
+pub(super) fn questions<'q>(
+    caller: &'q Caller,
+    context: &'q CallContext,
+    now: Millis,
+    what: What<'q>,
+) -> impl Iterator<Item = Question<'q>> {
+    let depth = grants::depth(caller);
+    caller.chain().map(move |link| {
+        let agent = AgentFacts {
+            agent: &link.agent,
+            role: link.role.as_ref(),
             conversation: context.conversation.as_ref().map(|name| name.as_str()),
-            task: caller.task(),
+            task: link.task.as_deref(),
             turn: context.turn.as_ref().map(|name| name.as_str()),
             intent: context.intent.as_ref().map(|name| name.as_str()),
-            token: caller.token().as_str(),
-            depth: grants::depth(caller),
-        }
-    }
+            token: link.id.as_str(),
+            depth,
+        };
+        Question { realm: caller.realm(), who: Who::Agent(agent), now, what }
+    })
 }
 
 /// A token that is bound to a conversation serves no other.

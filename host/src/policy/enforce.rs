@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::ask::Door;
-use super::decide::refused;
-use super::question::{AgentFacts, Question, What, Who};
+use super::decide::{questions, refused};
+use super::question::What;
 use super::set::Ruling;
 use super::{CallContext, Policy, grants};
 use crate::approval::Approved;
@@ -150,20 +150,15 @@ impl Policy {
 
     fn enforced(&self, question: &EnforceQuestion<'_>, what: What<'_>) -> EnforceDecision {
         let caller = question.alive.caller();
-        let asked = Question {
-            realm: caller.realm(),
-            who: Who::Agent(AgentFacts::of(caller, question.context)),
-            now: question.now,
-            what,
-        };
-        let (decided, _) = self.decide_for(caller, &asked);
+        let questions = questions(caller, question.context, question.now, what);
+        let (decided, _) = self.decide(questions, &caller.realm().tenant);
         let (verdict, code, message) = match decided.ruling {
-            Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", asked.subject())),
-            Ruling::Denied => (Enforced::Denied, Some(Code::Denied), refused(&asked)),
+            Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", what.subject())),
+            Ruling::Denied => (Enforced::Denied, Some(Code::Denied), refused(&what)),
             Ruling::NeedsApproval { quorum } => (
                 Enforced::ApprovalRequired { quorum },
                 Some(Code::ApprovalRequired),
-                format!("a person has to approve {} first", asked.subject()),
+                format!("a person has to approve {} first", what.subject()),
             ),
         };
         EnforceDecision { verdict, code, message, policies: decided.policies, cause: decided.cause }

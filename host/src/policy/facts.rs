@@ -57,6 +57,9 @@ pub struct Facts {
     /// How many tokens are above it.
     #[serde(default)]
     pub depth: u32,
+    /// Those above it, when the token was delegated: everyone has to be allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<LinkFacts>,
     /// The time, as RFC 3339.
     #[serde(default, serialize_with = "write_time", deserialize_with = "read_time")]
     pub now: Option<Millis>,
@@ -99,6 +102,23 @@ pub struct Facts {
     /// For `approve`: what the request costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostFacts>,
+}
+
+/// Someone who delegated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFacts {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// What it was to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The token's public id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
 }
 
 /// What a request costs.
@@ -179,6 +199,16 @@ impl Facts {
             task: caller.task().map(str::to_owned),
             token: Some(caller.token().clone()),
             depth: grants::depth(caller),
+            above: caller
+                .chain()
+                .skip(1)
+                .map(|link| LinkFacts {
+                    agent: link.agent.clone(),
+                    role: link.role.clone(),
+                    task: link.task.clone(),
+                    token: Some(link.id.clone()),
+                })
+                .collect(),
             now: Some(now),
             operation: None,
             door: Door::Tool,
@@ -200,17 +230,23 @@ impl Facts {
         Realm { tenant: self.tenant.clone(), environment: self.environment.clone() }
     }
 
-    fn agent_facts(&self) -> AgentFacts<'_> {
-        AgentFacts {
-            agent: &self.agent,
-            role: self.role.as_ref(),
+    /// Everyone of the chain.
+    fn agents(&self) -> impl Iterator<Item = AgentFacts<'_>> {
+        let own = (&self.agent, self.role.as_ref(), self.task.as_deref(), self.token.as_ref());
+        let above = self
+            .above
+            .iter()
+            .map(|link| (&link.agent, link.role.as_ref(), link.task.as_deref(), link.token.as_ref()));
+        std::iter::once(own).chain(above).map(|(agent, role, task, token)| AgentFacts {
+            agent,
+            role,
             conversation: self.conversation.as_ref().map(|name| name.as_str()),
-            task: self.task.as_deref(),
+            task,
             turn: self.turn.as_ref().map(|name| name.as_str()),
             intent: self.intent.as_ref().map(|name| name.as_str()),
-            token: self.token.as_ref().map_or("", |token| token.as_str()),
+            token: token.map_or("", |token| token.as_str()),
             depth: self.depth,
-        }
+        })
     }
 }
 
@@ -224,8 +260,11 @@ impl Policy {
     pub fn judge(&self, facts: &Facts, now: Millis) -> Result<Judged, String> {
         let (realm, now) = (facts.realm(), facts.now.unwrap_or(now));
         let approvers = facts.approvers.as_deref();
-        let agent = Who::Agent(facts.agent_facts());
-        let decide = |who, what| judged(self.decide(&Question { realm: &realm, who, now, what }).0);
+        let decide = |what| {
+            let everyone = facts.agents().map(Who::Agent);
+            let questions = everyone.map(|who| Question { realm: &realm, who, now, what });
+            judged(self.decide(questions, &realm.tenant).0)
+        };
         match (&facts.operation, &facts.call, &facts.api, &facts.approve) {
             (Some(name), None, None, None) => {
                 let (connection, operation) = self.operation(&realm, name)?;
@@ -235,25 +274,22 @@ impl Policy {
                     body: facts.body.clone(),
                 };
                 let cost = operation.check(&parameters).map_err(|rule| format!("{name}: {rule}"))?;
-                Ok(decide(
-                    agent,
-                    What::Send {
-                        connection: &connection,
-                        operation: &operation,
-                        parameters: &parameters,
-                        cost: cost.as_ref(),
-                        door: facts.door,
-                        tool: facts.tool.as_ref(),
-                        approvers,
-                    },
-                ))
+                Ok(decide(What::Send {
+                    connection: &connection,
+                    operation: &operation,
+                    parameters: &parameters,
+                    cost: cost.as_ref(),
+                    door: facts.door,
+                    tool: facts.tool.as_ref(),
+                    approvers,
+                }))
             }
             (None, Some(tool), None, None) => {
-                Ok(decide(agent, What::Call { tool, component: None, arguments: &facts.arguments }))
+                Ok(decide(What::Call { tool, component: None, arguments: &facts.arguments }))
             }
             (None, None, Some(url), None) => {
                 let action = facts.action.as_deref().ok_or("`api` needs an `action`, as \"read\"")?;
-                Ok(decide(agent, What::Api { action, url, approvers }))
+                Ok(decide(What::Api { action, url, approvers }))
             }
             (None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
@@ -262,17 +298,16 @@ impl Policy {
                     .cost
                     .as_ref()
                     .map(|cost| Cost { amount_minor: cost.amount, currency: cost.currency.clone() });
-                Ok(decide(
-                    Who::Operator(operator),
-                    What::Approve {
-                        connection: &connection.name,
-                        operation: &operation.name,
-                        effect: operation.effect,
-                        cost: cost.as_ref(),
-                        requester: &facts.agent,
-                        role: facts.role.as_ref(),
-                    },
-                ))
+                let what = What::Approve {
+                    connection: &connection.name,
+                    operation: &operation.name,
+                    effect: operation.effect,
+                    cost: cost.as_ref(),
+                    requester: &facts.agent,
+                    role: facts.role.as_ref(),
+                };
+                let question = Question { realm: &realm, who: Who::Operator(operator), now, what };
+                Ok(judged(self.decide([question], &realm.tenant).0))
             }
             _ => Err("write exactly one of `operation`, `call`, `api` and `approve`".to_owned()),
         }

@@ -6,12 +6,12 @@ use crate::connection::TypedSend;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ConnectionName, OperationName, ToolName};
 
-/// Whether the grant of every token of the chain names the tool.
+/// Whether the token's grant names the tool, and that of every token above it.
 pub(super) fn allow_tool(caller: &Caller, tool: &ToolName) -> bool {
     caller.allows_tool(tool)
 }
 
-/// Whether the grant of every token of the chain names the operation.
+/// Whether the token's grant names the operation, and that of every token above it.
 pub(super) fn allow_operation(
     caller: &Caller,
     connection: &ConnectionName,

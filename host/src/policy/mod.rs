@@ -42,7 +42,7 @@ pub use ask::{Door, SendAsk, Verdict, Via};
 pub use call::{CallContext, Invocation};
 pub use enforce::{ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, Enforced, RESOURCE_BYTES_MAX};
 pub use engine::START;
-pub use facts::{Facts, Judged};
+pub use facts::{CostFacts, Facts, Judged, LinkFacts};
 pub use load::{POLICIES_MAX, POLICY_FILE_BYTES_MAX, PolicyFile};
 pub use permit::Permitted;
 pub use posted::{Constraints, PostedEffect, PostedPolicy, is_api_resource};
@@ -65,12 +65,11 @@ use crate::store::PolicyRow;
 
 /// Decides. Pure: no clock, no store, no wire; [`Policy::refresh`] alone looks for other policies. A clone is the same
 /// policy and changes with it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Policy {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     engine: ArcSwap<Engine>,
     source: Option<PolicySource>,
@@ -140,6 +139,15 @@ impl Policy {
         }
     }
 
+    /// The text of a policy that applies to a tenant.
+    #[must_use]
+    pub fn text(&self, tenant: &TenantId, id: &str) -> Option<String> {
+        match &**self.inner.engine.load() {
+            Engine::Baseline => None,
+            Engine::Set(set) => set.rules(tenant).find(|rule| rule.id() == id)?.cedar.to_cedar(),
+        }
+    }
+
     /// The connection of this name, if this realm may use it.
     fn connection(&self, realm: &Realm, name: &str) -> Option<Arc<Connection>> {
         match &**self.inner.engine.load() {
@@ -157,10 +165,18 @@ impl Policy {
         Ok((connection, operation.ok_or_else(missing)?))
     }
 
-    /// The answer, and the hash of the policies that gave it.
-    fn decide(&self, question: &Question<'_>) -> (Decided, Digest) {
+    /// The answer to the same question asked by everyone of a chain, and the hash of the policies that gave it.
+    ///
+    /// By INVARIANT (chain) whoever delegates names the child's agent and role: so everyone above has to be allowed, too.
+    fn decide<'q>(
+        &self,
+        questions: impl IntoIterator<Item = Question<'q>>,
+        tenant: &TenantId,
+    ) -> (Decided, Digest) {
         let engine = self.inner.engine.load();
-        (engine.decide(question), engine.hash_for(&question.realm.tenant))
+        let all = questions.into_iter().map(|question| engine.decide(&question));
+        let decided = all.reduce(Decided::and).unwrap_or_else(|| Decided::no("nobody asks".to_owned()));
+        (decided, engine.hash_for(tenant))
     }
 }
 
@@ -172,4 +188,10 @@ pub fn unknown_tool(name: &str) -> Refusal {
         Code::UnknownTool,
         format!("there is no tool {shown:?} that this token may call; GET /v1/tools lists those it may"),
     )
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("hash", &self.hash()).finish_non_exhaustive()
+    }
 }

@@ -65,20 +65,22 @@ pub(super) enum What<'a> {
     },
 }
 
-impl Question<'_> {
+impl What<'_> {
     /// What the agent may be told that it asked for.
     pub(super) fn subject(&self) -> String {
-        match self.what {
-            What::Send { connection, operation, .. } => format!("{}:{}", connection.name, operation.name),
-            What::Call { tool, .. } => tool.to_string(),
-            What::Api { action, .. } => {
+        match self {
+            Self::Send { connection, operation, .. } => format!("{}:{}", connection.name, operation.name),
+            Self::Call { tool, .. } => tool.to_string(),
+            Self::Api { action, .. } => {
                 let shown: String = action.chars().filter(char::is_ascii_graphic).take(64).collect();
                 format!("the action {shown:?}")
             }
-            What::Approve { connection, operation, .. } => format!("approving {connection}:{operation}"),
+            Self::Approve { connection, operation, .. } => format!("approving {connection}:{operation}"),
         }
     }
+}
 
+impl Question<'_> {
     /// The approvals that the question came with; `None` where nothing can be approved.
     pub(super) fn approvers(&self) -> Option<&[AgentId]> {
         match self.what {

@@ -11,7 +11,6 @@ use super::load::{Loaded, Naming, PolicyFile, load};
 use super::problem::{PolicyProblem, PolicyProblems};
 use super::question::{Question, What, Who};
 use super::rule::Rule;
-use super::schema::schema;
 use super::slot::{Said, Slot};
 use super::world::World;
 use crate::ids::{AgentId, ConnectionName, Digest, Environment, OperationName, RoleName, TenantId, ToolName};
@@ -64,8 +63,8 @@ pub(super) struct Decided {
     pub(super) cause: Option<String>,
 }
 
-/// Yes, no, or not yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Yes, not yet, or no: the stricter is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ruling {
     Allowed,
     NeedsApproval { quorum: u32 },
@@ -100,7 +99,7 @@ impl Set {
         world: World,
         before: Option<&Self>,
     ) -> Result<Self, PolicyProblems> {
-        let text = schema(&world);
+        let text = world.schema();
         let schema = Schema::from_cedarschema_str(&text).map(|(schema, _)| schema).map_err(|error| {
             PolicyProblems(vec![PolicyProblem::of("schema", format!("the schema can't be used: {error}"))])
         })?;
@@ -164,10 +163,6 @@ impl Set {
     /// How many policies there are: from files, and posted.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.files.len(), self.posted.values().map(|posted| posted.rules().len()).sum())
-    }
-
-    pub(super) fn schema(&self) -> &Schema {
-        &self.schema
     }
 
     /// The policies that apply to a tenant.
@@ -251,6 +246,15 @@ impl Set {
 }
 
 impl Decided {
+    /// The stricter of two answers, with the policies of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        let (mut strict, other) = if other.ruling > self.ruling { (other, self) } else { (self, other) };
+        strict.policies.extend(other.policies);
+        strict.policies.sort();
+        strict.policies.dedup();
+        strict
+    }
+
     pub(super) fn no(cause: String) -> Self {
         Self { ruling: Ruling::Denied, policies: Vec::new(), cause: Some(cause) }
     }

@@ -1,9 +1,8 @@
 //! Where policies come from: files, the control store, and what there is to decide about.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
-use std::{fmt, fs};
 
 use super::engine::Engine;
 use super::load::PolicyFile;
@@ -11,8 +10,10 @@ use super::problem::{PolicyProblem, PolicyProblems};
 use super::set::Set;
 use super::{Policy, World};
 use crate::catalog::Catalog;
-use crate::connection::Connections;
-use crate::store::{ControlStore, PolicyRow};
+use crate::connection::{Connections, LiveConnections};
+use crate::home::Look;
+use crate::ids::Digest;
+use crate::store::{ControlStore, PolicyRow, StoreError};
 
 /// A home's policies, and what they are about.
 pub struct PolicySource {
@@ -21,20 +22,20 @@ pub struct PolicySource {
     /// Where posted policies are.
     pub store: Arc<dyn ControlStore>,
     /// The connections.
-    pub connections: Arc<Connections>,
+    pub connections: Arc<LiveConnections>,
     /// The tools.
     pub catalog: Arc<Catalog>,
     seen: Mutex<Option<Seen>>,
 }
 
 /// What was read the last time.
-#[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
-    stamps: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    look: Option<Look>,
     store: u64,
     files: Vec<PolicyFile>,
     posted: Vec<(String, String)>,
-    tools: Vec<(String, crate::ids::Digest)>,
+    tools: Vec<(String, Digest)>,
+    connections: Arc<Connections>,
 }
 
 impl PolicySource {
@@ -43,46 +44,33 @@ impl PolicySource {
     pub fn new(
         dir: Option<PathBuf>,
         store: Arc<dyn ControlStore>,
-        connections: Arc<Connections>,
+        connections: Arc<LiveConnections>,
         catalog: Arc<Catalog>,
     ) -> Self {
         Self { dir, store, connections, catalog, seen: Mutex::default() }
     }
 
-    /// Name, size and time of each file: what tells cheaply that nothing has changed.
-    fn stamps(&self) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
-        let entries = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok());
-        let mut stamps: Vec<_> = entries
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let found = entry.metadata().ok()?;
-                Some((entry.path(), found.len(), found.modified().ok()))
-            })
-            .collect();
-        stamps.sort();
-        stamps
+    fn look(&self) -> Option<Look> {
+        self.dir.as_deref().map(Look::folder)
     }
 
-    fn read(&self) -> Result<(Seen, Vec<PolicyRow>), PolicyProblems> {
-        let unreadable = |error: crate::store::StoreError| {
+    fn read(&self) -> Result<(Seen, Vec<PolicyRow>, World), PolicyProblems> {
+        let unreadable = |error: StoreError| {
             let message = format!("the posted policies can't be read: {error}");
             PolicyProblems(vec![PolicyProblem::of("control.db", message)])
         };
         // The version before the rows: a change between the two is seen again the next time, and none is missed.
-        let (stamps, store) = (self.stamps(), self.store.version().map_err(unreadable)?);
+        let (look, store) = (self.look(), self.store.version().map_err(unreadable)?);
+        let connections = self.connections.load();
         let rows = self.store.policies(None).map_err(unreadable)?;
         let files = self.dir.as_deref().map(PolicyFile::read_all).transpose()?.unwrap_or_default();
         let snapshot = self.catalog.snapshot();
         let tools = snapshot.tools().map(|tool| (tool.name.to_string(), tool.component)).collect();
         let posted =
             rows.iter().map(|row| (format!("{} {}", row.tenant, row.id), row.cedar.clone())).collect();
-        Ok((Seen { stamps, store, files, posted, tools }, rows))
-    }
-
-    fn world(&self) -> World {
-        World::new(self.connections.clone(), &self.catalog.snapshot())
+        let world = World::new(connections.clone(), &snapshot);
+        let seen = Seen { look, store, files, posted, tools, connections };
+        Ok((seen, rows, world))
     }
 }
 
@@ -92,8 +80,8 @@ impl Policy {
     /// # Errors
     /// Every problem of the files.
     pub fn open(source: PolicySource) -> Result<Self, PolicyProblems> {
-        let (seen, rows) = source.read()?;
-        let set = Set::new(&seen.files, &rows, source.world(), None)?;
+        let (seen, rows, world) = source.read()?;
+        let set = Set::new(&seen.files, &rows, world, None)?;
         *source.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(Self::of_engine(Engine::Set(Box::new(set)), Some(source)))
     }
@@ -107,9 +95,12 @@ impl Policy {
         let Some(source) = &self.inner.source else { return Ok(false) };
         // Held while the set is made, so that two refreshes don't overtake each other. A panic leaves it as it was.
         let mut seen = source.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, rows) = source.read()?;
+        let (now, rows, world) = source.read()?;
         let same = seen.as_ref().is_some_and(|seen| {
-            seen.files == now.files && seen.posted == now.posted && seen.tools == now.tools
+            seen.files == now.files
+                && seen.posted == now.posted
+                && seen.tools == now.tools
+                && Arc::ptr_eq(&seen.connections, &now.connections)
         });
         let made = if same {
             None
@@ -119,7 +110,7 @@ impl Policy {
                 Engine::Set(set) => Some(&**set),
                 Engine::Baseline => None,
             };
-            Some(Set::new(&now.files, &rows, source.world(), before))
+            Some(Set::new(&now.files, &rows, world, before))
         };
         // What is invalid isn't read over and over: only the next change is looked at.
         *seen = Some(now);
@@ -137,7 +128,8 @@ impl Policy {
         let snapshot = source.catalog.snapshot();
         let tools = snapshot.tools().map(|tool| (tool.name.as_str(), tool.component));
         seen.store != source.store.version().unwrap_or_default()
-            || seen.stamps != source.stamps()
+            || seen.look != source.look()
+            || !Arc::ptr_eq(&seen.connections, &source.connections.load())
             || !tools.eq(seen.tools.iter().map(|(name, component)| (name.as_str(), *component)))
     }
 }

@@ -63,6 +63,12 @@ impl World {
         Self { connections, operations, tools }
     }
 
+    /// The Cedar schema that policies about it are checked against.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        super::schema::schema(self)
+    }
+
     pub(super) fn operation(&self, c: &ConnectionName, o: &OperationName) -> Option<&OperationType> {
         self.operations.get(c)?.get(o)
     }

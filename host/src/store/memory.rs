@@ -33,12 +33,10 @@ impl AuditStore for MemoryAudit {
         let mut records = self.records();
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let before = records.len();
-        let mut tx = Tx { records: &mut records, ledger: &ledger, changed: None };
-        let done = work(&mut tx);
-        match (&done, tx.changed) {
-            (Ok(()), Some(changed)) => *ledger = changed,
-            (Ok(()), None) => {}
-            (Err(_), _) => records.truncate(before),
+        // A panic inside leaves what the next transaction of the ledger undoes first.
+        let done = ledger.transact(|ledger| work(&mut Tx { records: &mut records, ledger }));
+        if done.is_err() {
+            records.truncate(before);
         }
         done
     }
@@ -69,11 +67,10 @@ impl AuditStore for MemoryAudit {
     }
 }
 
-/// A transaction: its rows are added at the end of those that are there, its ledger is a copy.
+/// A transaction: its rows are added at the end of those that are there.
 struct Tx<'t> {
     records: &'t mut Vec<AuditRecord>,
-    ledger: &'t MemoryLedger,
-    changed: Option<MemoryLedger>,
+    ledger: &'t mut dyn LedgerTx,
 }
 
 impl TrailTx for Tx<'_> {
@@ -87,7 +84,7 @@ impl TrailTx for Tx<'_> {
     }
 
     fn ledger(&mut self) -> &mut dyn LedgerTx {
-        self.changed.get_or_insert_with(|| self.ledger.clone())
+        self.ledger
     }
 }
 
@@ -96,11 +93,8 @@ impl LedgerStore for MemoryAudit {
         &self,
         act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = ledger.clone();
-        act(&mut changed)?;
-        *ledger = changed;
-        Ok(())
+        // A panic inside leaves what the next transaction undoes first.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).transact(act)
     }
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {

@@ -32,11 +32,11 @@ struct Tables {
     components: Vec<ComponentRow>,
     /// In the order in which they were registered.
     agents: Vec<AgentRow>,
-    /// In the order in which they were thrown.
-    kills: Vec<KillRow>,
     /// In the order in which they were asked for.
     approvals: Vec<ApprovalRow>,
     policies: Vec<PolicyRow>,
+    /// In the order in which they were thrown.
+    kills: Vec<KillRow>,
 }
 
 impl MemoryControl {

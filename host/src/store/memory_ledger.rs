@@ -8,18 +8,70 @@ use super::{
 };
 use crate::ledger::ReservationId;
 
-/// A ledger that lives as long as this value. A transaction is a copy that takes the place of the first when it's
-/// committed.
-#[derive(Debug, Clone, Default)]
+/// A ledger that lives as long as this value.
+#[derive(Debug, Default)]
 pub struct MemoryLedger {
     newest: i64,
     ids: BTreeMap<CounterKey, CounterId>,
     counters: BTreeMap<CounterId, CounterRow>,
     entries: BTreeMap<ReservationId, EntryRow>,
     writes: BTreeMap<[u8; 32], WriteRow>,
+    /// What the transaction under way has changed, as it was before.
+    undo: Vec<Was>,
+}
+
+/// A row as it was before it was changed; `None`: it wasn't there.
+#[derive(Debug)]
+enum Was {
+    Counter(CounterId, Option<CounterRow>),
+    Tally(CounterId, Tally),
+    Entry(ReservationId, Option<EntryRow>),
+    Write([u8; 32], Option<WriteRow>),
 }
 
 impl MemoryLedger {
+    /// Does something in a transaction: all of it, or nothing if it fails.
+    ///
+    /// # Errors
+    /// What `act` fails with.
+    pub fn transact<T>(
+        &mut self,
+        act: impl FnOnce(&mut dyn LedgerTx) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // What a panic left half done is undone first.
+        self.roll_back();
+        let done = act(self);
+        match done {
+            Ok(_) => self.undo.clear(),
+            Err(_) => self.roll_back(),
+        }
+        done
+    }
+
+    fn roll_back(&mut self) {
+        while let Some(was) = self.undo.pop() {
+            match was {
+                Was::Tally(id, tally) => {
+                    if let Some(row) = self.counters.get_mut(&id) {
+                        row.tally = tally;
+                    }
+                }
+                Was::Counter(id, None) => {
+                    if let Some(row) = self.counters.remove(&id) {
+                        self.ids.remove(&row.key);
+                    }
+                    self.newest = id.0 - 1;
+                }
+                Was::Counter(id, Some(row)) => {
+                    self.ids.insert(row.key.clone(), id);
+                    self.counters.insert(id, row);
+                }
+                Was::Entry(id, row) => put(&mut self.entries, id, row),
+                Was::Write(key, row) => put(&mut self.writes, key, row),
+            }
+        }
+    }
+
     /// All counters, by name and start.
     pub(super) fn counters(&self) -> Vec<CounterRow> {
         self.ids.values().filter_map(|id| self.counters.get(id)).cloned().collect()
@@ -38,6 +90,7 @@ impl LedgerTx for MemoryLedger {
         }
         self.newest += 1;
         let id = CounterId(self.newest);
+        self.undo.push(Was::Counter(id, None));
         self.ids.insert(row.key.clone(), id);
         self.counters.insert(id, row.clone());
         Ok(id)
@@ -50,7 +103,7 @@ impl LedgerTx for MemoryLedger {
     fn set_tally(&mut self, id: CounterId, tally: Tally) -> Result<(), StoreError> {
         match self.counters.get_mut(&id) {
             Some(row) => {
-                row.tally = tally;
+                self.undo.push(Was::Tally(id, std::mem::replace(&mut row.tally, tally)));
                 Ok(())
             }
             None => Err(StoreError::Missing(format!("the counter {}", id.0))),
@@ -61,6 +114,7 @@ impl LedgerTx for MemoryLedger {
         if self.entries.contains_key(&row.id) {
             return Err(StoreError::Exists(format!("the reservation {}", row.id)));
         }
+        self.undo.push(Was::Entry(row.id.clone(), None));
         self.entries.insert(row.id.clone(), row.clone());
         Ok(())
     }
@@ -77,6 +131,7 @@ impl LedgerTx for MemoryLedger {
     ) -> Result<(), StoreError> {
         match self.entries.get_mut(id) {
             Some(row) => {
+                self.undo.push(Was::Entry(id.clone(), Some(row.clone())));
                 (row.state, row.lines) = (state, lines.to_vec());
                 Ok(())
             }
@@ -85,7 +140,8 @@ impl LedgerTx for MemoryLedger {
     }
 
     fn remove_entry(&mut self, id: &ReservationId) -> Result<(), StoreError> {
-        self.entries.remove(id);
+        let was = self.entries.remove(id);
+        self.undo.push(Was::Entry(id.clone(), was));
         Ok(())
     }
 
@@ -100,30 +156,44 @@ impl LedgerTx for MemoryLedger {
     }
 
     fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError> {
-        self.writes.insert(*key, row.clone());
+        let was = self.writes.insert(*key, row.clone());
+        self.undo.push(Was::Write(*key, was));
         Ok(())
     }
 
     fn remove_write(&mut self, key: &[u8; 32]) -> Result<(), StoreError> {
-        self.writes.remove(key);
+        let was = self.writes.remove(key);
+        self.undo.push(Was::Write(*key, was));
         Ok(())
     }
 
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {
-        let rows = |ledger: &Self| ledger.counters.len() + ledger.writes.len() + ledger.entries.len();
-        let were = rows(self);
-        self.counters.retain(|_, row| !is_over(row, before));
-        let counters = &self.counters;
-        self.ids.retain(|_, id| counters.contains_key(id));
-        self.writes.retain(|_, row| row.state == WriteState::UnderWay || row.until > before.writes);
+        let were = self.undo.len();
+        for (id, row) in self.counters.extract_if(.., |_, row| is_over(row, before)) {
+            self.ids.remove(&row.key);
+            self.undo.push(Was::Counter(id, Some(row)));
+        }
+        let over = |row: &WriteRow| row.state != WriteState::UnderWay && row.until <= before.writes;
+        let writes = self.writes.extract_if(.., |_, row| over(row));
+        self.undo.extend(writes.map(|(key, row)| Was::Write(key, Some(row))));
+        // Held without money: it stood for its write alone.
         let writes = &self.writes;
-        let stands = |row: &EntryRow| {
+        let write_is_gone = |row: &EntryRow| {
             let write = row.write.as_ref().and_then(|key| writes.get(key));
-            write.is_some_and(|write| write.reservation == row.id)
+            write.is_none_or(|write| write.reservation != row.id)
         };
-        self.entries
-            .retain(|_, row| row.state == EntryState::UnderWay || !row.lines.is_empty() || stands(row));
-        Ok((were - rows(self)) as u64)
+        let idle =
+            |row: &EntryRow| row.state == EntryState::Held && row.lines.is_empty() && write_is_gone(row);
+        let entries = self.entries.extract_if(.., |_, row| idle(row));
+        self.undo.extend(entries.map(|(id, row)| Was::Entry(id, Some(row))));
+        Ok((self.undo.len() - were) as u64)
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
     }
 }
 

@@ -17,8 +17,9 @@ use keybearer::clock::{Clock as _, SystemClock};
 use keybearer::connection::{Connections, LiveConnections};
 use keybearer::egress::{BoxFuture, Canary, Egress, Pieces, Wire, WireError, WireReply, WireRequest};
 use keybearer::ids::{CallId, Realm};
+use keybearer::kill::Kills;
 use keybearer::metrics::Metrics;
-use keybearer::pipeline::{CallRequest, Parts, Pipeline, TracingLog};
+use keybearer::pipeline::{CallRequest, Parts, Pipeline, Spending, TracingLog};
 use keybearer::policy::{CallContext, Policy};
 use keybearer::runtime::{Limits, Runtime, RuntimeConfig};
 use keybearer::store::{AuditStore, MemoryControl, TokenKind};
@@ -79,13 +80,18 @@ impl Stage {
         catalog.add("stripe", &place.component("stripe")?, &["stripe".parse()?], clock.now())?;
         let connections = Connections::parse(&[("stripe.toml", STRIPE)])
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
+        let kills = Arc::new(Kills::new(control, clock.clone()));
         let caller = caller(&auth)?;
         let audit = Audit::start(trail, clock.clone())?;
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
             runtime,
             auth,
+            kills,
+            policy: Policy::permissive(),
+            approvals: None,
+            spending: Arc::new(Spending::none()),
             audit: audit.clone(),
             connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
             egress: Arc::new(Egress::scripted(
@@ -93,7 +99,6 @@ impl Stage {
                 Canary::fresh(),
             )),
             clock,
-            policy: Policy::permissive(),
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(DEADLINE),

@@ -11,7 +11,7 @@ async fn a_call_is_told_from_begin_to_end() {
     assert_eq!(send.number(), 1);
     assert_eq!(pending.request_sent(), RequestSent::Unknown, "it's under way");
     trail.clock.advance(Duration::from_millis(12));
-    send.finished(answered());
+    send.finished(answered(), SETTLED, None);
     assert_eq!(pending.request_sent(), RequestSent::Yes);
     let audited = pending.finish(Outcome::ok(b"{}"), "answer").await.unwrap();
     assert_eq!(audited.into_inner(), "answer");
@@ -50,7 +50,7 @@ async fn a_dropped_send_is_unknown() {
     let trail = fixture();
     let pending = trail.begin().await.unwrap();
     drop(begin_send(&pending).await.unwrap());
-    begin_send(&pending).await.unwrap().finished(answered());
+    begin_send(&pending).await.unwrap().finished(answered(), SETTLED, None);
     pending.finish(Outcome::failed(Code::UpstreamTimeout), ()).await.unwrap();
     assert_eq!(
         trail.story(),
@@ -71,7 +71,11 @@ async fn a_call_closes_its_open_sends_before_itself_and_once() {
         let trail = fixture();
         let pending = trail.begin().await.unwrap();
         let (first, second) = (begin_send(&pending).await.unwrap(), begin_send(&pending).await.unwrap());
-        first.finished(SendResult { request_sent: RequestSent::No, status: None, ..answered() });
+        first.finished(
+            SendResult { request_sent: RequestSent::No, status: None, ..answered() },
+            Settlement::Release,
+            None,
+        );
         let mark = if drop_call {
             drop(pending);
             "Cancelled"
@@ -79,7 +83,7 @@ async fn a_call_closes_its_open_sends_before_itself_and_once() {
             pending.finish(Outcome::failed(Code::DeadlineExceeded), ()).await.unwrap();
             "Failed"
         };
-        second.finished(answered());
+        second.finished(answered(), SETTLED, None);
         assert_eq!(
             trail.story()[3..],
             [

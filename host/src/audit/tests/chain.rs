@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::approval::Fingerprint;
 use crate::clock::SystemClock;
 use crate::store::sqlite::SqliteAudit;
 
@@ -19,7 +20,7 @@ async fn filled() -> (TempDir, PathBuf) {
     audit.recover().unwrap();
     for _ in 0..2 {
         let pending = begin(&audit).await.unwrap();
-        begin_send(&pending).await.unwrap().finished(answered());
+        begin_send(&pending).await.unwrap().finished(answered(), SETTLED, None);
         pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
     }
     assert_eq!(audit.verify(None).unwrap().head, audit.head().unwrap());
@@ -265,6 +266,18 @@ fn rows_are_shown_on_one_line_each() {
     assert_eq!(
         export::line(&admin),
         "       7  1970-01-01T00:00:00.000Z  host  admin  secret.set  a\\nb\\u{1b}[31m  by=cli  reason=b\\nc"
+    );
+    let approval = record(Event::Approval(ApprovalStep {
+        id: "apr_000000000000000000000001".parse().unwrap(),
+        step: Step::Approved,
+        by: "cli:root".parse().unwrap(),
+        token: None,
+        fingerprint: Fingerprint::for_tests("x"),
+    }));
+    let line = export::line(&approval);
+    assert!(
+        line.contains("approval approved  apr_000000000000000000000001  by=cli:root  fingerprint="),
+        "{line}"
     );
     let mut begun = record(Event::SendBegun(send_intent(1)));
     (begun.realm, begun.call) = (Some(realm()), Some(CallId::fresh(Millis(0))));

@@ -38,7 +38,7 @@ async fn an_intent_that_cannot_be_written_is_refused_and_leaves_nothing() {
     trail.store.fail(false);
     let send = begin_send(&pending).await.unwrap();
     assert_eq!(send.number(), 2, "a number is used once");
-    send.finished(answered());
+    send.finished(answered(), SETTLED, None);
     pending.finish(Outcome::ok(b""), ()).await.unwrap();
     assert_eq!(trail.story(), ["call", "send 2", "send 2 done: sent yes", "Ok: 1 sends, sent yes"]);
 }
@@ -49,7 +49,7 @@ async fn an_answer_whose_record_cannot_be_written_is_withheld_and_recorded_later
     let pending = trail.begin().await.unwrap();
     let send = begin_send(&pending).await.unwrap();
     trail.store.fail(true);
-    send.finished(answered());
+    send.finished(answered(), SETTLED, None);
     let withheld = pending.finish(Outcome::ok(b"result"), "answer").await;
     assert!(matches!(withheld, Err(AuditError::Unavailable(_))));
     trail.store.fail(false);

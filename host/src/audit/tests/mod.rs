@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::queue::Begun;
 use super::*;
 use crate::clock::{ManualClock, Millis};
 use crate::ids::{CallId, Digest};
+use crate::ledger::Settlement;
 use crate::refusal::{Code, RequestSent};
 use crate::store::{AuditRecord, MemoryAudit, StoreError, TrailWork};
+
+const SETTLED: Settlement = Settlement::Settle { confirmed: None };
 
 /// A trail in memory whose appends can be made to fail, or to wait.
 #[derive(Default)]
@@ -94,7 +98,10 @@ async fn begin(audit: &Audit) -> Result<Pending, AuditError> {
 }
 
 async fn begin_send(pending: &Pending) -> Result<PendingSend, AuditError> {
-    pending.begin_send(send_intent).await
+    match pending.begin_send(|send| (send_intent(send), None)).await? {
+        Begun::Yes(send) => Ok(send),
+        Begun::No(refused) => panic!("nothing was reserved, and it was refused: {refused:?}"),
+    }
 }
 
 fn realm() -> Realm {
@@ -125,6 +132,10 @@ fn send_intent(send: u32) -> SendBegun {
         request: Digest::of(b"request"),
         body_bytes: 0,
         secret: "stripe-prod".parse().unwrap(),
+        cost: None,
+        budgets: 0,
+        approval: None,
+        policy: Digest::of(b"policies"),
     }
 }
 

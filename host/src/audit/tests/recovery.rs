@@ -11,7 +11,7 @@ fn write(store: &dyn AuditStore, rows: Vec<(&CallId, Event)>) {
         call: Some(call.clone()),
         event: encode(&event).unwrap(),
     };
-    chain::append(store, rows.into_iter().map(unsealed).collect()).unwrap();
+    chain::append(store, rows.into_iter().map(unsealed).collect(), &mut |_| Ok(())).unwrap();
 }
 
 fn call(number: u8) -> CallId {
@@ -25,6 +25,7 @@ fn send_done(send: u32, request_sent: RequestSent) -> Event {
         failure: None,
         request_sent,
         secret_version: None,
+        settlement: None,
         reply: None,
         reply_bytes: 0,
         took_ms: 1,
@@ -40,6 +41,17 @@ fn done() -> Event {
         result: None,
         result_bytes: 0,
         took_ms: 1,
+    })
+}
+
+/// A step of an approval opens no call and closes none.
+fn approval() -> Event {
+    Event::Approval(ApprovalStep {
+        id: crate::ids::ApprovalId::fresh(),
+        step: Step::Claimed,
+        by: "billing-bot".parse().unwrap(),
+        token: None,
+        fingerprint: crate::approval::Fingerprint::for_tests("x"),
     })
 }
 
@@ -61,6 +73,7 @@ async fn open_calls_and_sends_are_marked_once() {
             (&before, begun()),
             (&during, begun()),
             (&ended, begun()),
+            (&during, approval()),
             (&during, send(1)),
             (&ended, send(1)),
             (&during, send_done(1, RequestSent::Yes)),
@@ -68,6 +81,7 @@ async fn open_calls_and_sends_are_marked_once() {
             (&ended, send_done(1, RequestSent::Yes)),
             (&after, send(1)),
             (&ended, done()),
+            (&ended, approval()),
             (&during, send(2)),
             (&after, send_done(1, RequestSent::Yes)),
         ],
@@ -126,9 +140,33 @@ async fn a_damaged_row_stops_the_start_and_is_named() {
     let trail = fixture();
     write(&*trail.store, vec![(&call(1), begun())]);
     let odd = Unsealed { at: Millis(1), realm: None, call: None, event: r#"{"event":"magic"}"#.to_owned() };
-    chain::append(&*trail.store, vec![odd]).unwrap();
+    chain::append(&*trail.store, vec![odd], &mut |_| Ok(())).unwrap();
     let error = trail.audit.recover().unwrap_err().to_string();
     assert!(error.contains("audit row 2") && error.contains("magic"), "{error}");
     let error = trail.audit.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap_err().to_string();
     assert!(error.contains("audit row 2"), "{error}");
+}
+
+#[test]
+fn the_ledger_is_pruned_by_the_trail_s_clock() {
+    use crate::store::{CounterKey, CounterRow, LedgerStore as _, Tally};
+
+    let store = Arc::new(MemoryAudit::new());
+    let counter = |name: &str, ends| {
+        let key = CounterKey { name: name.to_owned(), start: Millis(0) };
+        CounterRow { key, ends, tally: Tally::default() }
+    };
+    let (over, total) = (counter("over", Some(Millis(60_000))), counter("total", None));
+    store
+        .ledger(&mut |tx| {
+            tx.create(&over)?;
+            tx.create(&total).map(drop)
+        })
+        .unwrap();
+    let clock = Arc::new(ManualClock::at(Millis(0)));
+    let audit = Audit::start(store.clone(), clock.clone()).unwrap();
+    assert_eq!(audit.prune_ledger().unwrap(), 0);
+    clock.advance(Duration::from_secs(3 * 86_400));
+    assert_eq!(audit.prune_ledger().unwrap(), 1);
+    assert_eq!(store.counters().unwrap(), [total]);
 }

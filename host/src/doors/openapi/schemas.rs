@@ -148,13 +148,16 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
+                "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
+                    { "type": "null" }] },
+                "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"),
             }),
         ),
         (
             "send_finished",
             json!({
                 "send": reference("Count"), "status": optional_count, "failure": nullable("Code"),
-                "request_sent": reference("RequestSent"), "secret_version": optional_count,
+                "request_sent": reference("RequestSent"), "secret_version": optional_count, "settlement": optional_text,
                 "reply": nullable("Digest"), "reply_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),

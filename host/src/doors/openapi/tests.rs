@@ -3,6 +3,7 @@
 use jsonschema::Validator;
 
 use super::super::agents::{AgentList, RegisterBody};
+use super::super::approvals::{ApprovalDetail, ApprovalEntry, ApprovalList, ApprovalStatus};
 use super::super::enforce::EnforceAnswer;
 use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::policies::PolicyList;
@@ -19,10 +20,11 @@ use crate::audit::{
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
+use crate::connection::Cost;
 use crate::ids::{AgentId, ApprovalId, CallId, DecisionId, Digest, KillId, PolicyId, Realm, TokenId};
 use crate::policy::PostedPolicy;
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{AgentRow, KillRow, PolicyRow, TokenKind, TokenRow};
+use crate::store::{AgentRow, ApprovalState, KillRow, PolicyRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -298,6 +300,10 @@ fn audit_rows_of_every_event_fit() {
             request: digest,
             body_bytes: 0,
             secret: "stripe-prod".parse().unwrap(),
+            cost: Some(Cost { amount_minor: 1_999, currency: "usd".to_owned() }),
+            budgets: 2,
+            approval: Some(ApprovalId::fresh()),
+            policy: digest,
         }),
         Event::SendFinished(SendFinished {
             send: 1,
@@ -305,6 +311,7 @@ fn audit_rows_of_every_event_fit() {
             failure: Some(Code::UpstreamTimeout),
             request_sent: RequestSent::Unknown,
             secret_version: Some(1),
+            settlement: Some("settled".to_owned()),
             reply: None,
             reply_bytes: 0,
             took_ms: 1,
@@ -330,18 +337,6 @@ fn audit_rows_of_every_event_fit() {
             reason: Some(Code::ApprovalRequired),
             policies: vec!["pol_x".to_owned()],
         }),
-        Event::Admin {
-            action: "token.mint".to_owned(),
-            subject: "tok".to_owned(),
-            by: "cli".to_owned(),
-            reason: None,
-        },
-        Event::Admin {
-            action: "kill.throw".to_owned(),
-            subject: "kill".to_owned(),
-            by: "cli".to_owned(),
-            reason: Some("a loop".to_owned()),
-        },
         Event::Approval(ApprovalStep {
             id: ApprovalId::fresh(),
             step: Step::Approved,
@@ -356,11 +351,37 @@ fn audit_rows_of_every_event_fit() {
             token: None,
             fingerprint: Fingerprint::for_tests("x"),
         }),
+        Event::Admin {
+            action: "token.mint".to_owned(),
+            subject: "tok".to_owned(),
+            by: "cli".to_owned(),
+            reason: None,
+        },
+        Event::Admin {
+            action: "kill.throw".to_owned(),
+            subject: "kill".to_owned(),
+            by: "cli".to_owned(),
+            reason: Some("a loop".to_owned()),
+        },
     ];
     let rows: Vec<_> = events.into_iter().map(row_of).collect();
     fits("AuditCall", &AuditCall { call: call(), rows: rows.clone() });
     fits("AuditPage", &AuditPage { rows, next_before: Some(1) });
     fits("AuditPage", &AuditPage { rows: Vec::new(), next_before: None });
+}
+
+#[test]
+fn approvals_fit() {
+    let (row, note) = crate::approval::tests::sample();
+    let now = Millis(1_700_000_000_000);
+    let entry = || ApprovalEntry::of(row.clone(), now);
+    fits("ApprovalList", &ApprovalList { approvals: vec![entry()] });
+    let text = Some(note.rendering.text());
+    fits("ApprovalDetail", &ApprovalDetail { entry: entry(), text, request: Some(note.rendering) });
+    fits("ApprovalDetail", &ApprovalDetail { entry: entry(), text: None, request: None });
+    for state in ApprovalState::ALL {
+        fits("ApprovalStatus", &ApprovalStatus { id: row.id.clone(), state, expires_at: now });
+    }
 }
 
 #[test]

@@ -36,76 +36,74 @@ const MEANINGFUL: &[&str] = &[
 /// another one on the same write when a model repeats it: it says nothing about what is meant.
 const IDEMPOTENCY: &str = "idempotency-key";
 
-/// A request whose body isn't read yet.
-pub(super) struct Shell {
+/// A request as it came in.
+pub(super) struct Given<'r> {
+    /// The connection's name.
     pub(super) connection: String,
-    pub(super) method: Method,
+    /// The method.
+    pub(super) method: &'r Method,
+    /// The path below the connection's name.
     pub(super) path: String,
+    /// The query, without a key.
     pub(super) query: Pairs,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) media_type: Option<MediaType>,
+    /// All headers.
+    pub(super) headers: &'r HeaderMap,
+    /// The whole body.
+    pub(super) body: Bytes,
 }
 
 /// What a body says it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct MediaType {
+struct MediaType {
     /// Without parameters, in lower case.
     essence: String,
     /// As it was given.
     whole: String,
 }
 
-impl Shell {
-    /// The draft with this body.
-    ///
-    /// # Errors
-    /// [`Code::InvalidRequest`] when the body can't be read as what it says it is.
-    pub(super) fn fill(self, body: Bytes) -> Result<Draft, Refusal> {
-        let body = self.body(body)?;
-        Ok(Draft {
-            connection: self.connection,
-            method: self.method.as_str().to_owned(),
-            path: self.path,
-            query: self.query,
-            headers: self.headers,
-            body,
-        })
-    }
+/// The draft of a request to this connection; to none, where there's none: it gets as far as being on record.
+///
+/// # Errors
+/// [`Code::InvalidRequest`] when a header would change what the request means and isn't let through, or when the body
+/// can't be read as what it says it is.
+pub(super) fn draft(given: Given<'_>, connection: Option<&Connection>) -> Result<Draft, Refusal> {
+    Ok(Draft {
+        headers: headers(given.headers, connection)?,
+        body: body(given.method, media_type(given.headers)?, given.body)?,
+        connection: given.connection,
+        method: given.method.as_str().to_owned(),
+        path: given.path,
+        query: given.query,
+    })
+}
 
-    fn body(&self, body: Bytes) -> Result<Option<DraftBody>, Refusal> {
-        let Some(media_type) = &self.media_type else {
-            return match body.is_empty() {
-                true => Ok(None),
-                false => Err(invalid("the body has no Content-Type that would say what it is")),
-            };
+fn body(method: &Method, media_type: Option<MediaType>, body: Bytes) -> Result<Option<DraftBody>, Refusal> {
+    let Some(media_type) = media_type else {
+        return match body.is_empty() {
+            true => Ok(None),
+            false => Err(invalid("the body has no Content-Type that would say what it is")),
         };
-        if media_type.essence == FORM {
-            // An SDK sends an empty form where all fields are optional; one that always names the type means nothing
-            // by it where a request has no body.
-            if body.is_empty() && !matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
-                return Ok(None);
-            }
-            return Ok(Some(DraftBody::Form(pairs::decode("form", text(&body)?)?)));
-        }
-        if body.is_empty() {
+    };
+    if media_type.essence == FORM {
+        // An SDK sends an empty form where all fields are optional; one that always names the type means nothing by
+        // it where a request has no body.
+        if body.is_empty() && !matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
             return Ok(None);
         }
-        if is_json(&media_type.essence) {
-            return Ok(Some(DraftBody::Json(text(&body)?.to_owned())));
-        }
-        Ok(Some(DraftBody::Bytes { content_type: media_type.whole.clone(), data: body }))
+        return Ok(Some(DraftBody::Form(pairs::decode("form", text(&body)?)?)));
     }
+    if body.is_empty() {
+        return Ok(None);
+    }
+    if is_json(&media_type.essence) {
+        return Ok(Some(DraftBody::Json(text(&body)?.to_owned())));
+    }
+    Ok(Some(DraftBody::Bytes { content_type: media_type.whole, data: body }))
 }
 
 /// The headers that are handed on: those that the connection lets through, without the key and without an
 /// idempotency key.
-///
-/// # Errors
-/// [`Code::InvalidRequest`] when one that changes the request's meaning isn't let through, or a value isn't text.
-pub(super) fn headers(
-    given: &HeaderMap,
-    connection: Option<&Connection>,
-) -> Result<Vec<(String, String)>, Refusal> {
+fn headers(given: &HeaderMap, connection: Option<&Connection>) -> Result<Vec<(String, String)>, Refusal> {
     let mut handed_on = Vec::new();
     let Some(connection) = connection else { return Ok(handed_on) };
     let is_listed = |name: &str| connection.request_headers.iter().any(|listed| listed == name);
@@ -133,11 +131,8 @@ pub(super) fn headers(
     Ok(handed_on)
 }
 
-/// The body's media type, if one is given.
-///
-/// # Errors
-/// [`Code::InvalidRequest`] when two are given, when it's no text, or when it names another charset than UTF-8.
-pub(super) fn media_type(given: &HeaderMap) -> Result<Option<MediaType>, Refusal> {
+/// The body's media type, if one is given: once, as text, and in UTF-8 where the host reads it.
+fn media_type(given: &HeaderMap) -> Result<Option<MediaType>, Refusal> {
     let mut all = given.get_all(CONTENT_TYPE).iter();
     let value = match (all.next(), all.next()) {
         (None, _) => return Ok(None),
@@ -206,15 +201,15 @@ effect = "read"
         body: &'static [u8],
     ) -> Result<Option<DraftBody>, Refusal> {
         let headers = content_type.map(|text| map(&[("content-type", text)])).unwrap_or_default();
-        let shell = Shell {
+        let given = Given {
             connection: "vendor".into(),
-            method,
+            method: &method,
             path: "/x".into(),
             query: Pairs::new(),
-            headers: Vec::new(),
-            media_type: media_type(&headers)?,
+            headers: &headers,
+            body: Bytes::from_static(body),
         };
-        shell.fill(Bytes::from_static(body)).map(|draft| draft.body)
+        draft(given, None).map(|draft| draft.body)
     }
 
     #[test]

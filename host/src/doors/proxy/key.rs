@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 use super::pairs::Pairs;
 use crate::connection::{Attach, Connection};
+use crate::egress::{Draft, DraftBody};
+use crate::refusal::{Code, Refusal};
 
 /// Takes what is presented as the key, and removes it from the query where it stands there. The empty text when
 /// there's none, or when there's more than one: a caller that names two keys may mean either.
@@ -41,6 +43,30 @@ pub(super) fn take(
         (Some(Some(only)), true) => only,
         _ => Zeroizing::default(),
     }
+}
+
+/// The draft, unless the caller's token stands in it. An agent can be talked into writing its key into a description or a
+/// name, where the upstream's own readers find it; no request that is meant holds one.
+///
+/// # Errors
+/// [`Code::InvalidRequest`].
+pub(super) fn kept(draft: Draft, token: &str) -> Result<Draft, Refusal> {
+    let held = |pairs: &[(String, String)]| {
+        pairs.iter().any(|(name, value)| name.contains(token) || value.contains(token))
+    };
+    let in_body = match &draft.body {
+        None => false,
+        Some(DraftBody::Json(text)) => text.contains(token),
+        Some(DraftBody::Form(fields)) => held(fields),
+        Some(DraftBody::Bytes { data, .. }) => memchr::memmem::find(data, token.as_bytes()).is_some(),
+    };
+    if in_body || draft.path.contains(token) || held(&draft.query) || held(&draft.headers) {
+        return Err(Refusal::new(
+            Code::InvalidRequest,
+            "the token stands in the request itself; it belongs where the SDK puts its key, and nowhere else",
+        ));
+    }
+    Ok(draft)
 }
 
 fn in_authorization(value: &HeaderValue, attach: Option<&Attach>) -> Option<Zeroizing<String>> {

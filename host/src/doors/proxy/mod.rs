@@ -25,6 +25,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{Method, Uri};
 use tracing::Instrument as _;
+use zeroize::Zeroizing;
 
 use super::router::{Door, Route};
 use super::{body, headers};
@@ -34,7 +35,7 @@ use crate::egress::Reply;
 use crate::ids::CallId;
 use crate::pipeline::ForwardRequest;
 use crate::refusal::{Code, Refusal};
-use draft::Shell;
+use draft::Given;
 use pairs::Pairs;
 use profile::Refused;
 
@@ -50,12 +51,12 @@ pub(super) async fn forward(State(door): State<Arc<Door>>, request: Request) -> 
         // A 401 has no call id: see the invariant in `access`.
         Err(refusal) => Refused { profile: profile::of(connection.as_deref()), refusal, call: None }.answer(),
         Ok(caller) => {
-            drop(token);
             // From here on a connection of another realm is one that isn't there.
             let connection = connection.filter(|connection| connection.is_for(caller.realm()));
             let (profile, method) = (profile::of(connection.as_deref()), request.method().clone());
             let id = CallId::fresh(door.app.clock.now());
-            let asked = Asked { name: name.to_owned(), path: path.to_owned(), query, connection, started };
+            let asked =
+                Asked { name: name.to_owned(), path: path.to_owned(), query, token, connection, started };
             match asked.forward(&door, caller, id.clone(), request).await {
                 Ok(reply) => answer::response(reply, &method, profile, &id),
                 Err(refusal) => Refused { profile, refusal, call: Some(id) }.answer(),
@@ -86,6 +87,7 @@ struct Asked {
     name: String,
     path: String,
     query: Result<Pairs, Refusal>,
+    token: Zeroizing<String>,
     connection: Option<Arc<Connection>>,
     started: Instant,
 }
@@ -104,24 +106,22 @@ impl Asked {
         let (head, body) = request.into_parts();
         let context = headers::context(&head.headers)?;
         let deadline = headers::deadline(&head.headers, door.deadline, door.deadline_max)?;
-        let shell = Shell {
-            connection: self.name,
-            method: head.method,
-            path: self.path,
-            query: self.query?,
-            headers: draft::headers(&head.headers, self.connection.as_deref())?,
-            media_type: draft::media_type(&head.headers)?,
-        };
         // The body's time is part of the request's: the SDK waits for both.
         let body = body::read(body, door.body_bytes_max, door.body_time_max.min(deadline)).await?;
-        let draft = shell.fill(body)?;
+        let connection = self.name.clone();
+        let draft = self.query.and_then(|query| {
+            let (method, headers) = (&head.method, &head.headers);
+            let given = Given { connection: self.name, method, path: self.path, query, headers, body };
+            draft::draft(given, self.connection.as_deref()).and_then(|draft| key::kept(draft, &self.token))
+        });
+        drop(self.token);
 
         let _place = door.places.take()?;
         // Ids and the connection's name only: what is forwarded is never logged.
         let name = self.connection.as_deref().map(|connection| tracing::field::display(&connection.name));
         let span = tracing::info_span!("forward", %call, connection = name, token = %caller.token());
         let deadline = deadline.saturating_sub(self.started.elapsed());
-        let request = ForwardRequest { caller, draft, call, context, deadline };
+        let request = ForwardRequest { caller, connection, draft, call, context, deadline };
         door.app.pipeline.forward(request).instrument(span).await?.into_inner()
     }
 }

@@ -59,6 +59,8 @@ pub(super) fn refused(refusal: &Refusal, call: Option<&CallId>) -> Response {
         Retry::Safe if status == StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        // Safe, but in half a second it would be one too many again.
+        Retry::Safe if refusal.code == Code::RateLimited => hold_back(headers),
         Retry::Safe => {}
         Retry::No | Retry::CheckFirst => hold_back(headers),
     }
@@ -174,7 +176,8 @@ mod tests {
                 let retry = refusal.retry();
                 let (status, headers, _) = read(refused(&refusal, None)).await;
                 let held_back = headers.get(SHOULD_RETRY).is_some_and(|value| value == "false");
-                assert_eq!(held_back, retry != Retry::Safe, "{code:?} {sent:?}");
+                let tried_again = retry == Retry::Safe && *code != Code::RateLimited;
+                assert_eq!(held_back, !tried_again, "{code:?} {sent:?}");
                 assert!(status != 409 && status != 402, "{code:?}");
                 assert_eq!(headers.contains_key(RETRY_AFTER), retry == Retry::Safe && status == 503);
                 assert_eq!(headers.contains_key(WWW_AUTHENTICATE), status == 401);

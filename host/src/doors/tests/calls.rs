@@ -78,7 +78,12 @@ async fn arguments_that_do_not_fit_begin_nothing() {
         let reply = post(&host, "/v1/tools/probe", &agent, &[], body).await;
         let detail = reply.problem(422, "invalid_arguments");
         assert!(detail.contains("Nothing was sent."), "{detail}");
-        assert!(trail(&host, reply.json()["call"].as_str().unwrap()).await.is_empty());
+        let rows = trail(&host, reply.json()["call"].as_str().unwrap()).await;
+        assert_eq!(rows.len(), 1, "the refusal, and no call: {rows:?}");
+        assert_eq!(
+            (&rows[0]["event"], &rows[0]["code"]),
+            (&json!("call_refused"), &json!("invalid_arguments"))
+        );
     }
 }
 

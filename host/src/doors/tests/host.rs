@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use super::super::router::{Door, router};
 use super::client::config;
-use crate::app::App;
+use crate::app::{App, BudgetsFile};
 use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayApprove, Note};
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
@@ -26,7 +26,7 @@ use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError
 use crate::ids::{Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline, TracingLog};
+use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Policy, PolicySource};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
@@ -156,13 +156,28 @@ impl Host {
 
     /// A fresh token with this grant.
     pub(super) fn token_with(&self, tenant: &str, kind: TokenKind, grant: Grant) -> (TokenId, String) {
+        self.mint(tenant, kind, grant, None)
+    }
+
+    /// A fresh agent's token with this grant, bound to this conversation.
+    pub(super) fn token_bound(&self, conversation: &str, grant: Grant) -> (TokenId, String) {
+        self.mint("acme", TokenKind::Agent, grant, Some(conversation))
+    }
+
+    fn mint(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
             kind,
             realm,
             agent: "someone".parse().unwrap(),
-            conversation: None,
+            conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
             grant,
@@ -220,26 +235,44 @@ fn app(
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
     let policy = if governed {
-        let source = PolicySource::new(None, control.clone(), connections.load(), catalog.clone());
+        let source = PolicySource::new(None, control.clone(), connections.clone(), catalog.clone());
         Policy::open(source).unwrap()
     } else {
         Policy::permissive()
     };
+    let approvals = approvals(control.clone(), clock.clone(), audit.clone());
+    let spending = Arc::new(Spending::none());
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
         runtime: RUNTIME.clone(),
         auth: auth.clone(),
+        kills: kills.clone(),
+        policy: Policy::permissive(),
+        approvals: Some(approvals.clone()),
+        spending: spending.clone(),
         audit: audit.clone(),
         connections: connections.clone(),
         egress: Arc::new(egress),
         clock: clock.clone(),
-        policy: policy.clone(),
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
     });
-    let approvals = approvals(control.clone(), clock.clone(), audit.clone());
-    App { control, auth, kills, pipeline, audit, approvals, catalog, connections, clock, metrics, policy }
+    App {
+        control,
+        auth,
+        kills,
+        pipeline,
+        audit,
+        approvals,
+        spending,
+        budgets: BudgetsFile::default(),
+        catalog,
+        connections,
+        clock,
+        metrics,
+        policy,
+    }
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.

@@ -155,6 +155,16 @@ fn a_transaction_that_fails_counts_nothing() {
         });
         assert!(failed.is_err());
         assert_eq!((store.counters().unwrap(), entries(store)), (vec![], vec![]));
+        // Nor does anything remember it.
+        assert!(!within(store, |tx| settle(tx, &id(1), None, None, None)));
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [usd(100, 100)]))), Reserved::Yes);
+        let failed = store.ledger(&mut |tx| {
+            assert!(release(tx, &id(1))?);
+            Err(StoreError::Failed("the disk is full".to_owned()))
+        });
+        assert!(failed.is_err());
+        let over = within(store, |tx| reserve(tx, &reservation(2, [usd(100, 1)])));
+        assert!(matches!(over, Reserved::OverBudget(_)));
     });
 }
 

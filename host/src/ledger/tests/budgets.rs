@@ -414,3 +414,26 @@ fn what_the_lines_of_a_real_request_take_is_reserved_and_the_next_is_refused() {
         );
     });
 }
+
+/// The text between the fences of the first block of a language.
+fn block<'t>(page: &'t str, language: &str) -> &'t str {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_guide_s_examples_work_as_given() {
+    let page = include_str!("../../../../docs/BUDGETS.md");
+    let stripe = include_str!("../../../../examples/connections/stripe.toml");
+    let connections = Connections::parse(&[("stripe.toml", stripe)]).unwrap();
+    let read = Budgets::parse(block(page, "toml"), "BUDGETS.md", &connections);
+    let budgets = read.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(budgets.rules().len(), 7);
+    let analytics = Ask { links: vec![(1, "bot", Some("analytics"), vec![])], ..charge(500, "usd") };
+    assert!(analytics.refused(&budgets).contains("no write at all"));
+    assert!(charge(20_001, "usd").refused(&budgets).contains("the tenant's budget"));
+    assert_eq!(charge(20_000, "usd").lines(&budgets).unwrap().iter().len(), 5);
+
+    let grant: crate::auth::Grant = serde_json::from_str(block(page, "json")).unwrap();
+    assert_eq!((grant.budgets.len(), Budget::check_all(&grant.budgets)), (2, Ok(())));
+}

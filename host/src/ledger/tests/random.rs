@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{Settlement, finish, recover, reserve, resolve};
+use crate::ledger::{Settlement, finish, prune, recover, reserve, resolve};
 use crate::store::LineKind;
 
 /// The budgets that there are: name, unit, window, limit.
@@ -168,6 +168,42 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #[test]
+    fn what_fails_is_undone(
+        ops in proptest::collection::vec(op(), 1..30),
+        undone in proptest::collection::vec(op(), 1..30),
+        later in proptest::collection::vec(op(), 1..30),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = SqliteAudit::open(&folder.path().join("audit.db")).unwrap();
+        let memory = MemoryAudit::new();
+        let mut ends = Vec::new();
+        for store in [&sqlite as &dyn LedgerStore, &memory] {
+            let mut player = Player::default();
+            let play = |store: &dyn LedgerStore, player: &mut Player, ops: &[Op]| -> Vec<String> {
+                within(store, |tx| ops.iter().map(|op| player.play(tx, op)).collect())
+            };
+            play(store, &mut player, &ops);
+            let before = state(store);
+            let failed = store.ledger(&mut |tx| {
+                for op in &undone {
+                    player.play(tx, op)?;
+                }
+                prune(tx, Millis(NOW.0 + 5_000))?;
+                Err(StoreError::Failed("the disk is full".to_owned()))
+            });
+            prop_assert!(failed.is_err());
+            prop_assert_eq!(&before, &state(store));
+            let said = play(store, &mut player, &later);
+            check(store)?;
+            ends.push((said, state(store)));
+        }
+        prop_assert_eq!(&ends[0], &ends[1]);
+    }
+}
+
 #[test]
 fn many_threads_at_one_file_pass_no_limit() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,4 +232,22 @@ fn many_threads_at_one_file_pass_no_limit() {
     check(&store).unwrap();
     // 42 times 7 fit in 300, and 43 times don't.
     assert_eq!(reserved, 294);
+}
+
+#[test]
+fn two_handles_of_one_file_see_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let (one, two) = (SqliteAudit::open(&path).unwrap(), SqliteAudit::open(&path).unwrap());
+    for number in 1..=4 {
+        let store = if number % 2 == 0 { &two } else { &one };
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(number, lines(&[0], 125)))), Reserved::Yes);
+    }
+    // Each ends what the other began.
+    assert!(within(&one, |tx| finish(tx, &id(2), Settlement::Release, None, None)));
+    assert!(within(&two, |tx| finish(tx, &id(1), Settlement::Release, None, None)));
+    assert!(!within(&one, |tx| finish(tx, &id(1), Settlement::Settle { confirmed: None }, None, None)));
+    assert_eq!(tally(&one, &lines(&[0], 0)[0]), Tally { reserved: 250, held: 0, settled: 0 });
+    let over = within(&one, |tx| reserve(tx, &reservation(5, lines(&[0], 251))));
+    assert!(matches!(over, Reserved::OverBudget(_)));
 }

@@ -1,8 +1,9 @@
 //! The audit trail in SQLite.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Transaction};
 
 use super::fields::{Fields, all, first};
 use super::ledger;
@@ -45,6 +46,8 @@ pub struct SqliteAudit {
     writer: Shared,
     /// Apart from the writer, so that no reader keeps a call waiting.
     reader: Shared,
+    /// What the writer knows of the ledger.
+    ledger: Mutex<ledger::Known>,
 }
 
 impl SqliteAudit {
@@ -54,7 +57,30 @@ impl SqliteAudit {
     /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
     /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { writer: Shared::open(path, &SCHEMA)?, reader: Shared::open(path, &SCHEMA)? })
+        Ok(Self {
+            writer: Shared::open(path, &SCHEMA)?,
+            reader: Shared::open(path, &SCHEMA)?,
+            ledger: Mutex::default(),
+        })
+    }
+}
+
+impl SqliteAudit {
+    /// Does something in a writing transaction, with the ledger in it. It's durable when this returns `Ok` and undone
+    /// otherwise.
+    fn transact<T>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>, &mut dyn LedgerTx) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut shared = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        // INVARIANT (known): given back only once what it says is committed, under the lock all along. After a failure
+        // or a panic nothing is known.
+        let mut known = std::mem::take(&mut *shared);
+        let done = self
+            .writer
+            .write(|transaction| ledger::with(transaction, &mut known, |ledger| act(transaction, ledger)))?;
+        *shared = known;
+        Ok(done)
     }
 }
 
@@ -62,8 +88,7 @@ impl AuditStore for SqliteAudit {
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
         // can't chain on to the same row.
-        self.writer
-            .write(|transaction| ledger::with(transaction, |ledger| work(&mut Tx { transaction, ledger })))
+        self.transact(|transaction, ledger| work(&mut Tx { transaction, ledger }))
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -120,7 +145,7 @@ impl LedgerStore for SqliteAudit {
         &self,
         act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.writer.write(|transaction| ledger::with(transaction, act))
+        self.transact(|_, ledger| act(ledger))
     }
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {

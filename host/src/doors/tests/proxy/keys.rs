@@ -136,6 +136,29 @@ async fn two_places_are_none_even_when_both_hold_the_same_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_a_model_writes_into_its_request_goes_no_further() {
+    let stage = Stage::start();
+    let token = &stage.token;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let described = format!("amount=1&currency=usd&description=key%3a+%6b{}", &token[1..]);
+    let (text, file) = (format!("{{\"text\": \"{token}\"}}"), format!("a{token}"));
+    let (path, query) = (format!("/v1/charges/{token}"), format!("/v1/charges?customer={token}"));
+    for (method, path, headers, body) in [
+        ("POST", "/v1/charges", vec![form], described.as_str()),
+        ("PUT", "/v2/notes/a", vec![("content-type", "application/json")], &text),
+        ("PUT", "/v2/files/a", vec![("content-type", "application/octet-stream")], &file),
+        ("GET", &path, vec![], ""),
+        ("GET", &query, vec![], ""),
+        ("GET", "/v1/charges", vec![("accept", token)], ""),
+    ] {
+        let reply = stage.ask(method, &format!("/proxy/stripe{path}"), &headers, body).await;
+        let message = stripe_error(&reply, 400, "invalid_request");
+        assert!(message.contains("the token stands in the request"), "{method} {path}: {message}");
+    }
+    assert!(stage.upstream.seen().is_empty());
+}
+
+#[tokio::test]
 async fn an_operators_token_and_another_tenants_send_nothing() {
     let stage = Stage::start();
     let (_, operator) = stage.host.token(TokenKind::Operator);
@@ -158,6 +181,17 @@ async fn a_token_bound_to_a_conversation_serves_no_other() {
     assert_eq!(stage.trail(&reply).await[0]["conversation"], "c-1");
     let reply = stage.ask("GET", "/proxy/stripe/v1/charges", &[("keybearer-conversation", "a b")], "").await;
     assert!(stripe_error(&reply, 400, "bad_request").contains("keybearer-conversation"));
+    stage.upstream.one();
+
+    let (_, bound) = stage.host.token_bound("c-1", grant());
+    let bearer = format!("Bearer {bound}");
+    let headers = [("authorization", bearer.as_str()), ("keybearer-conversation", "c-2")];
+    let reply = stage.send("GET", "/proxy/stripe/v1/charges", &headers, "").await;
+    stripe_error(&reply, 403, "conversation_mismatch");
+    let rows = stage.trail(&reply).await;
+    assert_eq!((&rows[0]["event"], &rows[0]["tool"]), (&"call_refused".into(), &"proxy/stripe".into()));
+    let reply = stage.send("GET", "/proxy/stripe/v1/charges", &headers[..1], "").await;
+    assert_eq!(stage.trail(&reply).await[0]["conversation"], "c-1");
 }
 
 /// Collects what is logged.

@@ -140,6 +140,12 @@ async fn no_rule_for_tools_is_looser_here() {
         let message = stripe_error(&reply, 400, "invalid_request");
         assert!(message.contains(says), "{method} {path} {body}: {message}");
         assert_eq!(reply.headers["stripe-should-retry"], "false");
+        // Each is on the trail, read or not.
+        assert_eq!(
+            stage.trail(&reply).await.last().unwrap()["code"],
+            "invalid_request",
+            "{method} {path} {body}"
+        );
     }
     assert!(stage.upstream.seen().is_empty(), "nothing was sent");
 }

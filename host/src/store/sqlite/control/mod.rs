@@ -72,8 +72,8 @@ const SCHEMA: Schema = Schema {
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
     ",
         agents::TABLES,
-        kills::TABLES,
         approvals::TABLES,
+        kills::TABLES,
     ],
 };
 

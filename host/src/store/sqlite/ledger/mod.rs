@@ -1,21 +1,22 @@
 //! The ledger in SQLite, in the audit trail's file.
 //!
-//! Counters that a transaction has touched are kept in memory until its end and written once: when sixty sends are
-//! committed together, the tenant's counter is read once and written once.
+//! What a transaction has read or changed is kept in memory for the next ones, and a counter is written once a
+//! transaction: when sixty sends are committed together, the tenant's counter is written once and not read at all.
 
-use std::collections::HashMap;
+mod rows;
 
-use rusqlite::{Connection, Row, params};
+use std::collections::{HashMap, HashSet};
 
+use rusqlite::{Connection, params};
+
+use self::rows::{entry, lines_text, signed, state_text, tally, write, write_text};
 use super::error::is_taken;
 use super::fields::{Fields, all, first};
 use crate::clock::Millis;
-use crate::connection::Cost;
-use crate::ids::Realm;
 use crate::ledger::ReservationId;
 use crate::store::{
-    CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, LineKind, PruneBefore,
-    StoreError, Tally, WriteRow, WriteState,
+    CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, PruneBefore, StoreError,
+    Tally, WriteRow, WriteState,
 };
 
 // AUTOINCREMENT: the number of a counter that was pruned mustn't be given to another, as an old reservation may still
@@ -60,16 +61,45 @@ pub(super) const TABLES: &str = "
     CREATE INDEX ledger_writes_until ON ledger_writes (until);
 ";
 
-const ENTRY: &str = "SELECT call, send, tenant, environment, connection, operation, amount, currency, at, state, lines, write_key \
-     FROM ledger_entries";
+macro_rules! select_entry {
+    ($condition:literal) => {
+        concat!(
+            "SELECT call, send, tenant, environment, connection, operation, amount, currency, at, state, lines, \
+             write_key FROM ledger_entries ",
+            $condition
+        )
+    };
+}
+
+/// The most counters that are kept in memory, a few hundred bytes each. With more, all are forgotten and read anew.
+const COUNTERS_KEPT_MAX: usize = 16_384;
+
+/// What is known of the tables without reading them.
+///
+/// INVARIANT (known): it's what this connection's last committed transaction left, as of `version`. Whoever uses it
+/// holds its lock from before the transaction begins until after it's committed, and empties it when that fails.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// SQLite's `data_version`: another number when another connection has committed anything.
+    version: i64,
+    ids: HashMap<CounterKey, CounterId>,
+    tallies: HashMap<CounterId, Tally>,
+    /// Those under way.
+    entries: HashMap<ReservationId, EntryRow>,
+}
 
 /// Does something with the ledger inside a transaction. What it has counted is written when it has ended well; it's
 /// the caller who commits.
 pub(super) fn with<T>(
     transaction: &Connection,
+    known: &mut Known,
     act: impl FnOnce(&mut dyn LedgerTx) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let mut ledger = SqliteLedger { transaction, ids: HashMap::new(), touched: HashMap::new() };
+    let version = transaction.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    if known.version != version || known.tallies.len() > COUNTERS_KEPT_MAX {
+        *known = Known { version, ..Known::default() };
+    }
+    let mut ledger = SqliteLedger { transaction, known, changed: HashSet::new() };
     let done = act(&mut ledger)?;
     ledger.flush()?;
     Ok(done)
@@ -88,38 +118,33 @@ pub(super) fn counters(connection: &Connection) -> Result<Vec<CounterRow>, Store
     })
 }
 
-/// INVARIANT (written once): a counter in `touched` is newer there than in its table. Nothing reads or removes a
-/// counter past `touched`, and `flush` writes all of it.
+/// INVARIANT (written once): a counter in `changed` is newer in `known` than in its table. Nothing reads or removes a
+/// counter past `known`, and `flush` writes all of `changed`.
 struct SqliteLedger<'t> {
     transaction: &'t Connection,
-    ids: HashMap<CounterKey, CounterId>,
-    touched: HashMap<CounterId, Touched>,
-}
-
-struct Touched {
-    tally: Tally,
-    changed: bool,
+    known: &'t mut Known,
+    changed: HashSet<CounterId>,
 }
 
 impl SqliteLedger<'_> {
     fn flush(&mut self) -> Result<(), StoreError> {
         let sql = "UPDATE ledger_counters SET reserved = ?2, held = ?3, settled = ?4 WHERE id = ?1";
         let mut update = self.transaction.prepare_cached(sql)?;
-        for (id, touched) in self.touched.drain().filter(|(_, touched)| touched.changed) {
-            let Tally { reserved, held, settled } = touched.tally;
-            update.execute(params![id.0, signed(reserved)?, signed(held)?, signed(settled)?])?;
+        for id in self.changed.drain() {
+            if let Some(Tally { reserved, held, settled }) = self.known.tallies.get(&id) {
+                update.execute(params![id.0, signed(*reserved)?, signed(*held)?, signed(*settled)?])?;
+            }
         }
-        self.ids.clear();
         Ok(())
     }
 }
 
 impl LedgerTx for SqliteLedger<'_> {
     fn find(&mut self, key: &CounterKey) -> Result<Option<(CounterId, Tally)>, StoreError> {
-        if let Some(id) = self.ids.get(key)
-            && let Some(touched) = self.touched.get(id)
+        if let Some(id) = self.known.ids.get(key)
+            && let Some(tally) = self.known.tallies.get(id)
         {
-            return Ok(Some((*id, touched.tally)));
+            return Ok(Some((*id, *tally)));
         }
         let sql = "SELECT id, name, start, reserved, held, settled FROM ledger_counters WHERE name = ?1 AND start = ?2";
         let mut select = self.transaction.prepare_cached(sql)?;
@@ -128,10 +153,9 @@ impl LedgerTx for SqliteLedger<'_> {
             Ok((CounterId(fields.get("id")?), tally(&fields)?))
         })?;
         let Some((id, tally)) = found else { return Ok(None) };
-        self.ids.insert(key.clone(), id);
+        self.known.ids.insert(key.clone(), id);
         // One that was reached by its number before may have changed since.
-        let touched = self.touched.entry(id).or_insert(Touched { tally, changed: false });
-        Ok(Some((id, touched.tally)))
+        Ok(Some((id, *self.known.tallies.entry(id).or_insert(tally))))
     }
 
     fn create(&mut self, row: &CounterRow) -> Result<CounterId, StoreError> {
@@ -152,21 +176,21 @@ impl LedgerTx for SqliteLedger<'_> {
             }
             other => CounterId(other?),
         };
-        self.ids.insert(row.key.clone(), id);
-        self.touched.insert(id, Touched { tally: row.tally, changed: false });
+        self.known.ids.insert(row.key.clone(), id);
+        self.known.tallies.insert(id, row.tally);
         Ok(id)
     }
 
     fn tally(&mut self, id: CounterId) -> Result<Option<Tally>, StoreError> {
-        if let Some(touched) = self.touched.get(&id) {
-            return Ok(Some(touched.tally));
+        if let Some(tally) = self.known.tallies.get(&id) {
+            return Ok(Some(*tally));
         }
         let sql = "SELECT name, start, reserved, held, settled FROM ledger_counters WHERE id = ?1";
         let found = first(&mut *self.transaction.prepare_cached(sql)?, params![id.0], |row| {
             tally(&Fields::new(row, "ledger counter", &["name", "start"]))
         })?;
         if let Some(tally) = found {
-            self.touched.insert(id, Touched { tally, changed: false });
+            self.known.tallies.insert(id, tally);
         }
         Ok(found)
     }
@@ -175,7 +199,8 @@ impl LedgerTx for SqliteLedger<'_> {
         if self.tally(id)?.is_none() {
             return Err(StoreError::Missing(format!("the counter {}", id.0)));
         }
-        self.touched.insert(id, Touched { tally, changed: true });
+        self.known.tallies.insert(id, tally);
+        self.changed.insert(id);
         Ok(())
     }
 
@@ -198,13 +223,20 @@ impl LedgerTx for SqliteLedger<'_> {
         ]);
         match inserted {
             Err(error) if is_taken(&error) => Err(StoreError::Exists(format!("the reservation {}", row.id))),
-            other => other.map(drop).map_err(StoreError::from),
+            other => {
+                other?;
+                self.known.entries.insert(row.id.clone(), row.clone());
+                Ok(())
+            }
         }
     }
 
     fn entry(&mut self, id: &ReservationId) -> Result<Option<EntryRow>, StoreError> {
-        let sql = format!("{ENTRY} WHERE call = ?1 AND send = ?2");
-        first(&mut *self.transaction.prepare_cached(&sql)?, params![id.call.as_str(), id.send], entry)
+        if let Some(entry) = self.known.entries.get(id) {
+            return Ok(Some(entry.clone()));
+        }
+        let sql = select_entry!("WHERE call = ?1 AND send = ?2");
+        first(&mut *self.transaction.prepare_cached(sql)?, params![id.call.as_str(), id.send], entry)
     }
 
     fn update_entry(
@@ -213,6 +245,7 @@ impl LedgerTx for SqliteLedger<'_> {
         state: EntryState,
         lines: &[EntryLine],
     ) -> Result<(), StoreError> {
+        self.known.entries.remove(id);
         let sql = "UPDATE ledger_entries SET state = ?3, lines = ?4 WHERE call = ?1 AND send = ?2";
         let changed = self.transaction.prepare_cached(sql)?.execute(params![
             id.call.as_str(),
@@ -224,14 +257,15 @@ impl LedgerTx for SqliteLedger<'_> {
     }
 
     fn remove_entry(&mut self, id: &ReservationId) -> Result<(), StoreError> {
+        self.known.entries.remove(id);
         let sql = "DELETE FROM ledger_entries WHERE call = ?1 AND send = ?2";
         self.transaction.prepare_cached(sql)?.execute(params![id.call.as_str(), id.send])?;
         Ok(())
     }
 
     fn entries(&mut self, state: EntryState) -> Result<Vec<EntryRow>, StoreError> {
-        let sql = format!("{ENTRY} WHERE state = ?1 ORDER BY at, call, send");
-        all(&mut *self.transaction.prepare_cached(&sql)?, params![state_text(state)], entry)
+        let sql = select_entry!("WHERE state = ?1 ORDER BY at, call, send");
+        all(&mut *self.transaction.prepare_cached(sql)?, params![state_text(state)], entry)
     }
 
     fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
@@ -269,6 +303,7 @@ impl LedgerTx for SqliteLedger<'_> {
 
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {
         self.flush()?;
+        *self.known = Known { version: self.known.version, ..Known::default() };
         let counters = self
             .transaction
             .prepare_cached(
@@ -287,100 +322,4 @@ impl LedgerTx for SqliteLedger<'_> {
         )?.execute([])?;
         Ok((counters + writes + entries) as u64)
     }
-}
-
-fn tally(fields: &Fields<'_, '_>) -> Result<Tally, StoreError> {
-    Ok(Tally {
-        reserved: fields.unsigned("reserved")?,
-        held: fields.unsigned("held")?,
-        settled: fields.unsigned("settled")?,
-    })
-}
-
-fn entry(row: &Row<'_>) -> Result<EntryRow, StoreError> {
-    let fields = Fields::new(row, "ledger entry", &["call", "send"]);
-    let cost = match (fields.get::<Option<i64>>("amount")?, fields.get::<Option<String>>("currency")?) {
-        (Some(amount_minor), Some(currency)) => Some(Cost { amount_minor, currency }),
-        (None, None) => None,
-        _ => return Err(fields.damaged("currency", &"an amount and a currency go together")),
-    };
-    let state: String = fields.get("state")?;
-    let lines: String = fields.get("lines")?;
-    Ok(EntryRow {
-        id: ReservationId { call: fields.parse("call")?, send: fields.unsigned("send")? },
-        realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
-        connection: fields.parse("connection")?,
-        operation: fields.parse("operation")?,
-        cost,
-        at: Millis(fields.get("at")?),
-        state: [EntryState::UnderWay, EntryState::Held]
-            .into_iter()
-            .find(|known| state_text(*known) == state)
-            .ok_or_else(|| fields.damaged("state", &"no such state"))?,
-        lines: lines_of(&lines).ok_or_else(|| fields.damaged("lines", &"these are no lines"))?,
-        write: fields.get("write_key")?,
-    })
-}
-
-fn write(row: &Row<'_>) -> Result<WriteRow, StoreError> {
-    let fields = Fields::new(row, "ledger write", &["call", "send"]);
-    let state: String = fields.get("state")?;
-    let status: Option<i64> = fields.get("status")?;
-    let status = status.map(u16::try_from).transpose().map_err(|error| fields.damaged("status", &error))?;
-    Ok(WriteRow {
-        reservation: ReservationId { call: fields.parse("call")?, send: fields.unsigned("send")? },
-        at: Millis(fields.get("at")?),
-        until: Millis(fields.get("until")?),
-        state: match state.as_str() {
-            "under_way" => WriteState::UnderWay,
-            "done" => WriteState::Done { status, reply: fields.get("reply")? },
-            "unknown" => WriteState::Unknown,
-            _ => return Err(fields.damaged("state", &"no such state")),
-        },
-    })
-}
-
-fn state_text(state: EntryState) -> &'static str {
-    match state {
-        EntryState::UnderWay => "under_way",
-        EntryState::Held => "held",
-    }
-}
-
-fn write_text(state: &WriteState) -> &'static str {
-    match state {
-        WriteState::UnderWay => "under_way",
-        WriteState::Done { .. } => "done",
-        WriteState::Unknown => "unknown",
-    }
-}
-
-/// `[[12,500,"money"],[13,1,"request"]]`.
-fn lines_text(lines: &[EntryLine]) -> Result<String, StoreError> {
-    let rows: Vec<_> = lines.iter().map(|line| (line.counter.0, line.amount, kind_text(line.kind))).collect();
-    serde_json::to_string(&rows).map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-fn lines_of(text: &str) -> Option<Vec<EntryLine>> {
-    let rows: Vec<(i64, u64, String)> = serde_json::from_str(text).ok()?;
-    let kinds = [LineKind::Money, LineKind::Request, LineKind::AtOnce];
-    rows.into_iter()
-        .map(|(counter, amount, kind)| {
-            let kind = kinds.into_iter().find(|known| kind_text(*known) == kind)?;
-            Some(EntryLine { counter: CounterId(counter), amount, kind })
-        })
-        .collect()
-}
-
-fn kind_text(kind: LineKind) -> &'static str {
-    match kind {
-        LineKind::Money => "money",
-        LineKind::Request => "request",
-        LineKind::AtOnce => "at_once",
-    }
-}
-
-/// By INVARIANT (counted) it always fits.
-fn signed(amount: u64) -> Result<i64, StoreError> {
-    i64::try_from(amount).map_err(|_| StoreError::Failed(format!("{amount} is more than a counter holds")))
 }

@@ -1,5 +1,7 @@
 //! The order of things: nothing runs that isn't on record, nothing is sent that isn't allowed at that very moment.
 
+mod governed;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -85,7 +87,8 @@ impl World {
         let consented: Vec<_> = declares.iter().map(|name| name.parse().unwrap()).collect();
         let guest = TestGuest { call, tools: vec![("probe", declares)], ..TestGuest::default() };
         catalog.add("probe", &guest.build(), &consented, clock.now()).unwrap();
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
+        let kills = Arc::new(Kills::new(control, clock.clone()));
         let minted = auth
             .mint(Mint {
                 kind: TokenKind::Agent,
@@ -107,13 +110,16 @@ impl World {
             catalog: Arc::new(catalog),
             runtime,
             auth: auth.clone(),
+            kills: kills.clone(),
+            policy: Policy::permissive(),
+            approvals: None,
+            spending: Arc::new(Spending::none()),
             audit: audit.clone(),
             connections: Arc::new(LiveConnections::fixed(Arc::new(
                 Connections::parse(&[("stripe.toml", STRIPE)]).unwrap(),
             ))),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
-            policy: Policy::permissive(),
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(Duration::from_secs(5)),

@@ -1,0 +1,279 @@
+//! Approvals on record: the way of the gate, and of who decides.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::*;
+use crate::audit::{Audit, Event, Step};
+use crate::egress::{FailureReason, SendFailure};
+use crate::ids::{CallId, Digest};
+use crate::policy::CallContext;
+use crate::store::{AuditRecord, AuditStore, MemoryAudit, RowFilter, TrailWork};
+
+/// Who may approve: anyone but `intern`.
+struct NoIntern;
+
+impl MayApprove for NoIntern {
+    fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
+        approver.principal().as_str() != "intern"
+    }
+}
+
+struct Office {
+    world: World,
+    desk: ApprovalDesk,
+    audit: Audit,
+    broken: Arc<Breakable>,
+}
+
+fn office() -> Office {
+    let world = in_sqlite();
+    let broken = Arc::new(Breakable::default());
+    let audit = Audit::start(broken.clone(), world.clock.clone()).unwrap();
+    let desk = ApprovalDesk::new(world.approvals.clone(), audit.clone(), Arc::new(NoIntern));
+    Office { world, desk, audit, broken }
+}
+
+fn operator(who: &str, tenant: &str) -> Approver {
+    Approver::Operator { name: name(who), token: token_id(99), tenant: tenant.parse().unwrap() }
+}
+
+impl Office {
+    async fn obtain(
+        &self,
+        ask: &ApprovalAsk,
+        id: Option<&ApprovalId>,
+        wait: bool,
+    ) -> Result<Approved, SendFailure> {
+        let context = CallContext { approval: id.cloned(), approval_wait: wait, ..CallContext::default() };
+        let deadline = Instant::now() + Duration::from_millis(450);
+        self.desk.obtain(&CallId::fresh(START), &|| Ok(ask.clone()), &context, deadline).await
+    }
+
+    fn steps(&self) -> Vec<(Step, String, bool)> {
+        let rows = self.audit.rows(&RowFilter { limit: 100, ..RowFilter::default() }).unwrap();
+        rows.into_iter()
+            .map(|row| match row.event {
+                Event::Approval(step) => (step.step, step.by.to_string(), row.call.is_some()),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+/// The id in a message.
+fn id_in(failure: &SendFailure) -> ApprovalId {
+    let at = failure.message.find("apr_").unwrap_or_else(|| panic!("{failure:?}"));
+    failure.message[at..at + 28].parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_asked_approved_and_made_all_on_record() {
+    let office = office();
+    let ask = ask("acme", 1, "pay");
+    let failure = office.obtain(&ask, None, false).await.unwrap_err();
+    assert_eq!(failure.reason, FailureReason::ApprovalRequired);
+    let id = id_in(&failure);
+    assert!(failure.message.contains(&format!("Keybearer-Approval: {id}")), "{}", failure.message);
+    let again = office.obtain(&ask, None, false).await.unwrap_err();
+    assert_eq!(id_in(&again), id, "a loop asks once");
+    let state = office.desk.approve(operator("alice", "acme"), &id).await.unwrap();
+    assert_eq!(state, ApprovalState::Granted);
+    let approved = office.obtain(&ask, Some(&id), false).await.unwrap();
+    assert_eq!(approved.approvers, [name("alice")]);
+    let used = office.obtain(&ask, Some(&id), false).await.unwrap_err();
+    assert!(used.message.contains("was used before"), "{}", used.message);
+    assert_eq!(
+        office.steps(),
+        [
+            (Step::Asked, "billing".to_owned(), true),
+            (Step::Approved, "alice".to_owned(), false),
+            (Step::Claimed, "billing".to_owned(), true),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_can_not_set_headers_makes_the_request_again() {
+    let office = office();
+    let ask = ask("acme", 1, "pay");
+    let id = id_in(&office.obtain(&ask, None, false).await.unwrap_err());
+    office.desk.approve(operator("alice", "acme"), &id).await.unwrap();
+    assert_eq!(office.obtain(&ask, None, false).await.unwrap().id, id);
+    let next = office.obtain(&ask, None, false).await.unwrap_err();
+    assert_ne!(id_in(&next), id, "the next one needs a yes of its own");
+}
+
+#[tokio::test]
+async fn the_agent_hears_which_way_it_failed_and_no_more() {
+    let office = office();
+    let mine = ask("acme", 1, "pay");
+    let id = office.world.asked(&mine);
+    let said = |failure: SendFailure, reason, words: &str| {
+        assert_eq!(failure.reason, reason, "{failure:?}");
+        assert!(failure.message.contains(words), "{failure:?}");
+    };
+    said(
+        office.obtain(&mine, Some(&id), false).await.unwrap_err(),
+        FailureReason::ApprovalRequired,
+        "still waits",
+    );
+    for other in [ask("acme", 1, "pay more"), ask("beta", 1, "pay")] {
+        let mismatch = office.obtain(&other, Some(&id), true).await.unwrap_err();
+        let unknown =
+            office.obtain(&other, Some(&"apr_000000000000000000000000".parse().unwrap()), true).await;
+        let (a, b) = (mismatch.message.replace(id.as_str(), "ID"), unknown.unwrap_err().message);
+        assert_eq!(a, b.replace("apr_000000000000000000000000", "ID"), "one answer for both");
+        said(mismatch, FailureReason::ApprovalRequired, "there is no approval");
+    }
+    office.desk.deny(operator("alice", "acme"), &id).await.unwrap();
+    said(office.obtain(&mine, Some(&id), false).await.unwrap_err(), FailureReason::Denied, "has denied");
+    said(office.obtain(&mine, None, true).await.unwrap_err(), FailureReason::Denied, "has denied");
+    office.world.clock.advance(TTL);
+    let expired = ask("acme", 1, "late");
+    let id = office.world.asked(&expired);
+    office.world.clock.advance(TTL);
+    said(
+        office.obtain(&expired, Some(&id), true).await.unwrap_err(),
+        FailureReason::ApprovalRequired,
+        "has expired",
+    );
+    for n in 0..3 {
+        office.world.asked(&ask("acme", 1, &n.to_string()));
+    }
+    let full = office.obtain(&ask("acme", 1, "one more"), None, false).await.unwrap_err();
+    said(full, FailureReason::RateLimited, "no more are taken now");
+}
+
+#[tokio::test]
+async fn a_caller_may_wait_and_goes_on_when_approved() {
+    let office = office();
+    let ask = ask("acme", 1, "pay");
+    let (first, decided) = tokio::join!(office.obtain(&ask, None, true), async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Some(row) = office.world.approvals.list(None, None, 1).unwrap().pop() {
+                return office.desk.approve(operator("alice", "acme"), &row.id).await;
+            }
+        }
+    });
+    assert_eq!((first.unwrap().approvers, decided.unwrap()), (vec![name("alice")], ApprovalState::Granted));
+    let before = Instant::now();
+    let late = office.obtain(&ask, None, true).await.unwrap_err();
+    assert_eq!(late.reason, FailureReason::ApprovalRequired);
+    id_in(&late);
+    // Before the deadline, so that the caller still hears of the id.
+    assert!(before.elapsed() >= Duration::from_millis(190) && before.elapsed() < Duration::from_millis(430));
+}
+
+#[tokio::test]
+async fn what_changes_during_the_wait_is_not_what_was_approved() {
+    let office = office();
+    // The policies are others from the second look on.
+    let looks = AtomicU32::new(0);
+    let changing = || {
+        let under = if looks.fetch_add(1, Ordering::SeqCst) == 0 { "pay" } else { "pay, other policies" };
+        Ok(ask("acme", 1, under))
+    };
+    let context = CallContext { approval_wait: true, ..CallContext::default() };
+    let (call, deadline) = (CallId::fresh(START), Instant::now() + Duration::from_secs(10));
+    let (obtained, decided) = tokio::join!(office.desk.obtain(&call, &changing, &context, deadline), async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Some(row) = office.world.approvals.list(None, None, 1).unwrap().pop() {
+                return office.desk.approve(operator("alice", "acme"), &row.id).await;
+            }
+        }
+    });
+    assert_eq!(decided.unwrap(), ApprovalState::Granted);
+    let failure = obtained.unwrap_err();
+    assert!(failure.message.contains("there is no approval"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn who_may_not_approve_changes_nothing() {
+    let office = office();
+    let ask = ask("acme", 1, "pay");
+    let id = office.world.asked(&ask);
+    let yes = |who: &str, tenant: &str| {
+        let (desk, approver, id) = (office.desk.clone(), operator(who, tenant), id.clone());
+        async move { desk.approve(approver, &id).await }
+    };
+    assert!(matches!(yes("intern", "acme").await, Err(DecideError::NotAllowed)));
+    assert!(matches!(yes("alice", "beta").await, Err(DecideError::Unknown)));
+    assert!(matches!(yes("billing", "acme").await, Err(DecideError::Own)));
+    assert!(matches!(office.desk.deny(operator("alice", "beta"), &id).await, Err(DecideError::Unknown)));
+    assert_eq!((office.world.state(&id), office.steps()), (ApprovalState::Pending, vec![]));
+    let cli = Approver::command_line("root").unwrap();
+    assert_eq!(office.desk.approve(cli, &id).await.unwrap(), ApprovalState::Granted);
+    assert_eq!(office.steps(), [(Step::Approved, "cli:root".to_owned(), false)]);
+}
+
+#[tokio::test]
+async fn the_users_of_the_command_line_are_people_of_their_own() {
+    let office = office();
+    let ask = ApprovalAsk { quorum: 2, ..ask("acme", 1, "pay") };
+    let id = office.world.asked(&ask);
+    let user = |user: &str| Approver::command_line(user).unwrap();
+    assert_eq!(office.desk.approve(user("ann"), &id).await.unwrap(), ApprovalState::Pending);
+    assert!(matches!(office.desk.approve(user("ann"), &id).await, Err(DecideError::Twice)));
+    assert_eq!(office.desk.approve(user("ben"), &id).await.unwrap(), ApprovalState::Granted);
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_does_not_count() {
+    let office = office();
+    let (asked, unasked) = (ask("acme", 1, "pay"), ask("acme", 1, "pay more"));
+    let id = office.world.asked(&asked);
+    office.broken.0.store(true, Ordering::SeqCst);
+    let failure = office.obtain(&unasked, None, false).await.unwrap_err();
+    assert_eq!(failure.reason, FailureReason::AuditUnavailable);
+    assert_eq!(office.world.approvals.list(None, None, 9).unwrap().len(), 1, "it was taken back");
+    let yes = office.desk.approve(operator("alice", "acme"), &id).await;
+    assert!(matches!(yes, Err(DecideError::Unrecorded(_))));
+    assert_eq!(office.world.state(&id), ApprovalState::Pending);
+    // A no holds even so.
+    let no = office.desk.deny(operator("alice", "acme"), &id).await;
+    assert!(matches!(no, Err(DecideError::Unrecorded(_))));
+    assert_eq!(office.world.state(&id), ApprovalState::Denied);
+
+    let granted = ask("acme", 2, "pay");
+    let id = office.world.granted(&granted);
+    let failure = office.obtain(&granted, Some(&id), false).await.unwrap_err();
+    assert_eq!(failure.reason, FailureReason::AuditUnavailable);
+    office.broken.0.store(false, Ordering::SeqCst);
+    let failure = office.obtain(&granted, Some(&id), false).await.unwrap_err();
+    assert!(failure.message.contains("was used before"), "it can't be used twice for all that: {failure:?}");
+}
+
+#[tokio::test]
+async fn nobody_says_yes_to_what_nobody_can_read() {
+    let office = office();
+    let id = office.world.asked(&ask("acme", 1, "pay"));
+    let path = office.world._folder.as_ref().unwrap().path().join("control.db");
+    rusqlite::Connection::open(path).unwrap().execute_batch("UPDATE approvals SET note = x'00'").unwrap();
+    let yes = office.desk.approve(operator("alice", "acme"), &id).await;
+    assert!(matches!(yes, Err(DecideError::Unreadable(_))));
+    assert_eq!(office.steps(), []);
+    assert_eq!(office.desk.deny(operator("alice", "acme"), &id).await.unwrap(), ApprovalState::Denied);
+}
+
+/// A trail whose disk can be broken.
+#[derive(Default)]
+struct Breakable(AtomicBool, MemoryAudit);
+
+impl AuditStore for Breakable {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        match self.0.load(Ordering::SeqCst) {
+            true => Err(StoreError::Failed("the disk is full".to_owned())),
+            false => self.1.write(work),
+        }
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        self.1.rows(filter)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        self.1.head()
+    }
+}

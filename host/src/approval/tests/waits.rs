@@ -1,0 +1,124 @@
+//! Waiting for a decision.
+
+use std::time::Instant as Wall;
+
+use super::*;
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+fn waiting(
+    world: &Arc<Approvals>,
+    id: &ApprovalId,
+    until: Instant,
+) -> tokio::task::JoinHandle<Option<ApprovalState>> {
+    let (approvals, id) = (world.clone(), id.clone());
+    tokio::spawn(async move { approvals.wait(&id, until).await.unwrap() })
+}
+
+#[tokio::test]
+async fn a_decision_in_this_process_wakes_at_once() {
+    for yes in [true, false] {
+        let world = in_sqlite();
+        let id = world.asked(&ask("acme", 1, "pay"));
+        let waiter = waiting(&world.approvals, &id, soon());
+        tokio::task::yield_now().await;
+        let decided = world.approvals.decide(&id, &name("alice"), yes).unwrap();
+        let before = Wall::now();
+        assert_eq!(waiter.await.unwrap(), Some(decided));
+        assert!(before.elapsed() < Duration::from_millis(500));
+    }
+}
+
+#[tokio::test]
+async fn a_decision_by_another_process_is_seen_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = || {
+        let store = SqliteControl::open(&folder.path().join("control.db")).unwrap();
+        approvals(Arc::new(store), Arc::new(ManualClock::at(START)))
+    };
+    let (here, there) = (host(), host());
+    let mut took = Vec::new();
+    for round in 0..5 {
+        let id = here.request(&ask("acme", round, "pay")).unwrap().id;
+        let waiter = waiting(&here, &id, soon());
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        there.decide(&id, &name("alice"), true).unwrap();
+        let before = Wall::now();
+        assert_eq!(waiter.await.unwrap(), Some(ApprovalState::Granted));
+        took.push(before.elapsed());
+    }
+    took.sort_unstable();
+    // Some machine under load may be late once; the poll is what is tested.
+    assert!(took[1] < Duration::from_millis(50), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_wait_ends_at_its_deadline_or_at_the_approval_s_expiry() {
+    let world = in_memory();
+    let id = world.asked(&ask("acme", 1, "pay"));
+    let until = Instant::now() + Duration::from_millis(40);
+    assert_eq!(world.approvals.wait(&id, until).await.unwrap(), Some(ApprovalState::Pending));
+    assert!(Instant::now() >= until);
+    world.clock.advance(TTL - Duration::from_millis(20));
+    let waiter = waiting(&world.approvals, &id, soon());
+    tokio::task::yield_now().await;
+    world.clock.advance(Duration::from_millis(20));
+    assert_eq!(waiter.await.unwrap(), Some(ApprovalState::Expired));
+    assert_eq!(world.approvals.wait(&ApprovalId::fresh(), soon()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_decided_already_is_not_waited_for() {
+    let world = in_memory();
+    let id = world.granted(&ask("acme", 1, "pay"));
+    let past = Instant::now();
+    assert_eq!(world.approvals.wait(&id, past).await.unwrap(), Some(ApprovalState::Granted));
+}
+
+#[tokio::test]
+async fn one_poller_for_all_and_none_for_nobody() {
+    let world = in_memory();
+    let id = world.asked(&ask("acme", 1, "pay"));
+    assert_eq!(world.approvals.watch.counts(), (0, false));
+    let waiters: Vec<_> = (0..20).map(|_| waiting(&world.approvals, &id, soon())).collect();
+    tokio::task::yield_now().await;
+    assert_eq!(world.approvals.watch.counts(), (20, true));
+    // A waiter that is dropped half way is gone.
+    waiters[0].abort();
+    waiters[1].abort();
+    tokio::task::yield_now().await;
+    assert_eq!(world.approvals.watch.counts(), (18, true));
+    world.approvals.decide(&id, &name("alice"), true).unwrap();
+    for waiter in waiters.into_iter().skip(2) {
+        assert_eq!(waiter.await.unwrap(), Some(ApprovalState::Granted));
+    }
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while world.approvals.watch.counts() != (0, false) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_poller_along_and_the_next_one_starts_its_own() {
+    let world = in_memory();
+    let id = world.asked(&ask("acme", 1, "pay"));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        drop(waiting(&world.approvals, &id, soon()));
+        tokio::task::yield_now().await;
+        assert_eq!(world.approvals.watch.counts(), (1, true));
+    });
+    drop(first);
+    assert_eq!(world.approvals.watch.counts(), (0, false));
+    runtime().block_on(async {
+        drop(waiting(&world.approvals, &id, soon()));
+        tokio::task::yield_now().await;
+        assert_eq!(world.approvals.watch.counts(), (1, true));
+    });
+}

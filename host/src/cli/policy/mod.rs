@@ -1,0 +1,135 @@
+//! `keybearer policy`: checks, explains and tests policies, without a running host.
+
+mod check;
+mod judge;
+mod table;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Done;
+use super::context::Opened;
+use super::out::Out;
+use crate::connection::Connections;
+use crate::policy::{Policy as Engine, PolicyFile, PolicyProblems, World};
+
+/// Commands on policies.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Policy {
+    /// Check policy files: every problem with its file, line and a hint.
+    Check {
+        /// A folder of policy files [default: the home's].
+        dir: Option<PathBuf>,
+        #[command(flatten)]
+        about: About,
+    },
+    /// Print the schema: every action, parameter and type that a policy can speak of.
+    Schema {
+        #[command(flatten)]
+        about: About,
+    },
+    /// Say which policies decide a request, and why.
+    Explain {
+        /// The request, as TOML.
+        request: PathBuf,
+        #[command(flatten)]
+        set: SetArgs,
+    },
+    /// Hold policies to tables of requests and verdicts.
+    Test {
+        /// The tables, as TOML.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        set: SetArgs,
+    },
+    /// Put decided requests to other policies, and print what would change.
+    Replay {
+        /// Decided requests: one JSON object a line, `-` for standard input.
+        facts: PathBuf,
+        /// The candidate: a folder of policy files.
+        #[arg(long, value_name = "DIR")]
+        candidate: PathBuf,
+        #[command(flatten)]
+        set: SetArgs,
+    },
+}
+
+/// What policies are about.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct About {
+    /// Take the connections from this folder, and no tools, instead of a home's.
+    #[arg(long, value_name = "DIR")]
+    connections: Option<PathBuf>,
+}
+
+/// Which policies.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct SetArgs {
+    /// Take the policies from this folder instead of the home's.
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    #[command(flatten)]
+    about: About,
+}
+
+impl Policy {
+    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        match self {
+            Self::Check { dir, about } => check::check(&SetArgs { policies: dir, about }, home, out),
+            Self::Schema { about } => {
+                let schema = about.world(home, out)?.schema();
+                out.line(schema.trim_end());
+                out.value(&serde_json::json!({ "schema": schema }));
+                Ok(Done::Well)
+            }
+            Self::Explain { request, set } => judge::explain(&request, &set.engine(home, out)?, out),
+            Self::Test { files, set } => table::test(&files, &set.engine(home, out)?, out),
+            Self::Replay { facts, candidate, set } => {
+                let about = set.about.clone();
+                let live = set.engine(home.clone(), out)?;
+                let candidate = SetArgs { policies: Some(candidate), about }.engine(home, out)?;
+                judge::replay(&facts, &live, &candidate, out)
+            }
+        }
+    }
+}
+
+impl About {
+    fn world(&self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<World> {
+        let load = |dir: &std::path::Path| {
+            Connections::load(dir)
+                .map(Arc::new)
+                .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))
+        };
+        if let Some(dir) = &self.connections {
+            return Ok(World::of(load(dir)?, []));
+        }
+        let opened = Opened::open(home)?;
+        let connections = load(&opened.home.connections_dir())?;
+        Ok(World::new(connections, &opened.catalog(out)?.snapshot()))
+    }
+}
+
+impl SetArgs {
+    /// The policies, or every problem of them.
+    fn load(&self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Result<Engine, PolicyProblems>> {
+        let world = self.about.world(home.clone(), out)?;
+        let (files, posted) = match (&self.policies, &self.about.connections) {
+            (Some(dir), _) => {
+                anyhow::ensure!(dir.is_dir(), "{} is no folder", dir.display());
+                (PolicyFile::read_all(dir), Vec::new())
+            }
+            (None, Some(_)) => anyhow::bail!("give a folder of policies, too: without a home there are none"),
+            (None, None) => {
+                let opened = Opened::open(home)?;
+                (PolicyFile::read_all(&opened.home.policies_dir()), opened.control.policies(None)?)
+            }
+        };
+        Ok(files.and_then(|files| Engine::of(&files, &posted, world)))
+    }
+
+    fn engine(&self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Engine> {
+        self.load(home, out)?.map_err(|problems| anyhow::anyhow!("the policies can't be used\n{problems}"))
+    }
+}

@@ -1,0 +1,105 @@
+//! `keybearer policy test`: tables of requests and verdicts.
+//!
+//! ```toml
+//! [request]                       # what all cases have, unless they say otherwise
+//! tenant = "acme"
+//! agent = "billing"
+//!
+//! [[case]]
+//! name = "a small charge"
+//! operation = "stripe:create_charge"
+//! body = { amount = 500, currency = "usd" }
+//! expect = "allowed"              # denied, approval_required, approval_required N
+//! by = ["what-tokens-grant"]      # the policies that decide; left out: any
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::judge::words;
+use crate::cli::Done;
+use crate::cli::out::Out;
+use crate::clock::{Clock as _, Millis, SystemClock};
+use crate::policy::{Facts, Policy};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default)]
+    request: Map<String, Value>,
+    #[serde(default)]
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    expect: String,
+    #[serde(default)]
+    by: Option<Vec<String>>,
+    #[serde(flatten)]
+    request: Map<String, Value>,
+}
+
+pub(super) fn test(files: &[PathBuf], policy: &Policy, out: &Out) -> anyhow::Result<Done> {
+    let (mut passed, mut failures) = (0_u64, Vec::new());
+    for file in files {
+        for (name, failure) in run(file, policy)? {
+            match failure {
+                None => passed += 1,
+                Some(failure) => failures.push(format!("{}: {name}\n  {failure}", file.display())),
+            }
+        }
+    }
+    for failure in &failures {
+        out.line(format!("FAILED {failure}"));
+    }
+    out.line(format!("{passed} passed, {} failed", failures.len()));
+    out.value(&json!({ "passed": passed, "failures": failures }));
+    Ok(if failures.is_empty() { Done::Well } else { Done::Problems })
+}
+
+/// Every case of a file, with what is wrong with it.
+fn run(file: &Path, policy: &Policy) -> anyhow::Result<Vec<(String, Option<String>)>> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| shown.to_string())?;
+    let table: Table = toml::from_str(&text).with_context(|| shown.to_string())?;
+    if table.case.is_empty() {
+        bail!("{shown} has no [[case]]: a table that tests nothing would always pass");
+    }
+    let now = SystemClock.now();
+    let one = |case: Case| {
+        let failure = judge(&table.request, &case, policy, now).err();
+        (case.name, failure)
+    };
+    Ok(table.case.into_iter().map(one).collect())
+}
+
+fn judge(common: &Map<String, Value>, case: &Case, policy: &Policy, now: Millis) -> Result<(), String> {
+    let mut request = common.clone();
+    request.extend(case.request.clone());
+    let facts: Facts = serde_json::from_value(Value::Object(request)).map_err(|error| error.to_string())?;
+    let judged = policy.judge(&facts, now)?;
+    let verdict = words(judged.verdict);
+    // `approval_required` alone stands for any number of people.
+    let fits = verdict == case.expect
+        || (case.expect == "approval_required" && verdict.starts_with("approval_required "));
+    let cause = judged.cause.map(|cause| format!("\n  {cause}")).unwrap_or_default();
+    if !fits {
+        let by = if judged.policies.is_empty() {
+            String::new()
+        } else {
+            format!(" by {}", judged.policies.join(", "))
+        };
+        return Err(format!("expected {}, got {verdict}{by}{cause}", case.expect));
+    }
+    match &case.by {
+        Some(by) if *by != judged.policies => {
+            Err(format!("{verdict}, but by {:?} rather than {by:?}{cause}", judged.policies))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! What a request takes from budgets, and what a repetition of a write gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::Takes;
+use crate::auth::Caller;
+use crate::clock::Millis;
+use crate::connection::{Effect, TypedSend};
+use crate::egress::{FailureReason, Reply, SendFailure, Sweep, Vault};
+use crate::ids::Realm;
+use crate::ledger::{
+    Budgets, Dedup, FirstOutcome, Link, SpendFacts, WriteFacts, dedup_key, idempotency_value,
+};
+use crate::policy::CallContext;
+use crate::refusal::RequestSent;
+
+/// The largest reply that is kept for a repetition, in bytes: what answers a write is small.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// What the gate needs to know of money and of writes that were made.
+pub struct Spending {
+    budgets: ArcSwap<Budgets>,
+    salt: [u8; 32],
+    window_ms: u64,
+    vault: Option<Arc<Vault>>,
+}
+
+/// A reply as it's kept for a repetition of its write.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    status: u16,
+    headers: Vec<(String, String)>,
+    #[serde(with = "serde_bytes_hex")]
+    body: Vec<u8>,
+    secret_version: u32,
+}
+
+impl Spending {
+    /// Budgets, and how long a write is recognised. `salt` is the home's, see [`dedup_salt`](crate::ledger::dedup_salt).
+    /// Without a vault no reply is kept, so that a repetition of a write is refused instead of answered.
+    #[must_use]
+    pub fn new(budgets: Budgets, salt: [u8; 32], window: Duration, vault: Option<Arc<Vault>>) -> Self {
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        Self { budgets: ArcSwap::from_pointee(budgets), salt, window_ms, vault }
+    }
+
+    /// No budgets but those on tokens, and no reply is kept: for fixtures and benchmarks.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(Budgets::default(), [0; 32], Duration::from_secs(86_400), None)
+    }
+
+    /// Puts other budgets in force: the next request goes by them.
+    pub fn set_budgets(&self, budgets: Budgets) {
+        self.budgets.store(Arc::new(budgets));
+    }
+
+    /// How a write is recognised when it's asked for again. `None` for a read, and where no conversation says that a
+    /// repetition is one.
+    pub(super) fn dedup(&self, realm: &Realm, context: &CallContext, send: &TypedSend) -> Option<Dedup> {
+        if send.operation().effect == Effect::Read {
+            return None;
+        }
+        let key = dedup_key(
+            &self.salt,
+            &WriteFacts {
+                realm,
+                conversation: context.conversation.as_ref()?,
+                connection: send.connection_name(),
+                operation: send.operation_name(),
+                request: send.request(),
+                intent: context.intent.as_ref(),
+            },
+        );
+        Some(Dedup { key, window_ms: self.window_ms })
+    }
+
+    /// The write's key as the upstream gets it.
+    pub(super) fn idempotency_key(dedup: &Dedup) -> String {
+        idempotency_value(&dedup.key)
+    }
+
+    /// What a request takes. `None`: nothing is to be reserved.
+    ///
+    /// # Errors
+    /// What a budget refuses whatever was spent so far.
+    pub(super) fn takes(
+        &self,
+        caller: &Caller,
+        context: &CallContext,
+        send: &TypedSend,
+        dedup: Option<Dedup>,
+        now: Millis,
+    ) -> Result<Option<Takes>, SendFailure> {
+        let chain: Vec<_> = caller
+            .chain()
+            .map(|link| Link {
+                token: &link.id,
+                agent: &link.agent,
+                role: link.role.as_ref(),
+                budgets: &link.grant.budgets,
+            })
+            .collect();
+        let facts = SpendFacts::of(send, caller.realm(), context.conversation.as_ref(), &chain, now);
+        let lines = self.budgets.load().lines(&facts)?;
+        let nothing = lines.is_empty() && dedup.is_none();
+        Ok((!nothing).then_some(Takes { lines, dedup, at: now }))
+    }
+
+    /// A reply, sealed, for a repetition of its write. `None`: it's too large, or can't be sealed.
+    pub(super) fn keep(&self, realm: &Realm, dedup: &Dedup, reply: &Reply) -> Option<Vec<u8>> {
+        let vault = self.vault.as_ref().filter(|_| reply.body.len() <= KEPT_BYTES_MAX)?;
+        let kept = Kept {
+            status: reply.status,
+            headers: reply.headers.clone(),
+            body: reply.body.to_vec(),
+            secret_version: reply.secret_version,
+        };
+        let text = serde_json::to_vec(&kept).ok()?;
+        vault.seal_note(realm, &hex::encode(dedup.key), &text).ok()
+    }
+
+    /// What a repetition gets: the first reply, or the reason why there's none.
+    pub(super) fn repeat(
+        &self,
+        realm: &Realm,
+        dedup: &Dedup,
+        first: &FirstOutcome,
+    ) -> Result<Reply, SendFailure> {
+        match first {
+            FirstOutcome::Done { reply: Some(sealed), at, .. } => {
+                self.open(realm, dedup, sealed).ok_or_else(|| {
+                    repetition(
+                        format!("this same write was made at {at} in this conversation, and its reply can't be read any more"),
+                        RequestSent::No,
+                    )
+                })
+            }
+            FirstOutcome::Done { reply: None, at, .. } => Err(repetition(
+                format!("this same write was made at {at} in this conversation, and its reply isn't kept"),
+                RequestSent::No,
+            )),
+            FirstOutcome::Unknown { at } => Err(repetition(
+                format!(
+                    "this same write was sent at {at} in this conversation and nobody knows whether it was carried out; \
+                     an operator has to find out"
+                ),
+                RequestSent::No,
+            )),
+        }
+    }
+
+    fn open(&self, realm: &Realm, dedup: &Dedup, sealed: &[u8]) -> Option<Reply> {
+        let vault = self.vault.as_ref()?;
+        let text = vault.open_note(realm, &hex::encode(dedup.key), sealed).ok()?;
+        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        Some(Reply {
+            status: kept.status,
+            headers: kept.headers,
+            body: Bytes::from(kept.body),
+            secret_version: kept.secret_version,
+            // It was swept before it was kept.
+            sweep: Arc::new(Sweep::of_nothing()),
+        })
+    }
+}
+
+/// The refusal of a write that is a repetition and can't be answered.
+pub(super) fn repetition(message: String, sent: RequestSent) -> SendFailure {
+    let hint = "; to make it once more on purpose, send a new Keybearer-Intent";
+    SendFailure::unsent(FailureReason::Duplicate, message + hint).sent(sent)
+}
+
+mod serde_bytes_hex {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        hex::decode(String::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,448 @@
+//! Budgets, repeated writes and kill switches on the way of a request: what the ledger and the gate refuse never leaves.
+
+use std::sync::atomic::{AtomicBool, AtomicU16};
+
+use super::*;
+use crate::audit::Row;
+use crate::clock::SystemClock;
+use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WireErrorKind};
+use crate::kill::{Order, Target};
+use crate::ledger::{Budget, Budgets};
+use crate::store::sqlite::SqliteAudit;
+use crate::store::{LedgerStore, Tally};
+
+const STRIPE: &str = r#"
+base_url = "https://api.example.com"
+secret = "key"
+attach = { kind = "bearer" }
+idempotency_header = "Idempotency-Key"
+[operations.charge]
+request = "POST /v1/charges"
+effect = "write"
+content_type = "application/x-www-form-urlencoded"
+body.amount = { type = "integer", minimum = 0 }
+body.currency = { type = "string" }
+body.customer = { type = "string", optional = true }
+cost = { amount = "body.amount", currency = "body.currency" }
+settle = { amount = "/amount" }
+customer = "body.customer"
+[operations.look]
+request = "GET /v1/charges"
+effect = "read"
+"#;
+
+/// An upstream that counts, and answers as it's told.
+struct Upstream {
+    seen: AtomicUsize,
+    status: AtomicU16,
+    body: &'static str,
+    /// Never answers.
+    silent: AtomicBool,
+    /// Can't be reached.
+    gone: AtomicBool,
+    keys: std::sync::Mutex<Vec<String>>,
+}
+
+impl Wire for Upstream {
+    fn exchange(
+        &self,
+        request: WireRequest,
+        _: Instant,
+    ) -> egress::BoxFuture<'_, Result<WireReply, WireError>> {
+        Box::pin(async move {
+            if self.gone.load(Ordering::SeqCst) {
+                return Err(WireError {
+                    kind: WireErrorKind::Connect,
+                    request_sent: RequestSent::No,
+                    cause: "told to".to_owned(),
+                });
+            }
+            self.seen.fetch_add(1, Ordering::SeqCst);
+            let key = request.headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
+            self.keys.lock().unwrap().extend(key);
+            if self.silent.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(WireReply {
+                status: self.status.load(Ordering::SeqCst),
+                headers: http::HeaderMap::new(),
+                body: Box::new(Pieces::from(Bytes::from_static(self.body.as_bytes()))),
+            })
+        })
+    }
+}
+
+struct Governed {
+    pipeline: Pipeline,
+    auth: Arc<Auth>,
+    kills: Arc<Kills>,
+    audit: Audit,
+    ledger: Arc<SqliteAudit>,
+    wire: Arc<Upstream>,
+    folder: tempfile::TempDir,
+}
+
+impl Governed {
+    fn new(budgets: &str) -> Self {
+        Self::answering(budgets, "{}")
+    }
+
+    fn answering(budgets: &str, body: &'static str) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let folder = tempfile::tempdir().unwrap();
+        let control = Arc::new(MemoryControl::new());
+        let ledger = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
+        let config = RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand };
+        let runtime = Arc::new(Runtime::new(&config).unwrap());
+        let loader = Loader::new(runtime.clone(), CodeCache::off());
+        let catalog =
+            Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {}).unwrap();
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
+        let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
+        let vault = Vault::open(control, MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+        let connections = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
+        let budgets = Budgets::parse(budgets, "budgets.toml", &connections).unwrap_or_else(|p| panic!("{p}"));
+        let audit = Audit::start(ledger.clone(), clock.clone()).unwrap();
+        let wire = Arc::new(Upstream {
+            seen: AtomicUsize::new(0),
+            status: AtomicU16::new(200),
+            body,
+            silent: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            keys: std::sync::Mutex::default(),
+        });
+        let day = Duration::from_secs(86_400);
+        let pipeline = Pipeline::new(Parts {
+            catalog: Arc::new(catalog),
+            runtime,
+            auth: auth.clone(),
+            kills: kills.clone(),
+            policy: Policy::permissive(),
+            approvals: None,
+            spending: Arc::new(Spending::new(budgets, [7; 32], day, Some(Arc::new(vault)))),
+            audit: audit.clone(),
+            connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
+            egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
+            clock,
+            metrics: Arc::new(Metrics::default()),
+            log: Arc::new(TracingLog),
+            limits: Limits::usual(Duration::from_secs(5)),
+        });
+        Self { pipeline, auth, kills, audit, ledger, wire, folder }
+    }
+
+    fn caller(&self, agent: &str, conversation: Option<&str>, budgets: &[&str]) -> Arc<Caller> {
+        let minted = self.auth.mint(Mint {
+            kind: TokenKind::Agent,
+            realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+            agent: agent.parse().unwrap(),
+            conversation: conversation.map(|text| text.parse().unwrap()),
+            role: Some("payer".parse().unwrap()),
+            task: None,
+            grant: Grant {
+                operations: vec!["stripe:*".parse().unwrap()],
+                budgets: budgets.iter().map(|text| text.parse::<Budget>().unwrap()).collect(),
+                ..Grant::default()
+            },
+            lifetime: Duration::from_secs(600),
+        });
+        self.auth.verify(minted.unwrap().token.as_str()).unwrap()
+    }
+
+    async fn charge(&self, caller: &Arc<Caller>, amount: u64, customer: &str) -> Result<Reply, Refusal> {
+        self.charge_as(caller, amount, "usd", customer, CallContext::default()).await
+    }
+
+    async fn charge_as(
+        &self,
+        caller: &Arc<Caller>,
+        amount: u64,
+        currency: &str,
+        customer: &str,
+        context: CallContext,
+    ) -> Result<Reply, Refusal> {
+        let fields =
+            [("amount", amount.to_string()), ("currency", currency.into()), ("customer", customer.into())];
+        let body = fields.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        self.forward(caller, "POST", Some(DraftBody::Form(body)), context).await
+    }
+
+    async fn forward(
+        &self,
+        caller: &Arc<Caller>,
+        method: &str,
+        body: Option<DraftBody>,
+        context: CallContext,
+    ) -> Result<Reply, Refusal> {
+        let draft = Draft {
+            connection: "stripe".to_owned(),
+            method: method.to_owned(),
+            path: "/v1/charges".to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body,
+        };
+        let request = ForwardRequest {
+            caller: caller.clone(),
+            connection: "stripe".to_owned(),
+            draft: Ok(draft),
+            call: CallId::fresh(SystemClock.now()),
+            context,
+            deadline: Duration::from_secs(4),
+        };
+        self.pipeline.forward(request).await?.into_inner()
+    }
+
+    fn sent(&self) -> usize {
+        self.wire.seen.load(Ordering::SeqCst)
+    }
+
+    /// All counters together.
+    fn tally(&self) -> Tally {
+        let rows = self.ledger.counters().unwrap();
+        rows.iter().fold(Tally::default(), |all, row| Tally {
+            reserved: all.reserved + row.tally.reserved,
+            held: all.held + row.tally.held,
+            settled: all.settled + row.tally.settled,
+        })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.audit.rows(&RowFilter { limit: 10_000, ..RowFilter::default() }).unwrap()
+    }
+}
+
+fn code(result: Result<Reply, Refusal>) -> Code {
+    result.unwrap_err().code
+}
+
+fn in_conversation(name: &str) -> CallContext {
+    CallContext { conversation: Some(name.parse().unwrap()), ..CallContext::default() }
+}
+
+#[tokio::test]
+async fn what_no_budget_has_room_for_is_refused_on_record_and_never_sent() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &["1000 usd day"]);
+    assert_eq!(world.charge(&caller, 600, "cus_1").await.unwrap().status, 200);
+    let refusal = world.charge(&caller, 401, "cus_1").await.unwrap_err();
+    assert_eq!((refusal.code, refusal.request_sent), (Code::OverBudget, RequestSent::No));
+    assert!(refusal.message.contains("cap"), "{}", refusal.message);
+    assert_eq!(world.charge(&caller, 400, "cus_1").await.unwrap().status, 200);
+    assert_eq!(code(world.charge(&caller, 1, "cus_1").await), Code::OverBudget);
+    assert_eq!(world.sent(), 2);
+    let refused = world
+        .rows()
+        .into_iter()
+        .filter(|row| matches!(&row.event, Event::SendRefused(refused) if refused.code == Code::OverBudget));
+    assert_eq!(refused.count(), 2);
+    assert_eq!(world.tally(), Tally { settled: 1_000, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn a_budget_of_nothing_lets_reads_through_alone() {
+    let world = Governed::new("");
+    let caller = world.caller("reconciling", None, &["0 usd total"]);
+    assert!(world.forward(&caller, "GET", None, CallContext::default()).await.is_ok());
+    assert_eq!(code(world.charge(&caller, 0, "cus_1").await), Code::OverBudget);
+    assert_eq!(
+        code(world.charge_as(&caller, 5, "eur", "cus_1", CallContext::default()).await),
+        Code::OverBudget
+    );
+    assert_eq!(world.sent(), 1);
+}
+
+#[tokio::test]
+async fn a_new_conversation_does_not_bring_a_new_day() {
+    let world = Governed::new(
+        "[[budget]]\nsubject = \"each agent\"\nlimit = 1000\nunit = \"usd\"\nwindow = \"day\"\n",
+    );
+    for conversation in ["one", "two"] {
+        let caller = world.caller("billing", Some(conversation), &["500 usd total"]);
+        assert!(world.charge(&caller, 500, "cus_1").await.is_ok());
+    }
+    let third = world.caller("billing", Some("three"), &["500 usd total"]);
+    assert_eq!(code(world.charge(&third, 1, "cus_1").await), Code::OverBudget);
+    assert!(world.charge(&world.caller("other", Some("three"), &[]), 1, "cus_1").await.is_ok());
+}
+
+#[tokio::test]
+async fn money_comes_back_only_when_surely_nothing_was_done() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &["1000 usd total"]);
+    world.wire.status.store(402, Ordering::SeqCst);
+    assert_eq!(world.charge(&caller, 900, "declined").await.unwrap().status, 402);
+    assert_eq!(world.tally(), Tally::default());
+    world.wire.gone.store(true, Ordering::SeqCst);
+    assert_eq!(code(world.charge(&caller, 900, "unreachable").await), Code::UpstreamUnreachable);
+    assert_eq!(world.tally(), Tally::default());
+    world.wire.gone.store(false, Ordering::SeqCst);
+    world.wire.status.store(500, Ordering::SeqCst);
+    assert_eq!(world.charge(&caller, 900, "failed").await.unwrap().status, 500);
+    assert_eq!(world.tally(), Tally { held: 900, ..Tally::default() });
+    world.wire.status.store(200, Ordering::SeqCst);
+    assert_eq!(code(world.charge(&caller, 101, "more").await), Code::OverBudget, "what is held counts");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_its_money_held() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &["1000 usd total", "1 requests at_once"]);
+    world.wire.silent.store(true, Ordering::SeqCst);
+    let cut_off = tokio::time::timeout(Duration::from_millis(300), world.charge(&caller, 700, "cus_1")).await;
+    assert!(cut_off.is_err());
+    world.wire.silent.store(false, Ordering::SeqCst);
+    // The place among those at once is free again, the money isn't.
+    while world.tally().reserved > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(world.tally().held, 700);
+    assert!(world.charge(&caller, 300, "cus_2").await.is_ok());
+    assert_eq!(code(world.charge(&caller, 1, "cus_3").await), Code::OverBudget);
+}
+
+#[tokio::test]
+async fn the_reply_says_what_was_really_spent() {
+    let world = Governed::answering("", r#"{"amount": 250}"#);
+    let caller = world.caller("billing", None, &["1000 usd total"]);
+    assert!(world.charge(&caller, 900, "cus_1").await.is_ok());
+    assert_eq!(world.tally(), Tally { settled: 250, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn the_same_write_again_is_answered_with_the_first_reply() {
+    let world = Governed::answering("", r#"{"id": "ch_1"}"#);
+    let caller = world.caller("billing", None, &["1000 usd total"]);
+    let first = world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a")).await.unwrap();
+    let again = world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a")).await.unwrap();
+    assert_eq!((&again.status, &again.body), (&first.status, &first.body));
+    assert_eq!(world.sent(), 1);
+    let intent = CallContext { intent: Some("march".parse().unwrap()), ..in_conversation("a") };
+    for (amount, customer, context) in [
+        (100, "cus_1", intent),
+        (100, "cus_1", in_conversation("b")),
+        (101, "cus_1", in_conversation("a")),
+        (100, "cus_2", in_conversation("a")),
+        // Without a conversation nothing says that it's a repetition.
+        (100, "cus_1", CallContext::default()),
+        (100, "cus_1", CallContext::default()),
+    ] {
+        assert!(world.charge_as(&caller, amount, "usd", customer, context).await.is_ok());
+    }
+    assert_eq!(world.sent(), 7);
+    let mut keys = world.wire.keys.lock().unwrap().clone();
+    assert_eq!(keys.len(), 5, "one for each write that is told apart");
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 5);
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_happened_is_not_made_again() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &[]);
+    world.wire.status.store(503, Ordering::SeqCst);
+    let charge = || world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a"));
+    assert_eq!(charge().await.unwrap().status, 503);
+    world.wire.status.store(200, Ordering::SeqCst);
+    let refusal = charge().await.unwrap_err();
+    assert_eq!((refusal.code, refusal.request_sent), (Code::Duplicate, RequestSent::No));
+    assert!(refusal.message.contains("nobody knows") && refusal.message.contains("Keybearer-Intent"));
+    assert_eq!(world.sent(), 1);
+}
+
+#[tokio::test]
+async fn many_at_once_never_pass_a_limit() {
+    let world = Governed::new(
+        "[[budget]]\nsubject = \"tenant\"\nlimit = 1999\nunit = \"usd\"\nwindow = \"day\"\n\
+         [[budget]]\nsubject = \"each customer\"\nlimit = 700\nunit = \"usd\"\nwindow = \"total\"\n\
+         [[budget]]\nsubject = \"each role\"\nlimit = 30\nunit = \"requests\"\nwindow = \"total\"\n",
+    );
+    let caller = world.caller("billing", None, &["1500 usd total"]);
+    let customers = ["cus_1", "cus_2", "cus_3"];
+    let charges = (0..60).map(|n| world.charge(&caller, 100, customers[n % 3]));
+    let charged = futures_all(charges).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!((charged, world.sent()), (15, 15), "1500 of 1500, and not one more");
+    let over = world.ledger.counters().unwrap().into_iter().find(|row| row.tally.counted() > 1_500);
+    assert!(over.is_none(), "{over:?}");
+}
+
+#[tokio::test]
+async fn a_restart_holds_what_was_under_way() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &["1000 usd total", "5 requests at_once"]);
+    world.wire.silent.store(true, Ordering::SeqCst);
+    let charge = world.charge(&caller, 600, "cus_1");
+    tokio::pin!(charge);
+    while world.tally().reserved == 0 {
+        tokio::select! {
+            _ = &mut charge => panic!("it was answered"),
+            () = tokio::time::sleep(Duration::from_millis(2)) => {}
+        }
+    }
+    // Another process opens the file as it is now: what a host finds that was killed here.
+    let copy = world.folder.path().join("copy.db");
+    rusqlite::Connection::open(world.folder.path().join("audit.db"))
+        .unwrap()
+        .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    let later = Arc::new(SqliteAudit::open(&copy).unwrap());
+    let audit = Audit::start(later.clone(), Arc::new(SystemClock)).unwrap();
+    assert_eq!(audit.recover().unwrap(), 1);
+    let (mut held, mut reserved) = (0, 0);
+    for row in later.counters().unwrap() {
+        held += row.tally.held;
+        reserved += row.tally.reserved;
+    }
+    assert_eq!((held, reserved), (600, 0));
+}
+
+#[tokio::test]
+async fn a_kill_switch_stops_what_comes_and_what_is_under_way() {
+    for target in [Target::Agent("billing".parse().unwrap()), Target::Connection("stripe".parse().unwrap())] {
+        let world = Governed::new("");
+        let caller = world.caller("billing", None, &["1000 usd total"]);
+        world.wire.silent.store(true, Ordering::SeqCst);
+        let order = || Order {
+            target: target.clone(),
+            tenant: Some("acme".parse().unwrap()),
+            environment: None,
+            reason: "a loop".parse().unwrap(),
+            by: "cli".to_owned(),
+        };
+        let throw = async {
+            while world.sent() == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            world.kills.throw(order()).unwrap()
+        };
+        let (refused, switch) = tokio::join!(world.charge(&caller, 100, "cus_1"), throw);
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code, refused.request_sent), (Code::Killed, RequestSent::Unknown));
+        assert!(!refused.message.contains("loop"), "the reason is the operators': {}", refused.message);
+        world.wire.silent.store(false, Ordering::SeqCst);
+        assert_eq!(code(world.charge(&caller, 100, "cus_2").await), Code::Killed);
+        assert_eq!(world.sent(), 1);
+        assert_eq!(world.tally().held, 100, "nobody knows what came of it");
+        world.kills.lift(&switch.id, None).unwrap();
+        assert!(world.charge(&caller, 100, "cus_2").await.is_ok());
+    }
+}
+
+async fn futures_all<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut done = true;
+        for (future, output) in &mut pending {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => done = false,
+                }
+            }
+        }
+        if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}
