@@ -34,6 +34,8 @@ pub struct App {
     pub audit: Audit,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
+    /// What operators set.
+    pub control: Arc<dyn ControlStore>,
     /// Budgets, and writes that were made.
     pub spending: Arc<Spending>,
     /// The file that the operator's budgets are in.
@@ -144,7 +146,7 @@ impl App {
             Some(vault.clone()),
         ));
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
             runtime,
@@ -162,6 +164,7 @@ impl App {
             limits: config.limits.clone(),
         });
         let app = Self {
+            control,
             auth,
             kills,
             pipeline,
