@@ -34,6 +34,8 @@ pub struct App {
     pub audit: Audit,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
+    /// What operators set.
+    pub control: Arc<dyn ControlStore>,
     /// Budgets, and writes that were made.
     pub spending: Arc<Spending>,
     /// The file that the operator's budgets are in.
@@ -144,7 +146,7 @@ impl App {
             Some(vault.clone()),
         ));
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
             runtime,
@@ -162,6 +164,7 @@ impl App {
             limits: config.limits.clone(),
         });
         let app = Self {
+            control,
             auth,
             kills,
             pipeline,
@@ -179,7 +182,8 @@ impl App {
         Ok(app)
     }
 
-    /// Takes up what operators have changed in this home since the last look: tools, connections, budgets. What is under way
+    /// Takes up what operators have changed in this home since the last look: tools, connections, budgets,
+    /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
         let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
@@ -220,6 +224,15 @@ impl App {
                 }
             }
             Err(problems) => tracing::error!(%problems, "the policies stay as they were"),
+        }
+    }
+
+    /// Removes from the ledger what is too old to count. Blocks.
+    pub fn prune(&self) {
+        match self.audit.prune_ledger() {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
+            Err(error) => tracing::error!(%error, "the ledger can't be pruned"),
         }
     }
 

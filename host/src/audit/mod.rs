@@ -28,8 +28,8 @@ pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend, SendBegin, SendPlan, Takes};
 pub use row::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished,
-    SendRefused, Step,
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
+    SendFinished, SendRefused, Step,
 };
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
@@ -177,6 +177,17 @@ impl Audit {
         self.written(realm, None, event).await
     }
 
+    /// Records an answer to an enforcement point, its texts cut to 256 characters. It's on the disk when this resolves.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn decided(&self, realm: Realm, mut row: Decided) -> Result<(), AuditError> {
+        for text in [&mut row.action, &mut row.resource, &mut row.request] {
+            *text = text.chars().take(ADMIN_CHARS_MAX).collect();
+        }
+        self.written(Some(realm), None, Event::Decided(row)).await
+    }
+
     /// Writes one row that stands for itself.
     async fn written(
         &self,
@@ -220,6 +231,20 @@ impl Audit {
     /// [`AuditError::Unavailable`] when the trail can't be read or written, or holds a damaged row.
     pub fn recover(&self) -> Result<u32, AuditError> {
         recover::recover(&*self.trail.store, self.trail.clock.now())
+    }
+
+    /// Removes from the ledger what is too old to count; answers how many rows. It's a transaction of its own, which
+    /// blocks: for every hour or so.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when the store can't be written.
+    pub fn prune_ledger(&self) -> Result<u64, AuditError> {
+        let mut pruned = 0;
+        self.trail.store.write(&mut |tx| {
+            pruned = crate::ledger::prune(tx.ledger(), self.trail.clock.now())?;
+            Ok(())
+        })?;
+        Ok(pruned)
     }
 
     /// Reads rows.

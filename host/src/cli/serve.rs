@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
@@ -91,15 +91,29 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
     }
 }
 
-/// Takes up what operators change beside the running host.
+/// How often the ledger is pruned of what counts no more.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Takes up what operators change beside the running host, and keeps the ledger small.
 pub(super) async fn watch_home(app: Arc<App>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pruned: Option<Instant> = None;
     loop {
         ticks.tick().await;
         let app = app.clone();
+        let due = pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
+        if due {
+            pruned = Some(Instant::now());
+        }
+        let look = move || {
+            app.refresh();
+            if due {
+                app.prune();
+            }
+        };
         // It reads files, and compiling a new component takes seconds: not on a thread that serves.
-        if let Err(error) = tokio::task::spawn_blocking(move || app.refresh()).await {
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
             tracing::error!(%error, "looking for changes broke down");
         }
     }

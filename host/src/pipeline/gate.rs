@@ -106,7 +106,7 @@ impl Gate {
         let Agreed { permit, takes, dedup, approval } = agreed;
         let (name, operation) =
             (permit.request().connection_name().clone(), permit.request().operation().clone());
-        let plan = SendPlan { takes, approval, policy: self.parts.policy.hash() };
+        let plan = SendPlan { takes, approval, policy: permit.policy() };
         let intent = match self.state.pending.send_begun(&permit, plan).await {
             Ok(SendBegin::Begun(intent)) => intent,
             Ok(SendBegin::Refused(refused)) => return self.refused(refused, dedup.as_ref()),
@@ -211,7 +211,7 @@ impl Gate {
                 context: &self.context,
                 via: &self.via,
                 send,
-                policy: self.parts.policy.hash(),
+                policy: self.parts.policy.hash_for(&self.caller.realm().tenant),
                 secret_version: self.parts.egress.secret_version(self.caller.realm(), send)?,
                 quorum,
                 own: &own,
@@ -261,7 +261,7 @@ impl Gate {
     }
 
     /// All that a kill switch could stop this call by.
-    fn subjects<'s>(&'s self, connection: Option<&'s ConnectionName>) -> Subjects<'s> {
+    pub(super) fn subjects<'s>(&'s self, connection: Option<&'s ConnectionName>) -> Subjects<'s> {
         Subjects {
             caller: &self.caller,
             call: Some(self.state.call()),

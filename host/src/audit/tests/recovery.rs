@@ -146,3 +146,27 @@ async fn a_damaged_row_stops_the_start_and_is_named() {
     let error = trail.audit.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap_err().to_string();
     assert!(error.contains("audit row 2"), "{error}");
 }
+
+#[test]
+fn the_ledger_is_pruned_by_the_trail_s_clock() {
+    use crate::store::{CounterKey, CounterRow, LedgerStore as _, Tally};
+
+    let store = Arc::new(MemoryAudit::new());
+    let counter = |name: &str, ends| {
+        let key = CounterKey { name: name.to_owned(), start: Millis(0) };
+        CounterRow { key, ends, tally: Tally::default() }
+    };
+    let (over, total) = (counter("over", Some(Millis(60_000))), counter("total", None));
+    store
+        .ledger(&mut |tx| {
+            tx.create(&over)?;
+            tx.create(&total).map(drop)
+        })
+        .unwrap();
+    let clock = Arc::new(ManualClock::at(Millis(0)));
+    let audit = Audit::start(store.clone(), clock.clone()).unwrap();
+    assert_eq!(audit.prune_ledger().unwrap(), 0);
+    clock.advance(Duration::from_secs(3 * 86_400));
+    assert_eq!(audit.prune_ledger().unwrap(), 1);
+    assert_eq!(store.counters().unwrap(), [total]);
+}
