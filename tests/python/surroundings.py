@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,9 +51,34 @@ class Program:
                 return lines
         raise RuntimeError(f"{self.process.args[0]} ended too early:\n{self.log()}")
 
+    def heard_in_errors(self, pattern):
+        """The first group of what it writes to standard error, once that is there."""
+        while self.process.poll() is None:
+            if found := re.search(pattern, self.log()):
+                return found[1]
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.process.args[0]} ended too early:\n{self.log()}")
+
+    def go_on(self):
+        """Presses Enter."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def rest(self):
+        """All other lines that it prints, when it has ended well."""
+        self.process.stdin.close()
+        lines = self.process.stdout.read().splitlines()
+        assert self.process.wait(timeout=60) == 0, self.log()
+        return lines
+
     def log(self):
         self.errors.seek(0)
         return self.errors.read().decode(errors="replace")
+
+    def interrupt(self):
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.stop()
 
     def stop(self):
         self.process.stdin.close()
@@ -121,15 +148,8 @@ class Host:
 
     def connection(self):
         """The example's connection, turned to our upstream."""
-        text = (ROOT / "examples/connections/stripe.toml").read_text()
-        text = re.sub(r"(?m)^(ca_file|allow_private)\b.*\n", "", text)
-        text = re.sub(r"(?m)^secret\b.*$", f'secret = "{SECRET}"', text)
-        upstream = (
-            f'base_url = "https://localhost:{self.front.port}"\n'
-            f'ca_file = "{self.front.ca}"\n'
-            'allow_private = ["127.0.0.0/8", "::1/128"]'
-        )
-        return re.sub(r"(?m)^base_url\b.*$", upstream, text)
+        text = turned_to(self.front, (ROOT / "examples/connections/stripe.toml").read_text())
+        return re.sub(r"(?m)^secret\b.*$", f'secret = "{SECRET}"', text)
 
     def mint(self, **grant):
         """A token with these rights, minted as an operator would over HTTP."""
@@ -156,6 +176,17 @@ class Host:
 
     def stop(self):
         return self.program.stop()
+
+
+def turned_to(front, connection):
+    """A connection's file with this upstream."""
+    text = re.sub(r"(?m)^(ca_file|allow_private)\b.*\n", "", connection)
+    upstream = (
+        f'base_url = "https://localhost:{front.port}"\n'
+        f'ca_file = "{front.ca}"\n'
+        'allow_private = ["127.0.0.0/8", "::1/128"]'
+    )
+    return re.sub(r"(?m)^base_url\b.*$", upstream, text)
 
 
 def clean_environment():
