@@ -178,6 +178,32 @@ class Host:
         return self.program.stop()
 
 
+def new_customer(upstream):
+    """A customer of the fake Stripe with a card."""
+    card = {"number": "4242424242424242", "exp_month": "12", "exp_year": "2035", "cvc": "123"}
+    source = post(upstream, "/v1/tokens", {f"card[{name}]": value for name, value in card.items()})["id"]
+    return post(upstream, "/v1/customers", {"source": source})["id"]
+
+
+def post(client, path, form):
+    reply = client.post(path, data=form)
+    reply.raise_for_status()
+    return reply.json()
+
+
+def charges(upstream, customers):
+    """The charges that there really are for these customers, by id."""
+    found, after = {}, {}
+    while True:
+        page = upstream.get("/v1/charges", params={"limit": 100, **after}).json()
+        for charge in page["data"]:
+            if charge["customer"] in customers:
+                found[charge["id"]] = charge
+        if not page["has_more"]:
+            return found
+        after = {"starting_after": page["data"][-1]["id"]}
+
+
 def turned_to(front, connection):
     """A connection's file with this upstream."""
     text = re.sub(r"(?m)^(ca_file|allow_private)\b.*\n", "", connection)

@@ -3,7 +3,7 @@
     KEYBEARER_TOKEN_BILLING=kbt_… KEYBEARER_TOKEN_RECONCILIATION=kbt_… KEYBEARER_TOKEN_ANALYTICS=kbt_… \\
         python chat.py --customer cus_Acme
 
-All three want the same: charge the customer, then look at what it was charged. With --rounds 2 they do it twice, and wait
+All three want the same: charge the customer, and look it up. With --rounds 2 they do it twice, and wait
 for Enter in between, so that you can revoke one of them or stop it.
 """
 
@@ -29,7 +29,7 @@ def member(role: str, customer: str, rounds: int) -> AssistantAgent:
     turns = [
         [
             call(f"create_charge amount=4200 currency=usd customer={customer} order={role}-{number}"),
-            call(f"list_charges customer={customer}"),
+            call(f"get_customer id={customer}"),
         ]
         for number in range(1, rounds + 1)
     ]
@@ -50,7 +50,7 @@ async def main() -> None:
         if number:
             print("waiting for Enter", flush=True)
             sys.stdin.readline()
-        async for message in chat.run_stream(task="Charge the customer and say what it was charged."):
+        async for message in chat.run_stream(task="Charge the customer, and say who it is."):
             show(message)
 
 

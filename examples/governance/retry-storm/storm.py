@@ -2,8 +2,8 @@
 
     KEYBEARER_TOKEN=kbt_… python storm.py customers.txt
 
-The file has one customer's id a line. In the middle of the first run the model asks for a customer that isn't there and
-takes the error for a failure of everything. So it asks for each charge a second time.
+The file has one customer's id a line. In the middle of the first run the model asks for a customer that isn't there. It
+takes that one error for a failure of everything, and so it asks for each charge a second time.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ def turns(customers: list[str], broken_at: int | None = None):
     """What the model asks for, turn by turn: one charge for each customer, and an error on the way."""
     calls = [call(f"create_charge amount=1000 currency=usd customer={customer}") for customer in customers]
     if broken_at is not None:
-        calls = [*calls[:broken_at], call("get_customer id=cus_gone")]
+        calls.insert(broken_at, call("get_customer id=cus_gone"))
     return [calls[start : start + AT_ONCE] for start in range(0, len(calls), AT_ONCE)]
 
 
