@@ -34,6 +34,8 @@ pub struct App {
     pub audit: Audit,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
+    /// What operators set.
+    pub control: Arc<dyn ControlStore>,
     /// Budgets, and writes that were made.
     pub spending: Arc<Spending>,
     /// The file that the operator's budgets are in.
@@ -144,7 +146,7 @@ impl App {
             Some(vault.clone()),
         ));
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
-        let auth = Arc::new(Auth::new(control, clock.clone()));
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
             runtime,
@@ -152,6 +154,7 @@ impl App {
             kills: kills.clone(),
             policy: policy.clone(),
             approvals: Some(approvals.clone()),
+            questions: config.keep_questions.then(|| vault.clone()),
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
@@ -162,6 +165,7 @@ impl App {
             limits: config.limits.clone(),
         });
         let app = Self {
+            control,
             auth,
             kills,
             pipeline,

@@ -1,13 +1,16 @@
 //! The door as its clients meet it.
 
 mod access;
+mod agents;
 mod approvals;
 mod calls;
 mod client;
 mod delegate;
+mod enforce;
 mod host;
 mod kill;
 mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
+mod vault_keys;
