@@ -1,4 +1,4 @@
-"""The three situations of docs/GOVERNANCE.md: its commands, its files and its scripts, with the real AutoGen and a (fake)
+"""The three situations of docs/GOVERNANCE.md: its commands, files and scripts, with the real AutoGen and a (fake)
 Stripe."""
 
 import http.server
