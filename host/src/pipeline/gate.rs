@@ -207,10 +207,11 @@ impl Gate {
             now: self.parts.clock.now(),
             approved: None,
         };
-        let sealed = serde_json::to_vec(&ask.facts(send)).map_err(|error| error.to_string()).and_then(|facts| {
-            let about = question_of(self.state.call());
-            vault.seal_note(self.caller.realm(), &about, &facts).map_err(|error| error.to_string())
-        });
+        let sealed =
+            serde_json::to_vec(&ask.facts(send)).map_err(|error| error.to_string()).and_then(|facts| {
+                let about = question_of(self.state.call());
+                vault.seal_note(self.caller.realm(), &about, &facts).map_err(|error| error.to_string())
+            });
         match sealed {
             Ok(sealed) => Ok(Some(hex::encode(sealed))),
             Err(cause) => Err(SendFailure::unsent(

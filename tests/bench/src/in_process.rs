@@ -151,7 +151,8 @@ pub(crate) fn ledger(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()>
     }
     let (fast, slow) = (floor.per_second(), ours.per_second());
     lines.push(
-        Line::beside("j six budgets, 64 at once, trail on disk: calls/s", "/s", slow, fast).wants(Target::Least(0.7)),
+        Line::beside("j six budgets, 64 at once, trail on disk: calls/s", "/s", slow, fast)
+            .wants(Target::Least(0.7)),
     );
     lines.push(Line::beside("j the same: CPU a call", "µs", ours.cpu_us(), floor.cpu_us()));
     drop(executor);

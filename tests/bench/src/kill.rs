@@ -45,9 +45,14 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
         late.push(executor.block_on(once(&stage))?);
     }
     late.sort_unstable();
-    let at = |share: f64| late.get((late.len() as f64 * share) as usize).or(late.last()).copied().unwrap_or(0);
+    let at =
+        |share: f64| late.get((late.len() as f64 * share) as usize).or(late.last()).copied().unwrap_or(0);
     let us = |nanos: u64| nanos as f64 / 1_000.0;
-    lines.push(Line::alone("l kill switch answered to last request upstream, 64 callers: p50", "µs", us(at(0.5))));
+    lines.push(Line::alone(
+        "l kill switch answered to last request upstream, 64 callers: p50",
+        "µs",
+        us(at(0.5)),
+    ));
     lines.push(Line::alone("l the same: p99", "µs", us(at(0.99))));
     lines.push(Line::alone("l the same: the longest", "µs", us(at(1.0))));
     Ok(())

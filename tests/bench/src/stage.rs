@@ -22,7 +22,7 @@ use keybearer::kill::Kills;
 use keybearer::ledger::Budgets;
 use keybearer::metrics::Metrics;
 use keybearer::pipeline::{CallRequest, Parts, Pipeline, Spending, TracingLog};
-use keybearer::policy::{CallContext, Policy};
+use keybearer::policy::{CallContext, Policy, PolicyFile, World};
 use keybearer::runtime::{Limits, Runtime, RuntimeConfig};
 use keybearer::store::{AuditStore, MemoryControl, TokenKind};
 
@@ -93,6 +93,11 @@ impl Stage {
         catalog.add("stripe", &place.component("stripe")?, &["stripe".parse()?], clock.now())?;
         let connections = Connections::parse(&[("stripe.toml", STRIPE)])
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        // As a new home has it, and checked and asked as every policy is.
+        let start = PolicyFile::new("start.cedar", keybearer::policy::START);
+        let connections = Arc::new(connections);
+        let policy = Policy::of(&[start], &[], World::new(connections.clone(), &catalog.snapshot()));
+        let policy = policy.map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let budgets = Budgets::parse(budgets, "budgets.toml", &connections);
         let budgets = budgets.map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
@@ -105,12 +110,12 @@ impl Stage {
             runtime,
             auth,
             kills: kills.clone(),
-            policy: Policy::permissive(),
+            policy,
             approvals: None,
             questions: None,
             spending: Arc::new(Spending::new(budgets, [0; 32], Duration::from_secs(86_400), None)),
             audit: audit.clone(),
-            connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
+            connections: Arc::new(LiveConnections::fixed(connections)),
             egress: Arc::new(Egress::scripted(
                 Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()), upstream.clone())),
                 Canary::fresh(),
