@@ -10,8 +10,8 @@ use super::{AuditError, Outcome, SendResult, Trail, outcome};
 use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
 use crate::clock::Millis;
 use crate::connection::TypedSend;
-use crate::ids::{ApprovalId, CallId, Digest, Realm};
-use crate::ledger::{Dedup, Lines, Reservation, ReservationId, Reserved, Settlement};
+use crate::ids::{CallId, Realm};
+use crate::ledger::{Reservation, ReservationId, Settlement};
 use crate::policy::Permitted;
 use crate::refusal::{Code, RequestSent};
 
