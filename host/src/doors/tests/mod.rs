@@ -5,6 +5,7 @@ mod approvals;
 mod calls;
 mod client;
 mod delegate;
+mod golden;
 mod host;
 mod kill;
 mod proxy;
