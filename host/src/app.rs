@@ -1,6 +1,6 @@
 //! The composition root: a home and its configuration → everything that serves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
@@ -34,6 +34,8 @@ pub struct App {
     pub audit: Audit,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
+    /// What operators set.
+    pub control: Arc<dyn ControlStore>,
     /// Budgets, and writes that were made.
     pub spending: Arc<Spending>,
     /// The file that the operator's budgets are in.
@@ -56,6 +58,8 @@ pub struct Sources<'s> {
     pub home: &'s Home,
     /// Its configuration.
     pub config: &'s Config,
+    /// Policies to ask beside its own, to see what they would decide otherwise.
+    pub shadow_policies: Option<&'s Path>,
     /// Its control store.
     pub control: Arc<dyn ControlStore>,
     /// Its audit trail.
@@ -104,7 +108,7 @@ impl App {
     /// # Errors
     /// The first part that can't be had, with what to do.
     pub fn open(sources: Sources<'_>, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
-        let Sources { home, config, control, audit, vault, clock } = sources;
+        let Sources { home, config, control, audit, vault, clock, shadow_policies } = sources;
         let connections = LiveConnections::open(&home.connections_dir())
             .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
         let connections = Arc::new(connections);
@@ -121,7 +125,15 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
-        let policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
+        let metrics = Arc::new(Metrics::default());
+        let mut policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
+        if let Some(dir) = shadow_policies {
+            anyhow::ensure!(dir.is_dir(), "{} is no folder of policies", dir.display());
+            let source = (Some(dir.to_owned()), control.clone(), connections.clone(), catalog.clone());
+            let candidate = Policy::open(PolicySource::new(source.0, source.1, source.2, source.3))
+                .map_err(|problems| anyhow::anyhow!("the shadow policies can't be used\n{problems}"))?;
+            policy = policy.with_shadow(candidate, metrics.shadow_differences());
+        }
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
         let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
@@ -134,8 +146,7 @@ impl App {
             Some(vault.clone()),
         ));
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
-        let auth = Arc::new(Auth::new(control, clock.clone()));
-        let metrics = Arc::new(Metrics::default());
+        let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
             runtime,
@@ -153,6 +164,7 @@ impl App {
             limits: config.limits.clone(),
         });
         let app = Self {
+            control,
             auth,
             kills,
             pipeline,

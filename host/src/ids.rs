@@ -146,6 +146,11 @@ name!(
     "it is 'pol_' and 24 lower-case hexadecimal digits"
 );
 name!(
+    /// An answer to an enforcement point: `dec_` and 24 hexadecimal digits.
+    DecisionId, "decision id", is_decision_id,
+    "it is 'dec_' and 24 lower-case hexadecimal digits"
+);
+name!(
     /// A call, unique for ever: `call_` and 32 hexadecimal digits.
     CallId, "call id", is_call_id,
     "it is 'call_' and 32 lower-case hexadecimal digits"
@@ -181,6 +186,8 @@ macro_rules! fresh {
     };
 }
 
+fresh!(AgentId, "agent_");
+fresh!(DecisionId, "dec_");
 fresh!(TokenId, "tok_");
 fresh!(ApprovalId, "apr_");
 fresh!(KillId, "kill_");
@@ -306,6 +313,10 @@ fn is_token_id(text: &str) -> bool {
 
 fn is_approval_id(text: &str) -> bool {
     is_prefixed_hex(text, "apr_", 24)
+}
+
+fn is_decision_id(text: &str) -> bool {
+    is_prefixed_hex(text, "dec_", 24)
 }
 
 fn is_kill_id(text: &str) -> bool {

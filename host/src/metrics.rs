@@ -46,6 +46,7 @@ pub struct Metrics {
     sends: Family<SendLabels, Counter>,
     http: Family<HttpLabels, Counter>,
     auth_failures: Counter,
+    shadow_differences: Counter,
     tools: ArcSwap<HashMap<ToolName, Arc<ToolSeries>>>,
     other: Arc<ToolSeries>,
 }
@@ -60,6 +61,7 @@ impl Metrics {
         let (in_flight, tools_loaded, auth_failures) =
             (Gauge::default(), Gauge::default(), Counter::default());
 
+        let shadow_differences = Counter::default();
         let mut registry = Registry::with_prefix("keybearer");
         registry.register(
             "calls",
@@ -71,11 +73,28 @@ impl Metrics {
         registry.register("sends", "Upstream requests, by operation and outcome", sends.clone());
         registry.register("http_requests", "HTTP requests answered, by route and status", http.clone());
         registry.register("auth_failures", "Requests with no valid token", auth_failures.clone());
+        registry.register(
+            "policy_shadow_differences",
+            "Decisions that the shadow policies would have made otherwise",
+            shadow_differences.clone(),
+        );
         registry.register("tools_loaded", "Tools that can be called", tools_loaded.clone());
 
         let other = Arc::new(ToolSeries::new(Arc::from(OTHER_TOOLS), &seconds));
         let tools = ArcSwap::default();
-        Self { registry, calls, seconds, in_flight, tools_loaded, sends, http, auth_failures, tools, other }
+        Self {
+            registry,
+            calls,
+            seconds,
+            in_flight,
+            tools_loaded,
+            sends,
+            http,
+            auth_failures,
+            shadow_differences,
+            tools,
+            other,
+        }
     }
 
     /// Says which tools can be called now: call it whenever the catalog changes. Series of earlier tools stay, since
@@ -127,6 +146,12 @@ impl Metrics {
     #[must_use]
     pub fn route(&self, route: &'static str) -> RouteSeries {
         RouteSeries { route, http: self.http.clone(), by_status: Default::default() }
+    }
+
+    /// The counter of the decisions that shadow policies would have made otherwise.
+    #[must_use]
+    pub fn shadow_differences(&self) -> Counter {
+        self.shadow_differences.clone()
     }
 
     /// A request came without a valid token.

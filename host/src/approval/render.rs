@@ -17,7 +17,7 @@ const WIDTH: usize = 76;
 /// Begins what continues the line before.
 const CONTINUED: &str = "      | ";
 
-/// A request as an approver reads it. Every text in it is printable ASCII on one line: see [`shown`].
+/// A request as an approver reads it. Every text in it is printable ASCII on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rendering {

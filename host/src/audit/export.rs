@@ -90,6 +90,14 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "token", step.token.as_ref())?;
             write!(to, "  fingerprint={}", step.fingerprint.digest().short())
         }
+        Event::Decided(row) => {
+            let [action, resource] = [&row.action, &row.resource].map(|text| text.escape_default());
+            write!(to, "  decided  {}  {}  {action}  {resource}", row.id, row.decision.as_str())?;
+            optional(to, "reason", row.reason.map(|code| code.as_str()))?;
+            optional(to, "agent", row.agent.as_ref())?;
+            optional(to, "token", row.token.as_ref())?;
+            write!(to, "  by={}", row.by)
+        }
         Event::Admin { action, subject, by, reason } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
             write!(to, "  admin  {action}  {subject}  by={by}")?;

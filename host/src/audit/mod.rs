@@ -28,8 +28,8 @@ pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend, SendBegin, SendPlan, Takes};
 pub use row::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished,
-    SendRefused, Step,
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
+    SendFinished, SendRefused, Step,
 };
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
@@ -175,6 +175,17 @@ impl Audit {
         let (action, subject, by) = (cut(action), cut(subject), cut(by));
         let event = Event::Admin { action, subject, by, reason: reason.map(cut) };
         self.written(realm, None, event).await
+    }
+
+    /// Records an answer to an enforcement point, its texts cut to 256 characters. It's on the disk when this resolves.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub async fn decided(&self, realm: Realm, mut row: Decided) -> Result<(), AuditError> {
+        for text in [&mut row.action, &mut row.resource, &mut row.request] {
+            *text = text.chars().take(ADMIN_CHARS_MAX).collect();
+        }
+        self.written(Some(realm), None, Event::Decided(row)).await
     }
 
     /// Writes one row that stands for itself.

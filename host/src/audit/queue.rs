@@ -111,6 +111,7 @@ impl Entry {
             | Event::CallRefused(_)
             | Event::SendBegun(_)
             | Event::Approval(_)
+            | Event::Decided(_)
             | Event::Admin { .. } => true,
             Event::CallFinished(_)
             | Event::SendFinished(_)

@@ -6,8 +6,8 @@ use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{
-    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName,
-    SecretLabel, TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, OperationName, Realm,
+    RoleName, SecretLabel, TokenId, ToolName, TurnId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
@@ -58,6 +58,8 @@ pub enum Event {
     CallFinished(CallFinished),
     /// A request was put before people, decided by one, or made with their approval.
     Approval(ApprovalStep),
+    /// An enforcement point asked, and got this answer.
+    Decided(Decided),
     /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
     Admin {
         /// What was done, `token.mint` for example.
@@ -209,6 +211,55 @@ impl Step {
             Self::Approved => "approved",
             Self::Denied => "denied",
             Self::Claimed => "claimed",
+        }
+    }
+}
+
+/// An answer to an enforcement point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The answer's id.
+    pub id: DecisionId,
+    /// What the enforcement point calls its question: at most 128 characters.
+    pub request: String,
+    /// The operator's token that asked.
+    pub by: TokenId,
+    /// The capability token, if it was valid.
+    pub token: Option<TokenId>,
+    /// The agent that it was minted for.
+    pub agent: Option<AgentId>,
+    /// What was to be done: at most 256 characters.
+    pub action: String,
+    /// With what: at most 256 characters.
+    pub resource: String,
+    /// The answer.
+    pub decision: Decision,
+    /// Why it isn't allowed.
+    pub reason: Option<Code>,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+}
+
+/// What an enforcement point is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Yes.
+    Allowed,
+    /// No.
+    Denied,
+    /// Not before a person agrees.
+    ApprovalRequired,
+}
+
+impl Decision {
+    /// `allowed`, `denied` or `approval_required`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::ApprovalRequired => "approval_required",
         }
     }
 }

@@ -7,6 +7,7 @@
 //! A token whose grant says so can be delegated from: the child may do what it and every token above it may do, and
 //! ends with the first of them. Each use looks at the whole chain.
 
+mod agents;
 mod cache;
 mod caller;
 mod chain;
@@ -17,6 +18,9 @@ mod mint;
 mod tests;
 mod token;
 
+pub use agents::{
+    AGENT_DESCRIPTION_CHARS_MAX, AGENT_METADATA_BYTES_MAX, AGENT_NAME_CHARS_MAX, AGENTS_MAX, Registration,
+};
 pub use caller::{Alive, Caller, Operator};
 pub use chain::DEPTH_MAX;
 pub use delegate::{CHILDREN_MAX, Delegation};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{ApprovalId, KillId, PolicyId, Realm, SecretLabel};
+use crate::ids::{AgentId, ApprovalId, KillId, PolicyId, Realm, SecretLabel};
 use crate::store::{
-    ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore, MemoryControl, Opening,
-    PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
+    AgentRow, AgentStore, ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore,
+    MemoryControl, Opening, PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
 };
 
 const START: Millis = Millis(1_700_000_000_000);
@@ -30,6 +30,21 @@ impl Watched {
         } else {
             Ok(())
         }
+    }
+}
+
+impl AgentStore for Watched {
+    fn insert_agent(&self, row: &AgentRow) -> Result<(), StoreError> {
+        self.inner.insert_agent(row)
+    }
+    fn agent(&self, tenant: &TenantId, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
+        self.inner.agent(tenant, id)
+    }
+    fn agents(&self, tenant: &TenantId) -> Result<Vec<AgentRow>, StoreError> {
+        self.inner.agents(tenant)
+    }
+    fn remove_agent(&self, tenant: &TenantId, id: &AgentId) -> Result<bool, StoreError> {
+        self.inner.remove_agent(tenant, id)
     }
 }
 

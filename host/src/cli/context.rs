@@ -26,6 +26,8 @@ pub(super) struct Opened {
     pub(super) config: Config,
     pub(super) control: Arc<dyn ControlStore>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Policies to ask beside the home's own.
+    pub(super) shadow_policies: Option<PathBuf>,
 }
 
 impl Opened {
@@ -39,7 +41,13 @@ impl Opened {
     /// Opens a home whose configuration is at hand.
     pub(super) fn of(home: Home, config: Config) -> anyhow::Result<Self> {
         let control = SqliteControl::open(&home.control_db()).context("can't open control.db")?;
-        Ok(Self { home, config, control: Arc::new(control), clock: Arc::new(SystemClock) })
+        Ok(Self {
+            home,
+            config,
+            control: Arc::new(control),
+            clock: Arc::new(SystemClock),
+            shadow_policies: None,
+        })
     }
 
     /// The vault, with the master key that the configuration names.

@@ -26,11 +26,15 @@ pub(super) struct Serve {
     /// Allow a listener without TLS on an address that is not loopback. Tokens travel in clear then.
     #[arg(long)]
     insecure_listen: bool,
+    /// Ask these policies beside the home's own, and log where they would decide otherwise. They decide nothing.
+    #[arg(long, value_name = "DIR")]
+    shadow_policies: Option<PathBuf>,
 }
 
 impl Serve {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
-        let opened = Opened::open(home)?;
+        let mut opened = Opened::open(home)?;
+        opened.shadow_policies = self.shadow_policies;
         start_log(opened.config.log);
         let mut config = serve_config(&opened.config);
         config.listen = self.listen.unwrap_or(config.listen);
@@ -58,6 +62,7 @@ impl Serve {
 pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
     let sources = Sources {
         home: &opened.home,
+        shadow_policies: opened.shadow_policies.as_deref(),
         config: &opened.config,
         control: opened.control.clone(),
         audit: opened.audit_store()?,

@@ -38,12 +38,12 @@ impl Door {
         }
     }
 
-    /// A caller that may manage the tokens and read the audit trail of its tenant.
+    /// A caller that may manage the tokens and read the audit trail of its tenant. Its token may stand in `X-Api-Key`.
     ///
     /// # Errors
     /// [`Code::Unauthorized`]; [`Code::Denied`] for an agent's token.
     pub(super) fn operator(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.caller(headers::bearer(headers).unwrap_or(""))?;
+        let caller = self.caller(headers::operator_key(headers).unwrap_or(""))?;
         match caller.kind() {
             TokenKind::Operator => Ok(caller),
             TokenKind::Agent => Err(Refusal::new(

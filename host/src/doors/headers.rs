@@ -23,6 +23,8 @@ pub(super) const INTENT: HeaderName = HeaderName::from_static("keybearer-intent"
 pub(super) const APPROVAL: HeaderName = HeaderName::from_static("keybearer-approval");
 /// `yes`: wait for a person up to the deadline.
 pub(super) const APPROVAL_WAIT: HeaderName = HeaderName::from_static("keybearer-approval-wait");
+/// Where an operator's token may stand instead of `Authorization`.
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// How long the caller waits, in milliseconds. More than the host allows is cut down to what it allows.
 pub(super) const DEADLINE: HeaderName = HeaderName::from_static("keybearer-deadline-ms");
 /// The call's id, on answers.
@@ -37,6 +39,20 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// An operator's token: the bearer token, or what stands in `X-Api-Key`, once. Where both are there they must be the
+/// same: which of two operators is meant is not for the host to guess. Only an operator's token is read from there.
+pub(super) fn operator_key(headers: &HeaderMap) -> Option<&str> {
+    let mut keys = headers.get_all(API_KEY).iter();
+    let (key, more) = (keys.next(), keys.next());
+    let Some(key) = key else { return bearer(headers) };
+    let key = key.to_str().ok().filter(|key| more.is_none() && key.starts_with("kbo_"))?;
+    if headers.contains_key(AUTHORIZATION) {
+        bearer(headers).filter(|bearer| *bearer == key)
+    } else {
+        Some(key)
+    }
 }
 
 /// The ids that a call carries.
@@ -143,6 +159,26 @@ mod tests {
         assert_eq!(bearer(&twice), None);
         let same = headers(&[(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer a")]);
         assert_eq!(bearer(&same), None);
+    }
+
+    #[test]
+    fn an_operator_s_key_stands_in_one_place() {
+        let key = |pairs: &[(HeaderName, &str)]| operator_key(&headers(pairs)).map(str::to_owned);
+        assert_eq!(key(&[(API_KEY, "kbo_a")]).as_deref(), Some("kbo_a"));
+        assert_eq!(key(&[(AUTHORIZATION, "Bearer kbo_a")]).as_deref(), Some("kbo_a"));
+        assert_eq!(key(&[(API_KEY, "kbo_a"), (AUTHORIZATION, "Bearer kbo_a")]).as_deref(), Some("kbo_a"));
+        for pairs in [
+            &[(API_KEY, "kbo_a"), (AUTHORIZATION, "Bearer kbo_b")][..],
+            &[(API_KEY, "kbo_a"), (AUTHORIZATION, "Basic kbo_a")],
+            &[(API_KEY, "kbo_a"), (AUTHORIZATION, "")],
+            &[(API_KEY, "kbo_a"), (API_KEY, "kbo_a")],
+            &[(API_KEY, "kbt_a")],
+            &[(API_KEY, "")],
+            &[(API_KEY, "Bearer kbo_a")],
+            &[(API_KEY, "kbt_a"), (AUTHORIZATION, "Bearer kbo_a")],
+        ] {
+            assert_eq!(key(pairs), None, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -16,11 +16,14 @@
 //! `/openapi.json` is the same for everyone.
 
 mod access;
+mod agents;
 mod approvals;
 mod audit;
 mod body;
 mod change;
 mod delegate;
+mod endpoints;
+mod enforce;
 mod headers;
 mod health;
 mod kill;
@@ -28,12 +31,14 @@ mod limits;
 mod listener;
 mod openapi;
 mod pace;
+mod policies;
 mod problem;
 mod proxy;
 mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod vault_keys;
 mod wire;
 
 #[cfg(test)]

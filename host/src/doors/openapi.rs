@@ -3,6 +3,8 @@
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
 mod approvals;
+mod identity;
+mod policies;
 mod proxy;
 mod schemas;
 #[cfg(test)]
@@ -49,7 +51,8 @@ pub fn document() -> Value {
                 "sdk": { "type": "http", "scheme": "basic",
                     "description": "A token `kbt_…` as the user name, without a password." },
                 "operator": { "type": "http", "scheme": "bearer",
-                    "description": "A token `kbo_…`: it manages the tokens and reads the audit trail of its tenant." },
+                    "description": "A token `kbo_…`: it manages the tokens and reads the audit trail of its tenant. It may \
+                        stand in `X-Api-Key` instead." },
             },
             "responses": {
                 "Problem": {
@@ -68,6 +71,12 @@ fn paths() -> Value {
         (Route::Call, json!({ "post": call_tool() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
+        (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),
+        (Route::Agents, json!({ "get": identity::list_agents(), "post": identity::register_agent() })),
+        (Route::Agent, json!({ "delete": identity::remove_agent() })),
+        (Route::Policies, json!({ "get": policies::list(), "post": policies::post() })),
+        (Route::Policy, json!({ "delete": policies::remove() })),
+        (Route::Enforce, json!({ "post": policies::enforce() })),
         (Route::Approvals, json!({ "get": approvals::list() })),
         (Route::Approval, json!({ "get": approvals::show() })),
         (
@@ -75,9 +84,9 @@ fn paths() -> Value {
             json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
         ),
         (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
-        (Route::Delegate, json!({ "post": delegate_token() })),
-        (Route::Kills, json!({ "get": list_kills(), "post": throw_kill() })),
-        (Route::Kill, json!({ "delete": lift_kill() })),
+        (Route::Delegate, json!({ "post": identity::delegate_token() })),
+        (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
+        (Route::Kill, json!({ "delete": identity::lift_kill() })),
         (Route::Audit, json!({ "get": list_audit() })),
         (Route::AuditCall, json!({ "get": show_call() })),
         (Route::Proxy, proxy::item()),
@@ -182,22 +191,6 @@ fn mint_token() -> Value {
     Value::Object(mint)
 }
 
-fn delegate_token() -> Value {
-    let minted = answer("The token. Its text is shown this once.", "MintedToken");
-    let mut delegate = operation(
-        "delegateToken",
-        "Mints a token below the caller's own: it may do nothing that the caller may not, and ends with it",
-        Some("agent"),
-        json!([]),
-        ("201", minted),
-    );
-    delegate.insert(
-        "requestBody".to_owned(),
-        json!({ "required": true, "content": { "application/json": { "schema": reference("Delegate") } } }),
-    );
-    Value::Object(delegate)
-}
-
 fn revoke_token() -> Value {
     operation(
         "revokeToken",
@@ -205,43 +198,6 @@ fn revoke_token() -> Value {
         Some("operator"),
         json!([path_parameter("id", "The token's public id.", "TokenId")]),
         ("204", json!({ "description": "It's revoked." })),
-    )
-    .into()
-}
-
-fn list_kills() -> Value {
-    operation(
-        "listKills",
-        "The kill switches of the operator's tenant that are in force, newest first",
-        Some("operator"),
-        json!([]),
-        ("200", answer("The switches.", "KillList")),
-    )
-    .into()
-}
-
-fn throw_kill() -> Value {
-    let mut throw = operation(
-        "throwKill",
-        "Stops something of the operator's tenant: what is under way, what waits, and what comes, until it's lifted",
-        Some("operator"),
-        json!([]),
-        ("201", answer("The switch. Nothing that it stops is sent from now on.", "Kill")),
-    );
-    throw.insert(
-        "requestBody".to_owned(),
-        json!({ "required": true, "content": { "application/json": { "schema": reference("ThrowKill") } } }),
-    );
-    Value::Object(throw)
-}
-
-fn lift_kill() -> Value {
-    operation(
-        "liftKill",
-        "Lifts a kill switch",
-        Some("operator"),
-        json!([path_parameter("id", "The switch's id.", "KillId")]),
-        ("204", json!({ "description": "It's lifted." })),
     )
     .into()
 }

@@ -11,7 +11,10 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 
 use super::limits::Places;
 use super::problem::Problem;
-use super::{ServeConfig, approvals, audit, delegate, health, kill, openapi, proxy, tokens, tools};
+use super::{
+    ServeConfig, agents, approvals, audit, delegate, enforce, health, kill, openapi, policies, proxy, tokens,
+    tools, vault_keys,
+};
 use crate::app::App;
 use crate::metrics::RouteSeries;
 use crate::refusal::Code;
@@ -23,6 +26,12 @@ pub(super) enum Route {
     Call,
     Tokens,
     Token,
+    VaultKeys,
+    Agents,
+    Agent,
+    Policies,
+    Policy,
+    Enforce,
     Approvals,
     Approval,
     Approve,
@@ -42,11 +51,17 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Tools,
         Self::Call,
         Self::Tokens,
         Self::Token,
+        Self::VaultKeys,
+        Self::Agents,
+        Self::Agent,
+        Self::Policies,
+        Self::Policy,
+        Self::Enforce,
         Self::Approvals,
         Self::Approval,
         Self::Approve,
@@ -71,6 +86,12 @@ impl Route {
             Self::Call => "/v1/tools/{name}",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::VaultKeys => "/admin/vault-keys",
+            Self::Agents => "/v1/agents",
+            Self::Agent => "/v1/agents/{id}",
+            Self::Policies => "/v1/policies",
+            Self::Policy => "/v1/policies/{id}",
+            Self::Enforce => "/v1/enforce",
             Self::Approvals => "/v1/approvals",
             Self::Approval => "/v1/approvals/{id}",
             Self::Approve => "/v1/approvals/{id}/approve",
@@ -147,6 +168,12 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::VaultKeys.path(), post(vault_keys::mint))
+        .route(Route::Agents.path(), get(agents::list).post(agents::register))
+        .route(Route::Agent.path(), delete(agents::remove))
+        .route(Route::Policies.path(), get(policies::list).post(policies::post))
+        .route(Route::Policy.path(), delete(policies::remove))
+        .route(Route::Enforce.path(), post(enforce::enforce))
         .route(Route::Approvals.path(), get(approvals::list))
         .route(Route::Approval.path(), get(approvals::show))
         .route(Route::Approve.path(), post(approvals::approve))

@@ -10,12 +10,13 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use super::agents::missing as missing_agent;
 use super::body;
 use super::change::{blocking, created, done, parse, settled, unrecorded};
 use super::router::{Door, Route, last_segment};
 use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
 use crate::app::App;
-use crate::auth::{AuthError, Caller, Grant, Mint};
+use crate::auth::{AuthError, Caller, Grant, Mint, Minted};
 use crate::ids::{Realm, TokenId};
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
@@ -49,7 +50,9 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
-    settled(mint_recorded(door.app.clone(), caller, parse(&bytes)?)).await
+    let request = request_of(&door.app, &caller, parse(&bytes)?).await?;
+    let minted = settled(mint_recorded(door.app.clone(), caller, request)).await?;
+    Ok(created(&MintedBody { token: minted.token.as_str(), entry: minted.row.into() }))
 }
 
 async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
@@ -60,15 +63,36 @@ async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
     if found { Ok(done()) } else { Err(missing()) }
 }
 
-async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> Result<Response, Refusal> {
+/// What a body asks for, its registered agent looked up.
+async fn request_of(app: &Arc<App>, caller: &Arc<Caller>, wanted: MintBody) -> Result<Mint, Refusal> {
     let environment = wanted.environment.unwrap_or_else(|| caller.realm().environment.clone());
-    let realm = Realm { tenant: caller.realm().tenant.clone(), environment };
-    let request = Mint {
+    let (agent, role) = match (wanted.agent, wanted.agent_id) {
+        (Some(agent), None) => (agent, wanted.role),
+        (None, Some(id)) => {
+            let (app, caller) = (app.clone(), caller.clone());
+            let found = blocking(move || app.auth.agent(&caller.realm().tenant, &id)).await?;
+            let record = found.map_err(|error| failed(&error))?.ok_or_else(missing_agent)?;
+            if wanted.role.is_some() && wanted.role != record.role {
+                return Err(Refusal::new(
+                    Code::BadRequest,
+                    "the role is not the one that this agent is registered with; leave it out",
+                ));
+            }
+            (record.id, record.role)
+        }
+        _ => {
+            return Err(Refusal::new(
+                Code::BadRequest,
+                "say whom the token is for: agent (any name) or agentId (a registered agent), not both",
+            ));
+        }
+    };
+    Ok(Mint {
         kind: TokenKind::Agent,
-        realm: realm.clone(),
-        agent: wanted.agent,
+        realm: Realm { tenant: caller.realm().tenant.clone(), environment },
+        agent,
         conversation: wanted.conversation,
-        role: wanted.role,
+        role,
         task: wanted.task,
         grant: Grant {
             tools: wanted.tools,
@@ -77,7 +101,16 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
             may_delegate: wanted.may_delegate,
         },
         lifetime: Duration::from_secs(wanted.expires_in_seconds),
-    };
+    })
+}
+
+/// Mints a token and records it: both or neither.
+pub(super) async fn mint_recorded(
+    app: Arc<App>,
+    caller: Arc<Caller>,
+    request: Mint,
+) -> Result<Minted, Refusal> {
+    let realm = request.realm.clone();
     let minted = {
         let (app, caller) = (app.clone(), caller.clone());
         blocking(move || match caller.as_operator() {
@@ -95,7 +128,7 @@ async fn mint_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: MintBody) -> 
         let _ = blocking(move || app.auth.revoke(&id, None)).await?;
         return Err(refusal);
     }
-    Ok(created(&MintedBody { token: minted.token.as_str(), entry: minted.row.into() }))
+    Ok(minted)
 }
 
 async fn revoke_recorded(app: Arc<App>, caller: Arc<Caller>, id: TokenId) -> Result<bool, Refusal> {

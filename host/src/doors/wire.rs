@@ -65,7 +65,11 @@ impl<'a> From<&'a Arc<Tool>> for ToolEntry<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MintBody {
-    pub(super) agent: AgentId,
+    /// Any name.
+    pub(super) agent: Option<AgentId>,
+    /// A registered agent, in place of a name: its role goes with it.
+    #[serde(rename = "agentId")]
+    pub(super) agent_id: Option<AgentId>,
     pub(super) environment: Option<Environment>,
     pub(super) conversation: Option<ConversationId>,
     pub(super) role: Option<RoleName>,
@@ -78,6 +82,7 @@ pub(super) struct MintBody {
     pub(super) budgets: Vec<Budget>,
     #[serde(default)]
     pub(super) may_delegate: bool,
+    #[serde(alias = "expiresIn")]
     pub(super) expires_in_seconds: u64,
 }
 

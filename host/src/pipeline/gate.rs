@@ -261,7 +261,7 @@ impl Gate {
     }
 
     /// All that a kill switch could stop this call by.
-    fn subjects<'s>(&'s self, connection: Option<&'s ConnectionName>) -> Subjects<'s> {
+    pub(super) fn subjects<'s>(&'s self, connection: Option<&'s ConnectionName>) -> Subjects<'s> {
         Subjects {
             caller: &self.caller,
             call: Some(self.state.call()),

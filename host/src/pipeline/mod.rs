@@ -197,22 +197,17 @@ impl Pipeline {
             deadline,
             state: Arc::new(CallState::new(pending)),
         };
-        let sends = CallSends::new(gate, tool.name.clone());
-        let state = sends.state();
-        let (caller, context) = (invocation.caller.clone(), invocation.context.clone());
+        let (sends, drafts) = CallSends::new(&gate, tool.name.clone());
+        let state = gate.state.clone();
         let run =
             self.parts.runtime.run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends));
         let ended = tokio::select! {
             biased;
             report = run => Ok(report),
-            killed = self.parts.kills.stopped(Subjects {
-                caller: &caller,
-                call: Some(state.call()),
-                conversation: context.conversation.as_ref(),
-                tool: Some(&tool.name),
-                connection: None,
-            }) => Err(killed),
+            never = drafts.serve(&gate) => match never {},
+            killed = self.parts.kills.stopped(gate.subjects(None)) => Err(killed),
         };
+        drop(gate);
         let state = Arc::into_inner(state).ok_or_else(|| {
             tracing::error!(tool = %tool.name, "a call that has ended is still held by its guest");
             Refusal::new(Code::Internal, "the host failed; its log says why").sent(RequestSent::Unknown)

@@ -1,11 +1,15 @@
 //! A guest's way out and its log, as the runtime wants them: the gate behind both.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use crate::egress::{Draft, SendFailure};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::egress::{Draft, FailureReason, Reply, SendFailure};
 use crate::ids::{CallId, ToolName};
 use crate::runtime::{BoxFuture, GuestReply, LogLevel, Outbound};
 
+use super::Parts;
 use super::gate::{CallState, Gate};
 
 /// Where tools' log lines go. They are bounded and redacted by then.
@@ -29,33 +33,57 @@ impl ToolLog for TracingLog {
     }
 }
 
-/// The outbound side of one tool's call.
+/// The outbound side of one tool's call. It runs on the guest's own stack, which is small and not the thread's: so it
+/// hands each draft over and waits, and the gate works where the call does.
 pub(super) struct CallSends {
-    gate: Gate,
+    drafts: mpsc::Sender<Asked>,
+    state: Arc<CallState>,
+    parts: Arc<Parts>,
     tool: ToolName,
 }
 
-impl CallSends {
-    pub(super) fn new(gate: Gate, tool: ToolName) -> Self {
-        Self { gate, tool }
-    }
+/// Drafts on their way to the gate.
+pub(super) struct Drafts(mpsc::Receiver<Asked>);
 
-    pub(super) fn state(&self) -> Arc<CallState> {
-        self.gate.state.clone()
+struct Asked {
+    draft: Draft,
+    reply: oneshot::Sender<Result<Reply, SendFailure>>,
+}
+
+impl CallSends {
+    /// The guest's side, and the gate's.
+    pub(super) fn new(gate: &Gate, tool: ToolName) -> (Self, Drafts) {
+        // A guest sends one request at a time.
+        let (drafts, asked) = mpsc::channel(1);
+        let sends = Self { drafts, state: gate.state.clone(), parts: gate.parts.clone(), tool };
+        (sends, Drafts(asked))
+    }
+}
+
+impl Drafts {
+    /// Sends what is drafted for as long as this is polled.
+    pub(super) async fn serve(mut self, gate: &Gate) -> Infallible {
+        while let Some(Asked { draft, reply }) = self.0.recv().await {
+            // A guest that doesn't wait any more has been stopped, and so is this.
+            let _ = reply.send(gate.send(draft).await);
+        }
+        std::future::pending().await
     }
 }
 
 impl Outbound for CallSends {
     fn send(&mut self, draft: Draft) -> BoxFuture<'_, Result<GuestReply, SendFailure>> {
         Box::pin(async move {
-            let reply = self.gate.send(draft).await?;
+            let gone = || SendFailure::unsent(FailureReason::Internal, "the call is being stopped");
+            let (reply, answered) = oneshot::channel();
+            self.drafts.send(Asked { draft, reply }).await.map_err(|_| gone())?;
+            let reply = answered.await.map_err(|_| gone())??;
             Ok(GuestReply { status: reply.status, headers: reply.headers, body: reply.body })
         })
     }
 
     fn log(&mut self, level: LogLevel, message: &str) {
-        let state = &self.gate.state;
-        let clean = state.sweeps().iter().fold(message.to_owned(), |text, sweep| sweep.redact(&text));
-        self.gate.parts.log.line(state.call(), &self.tool, level, &clean);
+        let clean = self.state.sweeps().iter().fold(message.to_owned(), |text, sweep| sweep.redact(&text));
+        self.parts.log.line(self.state.call(), &self.tool, level, &clean);
     }
 }

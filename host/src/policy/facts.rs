@@ -314,7 +314,7 @@ impl Policy {
     }
 }
 
-fn judged(decided: super::set::Decided) -> Judged {
+pub(super) fn judged(decided: super::set::Decided) -> Judged {
     let verdict = match decided.ruling {
         Ruling::Allowed => Enforced::Allowed,
         Ruling::NeedsApproval { quorum } => Enforced::ApprovalRequired { quorum },

@@ -25,11 +25,14 @@ mod kinds;
 mod load;
 mod names;
 mod permit;
+mod posted;
 mod problem;
+mod prove;
 mod question;
 mod rule;
 mod schema;
 mod set;
+mod shadow;
 mod slot;
 mod source;
 #[cfg(test)]
@@ -44,8 +47,11 @@ pub use engine::START;
 pub use facts::{CostFacts, Facts, Judged, LinkFacts};
 pub use load::{POLICIES_MAX, POLICY_FILE_BYTES_MAX, PolicyFile};
 pub use permit::Permitted;
+pub use posted::{Constraints, PostedEffect, PostedPolicy, is_api_resource};
 pub use problem::{PolicyProblem, PolicyProblems};
+pub use prove::{Proof, ProveError};
 pub use set::QUORUM_MAX;
+pub use shadow::{SHADOW_KEPT_MAX, ShadowDifference};
 pub use source::PolicySource;
 pub use world::World;
 
@@ -56,6 +62,7 @@ use arc_swap::ArcSwap;
 use self::engine::Engine;
 use self::question::Question;
 use self::set::{Decided, Set};
+use self::shadow::Shadow;
 use crate::connection::{Connection, Operation};
 use crate::ids::{Digest, Realm, TenantId};
 use crate::refusal::{Code, Refusal};
@@ -71,6 +78,7 @@ pub struct Policy {
 struct Inner {
     engine: ArcSwap<Engine>,
     source: Option<PolicySource>,
+    shadow: Option<Shadow>,
 }
 
 impl Policy {
@@ -92,7 +100,7 @@ impl Policy {
     }
 
     fn of_engine(engine: Engine, source: Option<PolicySource>) -> Self {
-        Self { inner: Arc::new(Inner { engine: ArcSwap::from_pointee(engine), source }) }
+        Self { inner: Arc::new(Inner { engine: ArcSwap::from_pointee(engine), source, shadow: None }) }
     }
 
     /// SHA-256 over the ids and texts of all policies in force, every tenant's.
@@ -172,8 +180,11 @@ impl Policy {
         tenant: &TenantId,
     ) -> (Decided, Digest) {
         let engine = self.inner.engine.load();
-        let all = questions.into_iter().map(|question| engine.decide(&question));
+        // A chain is mostly one link long.
+        let questions: Vec<_> = questions.into_iter().collect();
+        let all = questions.iter().map(|question| engine.decide(question));
         let decided = all.reduce(Decided::and).unwrap_or_else(|| Decided::no("nobody asks".to_owned()));
+        self.compare(&questions, &decided);
         (decided, engine.hash_for(tenant))
     }
 }

@@ -11,11 +11,7 @@ use crate::ids::{AgentId, ConnectionName, OperationName, Realm, RoleName, Tenant
 
 macro_rules! types {
     ($($name:ident = $text:literal;)+) => {
-        $(
-            #[expect(clippy::expect_used, reason = "the text is a constant of this program")]
-            static $name: LazyLock<EntityTypeName> =
-                LazyLock::new(|| $text.parse().expect("a constant type name is well formed"));
-        )+
+        $(static $name: LazyLock<EntityTypeName> = LazyLock::new(|| type_name($text));)+
     };
 }
 
@@ -89,6 +85,11 @@ pub(super) fn call_action(tool: &ToolName) -> String {
 /// A text between quotes, spelt as Cedar spells it.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_debug())
+}
+
+#[expect(clippy::expect_used, reason = "the texts are constants of this program")]
+fn type_name(text: &str) -> EntityTypeName {
+    text.parse().expect("a constant type name is well formed")
 }
 
 fn within(tenant: &TenantId, name: &impl std::fmt::Display) -> String {

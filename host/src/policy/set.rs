@@ -165,6 +165,10 @@ impl Set {
         (self.files.len(), self.posted.values().map(|posted| posted.rules().len()).sum())
     }
 
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     /// The policies that apply to a tenant.
     pub(super) fn rules(&self, tenant: &TenantId) -> impl Iterator<Item = &Rule> {
         self.files.iter().chain(self.posted.get(tenant).map(Posted::rules).unwrap_or_default())

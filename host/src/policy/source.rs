@@ -92,6 +92,11 @@ impl Policy {
     /// # Errors
     /// Every problem of what would have been new: what was in force stays in force.
     pub fn refresh(&self) -> Result<bool, PolicyProblems> {
+        if let Some(shadow) = &self.inner.shadow
+            && let Err(problems) = shadow.candidate.refresh()
+        {
+            tracing::error!(%problems, "the shadow policies stay as they were");
+        }
         let Some(source) = &self.inner.source else { return Ok(false) };
         // Held while the set is made, so that two refreshes don't overtake each other. A panic leaves it as it was.
         let mut seen = source.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,6 +127,9 @@ impl Policy {
     /// Whether [`Policy::refresh`] may have something to do. Takes microseconds.
     #[must_use]
     pub fn is_stale(&self) -> bool {
+        if self.inner.shadow.as_ref().is_some_and(|shadow| shadow.candidate.is_stale()) {
+            return true;
+        }
         let Some(source) = &self.inner.source else { return false };
         let seen = source.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = &*seen else { return true };

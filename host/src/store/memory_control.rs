@@ -1,5 +1,6 @@
 //! A control store in memory: for fixtures, throw-away hosts and tests. It's gone when it's dropped.
 
+mod agents;
 mod approvals;
 mod kills;
 mod policies;
@@ -8,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    ApprovalRow, ComponentRow, ControlStore, KillRow, PolicyRow, SecretRow, StoreError, TenantKeyRow,
-    TokenRow,
+    AgentRow, ApprovalRow, ComponentRow, ControlStore, KillRow, PolicyRow, SecretRow, StoreError,
+    TenantKeyRow, TokenRow,
 };
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
@@ -29,6 +30,8 @@ struct Tables {
     settings: BTreeMap<String, Vec<u8>>,
     secrets: BTreeMap<(Realm, SecretLabel, u32), SecretRow>,
     components: Vec<ComponentRow>,
+    /// In the order in which they were registered.
+    agents: Vec<AgentRow>,
     /// In the order in which they were asked for.
     approvals: Vec<ApprovalRow>,
     policies: Vec<PolicyRow>,

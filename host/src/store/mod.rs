@@ -4,6 +4,7 @@
 //! often and written rarely, possibly by another process (the command line beside a running host).
 //! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
 
+mod agents;
 mod approvals;
 mod kills;
 mod ledger;
@@ -14,6 +15,7 @@ mod policies;
 mod rows;
 pub mod sqlite;
 
+pub use agents::{AgentRow, AgentStore};
 pub use approvals::{
     ApprovalFilter, ApprovalRow, ApprovalState, ApprovalStore, Opening, PendingLimits, Stage, Vote,
 };
@@ -52,7 +54,7 @@ pub enum StoreError {
 }
 
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
-pub trait ControlStore: ApprovalStore + KillStore + PolicyStore + Send + Sync + 'static {
+pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
     /// every send, so that a revocation by another process is seen by the very next one.
     fn version(&self) -> Result<u64, StoreError>;

@@ -26,7 +26,10 @@ pub(crate) fn open(home: &Home) -> anyhow::Result<App> {
     let vault = Vault::open(control.clone(), MasterKeys::from_file(&key(home))?, clock.clone())?;
     let audit = Arc::new(SqliteAudit::open(&home.audit_db())?);
     let config = Config::load(&home.config_file())?;
-    App::open(Sources { home, config: &config, control, audit, vault, clock }, &mut |_| {})
+    App::open(
+        Sources { home, config: &config, control, audit, vault, clock, shadow_policies: None },
+        &mut |_| {},
+    )
 }
 
 /// Its door, on a free port.

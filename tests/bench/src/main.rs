@@ -5,6 +5,7 @@
 //! | [`in_process`] | wasmtime alone, the pipeline, its trail on the disk, two threads |
 //! | [`door`] | the HTTP door, beside a bare route and one that only runs an instance |
 //! | [`send`] | one send over TLS, beside reqwest alone |
+//! | [`policy`] | one decision of the policies |
 //! | [`start`] | a second start, and memory |
 
 mod cpu;
@@ -12,6 +13,7 @@ mod door;
 mod home;
 mod in_process;
 mod load;
+mod policy;
 mod raw;
 mod sample;
 mod send;
@@ -46,6 +48,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("durable", in_process::durable),
     ("door", door::run),
     ("send", send::run),
+    ("policy", policy::run),
     ("start", start::run),
 ];
 

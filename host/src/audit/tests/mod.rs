@@ -166,6 +166,7 @@ fn told(event: &Event) -> String {
             format!("{:?}: {} sends, sent {}", call.mark, call.sends, call.request_sent.as_str())
         }
         Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
+        Event::Decided(row) => format!("decided {}", row.decision.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }
 }

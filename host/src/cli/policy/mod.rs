@@ -2,6 +2,7 @@
 
 mod check;
 mod judge;
+mod prove;
 mod table;
 
 use std::path::PathBuf;
@@ -43,6 +44,13 @@ pub(super) enum Policy {
         #[command(flatten)]
         set: SetArgs,
     },
+    /// Prove a claim about all requests there could be, where the solver cvc5 is installed (exit code 2 where not).
+    Prove {
+        #[command(flatten)]
+        claim: prove::Claim,
+        #[command(flatten)]
+        set: SetArgs,
+    },
     /// Put decided requests to other policies, and print what would change.
     Replay {
         /// Decided requests: one JSON object a line, `-` for standard input.
@@ -57,7 +65,7 @@ pub(super) enum Policy {
 
 /// What policies are about.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct About {
+pub(in crate::cli) struct About {
     /// Take the connections from this folder, and no tools, instead of a home's.
     #[arg(long, value_name = "DIR")]
     connections: Option<PathBuf>,
@@ -65,7 +73,7 @@ pub(super) struct About {
 
 /// Which policies.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct SetArgs {
+pub(in crate::cli) struct SetArgs {
     /// Take the policies from this folder instead of the home's.
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
@@ -85,6 +93,7 @@ impl Policy {
             }
             Self::Explain { request, set } => judge::explain(&request, &set.engine(home, out)?, out),
             Self::Test { files, set } => table::test(&files, &set.engine(home, out)?, out),
+            Self::Prove { claim, set } => prove::prove(&claim, &set.engine(home, out)?, out),
             Self::Replay { facts, candidate, set } => {
                 let about = set.about.clone();
                 let live = set.engine(home.clone(), out)?;

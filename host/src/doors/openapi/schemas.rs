@@ -5,12 +5,14 @@ use serde_json::{Map, Value, json};
 
 use super::super::problem;
 use super::reference;
-use crate::ledger::Window;
 use crate::refusal::Code;
 
 /// Every schema by name.
 pub(super) fn all() -> Value {
-    with(known(), super::approvals::schemas())
+    with(
+        with(known(), super::approvals::schemas()),
+        with(super::identity::schemas(), super::policies::schemas()),
+    )
 }
 
 fn known() -> Value {
@@ -48,53 +50,6 @@ fn known() -> Value {
             "input_schema": { "type": "object", "description": "A JSON Schema." },
             "output_schema": { "type": "object", "description": "A JSON Schema." },
         }), &[]),
-        "Mint": closed(json!({
-            "agent": reference("Label"),
-            "environment": described("Slug", "The operator's own unless given."),
-            "conversation": described("Label", "Binds the token to one conversation."),
-            "role": described("Slug", "What the agent is for: policies speak of roles."),
-            "task": task(),
-            "tools": tools(),
-            "operations": operations(),
-            "budgets": list("Budget"),
-            "may_delegate": may_delegate(),
-            "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000 },
-        }), &["environment", "conversation", "role", "task", "tools", "operations", "budgets", "may_delegate"]),
-        "Delegate": closed(json!({
-            "agent": described("Label", "The caller's own unless given."),
-            "role": described("Slug", "The caller's own unless given. It opens nothing that the caller's doesn't."),
-            "task": task(),
-            "conversation": described("Label", "The caller's own, and no other if the caller is bound to one."),
-            "tools": tools(),
-            "operations": operations(),
-            "budgets": list("Budget"),
-            "may_delegate": may_delegate(),
-            "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000,
-                "description": "As long as the caller's own unless given, and no longer." },
-        }), &["agent", "role", "task", "conversation", "tools", "operations", "budgets", "may_delegate",
-            "expires_in_seconds"]),
-        "Budget": budget(),
-        "KillId": { "type": "string", "pattern": "^kill_[0-9a-f]{24}$" },
-        "KillScope": { "type": "string",
-            "description": "call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, connection:NAME, token:ID or tenant.",
-            "pattern": "^(tenant|(call|conversation|agent|role|tool|connection|token):[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127})$" },
-        "Reason": { "type": "string", "minLength": 1, "maxLength": 200,
-            "description": "One line, for operators: agents aren't told it." },
-        "ThrowKill": closed(json!({
-            "scope": reference("KillScope"),
-            "environment": described("Slug", "In this environment only."),
-            "reason": reference("Reason"),
-        }), &["environment"]),
-        "Kill": closed(json!({
-            "id": reference("KillId"),
-            "scope": reference("KillScope"),
-            "tenant": reference("Slug"),
-            "environment": nullable("Slug"),
-            "reason": reference("Reason"),
-            "by": { "type": "string", "description": "A token's id, or `cli`." },
-            "at": reference("Time"),
-        }), &[]),
-        "KillList": closed(json!({ "kills": list("Kill") }), &[]),
         "Token": closed(token(), &[]),
         "TokenList": closed(json!({ "tokens": list("Token") }), &[]),
         "MintedToken": closed(with(token(), json!({
@@ -146,34 +101,21 @@ fn token() -> Value {
     })
 }
 
-fn task() -> Value {
+pub(super) fn task() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 512,
         "description": "What the agent is to do: one line. It's on record and shown to approvers." })
 }
 
-fn may_delegate() -> Value {
+pub(super) fn may_delegate() -> Value {
     json!({ "type": "boolean", "description": "Whether tokens may be delegated from it. False unless given." })
 }
 
-fn budget() -> Value {
-    let narrowed = json!({
-        "limit": { "type": "integer", "minimum": 0, "description": "In minor units of the currency, or in requests." },
-        "unit": { "type": "string", "pattern": "^([A-Za-z]{3}|requests)$" },
-        "window": { "enum": Window::ALL.map(Window::as_str) },
-        "time_zone": { "type": "string", "description": "When a day or a month begins: an IANA name. UTC unless given." },
-        "connection": reference("Slug"),
-        "operation": reference("ToolName"),
-        "effect": { "enum": ["read", "write"] },
-    });
-    closed(narrowed, &["time_zone", "connection", "operation", "effect"])
-}
-
-fn tools() -> Value {
+pub(super) fn tools() -> Value {
     json!({ "type": "array", "description": "Names of tools, or `*` for all. None: no tool.",
         "items": { "type": "string", "pattern": "^(\\*|[a-z][a-z0-9_]{0,63})$" } })
 }
 
-fn operations() -> Value {
+pub(super) fn operations() -> Value {
     json!({ "type": "array", "description": "`CONNECTION:OPERATION`, or `CONNECTION:*`. None: nothing is sent.",
         "items": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}:(\\*|[a-z][a-z0-9_]{0,63})$" } })
 }
@@ -234,6 +176,14 @@ fn audit_row() -> Value {
                 "by": reference("Label"), "token": nullable("TokenId"), "fingerprint": reference("Digest"),
             }),
         ),
+        (
+            "decided",
+            json!({
+                "id": reference("DecisionId"), "request": text, "by": reference("TokenId"), "token": nullable("TokenId"),
+                "agent": nullable("Label"), "action": text, "resource": text, "decision": reference("Decision"),
+                "reason": nullable("Code"), "policies": { "type": "array", "items": text },
+            }),
+        ),
         ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
     ];
     let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
@@ -247,7 +197,8 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        closed(with(with(every.clone(), tag), members), &["reason"])
+        let optional: &[&str] = if event == "admin" { &["reason"] } else { &[] };
+        closed(with(with(every.clone(), tag), members), optional)
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })
 }

@@ -2,23 +2,29 @@
 
 use jsonschema::Validator;
 
+use super::super::agents::{AgentList, RegisterBody};
 use super::super::approvals::{ApprovalDetail, ApprovalEntry, ApprovalList, ApprovalStatus};
+use super::super::enforce::EnforceAnswer;
 use super::super::kill::{KillEntry, KillList, ThrowBody};
+use super::super::policies::PolicyList;
 use super::super::problem::Problem;
+use super::super::vault_keys::{CapBody, VaultKey, VaultKeyBody};
 use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
 };
 use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Event, Row, SendBegun, SendFinished, Step,
+    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
+    SendFinished, Step,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::{ApprovalId, CallId, Digest, KillId, Realm, TokenId};
+use crate::ids::{AgentId, ApprovalId, CallId, DecisionId, Digest, KillId, PolicyId, Realm, TokenId};
+use crate::policy::PostedPolicy;
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::store::{ApprovalState, KillRow, TokenKind, TokenRow};
+use crate::store::{AgentRow, ApprovalState, KillRow, PolicyRow, TokenKind, TokenRow};
 
 fn validator(schema: &str) -> Validator {
     let mut root = document();
@@ -147,6 +153,92 @@ fn what_can_be_minted_is_what_is_described() {
 }
 
 #[test]
+fn agents_fit() {
+    let row = AgentRow {
+        id: AgentId::fresh(),
+        tenant: realm().tenant,
+        name: "Planner Agent".to_owned(),
+        description: String::new(),
+        metadata: json!({ "framework": "autogen", "role": "planner" }),
+        role: Some("planner".parse().unwrap()),
+        created_at: Millis(1),
+    };
+    let without = AgentRow { role: None, metadata: json!({}), ..row.clone() };
+    fits("AgentList", &AgentList { agents: vec![row.into(), without.into()] });
+    for body in
+        [json!({ "name": "a" }), json!({ "name": "a", "description": "d", "metadata": { "role": "r" } })]
+    {
+        fits("RegisterAgent", &body);
+        serde_json::from_value::<RegisterBody>(body).unwrap();
+    }
+    let by_id = json!({ "agentId": "agent_000000000000000000000000", "expiresIn": 3600 });
+    fits("Mint", &by_id);
+    serde_json::from_value::<MintBody>(by_id).unwrap();
+}
+
+#[test]
+fn vault_keys_fit() {
+    let cap = CapBody { amount: 50_000, currency: "usd".to_owned() };
+    let least = json!({ "daily_cap_usd": 12.5, "allowed_endpoints": ["/v1/charges"], "ttl_seconds": 60 });
+    let whole = json!({
+        "daily_cap": cap, "allowed_endpoints": ["POST /v1/charges"], "ttl_seconds": 60, "conversation_id": "c",
+        "agent": "billing", "role": "biller", "task": "bill", "connection": "stripe", "environment": "dev",
+    });
+    for body in [least, whole] {
+        fits("MintVaultKey", &body);
+        serde_json::from_str::<VaultKeyBody>(&body.to_string()).unwrap();
+    }
+    fits(
+        "VaultKey",
+        &VaultKey {
+            vault_key: "kbt_…",
+            id: TokenId::fresh(),
+            connection: "stripe".parse().unwrap(),
+            base_path: "/proxy/stripe".to_owned(),
+            operations: vec!["stripe:create_charge".parse().unwrap()],
+            daily_cap: cap,
+            conversation_id: None,
+            expires_at: Millis(1),
+        },
+    );
+}
+
+#[test]
+fn policies_and_decisions_fit() {
+    let body = json!({
+        "name": "Executor Capabilities", "actions": ["execute"], "resources": ["api://tasks/execute/*"],
+        "effect": "allow", "constraints": { "requiresApproval": true, "maxConcurrentTasks": 5 }, "role": "executor",
+    });
+    fits("PostPolicy", &body);
+    let posted: PostedPolicy = serde_json::from_value(body.clone()).unwrap();
+    let row = PolicyRow {
+        id: PolicyId::fresh(),
+        tenant: realm().tenant,
+        name: posted.name.clone(),
+        source: serde_json::to_value(&posted).unwrap(),
+        cedar: posted.cedar(&realm().tenant).unwrap(),
+        created_at: Millis(1),
+    };
+    fits("PolicyList", &PolicyList { policies: vec![row.into()] });
+    fits(
+        "Enforce",
+        &json!({ "requestId": "r", "capabilityToken": "kbt_…", "action": "a", "resourceId": "api://a" }),
+    );
+    for (decision, reason) in [(Decision::Allowed, None), (Decision::Denied, Some(Code::Killed))] {
+        fits(
+            "EnforceAnswer",
+            &EnforceAnswer {
+                decision,
+                reason,
+                message: "m".to_owned(),
+                request_id: "r".to_owned(),
+                decision_id: DecisionId::fresh(),
+            },
+        );
+    }
+}
+
+#[test]
 fn kill_switches_fit() {
     let row = |target: &str, environment: Option<&str>| KillRow {
         id: KillId::fresh(),
@@ -232,6 +324,18 @@ fn audit_rows_of_every_event_fit() {
             result: Some(digest),
             result_bytes: 2,
             took_ms: 1,
+        }),
+        Event::Decided(Decided {
+            id: DecisionId::fresh(),
+            request: "r-1".to_owned(),
+            by: TokenId::fresh(),
+            token: Some(TokenId::fresh()),
+            agent: Some("billing".parse().unwrap()),
+            action: "plan".to_owned(),
+            resource: "api://workflows/plan".to_owned(),
+            decision: Decision::ApprovalRequired,
+            reason: Some(Code::ApprovalRequired),
+            policies: vec!["pol_x".to_owned()],
         }),
         Event::Approval(ApprovalStep {
             id: ApprovalId::fresh(),

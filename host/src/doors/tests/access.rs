@@ -9,13 +9,21 @@ use super::host::{Host, Reply};
 use crate::store::TokenKind;
 
 /// Every route that needs a token.
-const GUARDED: [(&str, &str); 11] = [
+const GUARDED: [(&str, &str); 19] = [
     ("GET", "/v1/tools"),
     ("POST", "/v1/tools/get_invoice"),
     ("GET", "/v1/tokens"),
     ("POST", "/v1/tokens"),
     ("POST", "/v1/tokens/delegate"),
     ("DELETE", "/v1/tokens/tok_000000000000000000000000"),
+    ("POST", "/admin/vault-keys"),
+    ("GET", "/v1/agents"),
+    ("POST", "/v1/agents"),
+    ("DELETE", "/v1/agents/agent_000000000000000000000000"),
+    ("GET", "/v1/policies"),
+    ("POST", "/v1/policies"),
+    ("DELETE", "/v1/policies/pol_000000000000000000000000"),
+    ("POST", "/v1/enforce"),
     ("GET", "/v1/kill"),
     ("POST", "/v1/kill"),
     ("DELETE", "/v1/kill/kill_000000000000000000000000"),

@@ -27,7 +27,7 @@ use crate::ids::{Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicySource};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
@@ -107,13 +107,22 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
+        Self::build(connections, wire, canary, false)
+    }
+
+    /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
+    pub(super) fn start_governed() -> Self {
+        Self::build(&[], Arc::new(NoWire), Canary::fresh(), true)
+    }
+
+    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, governed: bool) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
         let egress = Egress::scripted(wire, canary);
-        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress);
+        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress, governed);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -215,6 +224,7 @@ fn app(
     tools_dir: PathBuf,
     connections: Connections,
     egress: Egress,
+    governed: bool,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
@@ -224,7 +234,13 @@ fn app(
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
-    let approvals = approvals(control, clock.clone(), audit.clone());
+    let policy = if governed {
+        let source = PolicySource::new(None, control.clone(), connections.clone(), catalog.clone());
+        Policy::open(source).unwrap()
+    } else {
+        Policy::permissive()
+    };
+    let approvals = approvals(control.clone(), clock.clone(), audit.clone());
     let spending = Arc::new(Spending::none());
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
@@ -243,6 +259,7 @@ fn app(
         limits: Limits::usual(Duration::from_secs(60)),
     });
     App {
+        control,
         auth,
         kills,
         pipeline,
@@ -254,7 +271,7 @@ fn app(
         connections,
         clock,
         metrics,
-        policy: Policy::permissive(),
+        policy,
     }
 }
 

@@ -1,10 +1,12 @@
 //! The door as its clients meet it.
 
 mod access;
+mod agents;
 mod approvals;
 mod calls;
 mod client;
 mod delegate;
+mod enforce;
 mod golden;
 mod host;
 mod kill;
@@ -12,3 +14,4 @@ mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
+mod vault_keys;

@@ -1,8 +1,11 @@
 //! Policies over one small world: a connection with a charge, a refund and a read, a second one, and a tool.
 
 mod decisions;
+mod docs;
 mod grants;
 mod loading;
+mod reload;
+mod shadow;
 mod tenants;
 
 use std::sync::Arc;

@@ -34,7 +34,7 @@ fn a_posted_policy_applies_to_its_tenant_alone() {
 #[test]
 fn a_posted_policy_cannot_take_an_id() {
     let row = posted("acme", "@id(\"p#1\") permit (principal, action, resource);");
-    let policy = of(READ, &[row.clone()]);
+    let policy = of(READ, std::slice::from_ref(&row));
     let judged = policy.judge(&list("acme"), NOON).unwrap();
     assert_eq!(judged.policies, ["p#1".to_owned(), format!("{}#1", row.id)]);
 }
@@ -56,7 +56,7 @@ fn a_broken_posted_policy_denies_its_tenant_and_no_other() {
 fn a_tenants_hash_changes_with_its_own_policies() {
     let acme = "acme".parse().unwrap();
     let (a, b) = (posted("acme", READ), posted("beta", READ));
-    let (none, one, two) = (of(READ, &[]), of(READ, &[a.clone()]), of(READ, &[a, b]));
+    let (none, one, two) = (of(READ, &[]), of(READ, std::slice::from_ref(&a)), of(READ, &[a, b]));
     assert_ne!(none.hash_for(&acme), one.hash_for(&acme));
     assert_eq!(one.hash_for(&acme), two.hash_for(&acme), "another tenant's policy changed it");
     assert_ne!(one.hash(), two.hash());

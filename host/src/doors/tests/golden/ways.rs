@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::ask::{Ask, Question};
@@ -11,8 +11,6 @@ use super::guest;
 use super::row::Way;
 use super::world::World;
 use crate::ids::ApprovalId;
-use crate::kill::Subjects;
-use crate::policy::{CallContext, EnforceDecision, EnforceQuestion};
 
 /// What a door said.
 #[derive(Debug, Clone)]
@@ -54,11 +52,7 @@ impl World {
                 });
                 self.send(request.body(Body::from(bytes)).unwrap()).await
             }
-            Way::Enforce => {
-                let question = ask.question.as_ref().unwrap_or_else(|| panic!("no question: {ask:?}"));
-                let decision = self.enforce(who, question, ask);
-                Said { code: decision.code.map(|code| code.as_str().to_owned()), text: decision.message }
-            }
+            Way::Enforce => self.enforce(who, ask).await,
             Way::Http => unreachable!("asked with `http`"),
         }
     }
@@ -104,44 +98,30 @@ impl World {
         Said { code, text }
     }
 
-    /// The enforcement point's question, in the order in which its door asks.
-    fn enforce(&self, who: &str, question: &Question, ask: &Ask) -> EnforceDecision {
-        let refused = |code, text: String| EnforceDecision::refused(code, text);
-        let caller = match self.app.auth.verify(self.token(who)) {
-            Ok(caller) => caller,
-            Err(error) => return refused(crate::refusal::Code::Unauthorized, error.to_string()),
-        };
-        let said = |name: &str| ask.says.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        let context = CallContext {
-            conversation: said("conversation").map(|id| id.parse().unwrap()),
-            intent: said("intent").map(|id| id.parse().unwrap()),
-            turn: said("turn").map(|id| id.parse().unwrap()),
-            ..CallContext::default()
-        };
-        let context = match self.app.policy.admit_forward(&caller, context) {
-            Ok(context) => context,
-            Err(refusal) => return refused(refusal.code, refusal.message),
-        };
-        let connection = question.connection.parse().ok();
-        let subjects = Subjects {
-            caller: &caller,
-            call: None,
-            conversation: context.conversation.as_ref(),
-            tool: None,
-            connection: connection.as_ref(),
-        };
-        if let Err(killed) = self.app.kills.check(&subjects) {
-            let refusal = killed.refusal();
-            return refused(refusal.code, refusal.message);
+    /// The enforcement point's question: the platform's key says who asks, the capability token for whom.
+    async fn enforce(&self, who: &str, ask: &Ask) -> Said {
+        let Question { connection, operation, parameters } =
+            ask.question.as_ref().unwrap_or_else(|| panic!("no question: {ask:?}"));
+        let mut context = parameters.clone();
+        for (name, value) in &ask.says {
+            assert_eq!(name, "conversation", "an enforcement point can't say this");
+            context[name] = Value::from(value.as_str());
         }
-        self.app.policy.enforce(EnforceQuestion {
-            alive: &self.app.auth.alive(&caller).unwrap(),
-            context: &context,
-            action: &question.operation,
-            resource: &format!("connection://{}", question.connection),
-            parameters: Some(&question.parameters),
-            now: self.app.clock.now(),
-            approved: None,
-        })
+        let body = json!({
+            "requestId": "golden",
+            "capabilityToken": self.token(who),
+            "action": operation,
+            "resourceId": format!("connection://{connection}"),
+            "context": context,
+        });
+        let request = Request::builder().method(Method::POST).uri("/v1/enforce");
+        let request = request.header("x-api-key", self.platform_key(who));
+        let answer = self.send(request.body(Body::from(body.to_string())).unwrap()).await;
+        assert_eq!(answer.code, None, "the question itself was refused: {answer:?}");
+        let said: Value = serde_json::from_str(&answer.text).unwrap();
+        let code = said["reason"].as_str().map(str::to_owned);
+        assert_eq!(said["decision"] == "allowed", code.is_none(), "{said:#}");
+        assert_eq!(said["decision"] == "approval_required", code.as_deref() == Some("approval_required"));
+        Said { code, text: answer.text }
     }
 }

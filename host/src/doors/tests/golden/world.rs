@@ -193,6 +193,22 @@ impl World {
         &self.tokens.get(name).unwrap_or_else(|| panic!("there's no actor {name:?}")).1
     }
 
+    /// The key of the platform that an actor's tenant runs.
+    pub(super) fn platform_key(&self, name: &str) -> String {
+        let realm = self.app.auth.list(None).unwrap().into_iter().find(|row| row.id == self.tokens[name].0);
+        let minted = self.app.auth.mint(Mint {
+            kind: TokenKind::Operator,
+            realm: realm.unwrap().realm,
+            agent: "platform".parse().unwrap(),
+            conversation: None,
+            role: None,
+            task: None,
+            grant: Grant::default(),
+            lifetime: Duration::from_secs(60),
+        });
+        minted.unwrap().token.to_string()
+    }
+
     fn mint(&mut self, actor: &Actor) {
         let minted = match &actor.from {
             None => self.app.auth.mint(mint(actor)).unwrap(),

@@ -1,5 +1,6 @@
 //! Operator-set state in SQLite. One file a table; this one joins them into the port.
 
+mod agents;
 mod approvals;
 mod components;
 mod keys;
@@ -70,6 +71,7 @@ const SCHEMA: Schema = Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
     ",
+        agents::TABLES,
         approvals::TABLES,
         kills::TABLES,
     ],

@@ -1,0 +1,200 @@
+//! `POST /v1/enforce`: an enforcement point outside of the host asks whether an agent may do something.
+//!
+//! The platform's key (an operator's token) says who asks; the capability token in the body says for whom. Whatever is
+//! wrong with the latter is a decision, not an error: the answer is `denied`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::body;
+use super::change::{parse, unrecorded};
+use super::router::{Door, Route};
+use super::wire::json;
+use crate::app::App;
+use crate::audit::{Decided, Decision};
+use crate::auth::{AuthError, Caller};
+use crate::ids::{ConversationId, DecisionId, TenantId};
+use crate::kill::Subjects;
+use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
+use crate::refusal::{Code, Refusal};
+use crate::store::TokenKind;
+use crate::text::is_line;
+
+/// The name that stands for the asking operator's own tenant.
+const OWN_TENANT: &str = "default-tenant";
+
+/// The longest request id, in characters.
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// The body. An unknown or repeated member is an error.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct EnforceBody {
+    request_id: String,
+    capability_token: String,
+    action: String,
+    resource_id: String,
+    tenant_id: Option<String>,
+    #[serde(default)]
+    context: Map<String, Value>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EnforceAnswer {
+    pub(super) decision: Decision,
+    /// A code; null when it's allowed.
+    pub(super) reason: Option<Code>,
+    pub(super) message: String,
+    pub(super) request_id: String,
+    pub(super) decision_id: DecisionId,
+}
+
+/// Answers a question.
+pub(super) async fn enforce(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = enforced(&door, request).await;
+    door.answer(Route::Enforce, result)
+}
+
+async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let operator = door.operator(request.headers())?;
+    let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
+    let asked: EnforceBody = parse(&bytes)?;
+    if !is_line(&asked.request_id, REQUEST_ID_CHARS_MAX) {
+        return Err(Refusal::new(
+            Code::BadRequest,
+            "requestId is not one line of 1 to 128 printable characters",
+        ));
+    }
+    let app = &door.app;
+    let subject = subject(app, &operator, &asked.capability_token);
+    let decision = match &subject {
+        Ok(caller) => decide(app, &operator, caller, &asked),
+        Err(refusal) => EnforceDecision::refused(refusal.code, refusal.message.clone()),
+    };
+    let answer = EnforceAnswer {
+        decision: match decision.verdict {
+            Enforced::Allowed => Decision::Allowed,
+            Enforced::Denied => Decision::Denied,
+            Enforced::ApprovalRequired { .. } => Decision::ApprovalRequired,
+        },
+        reason: decision.code,
+        message: decision.message,
+        request_id: asked.request_id.clone(),
+        decision_id: DecisionId::fresh(),
+    };
+    if let Some(cause) = &decision.cause {
+        tracing::info!(decision = %answer.decision_id, policies = ?decision.policies, cause, "a question was not allowed");
+    }
+    let caller = subject.as_deref().ok();
+    let row = Decided {
+        id: answer.decision_id.clone(),
+        request: asked.request_id,
+        by: operator.token().clone(),
+        token: caller.map(|caller| caller.token().clone()),
+        agent: caller.map(|caller| caller.agent().clone()),
+        action: asked.action,
+        resource: asked.resource_id,
+        decision: answer.decision,
+        reason: answer.reason,
+        policies: decision.policies,
+    };
+    // A subject that isn't the operator's own is on record in the operator's realm, with nothing of the other's.
+    let realm = caller.unwrap_or(&operator).realm().clone();
+    app.audit.decided(realm, row).await.map_err(|error| {
+        unrecorded(
+            &error,
+            answer.decision_id.as_str(),
+            "the host can't write its audit trail, so it allows nothing",
+        )
+    })?;
+    Ok(json(&answer))
+}
+
+/// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or another
+/// tenant's.
+fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Refusal> {
+    let nobody = || Refusal::new(Code::Unauthorized, "the capability token is not valid");
+    match app.auth.verify(token) {
+        Ok(caller)
+            if caller.kind() == TokenKind::Agent && caller.realm().tenant == operator.realm().tenant =>
+        {
+            Ok(caller)
+        }
+        Ok(_) | Err(AuthError::Unauthorized) => Err(nobody()),
+        Err(error) => {
+            tracing::error!(cause = %error, "a capability token can't be checked");
+            Err(Refusal::new(Code::Internal, "the host can't check tokens now"))
+        }
+    }
+}
+
+fn decide(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) -> EnforceDecision {
+    let refused = |refusal: Refusal| EnforceDecision::refused(refusal.code, refusal.message);
+    let own = &operator.realm().tenant;
+    let is_own = |name: &str| name == OWN_TENANT || name.parse::<TenantId>().is_ok_and(|name| name == *own);
+    if asked.tenant_id.as_deref().is_some_and(|name| !is_own(name)) {
+        return EnforceDecision::refused(
+            Code::Denied,
+            "tenantId is not the platform key's own tenant; leave it out, or write \"default-tenant\"",
+        );
+    }
+    if asked.resource_id.starts_with("api:") && !is_api_resource(&asked.resource_id) {
+        return EnforceDecision::refused(
+            Code::BadRequest,
+            "resourceId is not in its one spelling: visible ASCII after api://, with no empty or dot segments, no \
+             escapes, no query",
+        );
+    }
+    let context = match context(asked).and_then(|context| app.policy.admit_forward(caller, context)) {
+        Ok(context) => context,
+        Err(refusal) => return refused(refusal),
+    };
+    let connection = asked.resource_id.strip_prefix("connection://");
+    let connection = connection.and_then(|name| name.trim_end_matches('/').parse().ok());
+    let subjects = Subjects {
+        caller,
+        call: None,
+        conversation: context.conversation.as_ref(),
+        tool: None,
+        connection: connection.as_ref(),
+    };
+    if let Err(killed) = app.kills.check(&subjects) {
+        return refused(killed.refusal());
+    }
+    let alive = match app.auth.alive(caller) {
+        Ok(alive) => alive,
+        Err(_) => return EnforceDecision::refused(Code::Unauthorized, "the capability token is not valid"),
+    };
+    // For an operation, the context is its parameters; for anything else it's the caller's own affair.
+    let parameters = asked.resource_id.starts_with("connection://").then(|| {
+        let parts = ["path", "query", "body"].into_iter();
+        let given = parts.filter_map(|part| Some((part.to_owned(), asked.context.get(part)?.clone())));
+        Value::Object(given.collect())
+    });
+    app.policy.enforce(EnforceQuestion {
+        alive: &alive,
+        context: &context,
+        action: &asked.action,
+        resource: &asked.resource_id,
+        parameters: parameters.as_ref(),
+        now: app.clock.now(),
+        approved: None,
+    })
+}
+
+/// `context.conversation`, if the enforcement point says which it is.
+fn context(asked: &EnforceBody) -> Result<CallContext, Refusal> {
+    let malformed = || Refusal::new(Code::BadRequest, "context.conversation is not a conversation's id");
+    let conversation = match asked.context.get("conversation") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) => Some(id.parse::<ConversationId>().map_err(|_| malformed())?),
+        Some(_) => return Err(malformed()),
+    };
+    Ok(CallContext { conversation, ..CallContext::default() })
+}

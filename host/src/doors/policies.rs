@@ -1,0 +1,181 @@
+//! `POST|GET /v1/policies` and `DELETE /v1/policies/{id}`: policies of an operator's own tenant over `api://…` resources.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::body;
+use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::router::{Door, Route, last_segment};
+use super::wire::json;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::clock::Millis;
+use crate::ids::PolicyId;
+use crate::policy::PostedPolicy;
+use crate::refusal::{Code, Refusal};
+use crate::store::{PolicyRow, StoreError};
+
+/// At most so many posted policies of one tenant: each is evaluated for each question.
+const POLICIES_MAX: usize = 500;
+
+/// A posted policy.
+#[derive(Debug, Serialize)]
+pub(super) struct PolicyEntry {
+    id: PolicyId,
+    /// As it was posted.
+    #[serde(flatten)]
+    source: Value,
+    /// What it means.
+    cedar: String,
+    /// The members that are kept and not enforced.
+    not_enforced: Vec<&'static str>,
+    created_at: Millis,
+}
+
+impl From<PolicyRow> for PolicyEntry {
+    fn from(row: PolicyRow) -> Self {
+        let limit =
+            row.source.pointer("/constraints/maxConcurrentTasks").is_some_and(|limit| !limit.is_null());
+        let not_enforced = if limit { vec!["constraints.maxConcurrentTasks"] } else { Vec::new() };
+        let PolicyRow { id, source, cedar, created_at, .. } = row;
+        Self { id, source, cedar, not_enforced, created_at }
+    }
+}
+
+/// `GET /v1/policies`.
+#[derive(Debug, Serialize)]
+pub(super) struct PolicyList {
+    pub(super) policies: Vec<PolicyEntry>,
+}
+
+/// The tenant's posted policies, the oldest first.
+pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = listed(&door, request).await;
+    door.answer(Route::Policies, result)
+}
+
+/// Posts a policy.
+pub(super) async fn post(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = posted(&door, request).await;
+    door.answer(Route::Policies, result)
+}
+
+/// Removes a policy.
+pub(super) async fn remove(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = removed(&door, request).await;
+    door.answer(Route::Policy, result)
+}
+
+async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let app = door.app.clone();
+    let rows = blocking(move || app.control.policies(Some(&caller.realm().tenant))).await?;
+    let policies = rows.map_err(|error| failed(&error))?.into_iter().map(PolicyEntry::from).collect();
+    Ok(json(&PolicyList { policies }))
+}
+
+async fn posted(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
+    settled(post_recorded(door.app.clone(), caller, parse(&bytes)?)).await
+}
+
+async fn removed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let id: PolicyId = last_segment(&request).parse().map_err(|_| missing())?;
+    settled(remove_recorded(door.app.clone(), caller, id)).await
+}
+
+async fn post_recorded(
+    app: Arc<App>,
+    caller: Arc<Caller>,
+    wanted: PostedPolicy,
+) -> Result<Response, Refusal> {
+    let tenant = caller.realm().tenant.clone();
+    let bad = |sentence: String| Refusal::new(Code::BadRequest, sentence);
+    let cedar = wanted.cedar(&tenant).map_err(bad)?;
+    let source = serde_json::to_value(&wanted).map_err(|error| bad(error.to_string()))?;
+    let (id, created_at) = (PolicyId::fresh(), app.clock.now());
+    let row = PolicyRow { id, tenant, name: wanted.name, source, cedar, created_at };
+    app.policy.check_stored(&row).map_err(|problems| bad(format!("the policy can't be used: {problems}")))?;
+    // The record comes first: nothing is allowed that the trail doesn't know of.
+    let unwritten = "the host can't write its audit trail, so the policy was not taken";
+    record(&app, &caller, "policy.post", &row.id, unwritten).await?;
+    let stored = {
+        let (app, row) = (app.clone(), row.clone());
+        blocking(move || {
+            if app.control.policies(Some(&row.tenant))?.len() >= POLICIES_MAX {
+                return Ok(false);
+            }
+            app.control.insert_policy(&row)?;
+            take_up(&app);
+            Ok(true)
+        })
+        .await?
+        .map_err(|error| failed(&error))?
+    };
+    if !stored {
+        return Err(bad(
+            "the tenant has 500 posted policies; remove those that aren't used any more".to_owned()
+        ));
+    }
+    Ok(created(&PolicyEntry::from(row)))
+}
+
+async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: PolicyId) -> Result<Response, Refusal> {
+    let known = {
+        let (app, caller) = (app.clone(), caller.clone());
+        blocking(move || app.control.policies(Some(&caller.realm().tenant)))
+            .await?
+            .map_err(|error| failed(&error))?
+    };
+    if !known.iter().any(|row| row.id == id) {
+        return Err(missing());
+    }
+    // The record comes first: what this policy denied may be allowed without it.
+    let unwritten = "the host can't write its audit trail, so the policy was not removed";
+    record(&app, &caller, "policy.remove", &id, unwritten).await?;
+    let removed = blocking(move || {
+        let removed = app.control.remove_policy(&caller.realm().tenant, &id)?;
+        take_up(&app);
+        Ok(removed)
+    })
+    .await?
+    .map_err(|error: StoreError| failed(&error))?;
+    if removed { Ok(done()) } else { Err(missing()) }
+}
+
+/// Has the change hold at once, in this process.
+fn take_up(app: &App) {
+    if let Err(problems) = app.policy.refresh() {
+        tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
+    }
+}
+
+async fn record(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    id: &PolicyId,
+    unwritten: &str,
+) -> Result<(), Refusal> {
+    let (realm, by) = (caller.realm().clone(), caller.token().as_str());
+    let recorded = app.audit.admin(Some(realm), action, id.as_str(), by).await;
+    recorded.map_err(|error| unrecorded(&error, id.as_str(), unwritten))
+}
+
+fn missing() -> Refusal {
+    Refusal::new(Code::NotFound, "there is no such policy in this tenant")
+}
+
+fn failed(error: &StoreError) -> Refusal {
+    tracing::error!(cause = %error, "the policies' store failed");
+    Refusal::new(
+        Code::Internal,
+        "the host can't read or change its policies now; its operator can see why in the log",
+    )
+}
