@@ -82,7 +82,7 @@ impl Corpus {
         for section in sections {
             match section.title.as_str() {
                 "Actors" => corpus.actors = section.rows.iter().map(actor).collect(),
-                "Budgets" => corpus.budgets = section.rows.iter().map(budget).collect(),
+                "The operator's budgets" => corpus.budgets = section.rows.iter().map(budget).collect(),
                 _ => corpus.rows.extend(section.rows.iter().map(|cells| row(cells, &section.doors))),
             }
         }

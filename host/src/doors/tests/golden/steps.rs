@@ -5,6 +5,7 @@
 //! | `did ASK` | asks at the row's door, and must be allowed; `did 3x ASK` three times, one after the other |
 //! | `tried ASK` | asks, whatever comes of it |
 //! | `began ASK` | asks and doesn't wait for the answer |
+//! | `hang up` | gives up on what was begun |
 //! | `NAME did ASK` | another actor does |
 //! | `upstream 503`, `upstream 200 {…}`, `upstream silent`, `upstream gone` | what the upstream does from now on |
 //! | `clock +90m`, `clock +2d`, `clock 22:30` | the time |
@@ -101,9 +102,8 @@ impl<'r> Running<'r> {
 
     async fn at_once(&self, ask: &Ask) -> Vec<Said> {
         let world = self.world;
-        let mut all: Vec<_> = (0..ask.times)
-            .map(|_| (Box::pin(world.ask(self.way, &self.row.who, ask, None)), None))
-            .collect();
+        let mut all: Vec<_> =
+            (0..ask.times).map(|_| (Box::pin(world.ask(self.way, &self.row.who, ask, None)), None)).collect();
         std::future::poll_fn(|context| {
             let mut done = true;
             for (future, said) in all.iter_mut().filter(|(_, said)| said.is_none()) {
@@ -133,6 +133,12 @@ impl<'r> Running<'r> {
             "upstream" => self.world.upstream.be(mood(rest)),
             "clock" => self.clock(rest),
             "kill" => self.kill(rest),
+            "hang" => {
+                for task in self.begun.drain(..) {
+                    task.abort();
+                    assert!(task.await.is_err());
+                }
+            }
             "lift" => {
                 let id = self.thrown.pop().ok_or("no switch is thrown")?;
                 self.world.app.kills.lift(&id, None).unwrap();

@@ -152,6 +152,7 @@ impl World {
             limits: Limits::usual(Duration::from_secs(60)),
         });
         let app = Arc::new(App {
+            control: store.clone(),
             auth,
             kills,
             pipeline,
