@@ -76,6 +76,13 @@ pub(super) struct Corpus {
     pub(super) rows: Vec<Row>,
 }
 
+impl Row {
+    /// What its id begins with: its section's letter.
+    pub(super) fn letter(&self) -> char {
+        self.id.chars().next().unwrap()
+    }
+}
+
 impl Corpus {
     pub(super) fn of(sections: Vec<Section>) -> Self {
         let mut corpus = Self { actors: Vec::new(), budgets: Vec::new(), rows: Vec::new() };
