@@ -154,6 +154,7 @@ impl App {
             kills: kills.clone(),
             policy: policy.clone(),
             approvals: Some(approvals.clone()),
+            questions: config.keep_questions.then(|| vault.clone()),
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),

@@ -101,6 +101,7 @@ impl Audit {
             component: Some(invocation.component),
             arguments: Some(arguments.digest()),
             arguments_bytes: outcome::size(arguments.as_str().len()),
+            policy: Some(permit.policy()),
             ..begun(Door::Tool, caller, &invocation.context)
         };
         Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent).await
@@ -300,6 +301,7 @@ fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
         component: None,
         arguments: None,
         arguments_bytes: 0,
+        policy: None,
         trace: context.trace.clone(),
     }
 }

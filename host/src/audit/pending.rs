@@ -46,6 +46,8 @@ pub struct SendPlan {
     pub approval: Option<ApprovalId>,
     /// The hash of the policies that permitted it.
     pub policy: Digest,
+    /// The request as the policies were asked about it, sealed, where that's kept.
+    pub question: Option<String>,
 }
 
 /// What a send takes from budgets.
@@ -133,6 +135,7 @@ impl Pending {
                 budgets: plan.takes.as_ref().map_or(0, |takes| outcome::size(takes.lines.iter().len())),
                 approval: plan.approval,
                 policy: plan.policy,
+                question: plan.question,
             };
             let reservation = plan.takes.map(|takes| Reservation {
                 id: ReservationId { call: self.call.id.clone(), send: number },
@@ -154,9 +157,9 @@ impl Pending {
 
     /// Records that the call asked for a request that was refused before it began. It isn't waited for: the row lies
     /// before the call's next one, and is on the disk no later than that.
-    pub fn send_refused(&self, connection: &str, code: Code) {
+    pub fn send_refused(&self, connection: &str, code: Code, question: Option<String>) {
         let connection = connection.chars().filter(char::is_ascii_graphic).take(64).collect();
-        let refused = Event::SendRefused(SendRefused { connection, code });
+        let refused = Event::SendRefused(SendRefused { connection, code, question });
         self.call.trail.queue.push_outcomes([Entry::outcome(
             self.call.realm.clone(),
             self.call.id.clone(),

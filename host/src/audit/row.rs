@@ -97,6 +97,8 @@ pub struct CallBegun {
     pub arguments: Option<Digest>,
     /// Their size.
     pub arguments_bytes: u32,
+    /// The hash of the policies that permitted it. None at the proxy door, where each request has its own.
+    pub policy: Option<Digest>,
     /// The trace id that came with the request (W3C `traceparent`).
     pub trace: Option<String>,
 }
@@ -139,6 +141,10 @@ pub struct SendBegun {
     pub approval: Option<ApprovalId>,
     /// The hash of the policies that permitted it.
     pub policy: Digest,
+    /// The request as the policies were asked about it, sealed for its tenant, where the host is set up to keep it:
+    /// hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
 }
 
 /// What came of a request.
@@ -171,6 +177,9 @@ pub struct SendRefused {
     pub connection: String,
     /// Why.
     pub code: Code,
+    /// As in [`SendBegun`], where the request got as far as the policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
 }
 
 /// One step of an approval.

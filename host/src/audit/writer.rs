@@ -117,11 +117,11 @@ fn in_ledger(tx: &mut dyn TrailTx, entry: &Entry) -> Result<Option<Reserved>, St
 
 /// What is recorded in place of an intent that the ledger refused.
 fn refused_send(intent: &Event, refused: &Reserved) -> Event {
-    let Event::SendBegun(SendBegun { connection, .. }) = intent else { return intent.clone() };
+    let Event::SendBegun(SendBegun { connection, question, .. }) = intent else { return intent.clone() };
     let code = match refused {
         Reserved::RateLimited(_) => Code::RateLimited,
         Reserved::Duplicate(_) | Reserved::InProgress => Code::Duplicate,
         Reserved::OverBudget(_) | Reserved::Yes => Code::OverBudget,
     };
-    Event::SendRefused(SendRefused { connection: connection.to_string(), code })
+    Event::SendRefused(SendRefused { connection: connection.to_string(), code, question: question.clone() })
 }

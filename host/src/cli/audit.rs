@@ -1,16 +1,21 @@
 //! `keybearer audit`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::Done;
 use super::context::Opened;
 use super::out::Out;
-use crate::audit::{self, Audit as Trail, Row, export};
+use crate::audit::{self, Audit as Trail, Event, Row, SendBegun, SendRefused, export};
 use crate::ids::{CallId, TenantId};
+use crate::pipeline::question_of;
 use crate::store::RowFilter;
+
+/// How many rows are read at once.
+const PAGE_ROWS: u32 = 1_024;
 
 /// Commands on the audit trail.
 #[derive(Debug, clap::Subcommand)]
@@ -31,6 +36,12 @@ pub(super) enum Audit {
     Show {
         /// The call's id (`call_…`).
         call: CallId,
+    },
+    /// Print what the policies were asked, one JSON object a line: for `policy replay -`. It holds requests' parameters.
+    Questions {
+        /// Of this tenant only.
+        #[arg(long)]
+        tenant: Option<TenantId>,
     },
     /// Walk the whole chain of hashes and say whether it holds.
     Verify {
@@ -62,9 +73,41 @@ impl Audit {
                 print(out, &rows);
                 Ok(Done::Well)
             }
+            Self::Questions { tenant } => questions(&opened, &trail, out, tenant.as_ref()),
             Self::Verify { holds } => verify(&trail, out, holds.as_ref()),
         }
     }
+}
+
+/// All of them, oldest first. They go to standard output as they are, with `--json` or without.
+fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId>) -> anyhow::Result<Done> {
+    let (vault, mut from, mut printed) = (opened.vault()?, 1, 0_u64);
+    let mut to = std::io::stdout().lock();
+    loop {
+        let tenant = tenant.cloned();
+        let filter = RowFilter { tenant, from: Some(from), limit: PAGE_ROWS, ..RowFilter::default() };
+        let rows = trail.rows(&filter)?;
+        let Some(last) = rows.last() else { break };
+        from = last.seq.saturating_add(1);
+        for row in rows {
+            let (Event::SendBegun(SendBegun { question: Some(sealed), .. })
+            | Event::SendRefused(SendRefused { question: Some(sealed), .. })) = &row.event
+            else {
+                continue;
+            };
+            let (Some(realm), Some(call)) = (&row.realm, &row.call) else { continue };
+            let sealed = hex::decode(sealed).with_context(|| format!("audit row {}", row.seq))?;
+            let opened = vault.open_note(realm, &question_of(call), &sealed);
+            let text = opened.with_context(|| format!("audit row {}", row.seq))?;
+            to.write_all(&text)?;
+            to.write_all(b"\n")?;
+            printed += 1;
+        }
+    }
+    if printed == 0 {
+        out.note("no question is kept: set [audit] keep_questions = true in keybearer.toml");
+    }
+    Ok(Done::Well)
 }
 
 fn verify(trail: &Trail, out: &Out, holds: Option<&audit::Head>) -> anyhow::Result<Done> {

@@ -45,6 +45,8 @@ pub struct Config {
     pub doors: DoorLimits,
     /// Requests that wait for people.
     pub approvals: ApprovalLimits,
+    /// Whether the policies' questions are kept in the audit trail, sealed, for `policy replay`.
+    pub keep_questions: bool,
     /// For how long the same write is taken for a repetition of the first.
     pub duplicate_window: Duration,
     /// How the host logs.

@@ -28,6 +28,7 @@ pub(super) struct Raw {
     doors: RawDoors,
     approvals: RawApprovals,
     ledger: RawLedger,
+    audit: RawAudit,
     log: RawLog,
 }
 
@@ -85,6 +86,12 @@ struct RawLedger {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct RawAudit {
+    keep_questions: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct RawLog {
     format: RawFormat,
 }
@@ -107,6 +114,7 @@ impl Default for Raw {
             doors: RawDoors::default(),
             approvals: RawApprovals::default(),
             ledger: RawLedger::default(),
+            audit: RawAudit::default(),
             log: RawLog::default(),
         }
     }
@@ -214,6 +222,7 @@ impl Raw {
                     per_tenant_max: approvals.per_tenant_max,
                 },
             },
+            keep_questions: self.audit.keep_questions,
             duplicate_window: Duration::from_secs(self.ledger.duplicate_window_hours * 3_600),
             log: match self.log.format {
                 RawFormat::Text => LogFormat::Text,

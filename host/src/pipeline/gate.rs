@@ -99,14 +99,18 @@ impl Gate {
     }
 
     async fn send_checked(&self, draft: Draft) -> Result<Reply, SendFailure> {
-        let asked = draft.connection.clone();
-        let agreed = self.agree(draft).await.inspect_err(|failure| {
-            self.state.pending.send_refused(&asked, failure.reason.code());
-        })?;
+        let (asked, mut question) = (draft.connection.clone(), None);
+        let agreed = match self.agree(draft, &mut question).await {
+            Ok(agreed) => agreed,
+            Err(failure) => {
+                self.state.pending.send_refused(&asked, failure.reason.code(), question);
+                return Err(failure);
+            }
+        };
         let Agreed { permit, takes, dedup, approval } = agreed;
         let (name, operation) =
             (permit.request().connection_name().clone(), permit.request().operation().clone());
-        let plan = SendPlan { takes, approval, policy: permit.policy() };
+        let plan = SendPlan { takes, approval, policy: permit.policy(), question };
         let intent = match self.state.pending.send_begun(&permit, plan).await {
             Ok(SendBegin::Begun(intent)) => intent,
             Ok(SendBegin::Refused(refused)) => return self.refused(refused, dedup.as_ref()),
@@ -133,7 +137,7 @@ impl Gate {
     }
 
     /// Everything that can refuse a request before its intent is recorded.
-    async fn agree(&self, draft: Draft) -> Result<Agreed, SendFailure> {
+    async fn agree(&self, draft: Draft, question: &mut Option<String>) -> Result<Agreed, SendFailure> {
         let connection = self
             .parts
             .connections
@@ -149,6 +153,7 @@ impl Gate {
         if let Some(dedup) = &dedup {
             send.set_idempotency_key(&Spending::idempotency_key(dedup));
         }
+        *question = self.question(&send)?;
         let (permit, approval) = match self.permit(send, None)? {
             Permission::Given(permit) => (permit, None),
             Permission::Wanted { send, quorum } => {
@@ -188,6 +193,32 @@ impl Gate {
             Verdict::Permitted(permit) => Ok(Permission::Given(permit)),
             Verdict::NeedsApproval { send, quorum } => Ok(Permission::Wanted { send, quorum }),
             Verdict::Denied(failure) => Err(failure),
+        }
+    }
+
+    /// What the policies are about to be asked, sealed for the trail, where that's kept.
+    fn question(&self, send: &TypedSend) -> Result<Option<String>, SendFailure> {
+        let Some(vault) = &self.parts.questions else { return Ok(None) };
+        let alive = self.parts.auth.alive(&self.caller).map_err(|error| revoked(&error))?;
+        let ask = SendAsk {
+            alive: &alive,
+            context: &self.context,
+            via: &self.via,
+            now: self.parts.clock.now(),
+            approved: None,
+        };
+        let sealed =
+            serde_json::to_vec(&ask.facts(send)).map_err(|error| error.to_string()).and_then(|facts| {
+                let about = question_of(self.state.call());
+                vault.seal_note(self.caller.realm(), &about, &facts).map_err(|error| error.to_string())
+            });
+        match sealed {
+            Ok(sealed) => Ok(Some(hex::encode(sealed))),
+            Err(cause) => Err(SendFailure::unsent(
+                FailureReason::AuditUnavailable,
+                "the host can't record the request, so it was not sent",
+            )
+            .because(cause)),
         }
     }
 
@@ -270,6 +301,11 @@ impl Gate {
             connection,
         }
     }
+}
+
+/// What a call's questions are sealed for.
+pub(crate) fn question_of(call: &CallId) -> String {
+    format!("question {call}")
 }
 
 /// What the policy says, as the gate goes on from it.

@@ -10,6 +10,7 @@ mod tests;
 
 pub use answer::Answer;
 pub use forward::ForwardRequest;
+pub(crate) use gate::question_of;
 pub use sends::{ToolLog, TracingLog};
 pub use spending::Spending;
 
@@ -26,7 +27,7 @@ use crate::catalog::{Catalog, Tool};
 use crate::clock::Clock;
 use crate::connection::LiveConnections;
 use crate::dto::{Arguments, Narrow};
-use crate::egress::Egress;
+use crate::egress::{Egress, Vault};
 use crate::ids::{CallId, ToolName};
 use crate::kill::{Kills, Subjects};
 use crate::metrics::Metrics;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub approvals: Option<ApprovalDesk>,
     /// Budgets, and writes that were made.
     pub spending: Arc<Spending>,
+    /// What seals the policies' questions, so that they can be kept in the trail. `None`: they aren't kept.
+    pub questions: Option<Arc<Vault>>,
     /// Where intents and outcomes go.
     pub audit: Audit,
     /// The upstreams.

@@ -81,6 +81,34 @@ pub(super) fn context(
     Context::from_pairs(pairs.0).map_err(|error| ContextError::Cedar(error.to_string()))
 }
 
+/// Whether the context could surely be built: the policies were loaded with what the question is about, and every number
+/// in it is one that Cedar has.
+pub(super) fn is_plain(question: &Question<'_>, world: &World) -> bool {
+    match question.what {
+        What::Send { connection, operation, parameters, .. } => {
+            world.operation(&connection.name, &operation.name).is_some()
+                && [&parameters.path, &parameters.query, &parameters.body]
+                    .into_iter()
+                    .all(|members| members.values().all(has_integers_alone))
+        }
+        What::Call { tool, component, arguments } => {
+            let known = world.tool(tool);
+            known.is_some_and(|known| component.is_none_or(|digest| digest == known.component))
+                && arguments.values().all(has_integers_alone)
+        }
+        What::Api { .. } | What::Approve { .. } => false,
+    }
+}
+
+fn has_integers_alone(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_i64(),
+        Value::Array(items) => items.iter().all(has_integers_alone),
+        Value::Object(members) => members.values().all(has_integers_alone),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
 struct Pairs(Vec<(String, Expression)>);
 
 impl Pairs {

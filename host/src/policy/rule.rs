@@ -13,6 +13,8 @@ pub(super) struct Rule {
     pub(super) canonical: String,
     /// The texts of its conditions, when they ask who approved: one of them may be a name that counts.
     pub(super) approvers: Vec<String>,
+    /// Whether its scope is all there is to it: it has no `when` and no `unless`.
+    pub(super) scope_alone: bool,
 }
 
 /// A principal, an action or a resource: itself and all that it's in.
@@ -29,7 +31,8 @@ impl Rule {
         let mut texts = BTreeSet::new();
         let asks = json.get("conditions").is_some_and(|conditions| collect(conditions, &mut texts));
         let approvers = if asks { texts.into_iter().collect() } else { Vec::new() };
-        Self { canonical: json.to_string(), approvers, cedar }
+        let scope_alone = json.get("conditions").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        Self { canonical: json.to_string(), approvers, scope_alone, cedar }
     }
 
     pub(super) fn id(&self) -> &str {

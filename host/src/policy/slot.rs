@@ -22,6 +22,8 @@ pub(super) struct Slot {
     policies: PolicySet,
     /// The texts that may be approvers' names in some policy here, for the question who would have to agree.
     pub(super) approvers: Vec<String>,
+    /// The answer, where no policy looks at the context.
+    constant: Option<Said>,
 }
 
 /// What the policies say of one context.
@@ -44,18 +46,29 @@ impl Slot {
         let (principal, action, resource) = (principal(question), action(question), resource(question));
         let mut approvers = BTreeSet::new();
         let mut policies = PolicySet::new();
+        let mut scopes_alone = true;
         for rule in rules.filter(|rule| rule.concerns(&principal, &action, &resource)) {
+            scopes_alone &= rule.scope_alone;
             approvers.extend(rule.approvers.iter().cloned());
             policies.add(rule.cedar.clone()).map_err(|error| error.to_string())?;
         }
-        Ok(Self {
+        let mut slot = Self {
             entities: entities(question, [&principal, &action, &resource])?,
             principal: principal.uid,
             action: action.uid,
             resource: resource.uid,
             policies,
             approvers: approvers.into_iter().collect(),
-        })
+            constant: None,
+        };
+        slot.constant = scopes_alone.then(|| slot.ask(Context::empty()));
+        Ok(slot)
+    }
+
+    /// The answer to every request of this principal, action and resource, where no policy that concerns them has a
+    /// condition.
+    pub(super) fn constant(&self) -> Option<&Said> {
+        self.constant.as_ref()
     }
 
     /// Asks the policies.

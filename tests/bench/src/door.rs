@@ -42,6 +42,7 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
     let text = place.component("text")?;
     app.catalog.add("text", &text, &[], SystemClock.now())?;
     app.tools_changed();
+    app.refresh_policy();
     let token = token(&app.auth)?;
 
     let executor = executor(2)?;

@@ -120,6 +120,50 @@ pub(crate) fn durable(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()
     Ok(())
 }
 
+/// Six budgets that every call is reserved and settled in, none of which it ever reaches.
+const SIX_BUDGETS: &[(&str, &str)] = &[
+    ("each token", "total"),
+    ("each conversation", "total"),
+    ("each agent", "day"),
+    ("each role", "day"),
+    ("connection:stripe", "hour"),
+    ("tenant", "month"),
+];
+
+/// Measures j: the ledger beside the same calls without it.
+pub(crate) fn ledger(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+    let budgets: String = SIX_BUDGETS
+        .iter()
+        .map(|(subject, window)| {
+            format!(
+                "[[budget]]\nsubject = \"{subject}\"\nlimit = 1000000000\nunit = \"requests\"\nwindow = \"{window}\"\n"
+            )
+        })
+        .collect();
+    let folders = [place.folder()?, place.folder()?];
+    let without = Arc::new(Stage::set(place, trail(folders[0].path())?)?);
+    let with = Arc::new(Stage::with_budgets(place, trail(folders[1].path())?, &budgets)?);
+    let executor = executor(2)?;
+    let (mut floor, mut ours) = (Sample::default(), Sample::default());
+    for _ in 0..5 {
+        floor.add(executor.block_on(at_once(&without, 64, 6_000))?);
+        ours.add(executor.block_on(at_once(&with, 64, 6_000))?);
+    }
+    let (fast, slow) = (floor.per_second(), ours.per_second());
+    lines.push(
+        Line::beside("j six budgets, 64 at once, trail on disk: calls/s", "/s", slow, fast)
+            .wants(Target::Least(0.7)),
+    );
+    lines.push(Line::beside("j the same: CPU a call", "µs", ours.cpu_us(), floor.cpu_us()));
+    drop(executor);
+    for stage in [without, with] {
+        if let Some(stage) = Arc::into_inner(stage) {
+            stage.end();
+        }
+    }
+    Ok(())
+}
+
 /// An executor with this many threads, which runs nothing on the caller's.
 pub(crate) fn executor(threads: usize) -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(threads).thread_name("host").enable_all().build()?)

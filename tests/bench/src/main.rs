@@ -5,6 +5,7 @@
 //! | [`in_process`] | wasmtime alone, the pipeline, its trail on the disk, two threads |
 //! | [`door`] | the HTTP door, beside a bare route and one that only runs an instance |
 //! | [`send`] | one send over TLS, beside reqwest alone |
+//! | [`kill`] | how fast a kill switch works |
 //! | [`policy`] | one decision of the policies |
 //! | [`start`] | a second start, and memory |
 
@@ -12,6 +13,7 @@ mod cpu;
 mod door;
 mod home;
 mod in_process;
+mod kill;
 mod load;
 mod policy;
 mod raw;
@@ -48,7 +50,9 @@ const PARTS: &[(&str, Measure)] = &[
     ("durable", in_process::durable),
     ("door", door::run),
     ("send", send::run),
+    ("ledger", in_process::ledger),
     ("policy", policy::run),
+    ("kill", kill::run),
     ("start", start::run),
 ];
 

@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
+use crate::kill;
 use keybearer::audit::Audit;
 use keybearer::auth::{Auth, Caller, Grant, Mint, OperationPattern};
 use keybearer::catalog::{Catalog, CodeCache, Loader};
@@ -18,9 +19,10 @@ use keybearer::connection::{Connections, LiveConnections};
 use keybearer::egress::{BoxFuture, Canary, Egress, Pieces, Wire, WireError, WireReply, WireRequest};
 use keybearer::ids::{CallId, Realm};
 use keybearer::kill::Kills;
+use keybearer::ledger::Budgets;
 use keybearer::metrics::Metrics;
 use keybearer::pipeline::{CallRequest, Parts, Pipeline, Spending, TracingLog};
-use keybearer::policy::{CallContext, Policy};
+use keybearer::policy::{CallContext, Policy, PolicyFile, World};
 use keybearer::runtime::{Limits, Runtime, RuntimeConfig};
 use keybearer::store::{AuditStore, MemoryControl, TokenKind};
 
@@ -64,12 +66,23 @@ pub(crate) struct Stage {
     pipeline: Pipeline,
     caller: Arc<Caller>,
     audit: Audit,
+    kills: Arc<Kills>,
+    clock: Arc<kill::Clock>,
     _tools: tempfile::TempDir,
 }
 
 impl Stage {
     /// The Stripe tool over an upstream in this process, recorded in `trail`.
     pub(crate) fn set(place: &Place, trail: Arc<dyn AuditStore>) -> anyhow::Result<Self> {
+        Self::with_budgets(place, trail, "")
+    }
+
+    /// The same with these budgets of the operator.
+    pub(crate) fn with_budgets(
+        place: &Place,
+        trail: Arc<dyn AuditStore>,
+        budgets: &str,
+    ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock);
         let control = Arc::new(MemoryControl::new());
         let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
@@ -80,22 +93,31 @@ impl Stage {
         catalog.add("stripe", &place.component("stripe")?, &["stripe".parse()?], clock.now())?;
         let connections = Connections::parse(&[("stripe.toml", STRIPE)])
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        // As a new home has it, and checked and asked as every policy is.
+        let start = PolicyFile::new("start.cedar", keybearer::policy::START);
+        let connections = Arc::new(connections);
+        let policy = Policy::of(&[start], &[], World::new(connections.clone(), &catalog.snapshot()));
+        let policy = policy.map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let budgets = Budgets::parse(budgets, "budgets.toml", &connections);
+        let budgets = budgets.map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let kills = Arc::new(Kills::new(control, clock.clone()));
         let caller = caller(&auth)?;
         let audit = Audit::start(trail, clock.clone())?;
+        let upstream = Arc::new(kill::Clock::start());
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
             runtime,
             auth,
-            kills,
-            policy: Policy::permissive(),
+            kills: kills.clone(),
+            policy,
             approvals: None,
-            spending: Arc::new(Spending::none()),
+            questions: None,
+            spending: Arc::new(Spending::new(budgets, [0; 32], Duration::from_secs(86_400), None)),
             audit: audit.clone(),
-            connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
+            connections: Arc::new(LiveConnections::fixed(connections)),
             egress: Arc::new(Egress::scripted(
-                Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()))),
+                Arc::new(Always(Bytes::from_static(INVOICE.as_bytes()), upstream.clone())),
                 Canary::fresh(),
             )),
             clock,
@@ -103,7 +125,7 @@ impl Stage {
             log: Arc::new(TracingLog),
             limits: Limits::usual(DEADLINE),
         });
-        Ok(Self { pipeline, caller, audit, _tools: folder })
+        Ok(Self { pipeline, caller, audit, kills, clock: upstream, _tools: folder })
     }
 
     /// Reads the invoice once.
@@ -118,6 +140,16 @@ impl Stage {
         };
         let result = self.pipeline.call(request).await.into_result();
         result.map(drop).map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal:?}"))
+    }
+
+    /// What can be stopped.
+    pub(crate) fn kills(&self) -> &Arc<Kills> {
+        &self.kills
+    }
+
+    /// When requests reached the upstream.
+    pub(crate) fn clock(&self) -> &kill::Clock {
+        &self.clock
     }
 
     /// Writes the trail to its end.
@@ -164,10 +196,11 @@ pub(crate) fn trail(folder: &Path) -> anyhow::Result<Arc<dyn AuditStore>> {
 }
 
 /// An upstream that always answers the same.
-struct Always(Bytes);
+struct Always(Bytes, Arc<kill::Clock>);
 
 impl Wire for Always {
     fn exchange(&self, _: WireRequest, _: Instant) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        self.1.tick();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Box::new(Pieces::from(self.0.clone()));

@@ -33,7 +33,7 @@ async fn a_call_is_told_from_begin_to_end() {
 async fn a_request_that_is_refused_is_on_record_though_the_call_goes_on() {
     let trail = fixture();
     let pending = trail.begin().await.unwrap();
-    pending.send_refused("stripe\n\u{202e}live", Code::Denied);
+    pending.send_refused("stripe\n\u{202e}live", Code::Denied, None);
     pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
     assert_eq!(trail.story(), ["call", "refused stripelive: denied", "Ok: 0 sends, sent no"]);
 }

@@ -120,6 +120,7 @@ fn intent() -> CallBegun {
         component: Some(Digest::of(b"component")),
         arguments: Some(Digest::of(b"{}")),
         arguments_bytes: 2,
+        policy: None,
         trace: None,
     }
 }
@@ -136,6 +137,7 @@ fn send_intent(send: u32) -> SendBegun {
         budgets: 0,
         approval: None,
         policy: Digest::of(b"policies"),
+        question: None,
     }
 }
 

@@ -133,7 +133,7 @@ fn audit_row() -> Value {
                 "door": { "enum": ["tool", "proxy"] }, "token": reference("TokenId"),
                 "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
-                "arguments": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
+                "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
             }),
         ),
         (
@@ -150,7 +150,7 @@ fn audit_row() -> Value {
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
                 "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
                     { "type": "null" }] },
-                "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"),
+                "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
             }),
         ),
         (

@@ -284,6 +284,7 @@ fn audit_rows_of_every_event_fit() {
             component: Some(digest),
             arguments: Some(digest),
             arguments_bytes: 2,
+            policy: Some(digest),
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         }),
         Event::CallRefused(CallRefused {
@@ -304,6 +305,7 @@ fn audit_rows_of_every_event_fit() {
             budgets: 2,
             approval: Some(ApprovalId::fresh()),
             policy: digest,
+            question: Some("00ff".to_owned()),
         }),
         Event::SendFinished(SendFinished {
             send: 1,

@@ -249,6 +249,7 @@ fn app(
         kills: kills.clone(),
         policy: Policy::permissive(),
         approvals: Some(approvals.clone()),
+        questions: None,
         spending: spending.clone(),
         audit: audit.clone(),
         connections: connections.clone(),

@@ -119,6 +119,7 @@ impl Governed {
             kills: kills.clone(),
             policy: Policy::permissive(),
             approvals: None,
+            questions: None,
             spending: Arc::new(Spending::new(budgets, [7; 32], day, Some(Arc::new(vault)))),
             audit: audit.clone(),
             connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),

@@ -113,6 +113,7 @@ impl World {
             kills: kills.clone(),
             policy: Policy::permissive(),
             approvals: None,
+            questions: None,
             spending: Arc::new(Spending::none()),
             audit: audit.clone(),
             connections: Arc::new(LiveConnections::fixed(Arc::new(
