@@ -10,10 +10,11 @@ use tempfile::TempDir;
 
 use super::super::super::router::{Door, router};
 use super::super::client::config;
+use super::super::host::{Made, assemble};
 use super::guest;
 use super::row::{Actor, Corpus, Row};
 use super::upstream::Upstream;
-use crate::app::{App, BudgetsFile};
+use crate::app::App;
 use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals};
 use crate::audit::Audit;
 use crate::auth::{Auth, Delegation, Grant, Mint, Minted};
@@ -22,12 +23,10 @@ use crate::clock::{ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{Canary, Egress, MasterKey, Vault};
 use crate::ids::{Realm, TokenId};
-use crate::kill::Kills;
 use crate::ledger::Budgets;
-use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
+use crate::pipeline::Spending;
 use crate::policy::{Policy, PolicySource};
-use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
+use crate::runtime::{Allocation, Runtime, RuntimeConfig};
 use crate::store::sqlite::SqliteAudit;
 use crate::store::{ControlStore as _, MemoryControl, PendingLimits, TokenKind};
 
@@ -131,41 +130,20 @@ impl World {
         let budgets = Budgets::parse(&budgets, "budgets.toml", connections)
             .unwrap_or_else(|problems| panic!("{}: {problems}", row.id));
         let day = Duration::from_secs(86_400);
-        let spending = Arc::new(Spending::new(budgets, [7; 32], day, Some(vault)));
-        let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
-        let kills = Arc::new(Kills::new(store.clone(), clock.clone()));
-        let metrics = Arc::new(Metrics::new());
-        let pipeline = Pipeline::new(Parts {
-            catalog: catalog.clone(),
+        let app = Arc::new(assemble(Made {
+            spending: Spending::new(budgets, [7; 32], day, Some(vault.clone())),
+            questions: Some(vault),
+            gate_policy: policy.clone(),
             runtime: runtime.clone(),
-            auth: auth.clone(),
-            kills: kills.clone(),
-            policy: policy.clone(),
-            approvals: Some(approvals.clone()),
-            spending: spending.clone(),
-            audit: audit.clone(),
-            connections: live.clone(),
-            egress: Arc::new(Egress::scripted(upstream.clone(), Canary::fresh())),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            log: Arc::new(TracingLog),
-            limits: Limits::usual(Duration::from_secs(60)),
-        });
-        let app = Arc::new(App {
-            control: store.clone(),
-            auth,
-            kills,
-            pipeline,
-            audit,
-            approvals,
-            spending,
-            budgets: BudgetsFile::default(),
             catalog: catalog.clone(),
-            connections: live,
+            egress: Egress::scripted(upstream.clone(), Canary::fresh()),
+            control: store.clone(),
             clock: clock.clone(),
-            metrics,
+            connections: live,
+            audit,
             policy,
-        });
+            approvals,
+        }));
         let mut config = config();
         config.limits.calls_max = 64;
         config.limits.body_bytes_max = 1 << 20;
