@@ -5,9 +5,10 @@ import secrets
 import socket
 import sys
 
+import httpx
 import pytest
 
-from surroundings import ROOT, FakeStripe, Host, TlsFront
+from surroundings import ROOT, FakeStripe, Host, TlsFront, new_customer
 
 sys.path.insert(0, str(ROOT / "examples/autogen"))
 
@@ -34,6 +35,20 @@ def stripe():
     server = FakeStripe()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def upstream(stripe):
+    """The fake Stripe, asked directly."""
+    reader = {"Authorization": "Bearer sk_test_reader"}
+    with httpx.Client(base_url=f"http://{stripe.address}", headers=reader, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def customers(upstream):
+    """200 customers, each with a card."""
+    return [new_customer(upstream) for _ in range(200)]
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
     python fake_stripe.py
 
-It listens on a free loopback port, is given a customer with two invoices and one called `cus_test_fixture` with a card,
-and then prints
+It listens on a free loopback port, is given a customer with two invoices and three with a card whose ids are known
+beforehand, `cus_test_fixture`, `cus_Acme` and `cus_Globex`, and then prints
 
     port=41234
     customer=cus_...
@@ -73,20 +73,21 @@ def card():
     return request("/v1/tokens", {f"card[{name}]": value for name, value in details.items()})["id"]
 
 
-def seed_fixture():
+def seed_known(name):
     """A customer whose id is known beforehand. The server makes ids by itself, so this one is put in its mouth."""
     make_id = resources.random_id
-    resources.random_id = lambda length: "test_fixture"
+    resources.random_id = lambda length: name
     try:
-        request("/v1/customers", {"email": "fixture@example.com"})
+        request("/v1/customers", {"email": f"{name}@example.com"})
     finally:
         resources.random_id = make_id
-    request("/v1/customers/cus_test_fixture/sources", {"source": card()})
+    request(f"/v1/customers/cus_{name}/sources", {"source": card()})
 
 
 def seed():
     """A customer with a card and a subscription: last month's invoice is paid, this month's is a draft."""
-    seed_fixture()
+    for name in ("test_fixture", "Acme", "Globex"):
+        seed_known(name)
     person = {"email": "ada@example.com", "name": "Ada Example", "source": card()}
     customer = request("/v1/customers", person)["id"]
     plan = {"id": "pro", "amount": 4200, "currency": "usd", "interval": "month", "product[name]": "Pro"}

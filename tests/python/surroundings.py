@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,9 +51,34 @@ class Program:
                 return lines
         raise RuntimeError(f"{self.process.args[0]} ended too early:\n{self.log()}")
 
+    def heard_in_errors(self, pattern):
+        """The first group of what it writes to standard error, once that is there."""
+        while self.process.poll() is None:
+            if found := re.search(pattern, self.log()):
+                return found[1]
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.process.args[0]} ended too early:\n{self.log()}")
+
+    def go_on(self):
+        """Presses Enter."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def rest(self):
+        """All other lines that it prints, when it has ended well."""
+        self.process.stdin.close()
+        lines = self.process.stdout.read().splitlines()
+        assert self.process.wait(timeout=60) == 0, self.log()
+        return lines
+
     def log(self):
         self.errors.seek(0)
         return self.errors.read().decode(errors="replace")
+
+    def interrupt(self):
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.stop()
 
     def stop(self):
         self.process.stdin.close()
@@ -121,15 +148,8 @@ class Host:
 
     def connection(self):
         """The example's connection, turned to our upstream."""
-        text = (ROOT / "examples/connections/stripe.toml").read_text()
-        text = re.sub(r"(?m)^(ca_file|allow_private)\b.*\n", "", text)
-        text = re.sub(r"(?m)^secret\b.*$", f'secret = "{SECRET}"', text)
-        upstream = (
-            f'base_url = "https://localhost:{self.front.port}"\n'
-            f'ca_file = "{self.front.ca}"\n'
-            'allow_private = ["127.0.0.0/8", "::1/128"]'
-        )
-        return re.sub(r"(?m)^base_url\b.*$", upstream, text)
+        text = turned_to(self.front, (ROOT / "examples/connections/stripe.toml").read_text())
+        return re.sub(r"(?m)^secret\b.*$", f'secret = "{SECRET}"', text)
 
     def mint(self, **grant):
         """A token with these rights, minted as an operator would over HTTP."""
@@ -156,6 +176,43 @@ class Host:
 
     def stop(self):
         return self.program.stop()
+
+
+def new_customer(upstream):
+    """A customer of the fake Stripe with a card."""
+    card = {"number": "4242424242424242", "exp_month": "12", "exp_year": "2035", "cvc": "123"}
+    source = post(upstream, "/v1/tokens", {f"card[{name}]": value for name, value in card.items()})["id"]
+    return post(upstream, "/v1/customers", {"source": source})["id"]
+
+
+def post(client, path, form):
+    reply = client.post(path, data=form)
+    reply.raise_for_status()
+    return reply.json()
+
+
+def charges(upstream, customers):
+    """The charges that there really are for these customers, by id."""
+    found, after = {}, {}
+    while True:
+        page = upstream.get("/v1/charges", params={"limit": 100, **after}).json()
+        for charge in page["data"]:
+            if charge["customer"] in customers:
+                found[charge["id"]] = charge
+        if not page["has_more"]:
+            return found
+        after = {"starting_after": page["data"][-1]["id"]}
+
+
+def turned_to(front, connection):
+    """A connection's file with this upstream."""
+    text = re.sub(r"(?m)^(ca_file|allow_private)\b.*\n", "", connection)
+    upstream = (
+        f'base_url = "https://localhost:{front.port}"\n'
+        f'ca_file = "{front.ca}"\n'
+        'allow_private = ["127.0.0.0/8", "::1/128"]'
+    )
+    return re.sub(r"(?m)^base_url\b.*$", upstream, text)
 
 
 def clean_environment():

@@ -1,26 +1,9 @@
 """A retry storm: the model takes one error for a partial failure and starts over."""
 
-import httpx
 import pytest
 import stripe
 
-CUSTOMERS = 200
-CARD = {"number": "4242424242424242", "exp_month": "12", "exp_year": "2035", "cvc": "123"}
-READER = {"Authorization": "Bearer sk_test_reader"}
-
-
-@pytest.fixture
-def upstream(request):
-    """The fake Stripe, asked directly."""
-    server = request.getfixturevalue("stripe")
-    with httpx.Client(base_url=f"http://{server.address}", headers=READER, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-def customers(upstream):
-    """As many customers as a look-up returns, each with a card."""
-    return [new_customer(upstream) for _ in range(CUSTOMERS)]
+from surroundings import charges, new_customer
 
 
 @pytest.fixture
@@ -31,30 +14,6 @@ def sdk(host, monkeypatch):
     monkeypatch.setattr(stripe, "api_key", minted["token"])
     monkeypatch.setattr(stripe, "api_base", f"{host.url}/proxy/stripe")
     return stripe
-
-
-def new_customer(upstream):
-    source = post(upstream, "/v1/tokens", {f"card[{name}]": value for name, value in CARD.items()})["id"]
-    return post(upstream, "/v1/customers", {"source": source})["id"]
-
-
-def post(client, path, form):
-    reply = client.post(path, data=form)
-    reply.raise_for_status()
-    return reply.json()
-
-
-def charges(upstream, customers):
-    """The charges that there really are for these customers, by id."""
-    found, after = {}, {}
-    while True:
-        page = upstream.get("/v1/charges", params={"limit": 100, **after}).json()
-        for charge in page["data"]:
-            if charge["customer"] in customers:
-                found[charge["id"]] = charge
-        if not page["has_more"]:
-            return found
-        after = {"starting_after": page["data"][-1]["id"]}
 
 
 def charge_all(sdk, customers, until=None):
@@ -69,12 +28,12 @@ def charge_all(sdk, customers, until=None):
 
 def test_starting_over_charges_nobody_twice(sdk, upstream, customers):
     with pytest.raises(stripe.error.InvalidRequestError):
-        charge_all(sdk, customers, until=CUSTOMERS // 2)
+        charge_all(sdk, customers, until=len(customers) // 2)
     first = charge_all(sdk, customers)
     # It misreads the summary, and does all of it again.
     again = charge_all(sdk, customers)
     assert again == first, "the first outcome is what it's told"
-    assert len(set(first)) == CUSTOMERS
+    assert len(set(first)) == len(customers) == 200
     assert set(charges(upstream, customers)) == set(first), "200 charges, not 400"
 
 

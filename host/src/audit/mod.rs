@@ -18,6 +18,7 @@ mod error;
 pub mod export;
 mod outcome;
 mod pending;
+mod plan;
 mod queue;
 mod recover;
 mod row;
@@ -26,7 +27,8 @@ mod writer;
 
 pub use error::AuditError;
 pub use outcome::{Outcome, SendResult};
-pub use pending::{Audited, Pending, PendingSend, SendBegin, SendPlan, Takes};
+pub use pending::{Audited, Pending, PendingSend};
+pub use plan::{SendBegin, SendPlan, Takes};
 pub use row::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
     SendFinished, SendRefused, Step,

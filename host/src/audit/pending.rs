@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::plan::{SendBegin, SendPlan};
 use super::queue::{Begun, Entry, Finish, LedgerStep, Reply};
 use super::{AuditError, Outcome, SendResult, Trail, outcome};
 use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
@@ -27,38 +28,6 @@ pub struct Pending {
 pub struct PendingSend {
     call: Arc<Call>,
     send: u32,
-}
-
-/// What came of the intent to send.
-pub enum SendBegin {
-    /// It's on the disk, and what it takes is reserved.
-    Begun(PendingSend),
-    /// The ledger refused it, which is on the disk. Nothing may be sent.
-    Refused(Reserved),
-}
-
-/// What is known of a send before it begins, beside the request itself.
-#[derive(Debug)]
-pub struct SendPlan {
-    /// What it takes from budgets. `None`: nothing is reserved, and no repetition is recognised.
-    pub takes: Option<Takes>,
-    /// The approval that it was given.
-    pub approval: Option<ApprovalId>,
-    /// The hash of the policies that permitted it.
-    pub policy: Digest,
-    /// The request as the policies were asked about it, sealed, where that's kept.
-    pub question: Option<String>,
-}
-
-/// What a send takes from budgets.
-#[derive(Debug)]
-pub struct Takes {
-    /// How much of which.
-    pub lines: Lines,
-    /// Set for a write that mustn't be made twice.
-    pub dedup: Option<Dedup>,
-    /// The time that its windows were chosen by.
-    pub at: Millis,
 }
 
 /// An answer whose record is on the disk.

@@ -1,6 +1,8 @@
-//! The agent: a Python process that knows the host's address and a token, and nothing else.
+//! The agents: Python processes that know the host's address and a token, and nothing else.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::stage::Scratch;
@@ -8,50 +10,90 @@ use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
 use crate::program::{Program, pause};
 
-const SCRIPT: &str = "examples/autogen/single_agent.py";
-
-/// The running agent.
+/// A running agent.
 pub(super) struct Agent {
     program: Program,
     log: PathBuf,
-    messages: PathBuf,
+    /// How many bytes of its log were shown.
+    shown: usize,
     environment: Option<Vec<u8>>,
 }
 
 impl Agent {
-    /// Starts it.
-    pub(super) fn start(
+    /// Starts a script of the examples. What it prints goes to a file of this name, and is shown as it comes.
+    pub(super) fn start<A: AsRef<OsStr>>(
         place: &Place,
-        scratch: &Scratch,
+        log: PathBuf,
+        script: &str,
+        arguments: &[A],
         url: &str,
         token: &str,
-        invoice: &str,
     ) -> Outcome<Self> {
-        println!("  $ python {SCRIPT}   (KEYBEARER_URL and KEYBEARER_TOKEN are set)");
-        let (log, messages) = (scratch.path("agent.log"), scratch.path("messages.json"));
         let mut command = place.command(place.python());
-        command.arg(SCRIPT).arg("--invoice").arg(invoice).arg("--dump").arg(&messages);
+        command.arg(script).args(arguments);
         command.env("KEYBEARER_URL", url).env("KEYBEARER_TOKEN", token);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
         // Whatever proxy this machine uses: the host is on loopback.
         command.env("NO_PROXY", "127.0.0.1,localhost");
         let mut program = Program::start_into(command, &log)?;
         let environment = environment_of(&mut program)?;
-        Ok(Self { program, log, messages, environment })
+        Ok(Self { program, log, shown: 0, environment })
+    }
+
+    /// The agent that reads an invoice, and writes its messages down.
+    pub(super) fn reads(
+        place: &Place,
+        scratch: &Scratch,
+        url: &str,
+        token: &str,
+        invoice: &str,
+    ) -> Outcome<Self> {
+        const SCRIPT: &str = "examples/autogen/single_agent.py";
+        println!("  $ python {SCRIPT}   (KEYBEARER_URL and KEYBEARER_TOKEN are set)");
+        let messages = messages(scratch);
+        let arguments = ["--invoice".as_ref(), invoice.as_ref(), "--dump".as_ref(), messages.as_os_str()];
+        Self::start(place, scratch.path("agent.log"), SCRIPT, &arguments, url, token)
+    }
+
+    /// An agent whose model makes these calls, whatever it's told.
+    pub(super) fn insists(
+        place: &Place,
+        scratch: &Scratch,
+        url: &str,
+        token: &str,
+        steps: &[&str],
+    ) -> Outcome<Self> {
+        const SCRIPT: &str = "examples/governance/agent.py";
+        println!(
+            "  $ python {SCRIPT} …   (the same variables; its model makes these calls whatever it's told)"
+        );
+        Self::start(place, scratch.path("insisting.log"), SCRIPT, steps, url, token)
+    }
+
+    /// Shows what it prints until it waits for Enter.
+    pub(super) fn wait_for_pause(&mut self) -> Outcome<()> {
+        while !self.show()? {
+            if let Some(status) = self.program.ended()? {
+                self.show()?;
+                return Err(Failure::Told(format!("the agent ended too early, with {status}")));
+            }
+            pause()?;
+        }
+        Ok(())
+    }
+
+    /// Presses Enter.
+    pub(super) fn go_on(&mut self) -> Outcome<()> {
+        let mut input =
+            self.program.stdin().ok_or_else(|| Failure::Told("the agent's input is closed".into()))?;
+        input.write_all(b"\n").map_err(|error| Failure::Told(format!("the agent doesn't listen: {error}")))
     }
 
     /// Waits for its end, and shows what it prints as it comes.
     pub(super) fn finish(&mut self) -> Outcome<()> {
-        let mut shown = 0;
         loop {
             let status = self.program.ended()?;
-            let printed = fs::read_to_string(&self.log).map_err(cannot("read", &self.log))?;
-            let fresh = printed.get(shown..).unwrap_or_default();
-            let whole = fresh.rfind('\n').map_or(0, |end| end + 1);
-            for line in fresh.get(..whole).unwrap_or_default().lines() {
-                println!("    {line}");
-            }
-            shown += whole;
+            self.show()?;
             match status {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(Failure::Told(format!("the agent ended with {status}"))),
@@ -60,9 +102,17 @@ impl Agent {
         }
     }
 
-    /// Every message of the conversation, as the script wrote them down.
-    pub(super) fn messages(&self) -> Outcome<Vec<u8>> {
-        fs::read(&self.messages).map_err(cannot("read", &self.messages))
+    /// Shows the lines that are new. Whether the last of them says that it waits for Enter.
+    fn show(&mut self) -> Outcome<bool> {
+        let printed = fs::read_to_string(&self.log).map_err(cannot("read", &self.log))?;
+        let fresh = printed.get(self.shown..).unwrap_or_default();
+        let whole = fresh.rfind('\n').map_or(0, |end| end + 1);
+        let lines = fresh.get(..whole).unwrap_or_default();
+        for line in lines.lines() {
+            println!("    {line}");
+        }
+        self.shown += whole;
+        Ok(lines.ends_with("waiting for Enter\n"))
     }
 
     /// All that it printed.
@@ -74,6 +124,16 @@ impl Agent {
     pub(super) fn environment(&self) -> Option<&[u8]> {
         self.environment.as_deref()
     }
+}
+
+/// Every message of the conversation, as the script that reads an invoice wrote them down.
+pub(super) fn read_messages(scratch: &Scratch) -> Outcome<Vec<u8>> {
+    let file = messages(scratch);
+    fs::read(&file).map_err(cannot("read", &file))
+}
+
+fn messages(scratch: &Scratch) -> PathBuf {
+    scratch.path("messages.json")
 }
 
 /// A process's environment as the kernel shows it. It's empty for a moment after the start.

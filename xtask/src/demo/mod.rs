@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the main job, for real. An AutoGen agent reads an invoice from a (fake) Stripe over TLS, with
-//! a key that only the host has; then the key is looked for everywhere the agent could see.
+//! a key that only the host has. Another one asks for a charge above its cap, and has its token revoked between two calls.
+//! Then the key is looked for everywhere the agents could see.
 
 mod agent;
 mod needle;
@@ -21,6 +22,9 @@ use stage::{Scratch, Stripe};
 
 /// The label under which the connection asks for its secret.
 const SECRET: &str = "stripe-demo";
+
+/// Whose policies and budgets the host goes by.
+const EXAMPLE: &str = "examples/governance/billing-agent";
 
 /// Runs the demo and leaves nothing behind.
 pub(crate) fn run(place: &Place) -> Outcome<()> {
@@ -47,16 +51,35 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
         }
     }
     said_with_input(operator.set_secret(SECRET), key.text())?;
+    stage::write_policies(place, &operator.home, EXAMPLE)?;
+    println!(
+        "  > policies/billing.cedar, budgets.toml: two customers, at most 500.00 USD a charge, 1,000.00 a day"
+    );
+    said(operator.check_policies())?;
     let host = operator.serve(&scratch)?;
-    let token = operator.mint()?;
+    let (token, token_id) = operator.mint()?;
 
     heading("The agent asks");
-    let mut agent = Agent::start(place, &scratch, &host.url, &token, &stripe.invoice)?;
+    let mut agent = Agent::reads(place, &scratch, &host.url, &token, &stripe.invoice)?;
     agent.finish()?;
 
-    heading("The operator looks at the audit trail");
+    heading("A model is talked into a charge of 2,500.00 USD; then its conversation is revoked");
+    let steps = [
+        "create_charge amount=250000 currency=usd customer=cus_Acme",
+        "create_charge amount=4200 currency=usd customer=cus_Acme",
+        "pause",
+        "create_charge amount=4200 currency=usd customer=cus_Globex",
+    ];
+    let mut insisting = Agent::insists(place, &scratch, &host.url, &token, &steps)?;
+    insisting.wait_for_pause()?;
+    said(operator.revoke(&token_id))?;
+    insisting.go_on()?;
+    insisting.finish()?;
+    let refused = refused_call(&insisting.printed()?)?;
+
+    heading("The operator looks at the audit trail: the charge that was refused, and what came after it");
+    said(operator.audit_show(&refused))?;
     said(operator.audit_list())?;
-    said(operator.audit_show(&operator.newest_call()?))?;
     said(operator.audit_verify())?;
 
     heading("Where is the key?");
@@ -75,8 +98,8 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
             Ok(())
         }
     };
-    look("the agent's message history, run and run_stream", &agent.messages()?)?;
-    look("what the agent's process printed", &agent.printed()?)?;
+    look("the agent's message history, run and run_stream", &agent::read_messages(&scratch)?)?;
+    look("what the agents' processes printed", &[agent.printed()?, insisting.printed()?].concat())?;
     match agent.environment() {
         Some(environment) => look("the environment of the agent's process", environment)?,
         None => println!("    - the environment of the agent's process: only Linux shows it"),
@@ -93,6 +116,23 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
         (0, _) => Err(Failure::Told("the key never reached Stripe: the demo showed nothing".into())),
         (_, 0) => Ok(()),
         _ => Err(Failure::Told(format!("the key was found {found} times where it must not be"))),
+    }
+}
+
+/// The call that an agent was told was denied. Two more things have to be there, else the demo shows nothing: a charge
+/// that was made, and one after the token was revoked that wasn't.
+fn refused_call(printed: &[u8]) -> Outcome<String> {
+    let printed = String::from_utf8_lossy(printed);
+    let seen: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("agent sees")).collect();
+    let has = |at: usize, text: &str| seen.get(at).is_some_and(|line| line.contains(text));
+    let call = seen.first().and_then(|line| line.split('"').find(|part| part.starts_with("call_")));
+    match call {
+        Some(call)
+            if has(0, r#""code":"denied""#) && has(1, "succeeded") && has(2, r#""code":"unauthorized""#) =>
+        {
+            Ok(call.to_owned())
+        }
+        _ => Err(Failure::Told(format!("this isn't what the agent should have seen:\n{printed}"))),
     }
 }
 

@@ -48,30 +48,35 @@ impl<'p> Operator<'p> {
         self.keybearer(&["vault", "set", label])
     }
 
-    /// Mints a token for one tool and one operation.
-    pub(super) fn mint(&self) -> Outcome<String> {
-        let arguments = [
-            "token",
-            "mint",
-            "--agent",
-            "demo",
-            "--tool",
-            "get_invoice",
-            "--operation",
-            "stripe:get_invoice",
-        ];
-        let mut command = self.keybearer(&arguments);
+    pub(super) fn check_policies(&self) -> Command {
+        self.keybearer(&["policy", "check"])
+    }
+
+    /// Mints a token for a billing agent in one conversation: the token, and its id.
+    pub(super) fn mint(&self) -> Outcome<(String, String)> {
+        let mut command = self.keybearer(&["token", "mint", "--agent", "demo", "--role", "billing"]);
+        command.args(["--conversation", "march"]);
+        for name in ["get_invoice", "create_charge"] {
+            command.args(["--tool", name, "--operation", &format!("stripe:{name}")]);
+        }
         println!("  $ {}", crate::step::show(&command));
         command.arg("--json");
         let output = answer(command, "")?;
-        let token = output.split('"').find(|part| part.starts_with("kbt_"));
-        let token = token.ok_or_else(|| Failure::Told(format!("no token in:\n{output}")))?;
-        println!("    kbt_… (shown once; it opens one tool and one operation, and no key is in it)");
-        Ok(token.to_owned())
+        let find = |start| output.split('"').find(|part: &&str| part.starts_with(start)).map(str::to_owned);
+        let (Some(token), Some(id)) = (find("kbt_"), find("tok_")) else {
+            return Err(Failure::Told(format!("no token in:\n{output}")));
+        };
+        println!("    kbt_… (shown once; it opens two tools and two operations, and no key is in it)");
+        Ok((token, id))
     }
 
+    pub(super) fn revoke(&self, token: &str) -> Command {
+        self.keybearer(&["token", "revoke", token])
+    }
+
+    /// The newest rows of the trail.
     pub(super) fn audit_list(&self) -> Command {
-        self.keybearer(&["audit", "list"])
+        self.keybearer(&["audit", "list", "--limit", "5"])
     }
 
     pub(super) fn audit_show(&self, call: &str) -> Command {
@@ -80,18 +85,6 @@ impl<'p> Operator<'p> {
 
     pub(super) fn audit_verify(&self) -> Command {
         self.keybearer(&["audit", "verify"])
-    }
-
-    /// The newest call in the trail. Call ids begin with the time, so they sort by it.
-    pub(super) fn newest_call(&self) -> Outcome<String> {
-        let mut command = self.audit_list();
-        command.arg("--json");
-        let output = answer(command, "")?;
-        let is_id = |text: &&str| text.len() == "call_".len() + 32 && text.starts_with("call_");
-        let newest = output.split('"').filter(is_id).max();
-        newest
-            .map(str::to_owned)
-            .ok_or_else(|| Failure::Told(format!("no call in the audit trail:\n{output}")))
     }
 
     /// Starts the host on a free port and waits until it listens.

@@ -106,6 +106,21 @@ pub(super) fn write_connection(place: &Place, folder: &Path, stripe: &Stripe, se
     fs::write(&file, connection).map_err(cannot("write", &file))
 }
 
+/// Takes away the policies of a new home, and puts those of an example in their place, with its budgets.
+pub(super) fn write_policies(place: &Place, home: &Path, example: &str) -> Outcome<()> {
+    let (from, to) = (place.root.join(example), home.join("policies"));
+    let start = to.join("start.cedar");
+    fs::remove_file(&start).map_err(cannot("remove", &start))?;
+    let policies = from.join("policies");
+    for entry in fs::read_dir(&policies).map_err(cannot("read", &policies))?.flatten() {
+        let file = to.join(entry.file_name());
+        fs::copy(entry.path(), &file).map_err(cannot("write", &file))?;
+    }
+    let budgets = home.join("budgets.toml");
+    fs::copy(from.join("budgets.toml"), &budgets).map_err(cannot("write", &budgets))?;
+    Ok(())
+}
+
 /// Starts a server and waits until `hear` finds in its output what it's listening for.
 pub(crate) fn start_and_hear<T>(
     command: Command,

@@ -1,0 +1,38 @@
+//! What is known of a send before it begins, and what came of beginning it.
+
+use super::PendingSend;
+use crate::clock::Millis;
+use crate::ids::{ApprovalId, Digest};
+use crate::ledger::{Dedup, Lines, Reserved};
+
+/// What came of the intent to send.
+pub enum SendBegin {
+    /// It's on the disk, and what it takes is reserved.
+    Begun(PendingSend),
+    /// The ledger refused it, which is on the disk. Nothing may be sent.
+    Refused(Reserved),
+}
+
+/// What is known of a send before it begins, beside the request itself.
+#[derive(Debug)]
+pub struct SendPlan {
+    /// What it takes from budgets. `None`: nothing is reserved, and no repetition is recognised.
+    pub takes: Option<Takes>,
+    /// The approval that it was given.
+    pub approval: Option<ApprovalId>,
+    /// The hash of the policies that permitted it.
+    pub policy: Digest,
+    /// The request as the policies were asked about it, sealed, where that's kept.
+    pub question: Option<String>,
+}
+
+/// What a send takes from budgets.
+#[derive(Debug)]
+pub struct Takes {
+    /// How much of which.
+    pub lines: Lines,
+    /// Set for a write that mustn't be made twice.
+    pub dedup: Option<Dedup>,
+    /// The time that its windows were chosen by.
+    pub at: Millis,
+}
