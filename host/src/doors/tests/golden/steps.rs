@@ -13,6 +13,7 @@
 //! | `revoke NAME` | an actor's token |
 //! | `posted POLICY` | the tenant acme posts a policy |
 //! | `asked`, `asked ASK` | asks, and must be told that approval is needed; the approval is brought along from then on |
+//! | `asked elsewhere` | the same at another door |
 //! | `NAME asked ASK` | another actor does |
 //! | `approved by NAME`, `denied by NAME`, `NAME may not approve` | someone decides; `NAME@beta` is of another tenant |
 //! | `used` | makes the row's request with the approval, and must be allowed |
@@ -169,8 +170,13 @@ impl<'r> Running<'r> {
     }
 
     async fn earlier_ask(&mut self, who: &str, verb: &str, ask: &str) -> Result<(), String> {
-        let ask = self.read(if ask.is_empty() { &self.row.asks } else { ask });
-        let (world, way) = (self.world, self.earlier());
+        let (world, way) = match (ask, self.earlier()) {
+            ("elsewhere", Way::Tool) => (self.world, Way::Proxy),
+            ("elsewhere", _) => (self.world, Way::Tool),
+            (_, way) => (self.world, way),
+        };
+        let own = ask.is_empty() || ask == "elsewhere";
+        let ask = self.read(if own { &self.row.asks } else { ask });
         match verb {
             "began" => {
                 let seen = world.upstream.seen();
