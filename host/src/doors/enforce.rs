@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::body;
-use super::change::{parse, unrecorded};
+use super::change::unrecorded;
 use super::router::{Door, Route};
 use super::wire::json;
 use crate::app::App;
 use crate::audit::{Decided, Decision};
 use crate::auth::{AuthError, Caller};
+use crate::dto::read_json;
 use crate::ids::{ConversationId, DecisionId, TenantId};
 use crate::kill::Subjects;
 use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
@@ -64,7 +65,7 @@ pub(super) async fn enforce(State(door): State<Arc<Door>>, request: Request) -> 
 async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
     let operator = door.operator(request.headers())?;
     let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
-    let asked: EnforceBody = parse(&bytes)?;
+    let asked = read(&bytes)?;
     if !is_line(&asked.request_id, REQUEST_ID_CHARS_MAX) {
         return Err(Refusal::new(
             Code::BadRequest,
@@ -114,6 +115,14 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
         )
     })?;
     Ok(json(&answer))
+}
+
+/// The question, by the same rules as a request's own JSON: a member that comes twice is an error at any depth, and a
+/// number has one spelling. Otherwise an enforcement point might act on another value than the one that was decided on.
+fn read(bytes: &[u8]) -> Result<EnforceBody, Refusal> {
+    let unusable = |rule: String| Refusal::new(Code::BadRequest, format!("the body can't be used: {rule}"));
+    let value = read_json(bytes, bytes.len()).map_err(|error| unusable(error.to_string()))?;
+    serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
 }
 
 /// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or another

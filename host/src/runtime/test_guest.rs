@@ -14,6 +14,8 @@ pub(crate) struct TestGuest {
     pub(crate) call: &'static str,
     /// Text put in front of the body of `describe`.
     pub(crate) describe: &'static str,
+    /// The input schema of every tool.
+    pub(crate) input: &'static str,
     /// More imports of the core module.
     pub(crate) imports: &'static str,
     /// More fields of the core module.
@@ -29,6 +31,7 @@ impl Default for TestGuest {
         Self {
             tools: vec![("probe", vec![])],
             call: OK,
+            input: EMPTY_SCHEMA,
             describe: "",
             imports: "",
             fields: "",
@@ -146,7 +149,7 @@ impl TestGuest {
         let mut records = Vec::new();
         for (name, connections) in &self.tools {
             let names: Vec<_> = connections.iter().map(|name| text(name)).collect();
-            let texts = [name, "A probe.", EMPTY_SCHEMA, EMPTY_SCHEMA].map(&mut text);
+            let texts = [name, "A probe.", self.input, EMPTY_SCHEMA].map(&mut text);
             records.push((texts, names));
         }
         let mut words = |words: &[(usize, usize)]| {

@@ -278,3 +278,21 @@ async fn policies_are_their_tenant_s_and_hostile_ones_stay_inside_their_quotes()
         host.ask_with_key("POST", "/v1/policies", &rival, &policy).await.problem(400, "bad_request");
     }
 }
+
+#[tokio::test]
+async fn a_question_that_can_be_read_in_two_ways_is_refused() {
+    let host = Host::start_governed();
+    let (_, key) = host.token(TokenKind::Operator);
+    for context in [
+        r#"{"body":{"amount":5,"amount":60000}}"#,
+        r#"{"body":{"amount":5},"body":{"amount":60000}}"#,
+        r#"{"body":{"amount":18446744073709551616}}"#,
+    ] {
+        let body = format!(
+            r#"{{"requestId":"1","capabilityToken":"t","action":"charge","resourceId":"connection://x","context":{context}}}"#
+        );
+        let request = http::Request::post("/v1/enforce").header("x-api-key", &key);
+        let reply = host.send(request.body(body.into()).unwrap()).await;
+        reply.problem(400, "bad_request");
+    }
+}

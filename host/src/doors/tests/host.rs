@@ -228,9 +228,6 @@ fn app(
 ) -> App {
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
-    let auth = Arc::new(Auth::new(store.clone(), clock.clone()));
-    let kills = Arc::new(Kills::new(store.clone(), clock.clone()));
-    let metrics = Arc::new(Metrics::new());
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
@@ -240,16 +237,55 @@ fn app(
     } else {
         Policy::permissive()
     };
-    let approvals = approvals(control.clone(), clock.clone(), audit.clone());
-    let spending = Arc::new(Spending::none());
+    assemble(Made {
+        approvals: approvals(control.clone(), clock.clone(), audit.clone()),
+        runtime: RUNTIME.clone(),
+        spending: Spending::none(),
+        questions: None,
+        gate_policy: Policy::permissive(),
+        control,
+        clock,
+        audit,
+        catalog,
+        connections,
+        egress,
+        policy,
+    })
+}
+
+/// What the hosts of tests differ in.
+pub(super) struct Made {
+    pub(super) control: Arc<MemoryControl>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) audit: Audit,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) connections: Arc<LiveConnections>,
+    pub(super) egress: Egress,
+    /// What the doors ask.
+    pub(super) policy: Policy,
+    /// What the gate asks.
+    pub(super) gate_policy: Policy,
+    pub(super) approvals: ApprovalDesk,
+    pub(super) spending: Spending,
+    pub(super) questions: Option<Arc<Vault>>,
+}
+
+/// An app of these.
+pub(super) fn assemble(made: Made) -> App {
+    let Made { control, clock, audit, runtime, catalog, connections, egress, policy, approvals, .. } = made;
+    let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
+    let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let spending = Arc::new(made.spending);
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
-        runtime: RUNTIME.clone(),
+        runtime,
         auth: auth.clone(),
         kills: kills.clone(),
-        policy: Policy::permissive(),
+        policy: made.gate_policy,
         approvals: Some(approvals.clone()),
-        questions: None,
+        questions: made.questions,
         spending: spending.clone(),
         audit: audit.clone(),
         connections: connections.clone(),

@@ -7,6 +7,7 @@ mod calls;
 mod client;
 mod delegate;
 mod enforce;
+mod golden;
 mod host;
 mod kill;
 mod proxy;
