@@ -166,7 +166,8 @@ impl Gate {
                     Permission::Wanted { .. } => {
                         return Err(SendFailure::unsent(
                             FailureReason::Denied,
-                            "the policies have changed since this was approved",
+                            "this was approved, and the policies in force don't take that as enough: another approver has to agree, or \
+                             they have changed since",
                         ));
                     }
                 }
