@@ -34,7 +34,9 @@ def test_starting_over_charges_nobody_twice(sdk, upstream, customers):
     again = charge_all(sdk, customers)
     assert again == first, "the first outcome is what it's told"
     assert len(set(first)) == len(customers) == 200
-    assert set(charges(upstream, customers)) == set(first), "200 charges, not 400"
+    made = charges(upstream, customers)
+    assert set(made) == set(first), "200 charges, not 400"
+    assert {charge["metadata"]["conversation"] for charge in made.values()} == {"overdue-accounts"}
 
 
 def test_what_is_meant_again_is_done_again(sdk, upstream):

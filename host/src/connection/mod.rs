@@ -30,6 +30,7 @@
 //! cost = { amount = "body.amount", currency = "body.currency" }   # minor units; or currency = "usd"
 //! settle = { amount = "/amount" }              # where the reply says what was really spent
 //! customer = "body.customer"                   # the parameter that budgets by customer go by
+//! conversation_field = "metadata[conversation]"  # a declared form field that the host writes the conversation into
 //!
 //! [operations.get_invoice]
 //! request = "GET /v1/invoices/{id}"
@@ -79,8 +80,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use self::file::Source;
-use crate::egress::{AddressRules, Canonical, Draft, SendFailure};
-use crate::ids::{ConnectionName, Environment, Realm, SecretLabel, TenantId};
+use crate::egress::{AddressRules, Canonical, Draft, DraftBody, FailureReason, SendFailure};
+use crate::ids::{ConnectionName, ConversationId, Environment, Realm, SecretLabel, TenantId};
 
 /// One upstream, checked.
 #[derive(Debug)]
@@ -163,6 +164,40 @@ impl Connection {
     /// method and path.
     pub fn accept(self: &Arc<Self>, draft: Draft) -> Result<TypedSend, SendFailure> {
         self.type_request(Canonical::from_draft(draft, self)?)
+    }
+
+    /// The same for a request that is part of a conversation: its id is written into the form field that the operation
+    /// names for it, before anything is decided, so that what is decided on and sent says it.
+    ///
+    /// # Errors
+    /// As for [`Self::accept`], and [`FailureReason::InvalidRequest`](crate::egress::FailureReason::InvalidRequest) when
+    /// the request fills that field itself.
+    pub fn accept_in(
+        self: &Arc<Self>,
+        mut draft: Draft,
+        conversation: Option<&ConversationId>,
+    ) -> Result<TypedSend, SendFailure> {
+        if self.operations.iter().all(|operation| operation.conversation_field.is_none()) {
+            return self.accept(draft);
+        }
+        // Which operation it is has to be known first.
+        let typed = self.accept(draft.clone())?;
+        let Some(field) = typed.operation().conversation_field.clone() else { return Ok(typed) };
+        if typed.parameters().body.contains_key(&field) {
+            return Err(SendFailure::unsent(
+                FailureReason::InvalidRequest,
+                format!(
+                    "{}:{}: body.{field} is written by the host alone",
+                    self.name,
+                    typed.operation_name()
+                ),
+            ));
+        }
+        let (Some(conversation), Some(DraftBody::Form(fields))) = (conversation, &mut draft.body) else {
+            return Ok(typed);
+        };
+        fields.push((field, conversation.to_string()));
+        self.accept(draft)
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Operation {
     pub customer: Option<Place>,
     /// Where a reply says what was really spent.
     pub settle: Option<SettleRule>,
+    /// The form field that the host writes the conversation's id into, so that the vendor's own records show it.
+    pub conversation_field: Option<String>,
 }
 
 /// Whether an operation changes anything upstream.

@@ -184,6 +184,31 @@ fn a_body_of_another_type_is_refused() {
 }
 
 #[test]
+fn the_host_alone_writes_the_conversation() {
+    let text = STRIPE.replace(
+        "[operations.create_charge]",
+        "[operations.create_charge]\nconversation_field = \"metadata[order]\"",
+    );
+    let all = Connections::parse(&[("stripe.toml", &text)]).unwrap_or_else(|problems| panic!("{problems}"));
+    let stripe = all.iter().next().unwrap().clone();
+    let charge = |more: &[(&str, &str)]| {
+        let fields = [&[("amount", "5"), ("currency", "usd")], more].concat();
+        let form = fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        draft("POST", "/v1/charges", Some(DraftBody::Form(form)))
+    };
+    let conversation = "chat-7".parse().unwrap();
+    let sent = stripe.accept_in(charge(&[]), Some(&conversation)).unwrap();
+    assert_eq!(sent.parameters().body["metadata[order]"], "chat-7");
+    assert!(sent.request().body_bytes().ends_with(b"metadata%5Border%5D=chat-7"));
+    let without = stripe.accept_in(charge(&[]), None).unwrap();
+    assert!(!without.parameters().body.contains_key("metadata[order]"));
+    for conversation in [None, Some(&conversation)] {
+        let refused = stripe.accept_in(charge(&[("metadata[order]", "chat-8")]), conversation).unwrap_err();
+        assert!(refused.message.contains("written by the host alone"), "{}", refused.message);
+    }
+}
+
+#[test]
 fn filters_hide_a_connection() {
     let all = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
     let realm =
@@ -221,7 +246,7 @@ fn all_problems_are_told_at_once_with_their_places() {
          c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
          c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
          c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
-         path, query, body, cost, customer, settle"
+         path, query, body, cost, customer, settle, conversation_field"
     );
 }
 
@@ -311,6 +336,12 @@ fn every_rule_of_operations_has_its_message() {
         (format!("{post}settle = {{ amount = \"/amount\" }}"), "nothing to settle"),
         (format!("{post}settle = {{ amount = \"amount\" }}"), "isn't a JSON pointer"),
         (format!("{post}customer = \"body.a\""), "isn't declared"),
+        (format!("{post}conversation_field = \"a\""), "this operation's body is no form"),
+        (format!("{form}conversation_field = \"a\""), "isn't declared as an optional string"),
+        (
+            format!("{form}body.a = {{ type = \"string\" }}\nconversation_field = \"a\""),
+            "isn't declared as an optional string",
+        ),
         (
             format!("{post}body.a = {{ type = \"integer\" }}\ncustomer = \"body.a\""),
             "must be a string parameter",

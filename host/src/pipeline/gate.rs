@@ -148,7 +148,7 @@ impl Gate {
                 Via::Proxy => true,
             })
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
-        let mut send = connection.accept(draft)?;
+        let mut send = connection.accept_in(draft, self.context.conversation.as_ref())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
         if let Some(dedup) = &dedup {
             send.set_idempotency_key(&Spending::idempotency_key(dedup));

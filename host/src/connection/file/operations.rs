@@ -65,6 +65,8 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
     let cost = table.optional("cost");
     let customer = table.optional("customer");
     let settle = table.optional("settle").and_then(|f| settle_rule(&f));
+    let conversation_field =
+        table.optional("conversation_field").and_then(|f| conversation_field(&f, is_form, &body_parameters));
     if settle.is_some() && cost.is_none() {
         field.problem("has settle and no cost: there is nothing to settle");
     }
@@ -87,6 +89,7 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
         cost: None,
         customer: None,
         settle,
+        conversation_field,
     };
     operation.cost = cost.and_then(|f| cost_rule(&f, &operation));
     operation.customer = customer.and_then(|f| customer_place(&f, &operation));
@@ -190,6 +193,29 @@ fn settle_rule(field: &Field<'_, '_>) -> Option<SettleRule> {
         .and_then(|f| pointer(&f));
     table.finish();
     Some(SettleRule { amount: amount? })
+}
+
+/// A field that a request may lack, since not every call is part of a conversation.
+fn conversation_field(
+    field: &Field<'_, '_>,
+    is_form: bool,
+    body: &BTreeMap<String, Parameter>,
+) -> Option<String> {
+    let name = field.string()?;
+    if !is_form {
+        field.problem("is a form's field, and this operation's body is no form");
+        return None;
+    }
+    match body.get(name) {
+        Some(Parameter { kind: Kind::String { .. }, optional: true }) => Some(name.to_owned()),
+        _ => {
+            field.problem_hint(
+                format!("names body.{name}, which isn't declared as an optional string"),
+                format!("write body.\"{name}\" = {{ type = \"string\", max_length = 128, optional = true }}"),
+            );
+            None
+        }
+    }
 }
 
 fn pointer(field: &Field<'_, '_>) -> Option<String> {
