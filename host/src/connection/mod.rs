@@ -158,9 +158,9 @@ impl Connection {
     /// The whole way from a guest's words to a typed request: canonical form, operation, parameters.
     ///
     /// # Errors
-    /// [`FailureReason::InvalidRequest`](crate::egress::FailureReason::InvalidRequest) with the rule of form that is
+    /// [`FailureReason::InvalidRequest`] with the rule of form that is
     /// broken, or the parameter that is missing, undeclared or of the wrong type;
-    /// [`FailureReason::UnknownOperation`](crate::egress::FailureReason::UnknownOperation) when no operation has this
+    /// [`FailureReason::UnknownOperation`] when no operation has this
     /// method and path.
     pub fn accept(self: &Arc<Self>, draft: Draft) -> Result<TypedSend, SendFailure> {
         self.type_request(Canonical::from_draft(draft, self)?)
@@ -170,7 +170,7 @@ impl Connection {
     /// names for it, before anything is decided, so that what is decided on and sent says it.
     ///
     /// # Errors
-    /// As for [`Self::accept`], and [`FailureReason::InvalidRequest`](crate::egress::FailureReason::InvalidRequest) when
+    /// As for [`Self::accept`], and [`FailureReason::InvalidRequest`] when
     /// the request fills that field itself.
     pub fn accept_in(
         self: &Arc<Self>,
