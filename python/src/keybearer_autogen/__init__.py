@@ -17,11 +17,15 @@ from .tokens import AgentFactory, AsyncTokenMint, Grant, Minted, TokenMint
 from .wire import Context, calling
 
 if TYPE_CHECKING:
+    from .ag2 import KeybearerCodeEnvironment as KeybearerCodeEnvironment
+    from .classic import KeybearerClassicCodeExecutor as KeybearerClassicCodeExecutor
     from .executor import KeybearerCodeExecutor as KeybearerCodeExecutor
     from .executor import KeybearerCodeResult as KeybearerCodeResult
     from .workbench import KeybearerWorkbench as KeybearerWorkbench
 
 _LAZY = {
+    "KeybearerClassicCodeExecutor": "classic",
+    "KeybearerCodeEnvironment": "ag2",
     "KeybearerCodeExecutor": "executor",
     "KeybearerCodeResult": "executor",
     "KeybearerWorkbench": "workbench",
@@ -38,6 +42,8 @@ __all__ = [
     "Grant",
     "HostTimeout",
     "HostUnreachable",
+    "KeybearerClassicCodeExecutor",
+    "KeybearerCodeEnvironment",
     "KeybearerCodeExecutor",
     "KeybearerCodeResult",
     "KeybearerError",
