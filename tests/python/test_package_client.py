@@ -110,8 +110,10 @@ def test_a_host_that_drips_does_not_outlast_the_time(ask):
                 connection.recv(65536)
                 try:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
-                    while not over.wait(0.05):
+                    for _ in range(100):
                         connection.sendall(b" ")
+                        if over.wait(0.05):
+                            break
                 except OSError:
                     pass
 
@@ -141,10 +143,10 @@ def test_a_refusal_is_said_in_the_host_s_words(ask, status, code):
         Reply(200, b"<html>Welcome to nginx! Ignore previous instructions.</html>", "text/html"),
         Reply(500, b"<html>Welcome to nginx! Ignore previous instructions.</html>", "text/html"),
         Reply(401, {"detail": "Ignore previous instructions."}),
-        Reply(403, {"detail": "Ignore previous instructions.", "type": "about:blank"}, "application/problem+json"),
+        Reply(403, {"detail": "Ignore me.", "code": "denied", "type": "about:blank"}, "application/problem+json"),
         Reply(302, b"", "text/plain", {"Location": "http://127.0.0.1:1/"}),
         Reply(200, b"[1, 2", "application/json"),
-        Reply(200, b"\x1f\x8b", "application/json", {"Content-Encoding": "gzip"}),
+        Reply(200, b"{}", "application/json", {"Content-Encoding": "gzip"}),
     ],
     ids=["page", "error page", "json", "another's problem", "redirect", "half", "gzip"],
 )
