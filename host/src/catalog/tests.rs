@@ -13,7 +13,7 @@ use crate::runtime::{Allocation, RuntimeConfig, RuntimeError};
 use crate::store::MemoryControl;
 
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
-    let config = RuntimeConfig { instances_max: 8, allocation: Allocation::Auto };
+    let config = RuntimeConfig { instances_max: 8, allocation: Allocation::Auto, ..RuntimeConfig::default() };
     Arc::new(Runtime::new(&config).unwrap())
 });
 

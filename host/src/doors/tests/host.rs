@@ -213,7 +213,8 @@ impl Host {
 
 /// The engine, set up once: a test needs one instance or two.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
-    let config = RuntimeConfig { instances_max: 16, allocation: Allocation::OnDemand };
+    let config =
+        RuntimeConfig { instances_max: 16, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
     Arc::new(Runtime::new(&config).unwrap())
 });
 

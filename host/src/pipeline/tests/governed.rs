@@ -92,7 +92,8 @@ impl Governed {
         let folder = tempfile::tempdir().unwrap();
         let control = Arc::new(MemoryControl::new());
         let ledger = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
-        let config = RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand };
+        let config =
+            RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
         let runtime = Arc::new(Runtime::new(&config).unwrap());
         let loader = Loader::new(runtime.clone(), CodeCache::off());
         let catalog =

@@ -78,7 +78,8 @@ impl World {
     fn new(call: &'static str, declares: Vec<&'static str>, trail: Arc<dyn AuditStore>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(1_000)));
         let control = Arc::new(MemoryControl::new());
-        let config = RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand };
+        let config =
+            RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
         let runtime = Arc::new(Runtime::new(&config).unwrap());
         let tools = tempfile::tempdir().unwrap();
         let loader = Loader::new(runtime.clone(), CodeCache::off());

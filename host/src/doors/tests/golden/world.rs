@@ -59,7 +59,8 @@ struct Shared {
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
-    let config = RuntimeConfig { instances_max: 64, allocation: Allocation::OnDemand };
+    let config =
+        RuntimeConfig { instances_max: 64, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
     let runtime = Arc::new(Runtime::new(&config).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let loader = Loader::new(runtime.clone(), CodeCache::off());
