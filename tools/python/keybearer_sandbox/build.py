@@ -74,6 +74,7 @@ def build():
             del sys.modules[name]
     for path in [path for path in kept.modules if absent.reason(path)]:
         del kept.modules[path]
+    run.rehearse()
     run.prepare()
     gc.collect()
     gc.freeze()

@@ -15,6 +15,10 @@ class Output:
     """What a program wrote."""
 
     def __init__(self):
+        self.clear()
+
+    def clear(self):
+        """Forgets everything."""
         self._head = []
         self._tail = []
         self._head_bytes = 0

@@ -1,12 +1,16 @@
 """One execution of one program."""
 
+import ast
 import atexit
 import builtins
 import io
 import json
 import linecache
+import logging
+import os
 import sys
 import types
+import weakref
 
 from keybearer_sandbox import output as outputs
 
@@ -41,14 +45,52 @@ class _Stdin(io.BytesIO):
 _stdin = io.TextIOWrapper(_Stdin(), encoding="utf-8")
 
 
+# Run while the component is built, so that what the interpreter makes on first use is made by then.
+_REHEARSAL = (
+    "print('hi')",
+    "import sys\nx = [i * 2 for i in range(10)]\nprint(x, file=sys.stderr)\n{'a': x, 'b': 'c'}",
+    "class A:\n    def f(self):\n        return f'{1:>5}'\nprint(A().f())\nA()",
+    "def f():\n    raise ValueError('no')\ntry:\n    f()\nexcept ValueError:\n    {}['missing']",
+    "import math, keybearer\nundefined_name",
+    "x = = 1",
+    "import nothing_of_this_name",
+)
+_REHEARSALS = 20
+
+
+def rehearse():
+    """Runs a few programs. Called while the component is built, before `prepare`."""
+    for _ in range(_REHEARSALS):
+        for code in _REHEARSAL:
+            prepare()
+            run(code)
+    _reserve[:] = [bytearray(_RESERVE_BYTES)]
+
+
 def prepare():
-    """Sets up what every execution starts with. Called once, while the component is built."""
+    """Sets up what every execution starts with. Called while the component is built."""
+    _output.clear()
+    linecache.clearcache()
+    os._exit = _leave
+    os.abort = _abort
+    # A rehearsal has run what was registered for the end.
+    weakref.finalize._registered_with_atexit = False
+    atexit.register(logging.shutdown)
     sys.stdin = sys.__stdin__ = _stdin
     sys.stdout = sys.__stdout__ = _stdout
     sys.stderr = sys.__stderr__ = _stderr
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __file__=FILE, __cached__=None)
     sys.orig_argv = [FILE]
+
+
+def _leave(status):
+    """What `os._exit` does here: the component's own exit would lose what the program wrote."""
+    raise SystemExit(status)
+
+
+def _abort():
+    raise SystemExit(134)
 
 
 def run(code):
@@ -86,8 +128,6 @@ def _execute(code):
         exec(program, names)
         return None
     flags = program.co_flags & _FUTURE
-    import ast
-
     expression = compile(ast.Expression(last.value), FILE, "eval", flags, dont_inherit=True)
     exec(program, names)
     return eval(expression, names)
