@@ -57,6 +57,12 @@ pub struct RuntimeConfig {
 }
 
 impl RuntimeConfig {
+    /// For code that agents write: a large guest, run by a few at a time.
+    #[must_use]
+    pub fn for_code(instances_max: u32) -> Self {
+        Self { instances_max, ..Self::default() }
+    }
+
     /// For commands that run few instances, one after the other: no pool to set up.
     #[must_use]
     pub fn for_commands() -> Self {

@@ -88,7 +88,7 @@ impl Stage {
         let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
         let folder = place.folder()?;
         let cache = CodeCache::open(&place.scratch.join("cache"), &place.scratch.join("cache.key"));
-        let loader = Loader::new(runtime.clone(), cache);
+        let loader = Loader::new(runtime, cache);
         let catalog = Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {})?;
         catalog.add("stripe", &place.component("stripe")?, &["stripe".parse()?], clock.now())?;
         let connections = Connections::parse(&[("stripe.toml", STRIPE)])
@@ -107,7 +107,6 @@ impl Stage {
         let upstream = Arc::new(kill::Clock::start());
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
-            runtime,
             auth,
             kills: kills.clone(),
             policy,
@@ -124,6 +123,7 @@ impl Stage {
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(DEADLINE),
+            code_limits: Limits::usual(DEADLINE),
         });
         Ok(Self { pipeline, caller, audit, kills, clock: upstream, _tools: folder })
     }
