@@ -60,7 +60,7 @@ enum Command {
     /// Build, inspect, test, add, list and remove tools.
     #[command(subcommand)]
     Tool(tool::Tool),
-    /// Make the sandbox that runs agent-written code.
+    /// Let agents run code: build, add, list and remove sandboxes.
     #[command(subcommand)]
     Sandbox(sandbox::Sandbox),
     /// Store secrets. Nothing here, or anywhere else, prints one.
@@ -130,7 +130,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => args.run(home, &out),
         Command::Doctor(args) => args.run(home, &out),
         Command::Tool(command) => command.run(home, &out),
-        Command::Sandbox(command) => command.run(&out),
+        Command::Sandbox(command) => command.run(home, &out),
         Command::Vault(command) => command.run(home, &out),
         Command::Token(command) => command.run(home, &out),
         Command::Kill(command) => command.run(home, &out),

@@ -15,7 +15,7 @@ use crate::dto::{Arguments, InputSchema};
 use crate::egress::{Draft, FailureReason, SendFailure};
 use crate::ids::{CallId, Realm};
 use crate::policy::{CallContext, Invocation, Permitted};
-use crate::store::{MemoryControl, TokenKind};
+use crate::store::{ComponentKind, MemoryControl, TokenKind};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Runtime::new(&RuntimeConfig {
@@ -103,6 +103,7 @@ fn permit(component: Digest) -> Permitted<Invocation> {
         call: CallId::fresh(Millis(0)),
         caller: Arc::clone(&CALLER),
         tool: "probe".parse().unwrap(),
+        kind: ComponentKind::Tool,
         component,
         connections: Arc::from([]),
         arguments: Arguments::parse(b"{}", &schema).unwrap(),
@@ -476,6 +477,17 @@ async fn a_permit_for_another_component_runs_nothing() {
     let outbound = Box::new(Recorder::default());
     let report = RUNTIME.run(&guest, permit(Digest::of(b"other")), &limits(), deadline, outbound).await;
     assert!(matches!(report.result, Err(RunFailure::Host(_))), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_one_runtime_prepared_another_does_not_run() {
+    let other = Runtime::new(&RuntimeConfig::for_commands()).unwrap();
+    let guest = prepared(&calling(OK));
+    let report = run_in(&other, &guest, &limits(), &Recorder::default()).await;
+    assert!(
+        matches!(&report.result, Err(RunFailure::Host(cause)) if cause.contains("another runtime")),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]

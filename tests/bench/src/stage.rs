@@ -38,6 +38,8 @@ pub(crate) const INVOICE: &str = include_str!("../../../tools/stripe/fixtures/in
 /// The connections of the examples.
 pub(crate) const STRIPE: &str = include_str!("../../../examples/connections/stripe.toml");
 
+/// Lets agents run code.
+const RUN_CODE: &str = r#"@id("code") permit (principal is Agent, action == Action::"run_code", resource);"#;
 /// The component that runs Python.
 const PYTHON: &str = "python";
 
@@ -128,16 +130,22 @@ impl Stage {
         let runtime = Arc::new(Runtime::new(&act.runtime)?);
         let folder = place.folder()?;
         let cache = CodeCache::open(&place.scratch.join("cache"), &place.scratch.join("cache.key"));
-        let loader = Loader::new(runtime.clone(), cache);
+        let loader = Loader::new(runtime, cache);
         let catalog = Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {})?;
         let consented: Vec<_> = act.connections.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-        catalog.add(act.component, &place.component(act.component)?, &consented, clock.now())?;
+        let bytes = place.component(act.component)?;
+        if act.component == PYTHON {
+            catalog.add_sandbox(act.component, &bytes, &consented, clock.now())?;
+        } else {
+            catalog.add(act.component, &bytes, &consented, clock.now())?;
+        }
         let connections = Connections::parse(&[("stripe.toml", STRIPE)])
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
         // As a new home has it, and checked and asked as every policy is.
         let start = PolicyFile::new("start.cedar", keybearer::policy::START);
         let connections = Arc::new(connections);
-        let policy = Policy::of(&[start], &[], World::new(connections.clone(), &catalog.snapshot()));
+        let code = PolicyFile::new("code.cedar", RUN_CODE);
+        let policy = Policy::of(&[start, code], &[], World::new(connections.clone(), &catalog.snapshot()));
         let policy = policy.map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let budgets = Budgets::parse(budgets, "budgets.toml", &connections);
         let budgets = budgets.map_err(|problems| anyhow::anyhow!("{problems}"))?;
@@ -148,7 +156,6 @@ impl Stage {
         let upstream = Arc::new(kill::Clock::start());
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
-            runtime,
             auth,
             kills: kills.clone(),
             policy,
@@ -165,6 +172,7 @@ impl Stage {
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(DEADLINE),
+            code_limits: Limits::usual(DEADLINE),
         });
         let Act { tool, arguments, .. } = act;
         Ok(Self { pipeline, caller, tool, arguments, audit, kills, clock: upstream, _tools: folder })

@@ -34,7 +34,9 @@ pub enum SandboxBuildError {
     #[error("Python can't be started: {0}; install Python 3.10 or newer, or name one in the variable PYTHON")]
     PythonMissing(std::io::Error),
     /// Python is too old.
-    #[error("this Python is too old, or none at all: {0:?}; install 3.10 or newer, or name one in the variable PYTHON")]
+    #[error(
+        "this Python is too old, or none at all: {0:?}; install 3.10 or newer, or name one in the variable PYTHON"
+    )]
     PythonTooOld(String),
     /// Python can't make environments.
     #[error(
@@ -115,7 +117,10 @@ pub fn build_sandbox(
     let component = std::fs::read(&made).map_err(file(&made))?;
     let parent = options.output.parent().filter(|parent| !parent.as_os_str().is_empty());
     super::write(parent.unwrap_or(Path::new(".")), &options.output, &component).map_err(|error| {
-        SandboxBuildError::File { path: options.output.clone(), source: std::io::Error::other(error.to_string()) }
+        SandboxBuildError::File {
+            path: options.output.clone(),
+            source: std::io::Error::other(error.to_string()),
+        }
     })?;
     Ok(Built { path: options.output.clone(), digest: Digest::of(&component), size: component.len() })
 }
@@ -139,7 +144,9 @@ fn take_stock(packages: &Path) -> std::io::Result<Vec<Result<String, SandboxBuil
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            if [".so", ".pyd", ".dylib", ".dll"].iter().any(|end| name.ends_with(end)) || name.contains(".so.") {
+            if [".so", ".pyd", ".dylib", ".dll"].iter().any(|end| name.ends_with(end))
+                || name.contains(".so.")
+            {
                 let shown = path.strip_prefix(packages).unwrap_or(&path).display().to_string();
                 found.push(Err(SandboxBuildError::Native(shown)));
             } else if entry.file_type()?.is_dir() {

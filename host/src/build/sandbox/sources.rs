@@ -14,7 +14,10 @@ const PYTHON: &[(&str, &str)] = &[
     ("keybearer_sandbox/library.py", include_str!("../../../../tools/python/keybearer_sandbox/library.py")),
     ("keybearer_sandbox/loop.py", include_str!("../../../../tools/python/keybearer_sandbox/loop.py")),
     ("keybearer_sandbox/output.py", include_str!("../../../../tools/python/keybearer_sandbox/output.py")),
-    ("keybearer_sandbox/resources.py", include_str!("../../../../tools/python/keybearer_sandbox/resources.py")),
+    (
+        "keybearer_sandbox/resources.py",
+        include_str!("../../../../tools/python/keybearer_sandbox/resources.py"),
+    ),
     ("keybearer_sandbox/run.py", include_str!("../../../../tools/python/keybearer_sandbox/run.py")),
 ];
 
