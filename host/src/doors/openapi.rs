@@ -3,6 +3,7 @@
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
 mod approvals;
+mod code;
 mod identity;
 mod policies;
 mod proxy;
@@ -69,6 +70,7 @@ fn paths() -> Value {
     let entries = [
         (Route::Tools, json!({ "get": list_tools() })),
         (Route::Call, json!({ "post": call_tool() })),
+        (Route::Code, json!({ "post": code::run() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
         (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),
