@@ -106,7 +106,9 @@ fn too_wide(link: &TokenRow, child: &Grant) -> Option<String> {
         ));
     }
     if child.may_store_secrets && !above.may_store_secrets {
-        return Some("this token may not store a user's secrets itself; leave may_store_secrets out".to_owned());
+        return Some(
+            "this token may not store a user's secrets itself; leave may_store_secrets out".to_owned(),
+        );
     }
     // What a child spends is counted in every budget above it as well, so a budget that it doesn't have is no way
     // round one. One that promises more than there is would only mislead whoever gets the token.

@@ -342,7 +342,7 @@ fn what_can_not_be_minted_says_why() {
         budgets: texts.iter().map(|text| text.parse().unwrap()).cycle().take(count).collect(),
         ..Grant::default()
     };
-    let cases: [(Mint, &str); 10] = [
+    let cases: [(Mint, &str); 12] = [
         (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
         (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
         (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "at most 32 budgets"),
@@ -350,10 +350,7 @@ fn what_can_not_be_minted_says_why() {
         (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { user: Some("ann".parse().unwrap()), ..mint(TokenKind::Operator) }, "bound to a user"),
         (
-            Mint {
-                grant: Grant { may_store_secrets: true, ..Grant::default() },
-                ..mint(TokenKind::Agent)
-            },
+            Mint { grant: Grant { may_store_secrets: true, ..Grant::default() }, ..mint(TokenKind::Agent) },
             "name the user",
         ),
         (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),

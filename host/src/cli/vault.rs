@@ -71,12 +71,8 @@ impl Vault {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let opened = Opened::open(home)?;
         match self {
-            Self::Set { label, user, realm } => {
-                store(&opened, out, &label, user.as_ref(), &realm, false)
-            }
-            Self::Rotate { label, user, realm } => {
-                store(&opened, out, &label, user.as_ref(), &realm, true)
-            }
+            Self::Set { label, user, realm } => store(&opened, out, &label, user.as_ref(), &realm, false),
+            Self::Rotate { label, user, realm } => store(&opened, out, &label, user.as_ref(), &realm, true),
             Self::List { realm, all } => list(&opened, out, &realm, all),
             Self::Remove { label, version, user, realm } => {
                 remove(&opened, out, &label, version, user.as_ref(), &realm)
@@ -100,9 +96,13 @@ fn store(
     let (shown, flag) = (named(label, user), user.map_or(String::new(), |user| format!(" --user {user}")));
     match (known, rotate) {
         (true, false) => {
-            bail!("{shown} is set already in {realm}; `keybearer vault rotate {label}{flag}` stores a new version")
+            bail!(
+                "{shown} is set already in {realm}; `keybearer vault rotate {label}{flag}` stores a new version"
+            )
         }
-        (false, true) => bail!("{shown} is not set in {realm}; `keybearer vault set {label}{flag}` stores it"),
+        (false, true) => {
+            bail!("{shown} is not set in {realm}; `keybearer vault set {label}{flag}` stores it")
+        }
         _ => {}
     }
     let secret = read_secret(label)?;

@@ -176,9 +176,9 @@ fn decide(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) ->
     if let Err(killed) = app.kills.check(&subjects) {
         return refused(killed.refusal());
     }
-    let found = connection.as_ref().and_then(|name: &ConnectionName| {
-        app.connections.load().get(caller.realm(), name.as_str())
-    });
+    let found = connection
+        .as_ref()
+        .and_then(|name: &ConnectionName| app.connections.load().get(caller.realm(), name.as_str()));
     if let Some(Err(failure)) = found.map(|found| found.check_user(caller.user())) {
         return EnforceDecision::refused(failure.reason.code(), failure.message);
     }

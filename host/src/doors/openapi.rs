@@ -8,9 +8,9 @@ mod mcp;
 mod policies;
 mod proxy;
 mod schemas;
-mod user_secrets;
 #[cfg(test)]
 mod tests;
+mod user_secrets;
 
 use std::sync::{Arc, LazyLock};
 

@@ -158,14 +158,15 @@ fn caller(door: &Door, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
 fn environment(request: &Request) -> Result<Option<Environment>, Refusal> {
     let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return Ok(None) };
     let name = query.strip_prefix("environment=").and_then(|name| name.parse().ok());
-    let wrong = || Refusal::new(Code::BadRequest, "the query is not valid: only environment=NAME can be given, once");
+    let wrong =
+        || Refusal::new(Code::BadRequest, "the query is not valid: only environment=NAME can be given, once");
     name.map(Some).ok_or_else(wrong)
 }
 
 fn label(request: &Request) -> Result<SecretLabel, Refusal> {
-    last_segment(request)
-        .parse()
-        .map_err(|error: crate::ids::InvalidName| Refusal::new(Code::BadRequest, format!("the label is not valid: {}", error.rule)))
+    last_segment(request).parse().map_err(|error: crate::ids::InvalidName| {
+        Refusal::new(Code::BadRequest, format!("the label is not valid: {}", error.rule))
+    })
 }
 
 /// `{"secret": "…"}`. What is wrong with it is said without a word of it: what a reader of JSON says repeats what it read.
@@ -257,5 +258,8 @@ fn failed(error: &AdminError) -> Refusal {
         return Refusal::new(Code::BadRequest, error.to_string());
     }
     tracing::error!(cause = %error, "a user's secret can't be stored or read");
-    Refusal::new(Code::Internal, "the host's vault can't be read or changed now; its operator can see why in the log")
+    Refusal::new(
+        Code::Internal,
+        "the host's vault can't be read or changed now; its operator can see why in the log",
+    )
 }

@@ -15,7 +15,8 @@ use crate::clock::Millis;
 use crate::connection::{Cost, Parameters, TypedSend};
 use crate::dto::read_json;
 use crate::ids::{
-    AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId, UserId,
+    AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
+    UserId,
 };
 
 /// A question that was put to the policies, or could be. It holds a request's parameters, and so whatever the caller put

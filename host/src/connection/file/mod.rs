@@ -16,7 +16,7 @@ use super::limits::{
     CONNECT_MS_DEFAULT, CONNECT_MS_LIMIT, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_LIMIT, RESPONSE_BYTES_DEFAULT,
     RESPONSE_BYTES_LIMIT, TOTAL_MS_DEFAULT, TOTAL_MS_LIMIT,
 };
-use super::{Attach, BaseUrl, CaBundle, Connection, ErrorProfile, SecretOf, Problem};
+use super::{Attach, BaseUrl, CaBundle, Connection, ErrorProfile, Problem, SecretOf};
 use crate::egress::{header_value, is_reserved, may_be_allowed};
 
 /// The headers that a guest may give where the file says nothing: what the reply is to look like, and what makes a

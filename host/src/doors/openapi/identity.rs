@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{closed, described, list, may_delegate, may_store_secrets, nullable, operations, task, tools, user};
+use super::schemas::{
+    closed, described, list, may_delegate, may_store_secrets, nullable, operations, task, tools, user,
+};
 use super::{answer, operation, path_parameter, reference};
 use crate::ledger::Window;
 

@@ -17,7 +17,8 @@ pub(super) fn list() -> Value {
 
 pub(super) fn put() -> Value {
     let stored = answer("It's stored. The reference may stand in a message in its place.", "StoredSecret");
-    let summary = "Stores a user's own secret, in place of the one before. For connections with `secret_of = \"user\"`";
+    let summary =
+        "Stores a user's own secret, in place of the one before. For connections with `secret_of = \"user\"`";
     let parameters = json!([user(), label(), environment()]);
     let mut put = operation("putUserSecret", summary, None, parameters, ("200", stored));
     let content = json!({ "application/json": { "schema": reference("PutSecret") } });

@@ -120,11 +120,7 @@ impl Host {
         Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), true)
     }
 
-    fn build(
-        connections: &[(&str, &str)],
-        egress: Result<Egress, Arc<dyn Wire>>,
-        governed: bool,
-    ) -> Self {
+    fn build(connections: &[(&str, &str)], egress: Result<Egress, Arc<dyn Wire>>, governed: bool) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
@@ -298,7 +294,9 @@ pub(super) struct Made {
 
 /// An app of these.
 pub(super) fn assemble(made: Made) -> App {
-    let Made { control, clock, audit, runtime, catalog, connections, egress, policy, approvals, vault, .. } = made;
+    let Made {
+        control, clock, audit, runtime, catalog, connections, egress, policy, approvals, vault, ..
+    } = made;
     let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());

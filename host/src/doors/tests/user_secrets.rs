@@ -128,9 +128,14 @@ async fn each_call_uses_the_secret_of_its_own_user() {
         assert_eq!(seen.as_deref(), Some(OPERATORS), "an operator's is everyone's");
     }
     let rows = stage.trail().await;
-    let users: Vec<_> = rows.iter().filter(|row| row["event"] == "send_begun").map(|row| &row["user"]).collect();
-    assert_eq!(users, [&Value::Null, &json!("ann"), &Value::Null, &json!("bob"), &Value::Null, &json!("ann")]);
-    let admin: Vec<_> = rows.iter().filter(|row| row["event"] == "admin").map(|row| &row["subject"]).collect();
+    let users: Vec<_> =
+        rows.iter().filter(|row| row["event"] == "send_begun").map(|row| &row["user"]).collect();
+    assert_eq!(
+        users,
+        [&Value::Null, &json!("ann"), &Value::Null, &json!("bob"), &Value::Null, &json!("ann")]
+    );
+    let admin: Vec<_> =
+        rows.iter().filter(|row| row["event"] == "admin").map(|row| &row["subject"]).collect();
     assert_eq!(admin, ["github version 1 of the user bob", "github version 1 of the user ann"]);
 
     // A new one takes the place of the old one, and none is used once it's removed.
@@ -304,7 +309,10 @@ async fn what_is_wrong_with_a_body_is_said_without_a_word_of_it() {
     for strange in ["/v1/users/ann/secrets/a%20b", "/v1/users/ann/secrets/-x"] {
         stage.ask("PUT", strange, &ann, r#"{"secret": "12345678"}"#).await.problem(400, "bad_request");
     }
-    stage.ask("PUT", &format!("{path}?environment=dev&environment=x"), &ann, "{}").await.problem(400, "bad_request");
+    stage
+        .ask("PUT", &format!("{path}?environment=dev&environment=x"), &ann, "{}")
+        .await
+        .problem(400, "bad_request");
     assert!(stage.trail().await.iter().all(|row| row["event"] != "admin"), "nothing was stored");
 }
 
@@ -333,7 +341,10 @@ async fn a_secret_that_can_not_be_recorded_is_not_stored() {
     stage.host.trail.fill_up();
     stage.put(&ann, "ann", BOB).await.problem(503, "audit_unavailable");
     let listed = stage.ask("GET", "/v1/users/ann/secrets", &ann, "").await.json();
-    assert_eq!((&listed["secrets"][0]["version"], listed["secrets"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(
+        (&listed["secrets"][0]["version"], listed["secrets"].as_array().unwrap().len()),
+        (&json!(1), 1)
+    );
     stage.ask("DELETE", "/v1/users/ann/secrets/github", &ann, "").await.problem(503, "audit_unavailable");
     let listed = stage.ask("GET", "/v1/users/ann/secrets", &ann, "").await.json();
     assert_eq!(listed, json!({ "secrets": [] }), "a removal holds");

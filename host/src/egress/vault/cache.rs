@@ -60,8 +60,7 @@ mod tests {
     fn each_user_gets_its_own_and_no_other() {
         let cache = Cache::default();
         let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
-        let (ann, bob, label) =
-            ("ann".parse().unwrap(), "bob".parse().unwrap(), "github".parse().unwrap());
+        let (ann, bob, label) = ("ann".parse().unwrap(), "bob".parse().unwrap(), "github".parse().unwrap());
         cache.put(1, named(&realm, Some(&ann), &label), Arc::new(Secret::canary()));
         assert!(cache.get(1, named(&realm, Some(&ann), &label)).is_some());
         assert!(cache.get(1, named(&realm, Some(&bob), &label)).is_none());
@@ -79,7 +78,10 @@ mod tests {
         assert!(cache.get(1, named(&realm, None, &two)).is_none());
         assert!(cache.get(2, named(&realm, None, &one)).is_none());
         cache.put(2, named(&realm, None, &two), Arc::new(Secret::canary()));
-        assert!(cache.get(2, named(&realm, None, &one)).is_none(), "a secret read at version 1 came back at version 2");
+        assert!(
+            cache.get(2, named(&realm, None, &one)).is_none(),
+            "a secret read at version 1 came back at version 2"
+        );
         assert_eq!(Arc::strong_count(&secret), 1, "it's still kept");
     }
 

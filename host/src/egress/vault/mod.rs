@@ -169,10 +169,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSecret`] when there's none and when it can't be opened, whatever the reason;
     /// [`VaultError::Store`] when the store can't be read.
-    pub(in crate::egress) fn newest(
-        &self,
-        named: Named<'_>,
-    ) -> Result<Arc<Secret>, VaultError> {
+    pub(in crate::egress) fn newest(&self, named: Named<'_>) -> Result<Arc<Secret>, VaultError> {
         // The version first, as in `auth`: what is read after it is never older.
         let version = self.store.version()?;
         if let Some(secret) = self.cache.get(version, named) {

@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn another_place_does_not_open() {
         let key = SealingKey::fresh();
-        let sealed = key.seal(&Place::secret(named(&realm("acme", "prod"), &label("stripe")), 1), b"sk_live_1");
+        let sealed =
+            key.seal(&Place::secret(named(&realm("acme", "prod"), &label("stripe")), 1), b"sk_live_1");
         for (what, place) in [
             ("tenant", Place::secret(named(&realm("acm", "prod"), &label("stripe")), 1)),
             ("environment", Place::secret(named(&realm("acme", "dev"), &label("stripe")), 1)),
