@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shown;
 use crate::auth::Caller;
+use crate::catalog::SANDBOX_TOOL;
 use crate::connection::{Cost, Effect, TypedSend};
 use crate::egress::CanonicalBody;
 use crate::ledger::money;
@@ -154,7 +155,12 @@ impl Rendering {
         }
         let AskedBy { realm, agent, role, token, tool } = &self.asked_by;
         let role = role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
-        let by = tool.as_ref().map_or_else(|| "the proxy door".to_owned(), |tool| format!("the tool {tool}"));
+        let by = match tool.as_deref() {
+            None => "the proxy door".to_owned(),
+            // No tool but a sandbox's has this name.
+            Some(SANDBOX_TOOL) => format!("code that it wrote itself ({SANDBOX_TOOL})"),
+            Some(tool) => format!("the tool {tool}"),
+        };
         line(format!("asked by: {agent}{role}, through {by}, with {token} of {realm}"));
         if !self.words.is_empty() {
             line("in the words of the agent or its operator, which nobody has checked:".to_owned());

@@ -3,6 +3,7 @@
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
 mod approvals;
+mod code;
 mod identity;
 mod mcp;
 mod policies;
@@ -72,6 +73,7 @@ fn paths() -> Value {
         (Route::Tools, json!({ "get": list_tools() })),
         (Route::Call, json!({ "post": call_tool() })),
         (Route::Mcp, json!({ "post": mcp::post() })),
+        (Route::Code, json!({ "post": code::run() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
         (Route::UserSecrets, json!({ "get": user_secrets::list() })),

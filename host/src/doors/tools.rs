@@ -99,8 +99,8 @@ pub(super) async fn run(
     arguments: Bytes,
     started: Instant,
 ) -> Result<Narrow, Refusal> {
-    let _place = door.places.take()?;
     let Asked { tool, context, deadline } = asked;
+    let _place = door.place(&tool)?;
     // Ids only: arguments and results are never logged.
     let span = tracing::info_span!("call", %call, %tool, token = %caller.token());
     let deadline = deadline.saturating_sub(started.elapsed());

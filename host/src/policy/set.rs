@@ -85,6 +85,7 @@ struct Key {
 enum KeyWhat {
     Send(ConnectionName, OperationName),
     Call(ToolName),
+    Code(ToolName),
 }
 
 impl Set {
@@ -297,6 +298,7 @@ impl Key {
                 KeyWhat::Send(connection.name.clone(), operation.name.clone())
             }
             What::Call { tool, .. } => KeyWhat::Call(tool.clone()),
+            What::Code { tool, .. } => KeyWhat::Code(tool.clone()),
             What::Api { .. } | What::Approve { .. } => return None,
         };
         Some(Self {

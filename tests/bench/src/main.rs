@@ -3,12 +3,14 @@
 //! | module | what it measures |
 //! |---|---|
 //! | [`in_process`] | wasmtime alone, the pipeline, its trail on the disk, two threads |
+//! | [`code`] | Python in the sandbox |
 //! | [`door`] | the HTTP door, beside a bare route and one that only runs an instance |
 //! | [`send`] | one send over TLS, beside reqwest alone |
 //! | [`kill`] | how fast a kill switch works |
 //! | [`policy`] | one decision of the policies |
 //! | [`start`] | a second start, and memory |
 
+mod code;
 mod cpu;
 mod door;
 mod home;
@@ -36,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         ["all", tools, scratch] => measure(&place(tools, scratch), None),
         ["only", part, tools, scratch] => measure(&place(tools, scratch), Some(part)),
         ["start", home] => start::start(home.as_ref()),
+        ["code-memory", tools, scratch] => code::memory(&place(tools, scratch)),
         ["memory", tools, scratch] => start::memory(&place(tools, scratch)),
         _ => bail!("run this as `cargo xtask bench`"),
     }
@@ -54,6 +57,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("policy", policy::run),
     ("kill", kill::run),
     ("start", start::run),
+    ("code", code::run),
 ];
 
 /// Measures all parts or one, and prints the table.

@@ -5,6 +5,7 @@ mod agents;
 mod approvals;
 mod calls;
 mod client;
+mod code;
 mod delegate;
 mod enforce;
 mod golden;
