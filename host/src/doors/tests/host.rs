@@ -137,11 +137,7 @@ impl Host {
     }
 
     /// `egress` is a wire where the secrets are to be the vault's.
-    fn build(
-        connections: &[(&str, &str)],
-        egress: Result<Egress, Arc<dyn Wire>>,
-        rules: Rules<'_>,
-    ) -> Self {
+    fn build(connections: &[(&str, &str)], egress: Result<Egress, Arc<dyn Wire>>, rules: Rules<'_>) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
