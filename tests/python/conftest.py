@@ -8,6 +8,7 @@ import sys
 import httpx
 import pytest
 
+from scripted_model import ScriptedModel
 from surroundings import ROOT, FakeStripe, Host, TlsFront, new_customer
 
 sys.path.insert(0, str(ROOT / "examples/autogen"))
@@ -59,6 +60,13 @@ def host(stripe, key, tmp_path_factory):
     yield running
     running.stop()
     front.stop()
+
+
+@pytest.fixture
+def models():
+    """A chat server like OpenAI's whose models say what the test writes down."""
+    with ScriptedModel() as server:
+        yield server
 
 
 @pytest.fixture
