@@ -63,6 +63,14 @@ def host(stripe, key, tmp_path_factory):
 
 
 @pytest.fixture
+def front(stripe, tmp_path):
+    """TLS before the fake Stripe, for a host that a test sets up by itself."""
+    running = TlsFront(stripe.address, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
 def models():
     """A chat server like OpenAI's whose models say what the test writes down."""
     with ScriptedModel() as server:

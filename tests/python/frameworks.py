@@ -63,3 +63,16 @@ def rows_after(host, seq):
     """The rows of the audit trail that came after this one, the oldest first."""
     rows = host.as_operator("GET", "/v1/audit", params={"limit": 1000}).json()["rows"]
     return [row for row in reversed(rows) if row["seq"] > seq]
+
+
+def memory_of(pid):
+    """All that a process can write to of its memory."""
+    held = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            span, rights, _, _, _, *name = line.split(maxsplit=5)
+            if rights.startswith("rw") and name != ["[vvar]\n"]:
+                start, end = (int(number, 16) for number in span.split("-"))
+                memory.seek(start)
+                held.append(memory.read(end - start))
+    return b"".join(held)

@@ -3,7 +3,7 @@
     with ScriptedModel() as models:
         models.script("gpt-4o", [("get_invoice", {"id": "in_1"})], "It is paid.")
 
-A reply is a text, or a list of calls. What reached the server is kept whole, as a model's vendor would have it.
+A reply is a text, a list of calls, or a function that is called for it at that moment. What reached the server is kept whole, as a model's vendor would have it.
 """
 
 import http.server
@@ -78,6 +78,8 @@ class ScriptedModel:
             if not replies:
                 return None
             reply = replies.popleft()
+            if callable(reply):
+                reply = reply()
             if isinstance(reply, str):
                 return {"role": "assistant", "content": reply}
             calls = [
