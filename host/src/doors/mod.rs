@@ -7,6 +7,7 @@
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
 //!     → tools · tokens · approvals · audit · health · openapi
+//!     → mcp     the same tools in the words of the Model Context Protocol
 //!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
@@ -29,6 +30,7 @@ mod health;
 mod kill;
 mod limits;
 mod listener;
+mod mcp;
 mod openapi;
 mod pace;
 mod policies;

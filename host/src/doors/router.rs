@@ -12,8 +12,8 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
 use super::limits::Places;
 use super::problem::Problem;
 use super::{
-    ServeConfig, agents, approvals, audit, delegate, enforce, health, kill, openapi, policies, proxy, tokens,
-    tools, vault_keys,
+    ServeConfig, agents, approvals, audit, delegate, enforce, health, kill, mcp, openapi, policies, proxy,
+    tokens, tools, vault_keys,
 };
 use crate::app::App;
 use crate::metrics::RouteSeries;
@@ -24,6 +24,7 @@ use crate::refusal::Code;
 pub(super) enum Route {
     Tools,
     Call,
+    Mcp,
     Tokens,
     Token,
     VaultKeys,
@@ -51,9 +52,10 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::Tools,
         Self::Call,
+        Self::Mcp,
         Self::Tokens,
         Self::Token,
         Self::VaultKeys,
@@ -84,6 +86,7 @@ impl Route {
         match self {
             Self::Tools => "/v1/tools",
             Self::Call => "/v1/tools/{name}",
+            Self::Mcp => "/mcp",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
             Self::VaultKeys => "/admin/vault-keys",
@@ -166,6 +169,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route(Route::Tools.path(), get(tools::list))
         .route(Route::Call.path(), post(tools::call))
+        .route(Route::Mcp.path(), post(mcp::post))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
         .route(Route::VaultKeys.path(), post(vault_keys::mint))

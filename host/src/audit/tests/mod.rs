@@ -122,6 +122,7 @@ fn intent() -> CallBegun {
         arguments_bytes: 2,
         policy: None,
         trace: None,
+        model_call: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn known() -> Value {
         "ToolName": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "Slug": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
         "Label": { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$" },
+        "ModelCallId": { "type": "string", "pattern": "^[!-~]{1,128}$" },
         "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
         "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
         "ApprovalId": { "type": "string", "pattern": "^apr_[0-9a-f]{24}$" },
@@ -134,13 +135,14 @@ fn audit_row() -> Value {
                 "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
                 "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
+                "model_call": reference("ModelCallId"),
             }),
         ),
         (
             "call_refused",
             json!({
                 "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
-                "tool": text, "code": reference("Code"),
+                "tool": text, "code": reference("Code"), "model_call": reference("ModelCallId"),
             }),
         ),
         (
@@ -197,7 +199,12 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        let optional: &[&str] = if event == "admin" { &["reason"] } else { &[] };
+        let optional: &[&str] = match event {
+            "admin" => &["reason"],
+            "call_begun" | "call_refused" => &["model_call"],
+            "send_begun" => &["question"],
+            _ => &[],
+        };
         closed(with(with(every.clone(), tag), members), optional)
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })

@@ -286,6 +286,7 @@ fn audit_rows_of_every_event_fit() {
             arguments_bytes: 2,
             policy: Some(digest),
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+            model_call: Some("call_x/1".parse().unwrap()),
         }),
         Event::CallRefused(CallRefused {
             token: TokenId::fresh(),
@@ -293,6 +294,7 @@ fn audit_rows_of_every_event_fit() {
             conversation: None,
             tool: "get_invoice".to_owned(),
             code: Code::UnknownTool,
+            model_call: None,
         }),
         Event::SendBegun(SendBegun {
             send: 1,

@@ -10,6 +10,7 @@ mod enforce;
 mod golden;
 mod host;
 mod kill;
+mod mcp;
 mod proxy;
 mod routes;
 mod sockets;
