@@ -13,6 +13,10 @@ from surroundings import ROOT, FakeStripe, Host, TlsFront, new_customer
 
 sys.path.insert(0, str(ROOT / "examples/autogen"))
 
+# The package as it lies here, for this process and those it starts.
+sys.path.insert(0, str(ROOT / "python/src"))
+os.environ["PYTHONPATH"] = str(ROOT / "python/src")
+
 # httpx, and so HttpTool, would send loopback traffic to a proxy that the environment names.
 for proxy in ("http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(proxy, None)
