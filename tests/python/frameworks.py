@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from autogen_core.models import ModelFamily, ModelInfo
 from autogen_ext.models.openai import OpenAIChatCompletionClient
+from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
+from keybearer_autogen import KeybearerWorkbench
+from single_agent import keybearer_tools
 
 from surroundings import ROOT, clean_environment
 
@@ -49,9 +53,32 @@ def model_client(models, name):
     return OpenAIChatCompletionClient(model=name, base_url=models.url, api_key="of-no-use", model_info=ABILITIES)
 
 
+# How an AutoGen agent comes to the host's tools.
+WAYS = ["http_tool", "mcp_workbench", "keybearer_workbench"]
+
+
+async def equipment(way, host, token, stack):
+    """What an `AssistantAgent` takes for this way, until the stack is closed."""
+    if way == "http_tool":
+        return {"tools": keybearer_tools(token)}
+    if way == "keybearer_workbench":
+        workbench = KeybearerWorkbench(url=host.url, token=token)
+    else:
+        headers = {"Authorization": f"Bearer {token}"}
+        workbench = McpWorkbench(StreamableHttpServerParams(url=f"{host.url}/mcp", headers=headers))
+    return {"workbench": await stack.enter_async_context(workbench)}
+
+
 def codes(results):
     """The code of each result that is a refusal; `None` for the others."""
-    return [json.loads(result).get("code") for result in results]
+    return [code_of(result) for result in results]
+
+
+def code_of(result):
+    # HttpTool shows the whole problem, the other ways its sentence.
+    if found := re.match(r"The call failed \((\w+)\): ", result):
+        return found[1]
+    return json.loads(result).get("code")
 
 
 def last_seq(host):

@@ -17,9 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples/autogen"))
 
 from autogen_agentchat.agents import AssistantAgent
-from autogen_core import SingleThreadedAgentRuntime
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import RoundRobinGroupChat
+from autogen_core import SingleThreadedAgentRuntime
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -35,6 +35,22 @@ async def http(_):
     from single_agent import keybearer_tools
 
     return {"tools": keybearer_tools()}
+
+
+async def mcp(stack):
+    """AutoGen's own MCP workbench."""
+    from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    workbench = McpWorkbench(StreamableHttpServerParams(url=f"{URL}/mcp", headers=headers))
+    return {"workbench": await stack.enter_async_context(workbench)}
+
+
+async def workbench(stack):
+    """The package's workbench."""
+    from keybearer_autogen import KeybearerWorkbench
+
+    return {"workbench": await stack.enter_async_context(KeybearerWorkbench())}
 
 
 async def sdk(_):
@@ -54,7 +70,7 @@ async def sdk(_):
     return {"tools": [get_invoice, create_charge]}
 
 
-DOORS = {door.__name__: door for door in (http, sdk)}
+DOORS = {door.__name__: door for door in (http, mcp, workbench, sdk)}
 
 
 async def main(door: str, out: str) -> None:

@@ -30,6 +30,21 @@ def test_streaming(host, models, stripe):
     assert models.results("gpt-4o") == [seen]
 
 
+def test_over_mcp(host, models, stripe):
+    invoice = stripe.facts["invoice"]
+    models.script("gpt-4o", [("get_invoice", {"id": invoice})], "It is a draft.")
+    printed = run_script(
+        EXAMPLES / "mcp_workbench.py",
+        f"What is the state of invoice {invoice}?",
+        KEYBEARER_URL=host.url,
+        KEYBEARER_TOKEN=host.mint(**GET_INVOICE)["token"],
+        **models.environment(),
+    )
+    assert "It is a draft." in printed
+    [seen] = shown(printed)
+    assert json.loads(seen)["id"] == invoice
+
+
 def test_each_request_of_a_tenant_is_an_agent_of_its_own(host, models, stripe, key, tmp_path):
     """Two tenants of one host, with a key each; a third one has none."""
     keys = {"acme": key[:-8] + "acme0000", "globex": key[:-8] + "globex00"}

@@ -1,14 +1,14 @@
 """AutoGen's teams, with a token for each role. All want to charge; what each of them may do is the host's to say."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat, Swarm
-from single_agent import keybearer_tools
 
-from frameworks import codes, last_seq, model_client, rows_after
+from frameworks import WAYS, codes, equipment, last_seq, model_client, rows_after
 from surroundings import charges, new_customer
 
 # What the operator says of each role: operations, and budgets.
@@ -38,20 +38,20 @@ def customer(upstream):
     return new_customer(upstream)
 
 
-@pytest.fixture
-def member(host, models, tokens, customer, monkeypatch):
+@pytest.fixture(params=WAYS)
+def member(request, host, models, tokens, customer, monkeypatch):
     """An agent of this role, whose model wants to charge the customer, then to look it up."""
     monkeypatch.setenv("KEYBEARER_URL", host.url)
 
-    def make(role, *then, **more):
+    async def make(stack, role, *then, **more):
         charge = {"amount": 4200, "currency": "usd", "customer": customer, "order": role}
         models.script(role, [("create_charge", charge), ("get_customer", {"id": customer})], "Done.", *then)
         return AssistantAgent(
             role,
             description=f"Does {role}.",
             model_client=model_client(models, role),
-            tools=keybearer_tools(tokens[role]),
             reflect_on_tool_use=True,
+            **await equipment(request.param, host, tokens[role], stack),
             **more,
         )
 
@@ -65,8 +65,7 @@ def holds(host, models, tokens, customer, upstream, key):
 
     def check():
         assert models.left() == {}, "some model wasn't asked"
-        heard = {role: codes(result for result in models.results(role) if "error" not in result[:5]) for role in ROLES}
-        assert heard == HEARD
+        assert {role: codes(models.results(role)[:2]) for role in ROLES} == HEARD
         # The host refused: Stripe heard of one charge alone.
         made = charges(upstream, {customer})
         assert [charge["metadata"]["order"] for charge in made.values()] == ["billing"]
@@ -78,33 +77,47 @@ def holds(host, models, tokens, customer, upstream, key):
     return check
 
 
-async def stream(team):
-    return [message async for message in team.run_stream(task="Charge the customer, and say who it is.")]
+TASK = "Charge the customer, and say who it is."
 
 
 def test_round_robin(member, holds):
-    team = RoundRobinGroupChat([member(role) for role in ROLES], termination_condition=MaxMessageTermination(4))
-    asyncio.run(team.run(task="Charge the customer, and say who it is."))
+    async def run():
+        async with AsyncExitStack() as stack:
+            members = [await member(stack, role) for role in ROLES]
+            team = RoundRobinGroupChat(members, termination_condition=MaxMessageTermination(4))
+            await team.run(task=TASK)
+
+    asyncio.run(run())
     holds()
 
 
 def test_selector(member, models, holds):
-    members = [member(role) for role in ROLES]
-    # The last one isn't chosen by a model: it's the only one left in the list of the fourth message.
     models.script("selector", "billing", "analytics", "reconciliation")
-    team = SelectorGroupChat(
-        members, model_client(models, "selector"), termination_condition=MaxMessageTermination(4)
-    )
-    asyncio.run(stream(team))
+
+    async def run():
+        async with AsyncExitStack() as stack:
+            members = [await member(stack, role) for role in ROLES]
+            selector, end = model_client(models, "selector"), MaxMessageTermination(4)
+            await exhaust(SelectorGroupChat(members, selector, termination_condition=end))
+
+    asyncio.run(run())
     holds()
 
 
-def test_swarm(member, models, holds):
-    members = [
-        member("billing", [("transfer_to_analytics", {})], handoffs=["analytics"]),
-        member("analytics", [("transfer_to_reconciliation", {})], handoffs=["reconciliation"]),
-        member("reconciliation"),
-    ]
-    team = Swarm(members, termination_condition=MaxMessageTermination(6))
-    asyncio.run(stream(team))
+def test_swarm(member, holds):
+    async def run():
+        async with AsyncExitStack() as stack:
+            members = [
+                await member(stack, "billing", [("transfer_to_analytics", {})], handoffs=["analytics"]),
+                await member(stack, "analytics", [("transfer_to_reconciliation", {})], handoffs=["reconciliation"]),
+                await member(stack, "reconciliation"),
+            ]
+            await exhaust(Swarm(members, termination_condition=MaxMessageTermination(6)))
+
+    asyncio.run(run())
     holds()
+
+
+async def exhaust(team):
+    async for _ in team.run_stream(task=TASK):
+        pass

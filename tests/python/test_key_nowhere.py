@@ -16,6 +16,8 @@ from surroundings import ROOT, forms
 # none.
 DOORS = {
     "http": ["(denied)", "(tool_not_found)", "String should match pattern"],
+    "mcp": ["(denied)", "(tool_not_found)", "(invalid_arguments)"],
+    "workbench": ["(denied)", "(tool_not_found)", "(invalid_arguments)"],
     "sdk": ["(denied)", "Not Found", "(invalid_request)"],
 }
 
@@ -81,7 +83,8 @@ def test_the_agent_did_what_it_was_to(observed, stripe, key):
         assert told in refused
     assert key.encode() in observed.sent
     assert b"httpx" in observed.places["log"] and observed.places["its process's memory"]
-    assert any("tool" in span["name"] for span in observed.spans)
+    names = {span["name"] for span in observed.spans}
+    assert "invoke_agent billing" in names, names
 
 
 def test_the_key_is_nowhere(observed, key):
@@ -91,9 +94,9 @@ def test_the_key_is_nowhere(observed, key):
 
 
 def test_the_token_is_only_where_it_must_be(observed):
-    """In the process that presents it. AutoGen's HttpTool has it in its headers, and dumps them."""
+    """In the process that presents it. AutoGen's own components have it in their headers, and dump them."""
     must_be = {"its process's environment", "its process's memory"}
-    if observed.door == "http":
+    if observed.door in ("http", "mcp"):
         must_be.add("dumps")
     found = {place for place, content in observed.places.items() if observed.token.encode() in content}
     assert found == must_be

@@ -39,7 +39,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "python",
-        title: "end to end with AutoGen and Stripe's SDK",
+        title: "end to end with agents and Stripe's SDK",
         command: |place, _| pytest(place),
         count: tally::of_pytest,
     },
