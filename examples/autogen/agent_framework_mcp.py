@@ -21,9 +21,11 @@ async def main(task: str) -> None:
         static_headers={"Authorization": f"Bearer {os.environ['KEYBEARER_TOKEN']}"},
         load_prompts=False,
     )
+    # What the host says of a refusal is meant for the model, and holds no secrets. Without this the model isn't told.
+    readable = {"include_detailed_errors": True}
     async with keybearer:
         agent = Agent(
-            client=OpenAIChatCompletionClient(model="gpt-4o"),
+            client=OpenAIChatCompletionClient(model="gpt-4o", function_invocation_configuration=readable),
             name="billing",
             instructions="You answer questions about invoices.",
             tools=keybearer,

@@ -15,6 +15,7 @@ from autogen_core.tools import StaticWorkbench
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from autogen_ext.models.replay import ReplayChatCompletionClient
 from autogen_ext.tools.http import HttpTool
+from keybearer_autogen import KeybearerWorkbench
 from single_agent import keybearer_tools, new_agent, replayed_model
 
 from frameworks import ABILITIES, EXAMPLES, python_of, run_script
@@ -169,6 +170,12 @@ def _():
     return single_agent()
 
 
+@mistake("A variable isn't set, and the package is used")
+def _():
+    workbench = KeybearerWorkbench()
+    return asyncio.run(workbench.call_tool("get_invoice", {"id": "in_1"})).to_text()
+
+
 @mistake("Nothing listens there")
 def _():
     return single_agent("http://127.0.0.1:1", "kbt_x")
@@ -262,6 +269,20 @@ def _(host, stripe, monkeypatch):
     tools, invoice = tools_of(host, monkeypatch), stripe.facts["invoice"]
     outcome = asyncio.run(AssistantAgent("billing", replayed_model(invoice), tools=tools).run(task="Look it up."))
     return outcome.messages[-1].content
+
+
+@mistake("Agent Framework's model isn't told why")
+def _(host, models, tmp_path):
+    example, script = (EXAMPLES / "agent_framework_mcp.py").read_text(), tmp_path / "untold.py"
+    untold = example.replace('readable = {"include_detailed_errors": True}', "readable = {}")
+    assert untold != example
+    script.write_text(untold)
+    token = host.mint(tools=["get_invoice"])["token"]
+    models.script("gpt-4o", [("get_invoice", {"id": "in_1"})], "It failed.")
+    env = {"KEYBEARER_URL": host.url, "KEYBEARER_TOKEN": token, **models.environment()}
+    run_script(script, "look", python=python_of("agent-framework"), **env)
+    [seen] = models.results("gpt-4o")
+    return seen
 
 
 @mistake("The model sees quotes of the wrong kind")
