@@ -122,6 +122,11 @@ name!(
     "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
 );
 name!(
+    /// A person whose own secrets an agent may use: whoever the operator's application says is behind a conversation.
+    UserId, "user", is_label,
+    "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
+);
+name!(
     /// What an agent is for: billing, reconciliation, analytics. Policies speak of roles rather than of agents.
     RoleName, "role", is_slug,
     "use 1 to 64 lower-case letters, digits, '-' and '_', starting with a letter or digit"

@@ -61,7 +61,9 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
         }
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
-            write!(to, "  secret={}  request={}", send.secret, send.request.short())?;
+            write!(to, "  secret={}", send.secret)?;
+            optional(to, "user", send.user.as_ref())?;
+            write!(to, "  request={}", send.request.short())?;
             write!(to, "  body={} bytes", send.body_bytes)
         }
         Event::SendFinished(send) => {

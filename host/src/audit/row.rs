@@ -7,7 +7,7 @@ use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{
     AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, ModelCallId,
-    OperationName, Realm, RoleName, SecretLabel, TokenId, ToolName, TurnId,
+    OperationName, Realm, RoleName, SecretLabel, TokenId, ToolName, TurnId, UserId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
@@ -139,6 +139,9 @@ pub struct SendBegun {
     pub body_bytes: u32,
     /// The label of the secret that will be attached.
     pub secret: SecretLabel,
+    /// The user whose own secret that is. None for an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
     /// What it costs, in minor units.
     pub cost: Option<Cost>,
     /// How many budgets it was reserved in.

@@ -40,6 +40,7 @@ mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod user_secrets;
 mod vault_keys;
 mod wire;
 

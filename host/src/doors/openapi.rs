@@ -8,6 +8,7 @@ mod mcp;
 mod policies;
 mod proxy;
 mod schemas;
+mod user_secrets;
 #[cfg(test)]
 mod tests;
 
@@ -73,6 +74,8 @@ fn paths() -> Value {
         (Route::Mcp, json!({ "post": mcp::post() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
+        (Route::UserSecrets, json!({ "get": user_secrets::list() })),
+        (Route::UserSecret, json!({ "put": user_secrets::put(), "delete": user_secrets::remove() })),
         (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),
         (Route::Agents, json!({ "get": identity::list_agents(), "post": identity::register_agent() })),
         (Route::Agent, json!({ "delete": identity::remove_agent() })),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post, put};
 
 use super::limits::Places;
 use super::problem::Problem;
 use super::{
     ServeConfig, agents, approvals, audit, delegate, enforce, health, kill, mcp, openapi, policies, proxy,
-    tokens, tools, vault_keys,
+    tokens, tools, user_secrets, vault_keys,
 };
 use crate::app::App;
 use crate::metrics::RouteSeries;
@@ -27,6 +27,8 @@ pub(super) enum Route {
     Mcp,
     Tokens,
     Token,
+    UserSecrets,
+    UserSecret,
     VaultKeys,
     Agents,
     Agent,
@@ -52,12 +54,14 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::Tools,
         Self::Call,
         Self::Mcp,
         Self::Tokens,
         Self::Token,
+        Self::UserSecrets,
+        Self::UserSecret,
         Self::VaultKeys,
         Self::Agents,
         Self::Agent,
@@ -89,6 +93,8 @@ impl Route {
             Self::Mcp => "/mcp",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::UserSecrets => "/v1/users/{user}/secrets",
+            Self::UserSecret => "/v1/users/{user}/secrets/{label}",
             Self::VaultKeys => "/admin/vault-keys",
             Self::Agents => "/v1/agents",
             Self::Agent => "/v1/agents/{id}",
@@ -172,6 +178,8 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Mcp.path(), post(mcp::post))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::UserSecrets.path(), get(user_secrets::list))
+        .route(Route::UserSecret.path(), put(user_secrets::put).delete(user_secrets::remove))
         .route(Route::VaultKeys.path(), post(vault_keys::mint))
         .route(Route::Agents.path(), get(agents::list).post(agents::register))
         .route(Route::Agent.path(), delete(agents::remove))
@@ -218,7 +226,12 @@ pub(super) fn last_segment(request: &Request) -> &str {
 
 /// The segment before the last one: the id in `/v1/approvals/{id}/approve`.
 pub(super) fn last_but_one_segment(request: &Request) -> &str {
-    request.uri().path().rsplit('/').nth(1).unwrap_or("")
+    segment_before_last(request, 1)
+}
+
+/// The segment so many before the last one, which is 0.
+pub(super) fn segment_before_last(request: &Request, places: usize) -> &str {
+    request.uri().path().rsplit('/').nth(places).unwrap_or("")
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {

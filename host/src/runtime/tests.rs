@@ -30,6 +30,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         conversation: None,
         role: None,
         task: None,
+        user: None,
         grant: Grant::default(),
         lifetime: Duration::from_secs(3600),
     });

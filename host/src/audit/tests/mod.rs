@@ -134,6 +134,7 @@ fn send_intent(send: u32) -> SendBegun {
         request: Digest::of(b"request"),
         body_bytes: 0,
         secret: "stripe-prod".parse().unwrap(),
+        user: None,
         cost: None,
         budgets: 0,
         approval: None,

@@ -11,7 +11,7 @@ use crate::refusal::Code;
 pub(super) fn all() -> Value {
     with(
         with(known(), super::approvals::schemas()),
-        with(super::identity::schemas(), super::policies::schemas()),
+        with(with(super::identity::schemas(), super::policies::schemas()), super::user_secrets::schemas()),
     )
 }
 
@@ -90,12 +90,14 @@ fn token() -> Value {
         "conversation": nullable("Label"),
         "role": nullable("Slug"),
         "task": { "type": ["string", "null"] },
+        "user": nullable("Label"),
         "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
             "description": "The token that it was delegated from." },
         "tools": tools(),
         "operations": operations(),
         "budgets": list("Budget"),
         "may_delegate": may_delegate(),
+        "may_store_secrets": may_store_secrets(),
         "created_at": reference("Time"),
         "expires_at": reference("Time"),
         "revoked_at": nullable("Time"),
@@ -109,6 +111,15 @@ pub(super) fn task() -> Value {
 
 pub(super) fn may_delegate() -> Value {
     json!({ "type": "boolean", "description": "Whether tokens may be delegated from it. False unless given." })
+}
+
+pub(super) fn user() -> Value {
+    described("Label", "The person whose own secrets the token may use.")
+}
+
+pub(super) fn may_store_secrets() -> Value {
+    json!({ "type": "boolean",
+        "description": "Whether it may store, list and remove that user's secrets. False unless given." })
 }
 
 pub(super) fn tools() -> Value {
@@ -150,6 +161,7 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
+                "user": reference("Label"),
                 "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
                     { "type": "null" }] },
                 "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
@@ -202,7 +214,7 @@ fn audit_row() -> Value {
         let optional: &[&str] = match event {
             "admin" => &["reason"],
             "call_begun" | "call_refused" => &["model_call"],
-            "send_begun" => &["question"],
+            "send_begun" => &["user", "question"],
             _ => &[],
         };
         closed(with(with(every.clone(), tag), members), optional)

@@ -103,6 +103,7 @@ async fn a_token_lists_and_calls_what_it_names_alone() {
         conversation: Some("mine".parse().unwrap()),
         role: None,
         task: None,
+        user: None,
         grant: Grant { tools: vec!["probe".parse().unwrap()], operations: Vec::new(), ..Grant::default() },
         lifetime: Duration::from_secs(60),
     };

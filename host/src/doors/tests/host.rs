@@ -107,21 +107,29 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
-        Self::build(connections, wire, canary, false)
+        Self::build(connections, Ok(Egress::scripted(wire, canary)), false)
+    }
+
+    /// A host with these connections, whose upstreams are this wire and whose secrets are its vault's.
+    pub(super) fn start_with_vault(connections: &[(&str, &str)], wire: Arc<dyn Wire>) -> Self {
+        Self::build(connections, Err(wire), false)
     }
 
     /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
     pub(super) fn start_governed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), true)
+        Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), true)
     }
 
-    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, governed: bool) -> Self {
+    fn build(
+        connections: &[(&str, &str)],
+        egress: Result<Egress, Arc<dyn Wire>>,
+        governed: bool,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
-        let egress = Egress::scripted(wire, canary);
         let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress, governed);
         let mut config = config();
         config.limits.calls_max = 1;
@@ -171,6 +179,18 @@ impl Host {
         grant: Grant,
         conversation: Option<&str>,
     ) -> (TokenId, String) {
+        self.mint_for(tenant, kind, grant, conversation, None)
+    }
+
+    /// A fresh token with this grant, bound to a user where one is given.
+    pub(super) fn mint_for(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+        user: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
@@ -180,6 +200,7 @@ impl Host {
             conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
+            user: user.map(|id| id.parse().unwrap()),
             grant,
             lifetime,
         };
@@ -223,7 +244,7 @@ fn app(
     audit: Audit,
     tools_dir: PathBuf,
     connections: Connections,
-    egress: Egress,
+    egress: Result<Egress, Arc<dyn Wire>>,
     governed: bool,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
@@ -237,8 +258,12 @@ fn app(
     } else {
         Policy::permissive()
     };
+    let vault = Vault::open(control.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+    let vault = Arc::new(vault);
     assemble(Made {
-        approvals: approvals(control.clone(), clock.clone(), audit.clone()),
+        egress: egress.unwrap_or_else(|wire| Egress::for_tests(wire, vault.clone())),
+        approvals: approvals(control.clone(), clock.clone(), audit.clone(), vault.clone()),
+        vault,
         runtime: RUNTIME.clone(),
         spending: Spending::none(),
         questions: None,
@@ -248,7 +273,6 @@ fn app(
         audit,
         catalog,
         connections,
-        egress,
         policy,
     })
 }
@@ -267,13 +291,14 @@ pub(super) struct Made {
     /// What the gate asks.
     pub(super) gate_policy: Policy,
     pub(super) approvals: ApprovalDesk,
+    pub(super) vault: Arc<Vault>,
     pub(super) spending: Spending,
     pub(super) questions: Option<Arc<Vault>>,
 }
 
 /// An app of these.
 pub(super) fn assemble(made: Made) -> App {
-    let Made { control, clock, audit, runtime, catalog, connections, egress, policy, approvals, .. } = made;
+    let Made { control, clock, audit, runtime, catalog, connections, egress, policy, approvals, vault, .. } = made;
     let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -301,6 +326,7 @@ pub(super) fn assemble(made: Made) -> App {
         kills,
         pipeline,
         audit,
+        vault,
         approvals,
         spending,
         budgets: BudgetsFile::default(),
@@ -313,13 +339,17 @@ pub(super) fn assemble(made: Made) -> App {
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.
-fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -> ApprovalDesk {
-    let vault = Vault::open(store.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+fn approvals(
+    store: Arc<MemoryControl>,
+    clock: Arc<ManualClock>,
+    audit: Audit,
+    vault: Arc<Vault>,
+) -> ApprovalDesk {
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(900),
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
     };
-    let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
+    let approvals = Approvals::new(store, vault, clock, limits);
     ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
 }
 

@@ -15,4 +15,5 @@ mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
+mod user_secrets;
 mod vault_keys;
