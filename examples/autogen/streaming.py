@@ -4,7 +4,7 @@
 
 The tools are a workbench of Keybearer's own package, which takes address and token from the environment.
 
-Needs `pip install "keybearer-autogen[autogen]" "autogen-ext[openai]"`.
+Needs `pip install "./python[autogen]" "autogen-ext[openai]"` at the top of this repository.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
     KEYBEARER_URL=… KEYBEARER_TOKEN=kbt_… OPENAI_API_KEY=… python v02_code.py "How much is due on invoice in_123?"
 
-Needs `pip install keybearer-autogen "autogen[openai]==0.14.1"`, in an environment without autogen-agentchat, and a host with
+Needs `pip install ./python "autogen[openai]==0.14.1"`, in an environment without autogen-agentchat, and a host with
 a sandbox.
 """
 
