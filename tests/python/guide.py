@@ -13,11 +13,15 @@ GUIDE = ROOT / "docs/GOVERNANCE.md"
 EXAMPLES = ROOT / "examples/governance"
 
 
-def blocks(section, language, guide=GUIDE):
-    """The blocks of this language in a section."""
+def text_of(section, guide=GUIDE):
     found = re.search(rf"(?ms)^## {re.escape(section)}$(.*?)(?=^## |\Z)", guide.read_text())
     assert found, f"{guide.name} has no section {section!r}"
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", found[1])
+    return found[1]
+
+
+def blocks(section, language, guide=GUIDE):
+    """The blocks of this language in a section."""
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text_of(section, guide))
 
 
 def commands(section, guide=GUIDE):

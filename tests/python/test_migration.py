@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from frameworks import memory_of
-from guide import Reader, blocks, commands
+from guide import Reader, blocks, commands, text_of
 from surroundings import COMPONENTS, ROOT, turned_to
 
 PAGE = ROOT / "docs/MIGRATION.md"
@@ -92,6 +92,10 @@ def test_the_same_object_and_no_key_in_the_process(reader, models, stripe, front
         token = mint(reader, SECTIONS[2])
         after = Run(reader, models, SECTIONS[2], invoice, {"http://127.0.0.1:7411": url, "kbt_…": token})
         assert json.loads(after.seen) == json.loads(before.seen)
+        for section, seen in ((SECTIONS[0], before.seen), (SECTIONS[2], after.seen)):
+            [shown] = re.findall(r"(?m)^```\n\[sees\] (.*)\n```$", text_of(section, PAGE))
+            as_shown = re.sub(r'(?<="amount_due":)( ?)\d+', r"\g<1>4200", seen.replace(invoice, "in_1Abc"))
+            assert shown == as_shown
         assert key.encode() not in after.process and token.encode() in after.process
         trail = reader.sh("keybearer audit list")
         assert "get_invoice" in trail
