@@ -1,7 +1,5 @@
 """Code that agents of each framework write, in the host's sandbox: it makes a credentialed call, and finds no key."""
 
-import json
-
 import pytest
 
 from frameworks import EXAMPLES, python_of, run_script
@@ -70,6 +68,14 @@ def test_printenv_shows_nothing(run, token, key, monkeypatch):
     told = run(PRYING, token)
     assert "environment: {}" in told and "found:" not in told and told.count("nothing:") == 2
     assert key not in told and token not in told and "kbt_" not in told
+
+
+def test_a_code_executor_agent(code_host, stripe, token, key):
+    env = {"KEYBEARER_URL": code_host.url, "KEYBEARER_TOKEN": token}
+    printed = run_script(EXAMPLES / "sandboxed_code.py", "--invoice", stripe.facts["invoice"], **env)
+    _, told = printed.split("runner says:")
+    assert "due: 5100 usd\nenvironment: {}\n" in told and "FileNotFoundError" in told
+    assert key not in printed and token not in printed
 
 
 def test_code_reaches_no_further_than_its_token(run, upstream, token):
