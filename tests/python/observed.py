@@ -53,6 +53,14 @@ async def workbench(stack):
     return {"workbench": await stack.enter_async_context(KeybearerWorkbench())}
 
 
+async def code(_):
+    """AutoGen's tool for code, over the host's sandbox."""
+    from autogen_ext.tools.code_execution import PythonCodeExecutionTool
+    from keybearer_autogen import KeybearerCodeExecutor
+
+    return {"tools": [PythonCodeExecutionTool(KeybearerCodeExecutor())]}
+
+
 async def sdk(_):
     """A tool of the agent's own, with Stripe's SDK turned to the proxy."""
     import stripe
@@ -70,7 +78,7 @@ async def sdk(_):
     return {"tools": [get_invoice, create_charge]}
 
 
-DOORS = {door.__name__: door for door in (http, mcp, workbench, sdk)}
+DOORS = {door.__name__: door for door in (http, mcp, workbench, code, sdk)}
 
 
 async def main(door: str, out: str) -> None:

@@ -19,7 +19,22 @@ DOORS = {
     "mcp": ["(denied)", "(tool_not_found)", "(invalid_arguments)"],
     "workbench": ["(denied)", "(tool_not_found)", "(invalid_arguments)"],
     "sdk": ["(denied)", "Not Found", "(invalid_request)"],
+    "code": ["stripe:create_charge", "404", "path.id must match"],
 }
+
+CHARGE = {"amount": 100, "currency": "usd", "customer": "cus_Acme"}
+
+
+def calls(door, invoice):
+    """What the model asks for."""
+    ids = (invoice, "in_404", "not-an-id")
+    if door != "code":
+        read, missing, wrong = ([("get_invoice", {"id": id})] for id in ids)
+        return read, [("create_charge", CHARGE)], missing, wrong
+    stripe = 'import keybearer\nstripe = keybearer.http("stripe")\n'
+    read, missing, wrong = (stripe + f'print(stripe.get("/v1/invoices/{id}").raise_for_status().json())' for id in ids)
+    codes = (read, stripe + f'stripe.post("/v1/charges", form={CHARGE})', missing, wrong)
+    return [[("CodeExecutor", {"code": code})] for code in codes]
 
 
 class Observed:
@@ -27,17 +42,11 @@ class Observed:
 
     def __init__(self, door, host, models, invoice, folder):
         self.token = host.mint(
-            tools=["get_invoice", "create_charge"], operations=["stripe:get_invoice"], conversation=f"at-{door}"
+            tools=["get_invoice", "create_charge", "run_python"],
+            operations=["stripe:get_invoice"],
+            conversation=f"at-{door}",
         )["token"]
-        charge = {"amount": 100, "currency": "usd", "customer": "cus_Acme"}
-        models.script(
-            "gpt-4o",
-            [("get_invoice", {"id": invoice})],
-            [("create_charge", charge)],
-            [("get_invoice", {"id": "in_404"})],
-            [("get_invoice", {"id": "not an id"})],
-            self.look,
-        )
+        models.script("gpt-4o", *calls(door, invoice), self.look)
         out = folder / f"{door}.json"
         self.agent = subprocess.Popen(
             [sys.executable, ROOT / "tests/python/observed.py", door, out],
@@ -68,7 +77,8 @@ class Observed:
 
 
 @pytest.fixture(scope="module", params=DOORS)
-def observed(request, host, stripe, tmp_path_factory):
+def observed(request, stripe, tmp_path_factory):
+    host = request.getfixturevalue("code_host" if request.param == "code" else "host")
     with ScriptedModel() as models:
         folder = tmp_path_factory.mktemp(request.param)
         seen = Observed(request.param, host, models, stripe.facts["invoice"], folder)
@@ -98,5 +108,7 @@ def test_the_token_is_only_where_it_must_be(observed):
     must_be = {"its process's environment", "its process's memory"}
     if observed.door in ("http", "mcp"):
         must_be.add("dumps")
+    if observed.door in ("workbench", "code"):
+        assert b"KEYBEARER_TOKEN" in observed.places["dumps"], "the variable's name"
     found = {place for place, content in observed.places.items() if observed.token.encode() in content}
     assert found == must_be
