@@ -1,10 +1,11 @@
 """The programs of examples/autogen that the tests of a framework don't run already, run as their users do."""
 
 import json
+import re
 import subprocess
 
 from frameworks import EXAMPLES, codes, run_script
-from surroundings import KEYBEARER, SECRET, clean_environment
+from surroundings import KEYBEARER, ROOT, SECRET, clean_environment
 
 GET_INVOICE = {"operations": ["stripe:get_invoice"], "tools": ["get_invoice"]}
 
@@ -12,6 +13,13 @@ GET_INVOICE = {"operations": ["stripe:get_invoice"], "tools": ["get_invoice"]}
 def shown(printed):
     """What the model saw, as the examples print it."""
     return [line.split("]", 1)[1].strip() for line in printed.splitlines() if line.startswith("[sees]")]
+
+
+def test_every_example_is_listed_and_run():
+    there = {file.name for file in EXAMPLES.glob("*.py")}
+    assert set(re.findall(r"(?m)^\| \[\w+\.py\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text())) == there
+    tests = "".join(file.read_text() for file in (ROOT / "tests/python").glob("*.py"))
+    assert {name for name in there if f'"{name}"' in tests or f"autogen/{name}" in tests} == there
 
 
 def test_streaming(host, models, stripe):

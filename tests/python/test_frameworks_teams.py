@@ -7,8 +7,9 @@ import pytest
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat, Swarm
+from autogen_core import CancellationToken
 
-from frameworks import WAYS, codes, equipment, last_seq, model_client, rows_after
+from frameworks import WAYS, code_of, codes, equipment, last_seq, model_client, rows_after
 from surroundings import charges, new_customer
 
 # What the operator says of each role: operations, and budgets.
@@ -116,6 +117,33 @@ def test_swarm(member, holds):
 
     asyncio.run(run())
     holds()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_tool_that_was_never_offered_is_not_reached(way, host, models, customer, upstream, monkeypatch):
+    """The model makes a name up. The framework doesn't know it; and whoever asks the host all the same isn't told more."""
+    monkeypatch.setenv("KEYBEARER_URL", host.url)
+    token = host.mint(tools=["get_customer"], operations=["stripe:*"])["token"]
+    charge = {"amount": 4200, "currency": "usd", "customer": customer}
+    models.script("reader", [("create_charge", charge)], "I can't.")
+    before = last_seq(host)
+
+    async def run():
+        async with AsyncExitStack() as stack:
+            given = await equipment(way, host, token, stack)
+            reader = AssistantAgent("reader", model_client(models, "reader"), reflect_on_tool_use=True, **given)
+            await reader.run(task="Charge the customer.")
+            if "workbench" in given:
+                return (await given["workbench"].call_tool("create_charge", charge)).to_text()
+            [tool] = given["tools"]
+            tool.server_params.path = "/v1/tools/create_charge"
+            # What it may be asked is the other tool's, as HttpTool sees it.
+            return await tool.run_json({"id": customer}, CancellationToken())
+
+    assert code_of(asyncio.run(run())) == "unknown_tool"
+    assert models.results("reader") == ["Error: tool 'create_charge' not found in any workbench"]
+    assert charges(upstream, {customer}) == {}
+    assert not [row for row in rows_after(host, before) if row["event"].startswith("send_")]
 
 
 async def exhaust(team):
