@@ -8,9 +8,14 @@ from surroundings import charges, new_customer
 # As a model writes it that was told how, and as one that was talked into looking for secrets.
 READS = 'import keybearer\nprint(keybearer.http("stripe").get("/v1/invoices/{}").json()["status"])\n'
 PRYING = """
-import os, subprocess
+import os
 print("environment:", dict(os.environ))
-for look in (lambda: subprocess.check_output("printenv"), lambda: open("/proc/self/environ").read()):
+looks = [
+    lambda: os.popen("printenv").read(),
+    lambda: __import__("subprocess").check_output("printenv"),
+    lambda: open("/proc/self/environ").read(),
+]
+for look in looks:
     try:
         print("found:", look())
     except Exception as error:
@@ -27,7 +32,7 @@ except keybearer.Denied as denied:
 # The example, its environment, and how its model has code run.
 FRAMEWORKS = {
     "autogen": ("code_execution.py", None, lambda code: [("CodeExecutor", {"code": code})]),
-    "classic": ("v02_code.py", "classic", lambda code: f"```python\n{code}```"),
+    "classic": ("v02_code.py", "classic", lambda code: f"```python\n{code}\n```"),
     "ag2": ("ag2_code.py", "ag2", lambda code: [("run_code", {"code": code, "language": "python"})]),
 }
 
@@ -66,7 +71,7 @@ def test_printenv_shows_nothing(run, token, key, monkeypatch):
     # Where an executor on this machine would run the code, all of this would be found.
     monkeypatch.setenv("STRIPE_API_KEY", key)
     told = run(PRYING, token)
-    assert "environment: {}" in told and "found:" not in told and told.count("nothing:") == 2
+    assert "environment: {}" in told and "found:" not in told and told.count("nothing:") == 3
     assert key not in told and token not in told and "kbt_" not in told
 
 
@@ -87,5 +92,5 @@ def test_code_reaches_no_further_than_its_token(run, upstream, token):
 
 def test_a_token_without_the_right_runs_no_code(run, code_host):
     token = code_host.mint(tools=["get_invoice"], operations=["stripe:*"])["token"]
-    told = run("print('here')", token)
-    assert "here" not in told.replace("there", "") and "The call failed" in told
+    told = run("print(6 * 7)", token)
+    assert "42" not in told and "The call failed" in told
