@@ -103,10 +103,13 @@ impl Token {
 
 fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Result<Done> {
     let kind = if args.operator { TokenKind::Operator } else { TokenKind::Agent };
-    if kind == TokenKind::Agent && args.tools.is_empty() {
-        bail!("this token could call nothing: name what it may call with --tool NAME (or --tool '*')");
+    let (without_tools, without_operations) = (args.tools.is_empty(), args.operations.is_empty());
+    if kind == TokenKind::Agent && without_tools && without_operations {
+        bail!(
+            "this token could do nothing: name what it may call with --tool NAME (or --tool '*'), or what a vendor's \
+             SDK may send with --operation CONNECTION:OPERATION"
+        );
     }
-    let without_operations = args.operations.is_empty();
     let minted = auth.mint(Mint {
         kind,
         realm: args.realm.realm(),
@@ -135,6 +138,9 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         out.note(format!("{} · {} · valid until {} · shown this once", row.id, row.realm, row.expires_at));
         if kind == TokenKind::Agent && without_operations {
             out.note("it may use no operation, so tools that send requests will be denied; add --operation CONNECTION:OPERATION");
+        }
+        if kind == TokenKind::Agent && without_tools {
+            out.note("it may call no tool: it's for a vendor's SDK at /proxy/CONNECTION alone; for tools add --tool NAME");
         }
     }
     Ok(Done::Well)
