@@ -76,6 +76,7 @@ impl ApprovalAsk {
             policy,
             secret: send.secret(),
             secret_version,
+            user: send.user(),
             quorum,
         });
         Self {

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::audit::{Decided, Decision};
 use crate::auth::{AuthError, Caller};
 use crate::dto::read_json;
-use crate::ids::{ConversationId, DecisionId, TenantId};
+use crate::ids::{ConnectionName, ConversationId, DecisionId, TenantId};
 use crate::kill::Subjects;
 use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
 use crate::refusal::{Code, Refusal};
@@ -175,6 +175,12 @@ fn decide(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) ->
     };
     if let Err(killed) = app.kills.check(&subjects) {
         return refused(killed.refusal());
+    }
+    let found = connection
+        .as_ref()
+        .and_then(|name: &ConnectionName| app.connections.load().get(caller.realm(), name.as_str()));
+    if let Some(Err(failure)) = found.map(|found| found.check_user(caller.user())) {
+        return EnforceDecision::refused(failure.reason.code(), failure.message);
     }
     let alive = match app.auth.alive(caller) {
         Ok(alive) => alive,

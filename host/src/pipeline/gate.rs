@@ -146,6 +146,7 @@ impl Gate {
             .filter(|found| self.via.connections().is_none_or(|usable| usable.contains(&found.name)))
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
         let mut send = connection.accept_in(draft, self.context.conversation.as_ref())?;
+        send.bind(self.caller.user())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
         if let Some(dedup) = &dedup {
             send.set_idempotency_key(&Spending::idempotency_key(dedup));

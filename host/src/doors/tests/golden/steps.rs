@@ -125,7 +125,10 @@ impl<'r> Running<'r> {
 
     /// The door that an earlier request goes through: a question to an enforcement point spends nothing.
     fn earlier(&self) -> Way {
-        if self.way == Way::Tool { Way::Tool } else { Way::Proxy }
+        match self.way {
+            Way::Tool | Way::Mcp => self.way,
+            Way::Proxy | Way::Enforce | Way::Http => Way::Proxy,
+        }
     }
 
     async fn step(&mut self, step: &str) -> Result<(), String> {
@@ -171,7 +174,7 @@ impl<'r> Running<'r> {
 
     async fn earlier_ask(&mut self, who: &str, verb: &str, ask: &str) -> Result<(), String> {
         let (world, way) = match (ask, self.earlier()) {
-            ("elsewhere", Way::Tool) => (self.world, Way::Proxy),
+            ("elsewhere", Way::Tool | Way::Mcp) => (self.world, Way::Proxy),
             ("elsewhere", _) => (self.world, Way::Tool),
             (_, way) => (self.world, way),
         };
