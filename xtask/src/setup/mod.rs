@@ -2,6 +2,7 @@
 
 mod components;
 mod python;
+mod sandbox;
 mod stamp;
 
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ pub(crate) struct Made {
     pub tools: Vec<PathBuf>,
     /// The components of `tests/guests/`, by name.
     pub guests: Vec<PathBuf>,
+    /// The component that runs Python.
+    pub sandbox: PathBuf,
 }
 
 /// Runs all steps.
@@ -27,8 +30,9 @@ pub(crate) fn run(place: &Place) -> Outcome<Made> {
     programs(place)?;
     let tools = components::build(place, "tools", "tools")?;
     let guests = components::build(place, "tests/guests", "hostile guests")?;
+    let sandbox = sandbox::build(place)?;
     python::environment(place)?;
-    Ok(Made { tools, guests })
+    Ok(Made { tools, guests, sandbox })
 }
 
 fn wasm_target(place: &Place) -> Outcome<()> {
