@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from frameworks import python_of, run_script
 from surroundings import ROOT
 from test_package_workbench import model, results
 
@@ -80,6 +81,19 @@ def test_the_package_s_readme(names, stripe):
     asyncio.run(run(names, *blocks("python/README.md", "Tokens")))
     tools = asyncio.run(names["agent"]._workbench[0].list_tools())
     assert "get_invoice" in {tool["name"] for tool in tools}
+
+
+@pytest.mark.parametrize(
+    "section, framework, found",
+    [
+        ("v0.2 and AG2 classic", "classic", "runner.code_executor.code_extractor"),
+        ("AG2 from 1.0 on", "ag2", "tool.environment.supported_languages"),
+    ],
+)
+def test_other_frameworks(section, framework, found, tmp_path):
+    script = tmp_path / "page.py"
+    script.write_text("\n".join([*blocks("docs/AUTOGEN.md", section), f"print({found})"]))
+    assert run_script(script, python=python_of(framework)).strip()
 
 
 @pytest.mark.parametrize("file", ["docs/AUTOGEN.md", "python/README.md", "README.md"])

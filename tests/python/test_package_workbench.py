@@ -285,6 +285,14 @@ def test_one_workbench_serves_one_loop_after_the_other(stripe, workbench):
     asyncio.run(bench.stop())
 
 
+def test_a_deadline_is_more_than_nothing(stripe, workbench):
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="more than 0 seconds"):
+            KeybearerWorkbench(token=TOKEN, deadline_s=wrong)
+    patient = workbench(deadline_s=1e9)
+    assert not asyncio.run(patient.call_tool("get_invoice", {"id": stripe.facts["invoice"]})).is_error
+
+
 def test_busy_is_waited_out():
     with Scripted(problem(503, "busy", "safe", Retry_After="0"), Reply(200, {"ok": True})) as host:
         result = asyncio.run(KeybearerWorkbench(url=host.url, token=TOKEN).call_tool("t", {}))

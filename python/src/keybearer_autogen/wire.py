@@ -24,6 +24,8 @@ GRACE_S = 5.0
 """How much longer than the deadline that the host was told this side waits, so that the host's own words arrive."""
 
 _DETAIL_CHARACTERS_MAX = 8000
+# What the host reads; it cuts a deadline to its own limit.
+_DEADLINE_MS_MAX = 999_999_999
 _PAUSE_S_MAX = 5.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
 _MODEL_CALL = re.compile(r"[!-~]{1,128}", re.ASCII)
@@ -192,7 +194,7 @@ def exchange(ask: Ask, origin: str, *, retries: int, now: Callable[[], float]) -
         left = max(end - now(), 0.001)
         headers = dict(ask.headers)
         if ask.deadline:
-            headers["Keybearer-Deadline-Ms"] = str(max(int(left * 1000), 1))
+            headers["Keybearer-Deadline-Ms"] = str(max(int(min(left * 1000, _DEADLINE_MS_MAX)), 1))
         got = yield Send(ask, headers, left + GRACE_S if ask.deadline else left)
         if isinstance(got, Broken):
             raise _broken(got, ask, origin)

@@ -72,7 +72,7 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
         ca_file: str | None = None,
         insecure_http: bool = False,
     ) -> None:
-        if deadline_s <= 0:
+        if not deadline_s > 0:
             raise ValueError("deadline_s is more than 0 seconds")
         self._access = Access(
             url=url, url_env=url_env, token_env=token_env, token=token, ca_file=ca_file, insecure_http=insecure_http
