@@ -87,6 +87,7 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
         role,
         task,
         parent: None,
+        minted_by: None,
         grant,
         created_at: now,
         expires_at: now.plus(lifetime),

@@ -20,6 +20,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod body;
+mod budgets;
 mod change;
 mod delegate;
 mod endpoints;

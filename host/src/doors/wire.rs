@@ -104,6 +104,8 @@ pub(super) struct TokenEntry {
     role: Option<RoleName>,
     task: Option<String>,
     parent: Option<TokenId>,
+    /// The operator's name, or `cli:` and a user of the host's machine.
+    minted_by: Option<AgentId>,
     tools: Vec<ToolPattern>,
     operations: Vec<OperationPattern>,
     budgets: Vec<Budget>,
@@ -125,6 +127,7 @@ impl From<TokenRow> for TokenEntry {
             role: row.role,
             task: row.task,
             parent: row.parent,
+            minted_by: row.minted_by,
             tools: row.grant.tools,
             operations: row.grant.operations,
             budgets: row.grant.budgets,

@@ -10,7 +10,7 @@ use crate::refusal::Code;
 /// Every schema by name.
 pub(super) fn all() -> Value {
     with(
-        with(known(), super::approvals::schemas()),
+        with(with(known(), super::approvals::schemas()), super::budgets::schemas()),
         with(super::identity::schemas(), super::policies::schemas()),
     )
 }
@@ -91,6 +91,8 @@ fn token() -> Value {
         "task": { "type": ["string", "null"] },
         "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
             "description": "The token that it was delegated from." },
+        "minted_by": { "oneOf": [reference("Label"), { "type": "null" }],
+            "description": "The operator who minted it: a name, or `cli:` and a user of the host's machine." },
         "tools": tools(),
         "operations": operations(),
         "budgets": list("Budget"),
@@ -125,6 +127,7 @@ fn audit_row() -> Value {
     let text = json!({ "type": "string" });
     let optional_text = json!({ "type": ["string", "null"] });
     let optional_count = json!({ "type": ["integer", "null"], "minimum": 0 });
+    let cost = closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]);
     let events = [
         ("host_started", json!({ "version": text, "recovered": reference("Count") })),
         (
@@ -148,8 +151,7 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
-                "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
-                    { "type": "null" }] },
+                "cost": { "oneOf": [cost, { "type": "null" }] },
                 "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
             }),
         ),
@@ -158,6 +160,7 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "status": optional_count, "failure": nullable("Code"),
                 "request_sent": reference("RequestSent"), "secret_version": optional_count, "settlement": optional_text,
+                "refunded": cost,
                 "reply": nullable("Digest"), "reply_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
@@ -182,6 +185,15 @@ fn audit_row() -> Value {
                 "id": reference("DecisionId"), "request": text, "by": reference("TokenId"), "token": nullable("TokenId"),
                 "agent": nullable("Label"), "action": text, "resource": text, "decision": reference("Decision"),
                 "reason": nullable("Code"), "policies": { "type": "array", "items": text },
+                "approval": reference("ApprovalId"),
+            }),
+        ),
+        (
+            "shadow_differed",
+            json!({
+                "who": reference("Label"), "subject": text, "live": reference("Decision"),
+                "candidate": reference("Decision"), "policies": { "type": "array", "items": text },
+                "hash": reference("Digest"),
             }),
         ),
         ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
@@ -197,7 +209,13 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        let optional: &[&str] = if event == "admin" { &["reason"] } else { &[] };
+        let optional: &[&str] = match event {
+            "admin" => &["reason"],
+            "decided" => &["approval"],
+            "send_begun" => &["question"],
+            "send_finished" => &["refunded"],
+            _ => &[],
+        };
         closed(with(with(every.clone(), tag), members), optional)
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })

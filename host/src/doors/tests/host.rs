@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -23,7 +24,7 @@ use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
-use crate::ids::{Digest, Realm, TokenId};
+use crate::ids::{AgentId, Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
@@ -31,8 +32,8 @@ use crate::policy::{Policy, PolicySource};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
-    ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
-    TokenKind, TrailWork,
+    ApprovalRow, AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryAudit, MemoryControl,
+    PendingLimits, RowFilter, StoreError, TokenKind, TrailWork,
 };
 
 pub(super) struct Host {
@@ -73,6 +74,19 @@ impl AuditStore for Trail {
     }
 }
 
+impl LedgerStore for Trail {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.rows.ledger(act)
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        self.rows.counters()
+    }
+}
+
 /// An answer, read to its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reply {
@@ -107,22 +121,35 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
-        Self::build(connections, wire, canary, false)
+        Self::build(connections, wire, canary, |_| Policy::permissive())
     }
 
     /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
     pub(super) fn start_governed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), true)
+        Self::build(&[], Arc::new(NoWire), Canary::fresh(), |source| Policy::open(source).unwrap())
     }
 
-    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, governed: bool) -> Self {
+    /// The same, with policies beside the posted ones that permit nothing of what is asked at `/v1/enforce`.
+    pub(super) fn start_shadowed() -> Self {
+        Self::build(&[], Arc::new(NoWire), Canary::fresh(), |source| {
+            Policy::open(source).unwrap().with_shadow(Policy::permissive(), Counter::default())
+        })
+    }
+
+    fn build(
+        connections: &[(&str, &str)],
+        wire: Arc<dyn Wire>,
+        canary: Canary,
+        policy: fn(PolicySource) -> Policy,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
         let egress = Egress::scripted(wire, canary);
-        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress, governed);
+        let ledger = trail.clone();
+        let app = app(clock.clone(), (audit, ledger), tools.path().to_owned(), connections, egress, policy);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -220,23 +247,19 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 /// An app without tools at first.
 fn app(
     clock: Arc<ManualClock>,
-    audit: Audit,
+    (audit, ledger): (Audit, Arc<dyn LedgerStore>),
     tools_dir: PathBuf,
     connections: Connections,
     egress: Egress,
-    governed: bool,
+    policy: fn(PolicySource) -> Policy,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
     let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
-    let policy = if governed {
-        let source = PolicySource::new(None, control.clone(), connections.clone(), catalog.clone());
-        Policy::open(source).unwrap()
-    } else {
-        Policy::permissive()
-    };
+    let source = PolicySource::new(None, control.clone(), connections.clone(), catalog.clone());
+    let policy = policy(source);
     assemble(Made {
         approvals: approvals(control.clone(), clock.clone(), audit.clone()),
         runtime: RUNTIME.clone(),
@@ -246,6 +269,7 @@ fn app(
         control,
         clock,
         audit,
+        ledger,
         catalog,
         connections,
         egress,
@@ -258,6 +282,7 @@ pub(super) struct Made {
     pub(super) control: Arc<MemoryControl>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) audit: Audit,
+    pub(super) ledger: Arc<dyn LedgerStore>,
     pub(super) runtime: Arc<Runtime>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) connections: Arc<LiveConnections>,
@@ -303,6 +328,7 @@ pub(super) fn assemble(made: Made) -> App {
         audit,
         approvals,
         spending,
+        ledger: made.ledger,
         budgets: BudgetsFile::default(),
         catalog,
         connections,
@@ -318,6 +344,7 @@ fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(900),
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
+        minter_may_approve: false,
     };
     let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
     ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
@@ -328,6 +355,10 @@ struct AllButNobody;
 impl MayApprove for AllButNobody {
     fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
         approver.principal().as_str() != "nobody"
+    }
+
+    fn is_enough(&self, _: &Note, _: &[AgentId], _: Millis) -> bool {
+        true
     }
 }
 

@@ -34,6 +34,7 @@ const SCHEMA: Schema = Schema {
             role         TEXT,
             task         TEXT,
             parent       TEXT,
+            minted_by    TEXT,
             rights       TEXT NOT NULL,
             created_at   INTEGER NOT NULL,
             expires_at   INTEGER NOT NULL,
