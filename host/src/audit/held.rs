@@ -54,8 +54,8 @@ impl Audit {
     ) -> Result<Resolved, AuditError> {
         let mut resolved = Resolved::Unknown;
         self.trail.store.write(&mut |tx| {
-            let entry = tx.ledger().entry(id)?;
-            if !entry.is_some_and(|entry| tenant.is_none_or(|tenant| entry.realm.tenant == *tenant)) {
+            let Some(entry) = tx.ledger().entry(id)? else { return Ok(()) };
+            if tenant.is_some_and(|tenant| entry.realm.tenant != *tenant) {
                 return Ok(());
             }
             let (carried_out, amount, action) = match word {
