@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::{Audit, Decision, ShadowDiffered};
 use crate::auth::Auth;
-use crate::catalog::{Catalog, Progress};
+use crate::catalog::{Catalog, Progress, Runtimes};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::{Connections, LiveConnections, Problems};
@@ -128,7 +128,11 @@ impl App {
             instances_max: u32::try_from(config.doors.calls_max).unwrap_or(u32::MAX),
             ..RuntimeConfig::default()
         })?);
-        let catalog = open_catalog(home, control.clone(), runtime.clone(), progress)?;
+        // A description needs one, too, whatever the code of agents is doing.
+        let instances_max = u32::try_from(config.code.at_once).unwrap_or(u32::MAX).saturating_add(1);
+        let code = Arc::new(Runtime::new(&RuntimeConfig::for_code(instances_max))?);
+        let runtimes = Runtimes { tools: runtime, code };
+        let catalog = open_catalog(home, control.clone(), runtimes, progress)?;
         let metrics = Arc::new(Metrics::default());
         let mut policy = open_policy(home, control.clone(), connections.clone(), catalog.clone(), progress)?;
         if let Some(dir) = shadow_policies {
@@ -153,7 +157,6 @@ impl App {
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let pipeline = Pipeline::new(Parts {
             catalog: catalog.clone(),
-            runtime,
             auth: auth.clone(),
             kills: kills.clone(),
             policy: policy.clone(),
@@ -167,6 +170,7 @@ impl App {
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
             limits: config.limits.clone(),
+            code_limits: config.code.limits.clone(),
         });
         let app = Self {
             control,
@@ -300,15 +304,16 @@ pub fn open_policy(
 pub fn open_catalog(
     home: &Home,
     control: Arc<dyn ControlStore>,
-    runtime: Arc<Runtime>,
+    runtimes: impl Into<Runtimes>,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Arc<Catalog>> {
+    let runtimes = runtimes.into();
     // Components are compiled on several threads; the caller's closure runs on this one.
     let (tell, told) = std::sync::mpsc::channel::<String>();
     let catalog = std::thread::scope(|scope| {
         let tell = std::sync::Mutex::new(tell);
         let opening = scope.spawn(move || {
-            Catalog::open(home.root(), control, runtime, &|step| {
+            Catalog::open(home.root(), control, runtimes, &|step| {
                 if let (Some(text), Ok(tell)) = (progress_text(&step), tell.lock()) {
                     // The receiver lives until this thread has ended.
                     let _ = tell.send(text);

@@ -10,7 +10,7 @@ use keybearer::runtime::{Allocation, Runtime, RuntimeConfig};
 const SELECTOR: &[u8] = b"LIE-SELECTOR: ";
 
 fn loader() -> Loader {
-    let config = RuntimeConfig { instances_max: 4, allocation: Allocation::Auto };
+    let config = RuntimeConfig { instances_max: 4, allocation: Allocation::Auto, ..RuntimeConfig::default() };
     Loader::new(Arc::new(Runtime::new(&config).unwrap()), CodeCache::off())
 }
 

@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-from surroundings import ROOT, FakeStripe, Host, TlsFront, new_customer
+from surroundings import ROOT, SANDBOX, FakeStripe, Host, TlsFront, new_customer
 
 sys.path.insert(0, str(ROOT / "examples/autogen"))
 
@@ -56,6 +56,17 @@ def host(stripe, key, tmp_path_factory):
     folder = tmp_path_factory.mktemp("host")
     front = TlsFront(stripe.address, folder)
     running = Host(front, folder, key)
+    yield running
+    running.stop()
+    front.stop()
+
+
+@pytest.fixture(scope="session")
+def code_host(stripe, key, tmp_path_factory):
+    """A host where agents may run code, over its own front."""
+    folder = tmp_path_factory.mktemp("code-host")
+    front = TlsFront(stripe.address, folder)
+    running = Host(front, folder, key, sandbox=SANDBOX)
     yield running
     running.stop()
     front.stop()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,16 @@ COMPONENTS = Path(os.environ.get("KEYBEARER_TEST_COMPONENTS", ROOT / "target/xta
 KEYBEARER = os.environ.get("KEYBEARER_BIN", str(ROOT / "target/debug/keybearer"))
 TLS_FRONT = os.environ.get("KEYBEARER_TLS_FRONT_BIN", str(ROOT / "target/debug/keybearer-tls-front"))
 SECRET = "stripe-test"
+SANDBOX = COMPONENTS / "sandbox/python.wasm"
+
+# Code may run for whoever's token names it; it charges 50.00 at most, and every other rule is the home's own.
+CODE_POLICY = """
+@id("tests-run-code")
+permit (principal, action == Action::"run_code", resource);
+@id("tests-code-charges-little")
+forbid (principal, action == Action::"stripe:create_charge", resource)
+when { context.door == "code" && context.body.amount > 5000 };
+"""
 
 # The command that `keybearer dev` runs: it hands the addresses over and waits to be let go.
 HOLD = """
@@ -118,11 +129,13 @@ class TlsFront:
 
 @dataclass
 class Host:
-    """A host run by `keybearer dev` on a home of its own, with the Stripe tool and a secret."""
+    """A host run by `keybearer dev` on a home of its own, with the Stripe tool and a secret; with a sandbox, if one is given
+    (`SANDBOX`), where code may use Stripe."""
 
     front: TlsFront
     folder: Path
     key: str
+    sandbox: Path | None = None
     url: str = field(init=False)
     token: str = field(init=False)
 
@@ -136,8 +149,10 @@ class Host:
         key_file.write_text(self.key)
         env = {**clean_environment(), "KEYBEARER_LOG": "debug"}
         subprocess.run([KEYBEARER, "--home", self.home, "init"], check=True, capture_output=True, env=env)
+        more = self.with_sandbox() if self.sandbox else []
         self.program = Program(
             [KEYBEARER, "--home", self.home, "dev", "--operator", "--tools", tools, "--connections", connections]
+            + more
             + ["--secret", f"{SECRET}=@{key_file}", "--", sys.executable, "-c", HOLD],
             env=env,
         )
@@ -145,6 +160,20 @@ class Host:
         self.url, self.token = given["KEYBEARER_URL"], given["KEYBEARER_TOKEN"]
         self.operator_token = given["KEYBEARER_OPERATOR_TOKEN"]
         key_file.unlink()
+
+    def with_sandbox(self):
+        """Lets code run, and answers the flags. CPython takes long to compile, so all hosts of the tests share that."""
+        compiled = COMPONENTS / "compiled"
+        compiled.mkdir(exist_ok=True)
+        key = compiled / "cache.key"
+        if not key.exists():
+            key.write_bytes(os.urandom(32))
+            key.chmod(0o600)
+        shutil.copy(key, self.home / "cache.key")
+        (self.home / "cache").rmdir()
+        (self.home / "cache").symlink_to(compiled)
+        (self.home / "policies/code.cedar").write_text(CODE_POLICY)
+        return ["--sandbox", self.sandbox, "--sandbox-connection", "stripe"]
 
     def connection(self):
         """The example's connection, turned to our upstream."""

@@ -125,7 +125,9 @@ impl Fingerprint {
     pub fn of(parts: FingerprintParts<'_>) -> Self {
         let FingerprintParts { realm, token, agent, role, conversation, intent, via, .. } = parts;
         let (tool, component) = match via {
-            Via::Tool { name, component, .. } => (Some(name.as_str()), Some(&component.0[..])),
+            Via::Tool { name, component, .. } | Via::Code { name, component, .. } => {
+                (Some(name.as_str()), Some(&component.0[..]))
+            }
             Via::Proxy => (None, None),
         };
         let headers = parts.constant_headers.iter();

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{About, shown};
 use crate::auth::Caller;
+use crate::catalog::SANDBOX_TOOL;
 use crate::connection::{Cost, Effect, Operation, Parameters, TypedSend};
 use crate::egress::CanonicalBody;
 use crate::ledger::money;
@@ -196,7 +197,9 @@ impl Rendering {
         }
         let AskedBy { realm, agent, role, token, tool, question } = &self.asked_by;
         let role = role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
-        let by = match (tool, question) {
+        let by = match (tool.as_deref(), question) {
+            // No tool but a sandbox's has this name.
+            (Some(SANDBOX_TOOL), _) => format!("code that it wrote itself ({SANDBOX_TOOL})"),
             (Some(tool), _) => format!("the tool {tool}"),
             (None, true) => "an enforcement point".to_owned(),
             (None, false) => "the proxy door".to_owned(),

@@ -113,7 +113,7 @@ impl Audit {
             arguments: Some(arguments.digest()),
             arguments_bytes: outcome::size(arguments.as_str().len()),
             policy: Some(permit.policy()),
-            ..begun(Door::Tool, caller, &invocation.context)
+            ..begun(invocation.door(), caller, &invocation.context)
         };
         Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent, limits).await
     }

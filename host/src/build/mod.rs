@@ -1,16 +1,18 @@
-//! From a tool's source to a component: what `keybearer tool build` does.
+//! From source to a component: what `keybearer tool build` and `keybearer sandbox build` do.
 //!
-//! The profile is set here and not by the author, so that every tool is small and the same source makes the same
+//! A tool's profile is set here and not by the author, so that every tool is small and the same source makes the same
 //! digest: paths of the machine are kept out of the result.
 
 mod cargo;
 mod component;
+mod sandbox;
 
 use std::path::{Path, PathBuf};
 
 use crate::ids::Digest;
 
 pub use component::componentize;
+pub use sandbox::{SandboxBuildError, SandboxBuildOptions, build_sandbox};
 
 /// What tools are compiled for: the one target whose components import nothing of WASI.
 pub const TARGET: &str = "wasm32-unknown-unknown";

@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 
 use crate::catalog::check::{COMPONENT_NAME_RULE, DESCRIPTION_CHARS_MAX, TOOLS_MAX};
+use crate::catalog::sandbox::SANDBOX_TOOL;
 use crate::ids::{ConnectionName, Digest, ToolName};
 use crate::runtime::RuntimeError;
-use crate::store::StoreError;
+use crate::store::{ComponentKind, StoreError};
 
 /// Why a component isn't taken or offered, or the catalog can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,28 @@ pub enum CatalogError {
         connection: ConnectionName,
         /// Those that are declared.
         declared: String,
+    },
+    /// It has the name of a sandbox's tool and isn't fit to be one.
+    #[error(
+        "a component with the tool {SANDBOX_TOOL} runs code that agents write, and this one isn't fit for that: {0}"
+    )]
+    Unfit(#[from] SandboxProblem),
+    /// It's no sandbox.
+    #[error("this is no sandbox: it has no tool {SANDBOX_TOOL}; `keybearer tool add` adds tools")]
+    NotASandbox,
+    /// It's a sandbox.
+    #[error(
+        "this is a sandbox: its tool {SANDBOX_TOOL} runs code that agents write, so it isn't added as a tool; \
+         `keybearer sandbox add` adds it"
+    )]
+    IsASandbox,
+    /// Another kind of component has its name.
+    #[error("the name {name:?} is that of a {}; remove that one first, or give another name", kind.as_str())]
+    OtherKind {
+        /// The name.
+        name: String,
+        /// What has it.
+        kind: ComponentKind,
     },
     /// The bytes aren't those that the operator consented to.
     #[error(
@@ -115,6 +138,25 @@ pub enum ToolProblem {
     /// Too many connections.
     #[error("{0} connections are declared; at most {max} are taken", max = crate::catalog::check::CONNECTIONS_MAX)]
     ManyConnections(usize),
+}
+
+/// Why a component can't be a sandbox, though its tool has the name.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxProblem {
+    /// It has other tools as well.
+    #[error("it describes {0} tools; a sandbox has that one alone")]
+    MoreTools(usize),
+    /// It declares a connection.
+    #[error(
+        "it declares the connection {0}; a sandbox declares none: which ones code may use is the operator's choice"
+    )]
+    Connection(ConnectionName),
+    /// Its input.
+    #[error("its input must be {{code: string}}, required and alone")]
+    Input,
+    /// Its output.
+    #[error("its output must be {{exit_code: integer, output: string, result?: string}}, and no more")]
+    Output,
 }
 
 /// A component that the operator added and that isn't offered.

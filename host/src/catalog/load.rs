@@ -96,7 +96,7 @@ fn one(
     row: &ComponentRow,
 ) -> Result<(bool, Duration, Vec<Arc<Tool>>), CatalogError> {
     let bytes = files::read_component(tools_dir, row.digest)?;
-    let inspection = loader.inspect_consented(&bytes, Some(&row.connections))?;
+    let inspection = loader.inspect_as(&bytes, row.kind, Some(&row.connections))?;
     if inspection.described != row.described {
         return Err(CatalogError::OtherDescription);
     }

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod load;
 mod loader;
+mod sandbox;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,10 @@ pub use cache::CodeCache;
 pub use check::{DESCRIPTION_CHARS_MAX, TOOLS_MAX};
 pub use error::{CatalogError, Problem};
 pub use load::Progress;
-pub use loader::{Inspection, Loader};
+pub use loader::{Inspection, Loader, Runtimes};
+pub use sandbox::SANDBOX_TOOL;
+#[cfg(test)]
+pub(crate) use sandbox::tests as sandbox_tests;
 pub use snapshot::{Snapshot, Tool};
 
 use std::path::{Path, PathBuf};
@@ -32,8 +36,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Millis;
 use crate::ids::{ConnectionName, Digest};
-use crate::runtime::Runtime;
-use crate::store::{ComponentRow, ControlStore};
+use crate::store::{ComponentKind, ComponentRow, ControlStore};
 
 /// The tools that this host offers. Readers take a [`Snapshot`] and keep it for their call: a tool that is replaced
 /// meanwhile stays there for them.
@@ -65,11 +68,11 @@ impl Catalog {
     pub fn open(
         home: &Path,
         store: Arc<dyn ControlStore>,
-        runtime: Arc<Runtime>,
+        runtimes: impl Into<Runtimes>,
         progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Self, CatalogError> {
         let cache = CodeCache::open(&home.join("cache"), &home.join("cache.key"));
-        Self::with_loader(home.join("tools"), store, Loader::new(runtime, cache), progress)
+        Self::with_loader(home.join("tools"), store, Loader::new(runtimes, cache), progress)
     }
 
     /// The same with the parts given.
@@ -125,17 +128,18 @@ impl Catalog {
     /// What a component is and offers, without adding it.
     ///
     /// # Errors
-    /// Whatever would keep it from being added, but for names that other components have taken.
+    /// Whatever would keep it from being added as what it is, but for names that other components have taken.
     pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, CatalogError> {
         self.loader.inspect(bytes)
     }
 
-    /// Adds a component under a name of the operator's choice, or replaces the one of that name. `consented` are the
-    /// connections that its tools may use, out of those they declare.
+    /// Adds a component of tools under a name of the operator's choice, or replaces the one of that name. `consented`
+    /// are the connections that its tools may use, out of those they declare.
     ///
     /// # Errors
-    /// When the component isn't sound, one of its tools' names is taken by another component, the operator consents
-    /// to a connection that no tool declares, or the bytes or the row can't be stored. Nothing has changed then.
+    /// When the component isn't sound or is a sandbox, one of its tools' names is taken by another component, the name
+    /// by a sandbox, the operator consents to a connection that no tool declares, or the bytes or the row can't be
+    /// stored. Nothing has changed then.
     pub fn add(
         &self,
         name: &str,
@@ -143,14 +147,45 @@ impl Catalog {
         consented: &[ConnectionName],
         now: Millis,
     ) -> Result<Added, CatalogError> {
+        self.put(ComponentKind::Tool, name, bytes, consented, now)
+    }
+
+    /// Adds a sandbox under a name of the operator's choice, or replaces the one of that name. `consented` are the
+    /// connections that the code of agents may use in it. It declares none itself: the choice is the operator's.
+    ///
+    /// # Errors
+    /// As for [`Catalog::add`]; when the component is no sandbox, or the name is that of a tool's component.
+    pub fn add_sandbox(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        consented: &[ConnectionName],
+        now: Millis,
+    ) -> Result<Added, CatalogError> {
+        self.put(ComponentKind::Sandbox, name, bytes, consented, now)
+    }
+
+    fn put(
+        &self,
+        kind: ComponentKind,
+        name: &str,
+        bytes: &[u8],
+        consented: &[ConnectionName],
+        now: Millis,
+    ) -> Result<Added, CatalogError> {
         check::component_name(name)?;
-        let inspection = self.loader.inspect(bytes)?;
-        check::consent(&inspection.connections, consented)?;
+        let inspection = self.loader.inspect_as(bytes, kind, None)?;
+        if kind == ComponentKind::Tool {
+            check::consent(&inspection.connections, consented)?;
+        }
 
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.reload()?;
         let before = self.snapshot();
         before.check_names(name, &inspection.tools)?;
+        if let Some(other) = before.components().find(|row| row.name == name && row.kind != kind) {
+            return Err(CatalogError::OtherKind { name: name.to_owned(), kind: other.kind });
+        }
         let replaced = before
             .components()
             .find(|row| row.name == name && row.digest != inspection.digest)
@@ -161,6 +196,7 @@ impl Catalog {
         connections.dedup();
         self.store.activate_component(&ComponentRow {
             name: name.to_owned(),
+            kind,
             digest: inspection.digest,
             described: inspection.described.clone(),
             connections,

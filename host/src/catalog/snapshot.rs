@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::catalog::{CatalogError, Problem};
 use crate::dto::{InputSchema, OutputSchema};
 use crate::ids::{ConnectionName, Digest, ToolName};
-use crate::runtime::Prepared;
-use crate::store::ComponentRow;
+use crate::runtime::{Prepared, Runtime};
+use crate::store::{ComponentKind, ComponentRow};
 
 /// One tool, ready to run.
 #[derive(Debug)]
@@ -20,12 +20,17 @@ pub struct Tool {
     pub input: InputSchema,
     /// What it returns.
     pub output: OutputSchema,
-    /// The connections it may use: those that it declares and the operator consented to.
+    /// What its component is: whether it's a tool like others, or runs code that agents write.
+    pub kind: ComponentKind,
+    /// The connections it may use: those that it declares and the operator consented to; for a sandbox, those that the
+    /// operator chose.
     pub connections: Arc<[ConnectionName]>,
     /// The digest of its component.
     pub component: Digest,
     /// Its component.
     pub prepared: Arc<Prepared>,
+    /// Where that was prepared: it runs there and nowhere else.
+    pub runtime: Arc<Runtime>,
 }
 
 /// All tools at one moment. It doesn't change.

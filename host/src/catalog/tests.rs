@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::ids::ToolName;
 use crate::runtime::test_guest::TestGuest;
-use crate::runtime::{Allocation, RuntimeConfig, RuntimeError};
+use crate::runtime::{Allocation, Runtime, RuntimeConfig, RuntimeError};
 use crate::store::MemoryControl;
 
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
-    let config = RuntimeConfig { instances_max: 8, allocation: Allocation::Auto };
+    let config = RuntimeConfig { instances_max: 8, allocation: Allocation::Auto, ..RuntimeConfig::default() };
     Arc::new(Runtime::new(&config).unwrap())
 });
 
@@ -118,6 +118,81 @@ fn what_is_not_sound_is_not_added() {
     assert!(matches!(add("x", &lying, &[]), CatalogError::Runtime(RuntimeError::Describe(_))));
     assert!(home.store.components().unwrap().is_empty());
     assert!(!home.dir.path().join("tools").exists());
+}
+
+fn sandbox() -> Vec<u8> {
+    let (input, output) = (sandbox_tests::INPUT, sandbox_tests::OUTPUT);
+    TestGuest { tools: vec![(SANDBOX_TOOL, vec![])], input, output, ..TestGuest::default() }.build()
+}
+
+#[test]
+fn a_sandbox_uses_what_the_operator_chose_and_stays_one_after_a_restart() {
+    let home = Home::new();
+    let catalog = home.open();
+    let bytes = sandbox();
+    assert_eq!(catalog.inspect(&bytes).unwrap().kind, ComponentKind::Sandbox);
+    catalog.add_sandbox("python", &bytes, &names(&["stripe", "github", "stripe"]), Millis(1)).unwrap();
+    for catalog in [&catalog, &home.open()] {
+        let snapshot = catalog.snapshot();
+        let tool = snapshot.tool(&tool(SANDBOX_TOOL)).unwrap();
+        assert_eq!(tool.kind, ComponentKind::Sandbox);
+        assert_eq!(*tool.connections, *names(&["github", "stripe"]));
+    }
+    // None are the default, and a later consent takes away what an earlier one gave.
+    catalog.add_sandbox("python", &bytes, &[], Millis(2)).unwrap();
+    assert!(home.open().snapshot().tool(&tool(SANDBOX_TOOL)).unwrap().connections.is_empty());
+}
+
+#[test]
+fn a_sandbox_is_never_a_tool_and_a_tool_never_a_sandbox() {
+    let home = Home::new();
+    let catalog = home.open();
+    let (bytes, plain) = (sandbox(), component(&["one"], &["stripe"]));
+    let as_tool = catalog.add("python", &bytes, &[], Millis(1)).unwrap_err();
+    assert!(matches!(as_tool, CatalogError::IsASandbox), "{as_tool}");
+    let as_sandbox = catalog.add_sandbox("pay", &plain, &[], Millis(1)).unwrap_err();
+    assert!(matches!(as_sandbox, CatalogError::NotASandbox), "{as_sandbox}");
+    // With the name, and with more than one tool or another shape: neither.
+    for unfit in [component(&[SANDBOX_TOOL], &[]), component(&[SANDBOX_TOOL, "one"], &[])] {
+        for error in [
+            catalog.add("python", &unfit, &[], Millis(1)).unwrap_err(),
+            catalog.add_sandbox("python", &unfit, &[], Millis(1)).unwrap_err(),
+        ] {
+            assert!(matches!(error, CatalogError::Unfit(_)), "{error}");
+        }
+    }
+    assert!(home.store.components().unwrap().is_empty());
+
+    // A row that says otherwise than the component isn't believed.
+    catalog.add_sandbox("python", &bytes, &names(&["stripe"]), Millis(1)).unwrap();
+    let row = home.store.components().unwrap().remove(0);
+    home.store.activate_component(&ComponentRow { kind: ComponentKind::Tool, ..row.clone() }).unwrap();
+    let other = home.open();
+    assert!(offered(&other).is_empty());
+    assert!(matches!(other.snapshot().problems()[0].error, CatalogError::IsASandbox));
+    home.store.activate_component(&row).unwrap();
+    assert!(catalog.refresh().is_ok());
+
+    // A name is of one kind until what has it is removed.
+    let taken = catalog.add("python", &plain, &[], Millis(2)).unwrap_err();
+    assert!(matches!(taken, CatalogError::OtherKind { kind: ComponentKind::Sandbox, .. }), "{taken}");
+    catalog.add("pay", &plain, &[], Millis(2)).unwrap();
+    let taken = catalog.add_sandbox("pay", &bytes, &[], Millis(3)).unwrap_err();
+    assert!(matches!(taken, CatalogError::NameTaken { .. } | CatalogError::OtherKind { .. }), "{taken}");
+    assert_eq!(offered(&catalog), ["one", SANDBOX_TOOL]);
+}
+
+#[test]
+fn sandboxes_run_in_a_runtime_of_their_own() {
+    let home = Home::new();
+    let code = Arc::new(Runtime::new(&RuntimeConfig::for_commands()).unwrap());
+    let runtimes = Runtimes { tools: RUNTIME.clone(), code: code.clone() };
+    let catalog = Catalog::open(home.dir.path(), home.store.clone(), runtimes, &|_| {}).unwrap();
+    catalog.add_sandbox("python", &sandbox(), &[], Millis(1)).unwrap();
+    catalog.add("pay", &component(&["one"], &[]), &[], Millis(1)).unwrap();
+    let snapshot = catalog.snapshot();
+    assert!(Arc::ptr_eq(&snapshot.tool(&tool(SANDBOX_TOOL)).unwrap().runtime, &code));
+    assert!(Arc::ptr_eq(&snapshot.tool(&tool("one")).unwrap().runtime, &RUNTIME));
 }
 
 #[test]
@@ -239,6 +314,7 @@ fn of_two_components_with_one_name_the_earlier_keeps_it() {
     fs::write(home.component(Digest::of(&later)), &later).unwrap();
     let row = |name: &str, at| ComponentRow {
         name: name.to_owned(),
+        kind: ComponentKind::Tool,
         digest: Digest::of(&later),
         described: described.clone(),
         connections: vec![],

@@ -122,3 +122,10 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(super) fn say<'o>(out: &'o Out) -> impl FnMut(&str) + 'o {
     move |text| out.note(text)
 }
+
+/// Where compiled components and Python environments are kept. Losing it costs making them again.
+pub(super) fn cache_dir() -> Option<PathBuf> {
+    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let own = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    Some(xdg.or_else(own)?.join("keybearer"))
+}

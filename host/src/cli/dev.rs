@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::context::{Opened, say};
+use super::context::Opened;
 use super::out::Out;
+use super::sandbox::add_consented;
 use super::serve::{finish, open_app, serve_config, start_log, watch_home};
 use super::{Done, RealmArgs, init};
-use crate::app::{App, open_catalog};
+use crate::app::App;
 use crate::auth::{Grant, Mint, Minted, OperationPattern, ToolPattern};
 use crate::config::LogFormat;
 use crate::connection::Connections;
 use crate::doors;
 use crate::egress::SecretInput;
 use crate::home::Home;
-use crate::ids::{ConversationId, SecretLabel};
-use crate::runtime::{Runtime, RuntimeConfig};
+use crate::ids::{ConnectionName, ConversationId, SecretLabel};
 use crate::store::TokenKind;
 
 /// Flags of `dev`.
@@ -29,6 +29,12 @@ pub(super) struct Dev {
     /// Add every component (`*.wasm`) of this folder. May be given several times.
     #[arg(long, value_name = "DIR", conflicts_with = "home")]
     tools: Vec<PathBuf>,
+    /// Add this component as a sandbox, and let the token run code there, unless --policies says otherwise.
+    #[arg(long, value_name = "FILE", conflicts_with = "home")]
+    sandbox: Option<PathBuf>,
+    /// A connection that code in the sandbox may use. May be given several times [default: none].
+    #[arg(long = "sandbox-connection", value_name = "NAME", requires = "sandbox")]
+    sandbox_connections: Vec<ConnectionName>,
     /// Use the connection files (and what lies beside them) of this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "home")]
     connections: Option<PathBuf>,
@@ -56,6 +62,10 @@ pub(super) struct Dev {
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
+
+/// What lets code run in a throw-away home, where nothing else does.
+const CODE_RUNS: &str =
+    "@id(\"dev-runs-code\")\npermit (principal, action == Action::\"run_code\", resource);\n";
 
 /// `LABEL=@FILE`.
 #[derive(Debug, Clone)]
@@ -98,6 +108,8 @@ impl Dev {
             let policies = opened.home.policies_dir();
             std::fs::remove_file(policies.join("start.cedar"))?;
             copy_files(dir, &policies)?;
+        } else if self.sandbox.is_some() && folder.is_some() {
+            std::fs::write(opened.home.policies_dir().join("dev.cedar"), CODE_RUNS)?;
         }
         self.store_secrets(&opened)?;
         self.add_tools(&opened, out)?;
@@ -214,11 +226,14 @@ impl Dev {
     }
 
     fn add_tools(&self, opened: &Opened, out: &Out) -> anyhow::Result<()> {
-        if self.tools.is_empty() {
+        if self.tools.is_empty() && self.sandbox.is_none() {
             return Ok(());
         }
-        let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
-        let catalog = open_catalog(&opened.home, opened.control.clone(), runtime, &mut say(out))?;
+        let catalog = opened.catalog(out)?;
+        if let Some(file) = &self.sandbox {
+            let (connections, now) = (&self.sandbox_connections, opened.clock.now());
+            add_consented(&catalog, &opened.home, file, connections, now)?;
+        }
         for dir in &self.tools {
             let mut files: Vec<_> =
                 entries(dir)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "wasm")).collect();

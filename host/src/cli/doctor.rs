@@ -12,7 +12,9 @@ use crate::app::open_catalog;
 use crate::audit;
 use crate::connection::Connections;
 use crate::home::Home;
+use crate::ids::ConnectionName;
 use crate::runtime::{Runtime, RuntimeConfig};
+use crate::store::ComponentKind;
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,7 @@ impl Doctor {
                 findings.push(("audit trail", trail(&opened)));
                 findings.extend(connections(&opened).into_iter().map(|finding| ("connections", finding)));
                 findings.extend(tools(&opened).into_iter().map(|finding| ("tools", finding)));
+                findings.extend(sandboxes(&opened).into_iter().map(|finding| ("sandboxes", finding)));
                 findings.extend(policies(&opened, out).into_iter().map(|finding| ("policies", finding)));
                 findings.push(("address", address(&opened)));
             }
@@ -144,6 +147,29 @@ fn tools(opened: &Opened) -> Vec<Finding> {
         Err(error) => problems.push(Problem(format!("{error:#}"))),
     }
     problems
+}
+
+/// Where agents may run code, and what that code may use. Nothing is said where there's no sandbox.
+fn sandboxes(opened: &Opened) -> Vec<Finding> {
+    let rows = match opened.control.components() {
+        Ok(rows) => rows,
+        Err(error) => return vec![Problem(error.to_string())],
+    };
+    let set_up = Connections::load(&opened.home.connections_dir()).unwrap_or_default();
+    let mut findings = Vec::new();
+    for row in rows.iter().filter(|row| row.active && row.kind == ComponentKind::Sandbox) {
+        let names: Vec<_> = row.connections.iter().map(ConnectionName::as_str).collect();
+        let uses = if names.is_empty() { "no connection".to_owned() } else { names.join(", ") };
+        findings.push(Well(format!("{}: code that agents write may use {uses}", row.name)));
+        for name in names.iter().filter(|name| set_up.named(name).is_none()) {
+            findings.push(Warning(format!(
+                "{}: code may use {name}, which isn't set up: whatever is set up under that name opens to it; \
+                 `keybearer sandbox add` again without it",
+                row.name
+            )));
+        }
+    }
+    findings
 }
 
 fn policies(opened: &Opened, out: &Out) -> Vec<Finding> {

@@ -15,6 +15,7 @@ mod init;
 mod kill;
 mod out;
 mod policy;
+mod sandbox;
 mod serve;
 mod token;
 mod tool;
@@ -59,6 +60,9 @@ enum Command {
     /// Build, inspect, test, add, list and remove tools.
     #[command(subcommand)]
     Tool(tool::Tool),
+    /// Let agents run code: build, add, list and remove sandboxes.
+    #[command(subcommand)]
+    Sandbox(sandbox::Sandbox),
     /// Store secrets. Nothing here, or anywhere else, prints one.
     #[command(subcommand)]
     Vault(vault::Vault),
@@ -126,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => args.run(home, &out),
         Command::Doctor(args) => args.run(home, &out),
         Command::Tool(command) => command.run(home, &out),
+        Command::Sandbox(command) => command.run(home, &out),
         Command::Vault(command) => command.run(home, &out),
         Command::Token(command) => command.run(home, &out),
         Command::Kill(command) => command.run(home, &out),

@@ -91,6 +91,7 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
         limits: config.doors.clone(),
         deadline: config.deadline,
         deadline_max: config.deadline_max,
+        code: config.code.clone(),
     }
 }
 

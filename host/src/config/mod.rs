@@ -41,6 +41,8 @@ pub struct Config {
     pub deadline: Duration,
     /// The longest that a caller may ask for.
     pub deadline_max: Duration,
+    /// Code that agents write.
+    pub code: CodeConfig,
     /// What the doors let in.
     pub doors: DoorLimits,
     /// Requests that wait for people.
@@ -71,6 +73,21 @@ pub enum MasterKeySource {
     Env(String),
     /// A passphrase in an environment variable of this name; asked for at the terminal when it isn't set.
     Passphrase(String),
+}
+
+/// How code that agents write is run.
+#[derive(Debug, Clone)]
+pub struct CodeConfig {
+    /// How long an execution may take when its caller doesn't say.
+    pub timeout: Duration,
+    /// The longest that a caller may ask for.
+    pub timeout_max: Duration,
+    /// Executions at a time. They have places of their own, so that code can't take the tools'.
+    pub at_once: usize,
+    /// The output of one request, all its blocks together, in bytes. What is longer is cut.
+    pub output_bytes_max: usize,
+    /// What one execution may use up.
+    pub limits: Limits,
 }
 
 /// What the doors let in.

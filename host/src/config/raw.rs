@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Config, DoorLimits, LogFormat, MasterKeySource, Tls};
+use super::{CodeConfig, Config, DoorLimits, LogFormat, MasterKeySource, Tls};
 use crate::approval::ApprovalLimits;
 use crate::dto::{ARGUMENTS_BYTES_MAX, RESULT_BYTES_MAX};
 use crate::runtime::Limits;
@@ -14,6 +14,9 @@ use crate::store::PendingLimits;
 
 /// Calls at once, at most: each reserves 8 GiB of a 128 TiB address space.
 const CALLS_LIMIT: u64 = 4_096;
+
+/// Executions of code at once, at most: each may take its memory in full.
+const CODE_LIMIT: u64 = 512;
 
 /// A key, what is wrong with its value, and what to do.
 pub(super) type Complaint = (&'static str, String, &'static str);
@@ -25,6 +28,7 @@ pub(super) struct Raw {
     tls: Option<RawTls>,
     master_key: RawMasterKey,
     calls: RawCalls,
+    code: RawCode,
     doors: RawDoors,
     approvals: RawApprovals,
     ledger: RawLedger,
@@ -57,6 +61,16 @@ struct RawCalls {
     sends_max: u32,
     log_lines_max: u32,
     log_line_bytes_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawCode {
+    timeout_ms: u64,
+    timeout_ms_max: u64,
+    at_once: usize,
+    memory_mib: usize,
+    output_kib: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,6 +126,7 @@ impl Default for Raw {
             tls: None,
             master_key: RawMasterKey::default(),
             calls: RawCalls::default(),
+            code: RawCode::default(),
             doors: RawDoors::default(),
             approvals: RawApprovals::default(),
             ledger: RawLedger::default(),
@@ -141,6 +156,24 @@ impl Default for RawCalls {
             sends_max: usual.sends_max,
             log_lines_max: usual.log_lines_max,
             log_line_bytes_max: usual.log_line_bytes_max,
+        }
+    }
+}
+
+impl Default for RawCode {
+    fn default() -> Self {
+        Self {
+            // AutoGen's own executors stop code after this long.
+            timeout_ms: 60_000,
+            // Longer than a model's turn waits, short enough that a loop can't hold its place all day.
+            timeout_ms_max: 300_000,
+            // More than two cores can compute at a time, since code mostly waits for upstreams.
+            at_once: 16,
+            // An interpreter takes a fifth of it before it has run anything. With `at_once`, this bounds all memory
+            // that code can take: 4 GiB.
+            memory_mib: 256,
+            // Sixty pages of text: more than a model reads of one result.
+            output_kib: 256,
         }
     }
 }
@@ -175,7 +208,7 @@ impl Default for RawApprovals {
 
 impl Raw {
     pub(super) fn check(self, folder: &Path) -> Result<Config, Complaint> {
-        let (calls, doors, approvals) = (self.calls, self.doors, self.approvals);
+        let (calls, code, doors, approvals) = (self.calls, self.code, self.doors, self.approvals);
         in_range("deadline_ms_max", calls.deadline_ms_max, 1, 600_000)?;
         in_range("deadline_ms", calls.deadline_ms, 1, calls.deadline_ms_max)?;
         in_range("memory_bytes_max", calls.memory_bytes_max as u64, 1 << 20, 1 << 30)?;
@@ -183,6 +216,11 @@ impl Raw {
         in_range("sends_max", u64::from(calls.sends_max), 0, 10_000)?;
         in_range("log_lines_max", u64::from(calls.log_lines_max), 0, 100_000)?;
         in_range("log_line_bytes_max", calls.log_line_bytes_max as u64, 1, 1 << 20)?;
+        in_range("timeout_ms_max", code.timeout_ms_max, 1, 3_600_000)?;
+        in_range("timeout_ms", code.timeout_ms, 1, code.timeout_ms_max)?;
+        in_range("at_once", code.at_once as u64, 1, CODE_LIMIT)?;
+        in_range("memory_mib", code.memory_mib as u64, 64, 1_024)?;
+        in_range("output_kib", code.output_kib as u64, 1, (RESULT_BYTES_MAX >> 10) as u64)?;
         in_range("body_bytes_max", doors.body_bytes_max as u64, 1, ARGUMENTS_BYTES_MAX as u64)?;
         in_range("header_bytes_max", doors.header_bytes_max as u64, 8 << 10, 1 << 20)?;
         in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
@@ -210,6 +248,19 @@ impl Raw {
             },
             deadline: Duration::from_millis(calls.deadline_ms),
             deadline_max: Duration::from_millis(calls.deadline_ms_max),
+            code: CodeConfig {
+                timeout: Duration::from_millis(code.timeout_ms),
+                timeout_max: Duration::from_millis(code.timeout_ms_max),
+                at_once: code.at_once,
+                output_bytes_max: code.output_kib << 10,
+                limits: Limits {
+                    memory_bytes_max: code.memory_mib << 20,
+                    sends_max: calls.sends_max,
+                    log_lines_max: calls.log_lines_max,
+                    log_line_bytes_max: calls.log_line_bytes_max,
+                    ..Limits::usual(Duration::from_millis(code.timeout_ms_max))
+                },
+            },
             doors: DoorLimits {
                 body_bytes_max: doors.body_bytes_max,
                 header_bytes_max: doors.header_bytes_max,

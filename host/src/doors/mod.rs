@@ -6,7 +6,7 @@
 //!     → access   bearer token → Caller, of the right kind
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
-//!     → tools · tokens · approvals · audit · health · openapi
+//!     → tools · code · tokens · approvals · audit · health · openapi
 //!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
@@ -22,6 +22,7 @@ mod audit;
 mod body;
 mod budgets;
 mod change;
+mod code;
 mod delegate;
 mod endpoints;
 mod enforce;
@@ -53,7 +54,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::config::{DoorLimits, Tls};
+use crate::config::{CodeConfig, DoorLimits, Tls};
 
 /// How the door is opened.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct ServeConfig {
     pub deadline: Duration,
     /// The longest that a caller may ask for.
     pub deadline_max: Duration,
+    /// How code that agents write is run.
+    pub code: CodeConfig,
 }
 
 /// Binds and serves until `shutdown` resolves and the calls under way have ended, or the drain time is over: what

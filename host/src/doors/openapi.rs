@@ -4,6 +4,7 @@
 
 mod approvals;
 mod budgets;
+mod code;
 mod identity;
 mod policies;
 mod proxy;
@@ -70,6 +71,7 @@ fn paths() -> Value {
     let entries = [
         (Route::Tools, json!({ "get": list_tools() })),
         (Route::Call, json!({ "post": call_tool() })),
+        (Route::Code, json!({ "post": code::run() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
         (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),

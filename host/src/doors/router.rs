@@ -8,22 +8,27 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
+use tokio::sync::SemaphorePermit;
 
 use super::limits::Places;
 use super::problem::Problem;
 use super::{
-    ServeConfig, agents, approvals, audit, budgets, delegate, enforce, health, kill, openapi, policies,
+    ServeConfig, agents, approvals, audit, budgets, code, delegate, enforce, health, kill, openapi, policies,
     proxy, tokens, tools, vault_keys,
 };
 use crate::app::App;
+use crate::catalog::SANDBOX_TOOL;
+use crate::config::CodeConfig;
+use crate::ids::ToolName;
 use crate::metrics::RouteSeries;
-use crate::refusal::Code;
+use crate::refusal::{Code, Refusal};
 
 /// A route. The router, the metrics and the description of the interface all go by this table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Tools,
     Call,
+    Code,
     Tokens,
     Token,
     VaultKeys,
@@ -55,9 +60,10 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::Tools,
         Self::Call,
+        Self::Code,
         Self::Tokens,
         Self::Token,
         Self::VaultKeys,
@@ -92,6 +98,7 @@ impl Route {
         match self {
             Self::Tools => "/v1/tools",
             Self::Call => "/v1/tools/{name}",
+            Self::Code => "/v1/code",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
             Self::VaultKeys => "/admin/vault-keys",
@@ -127,6 +134,9 @@ impl Route {
 pub(super) struct Door {
     pub(super) app: Arc<App>,
     pub(super) places: Places,
+    /// For code that agents write, so that it can't take the tools' places.
+    pub(super) code_places: Places,
+    pub(super) code: CodeConfig,
     pub(super) body_bytes_max: usize,
     pub(super) body_time_max: Duration,
     pub(super) deadline: Duration,
@@ -141,6 +151,8 @@ impl Door {
         Self {
             app,
             places: Places::new(config.limits.calls_max),
+            code_places: Places::new(config.code.at_once),
+            code: config.code.clone(),
             body_bytes_max: config.limits.body_bytes_max,
             body_time_max: Duration::from_millis(config.limits.read_ms_max),
             deadline: config.deadline,
@@ -148,6 +160,15 @@ impl Door {
             series,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Takes a place for a call of this tool.
+    ///
+    /// # Errors
+    /// [`Code::Busy`] when all of its kind are taken.
+    pub(super) fn place(&self, tool: &ToolName) -> Result<SemaphorePermit<'_>, Refusal> {
+        let places = if tool.as_str() == SANDBOX_TOOL { &self.code_places } else { &self.places };
+        places.take()
     }
 
     /// From now on, new calls are refused.
@@ -178,6 +199,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route(Route::Tools.path(), get(tools::list))
         .route(Route::Call.path(), post(tools::call))
+        .route(Route::Code.path(), post(code::run))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
         .route(Route::VaultKeys.path(), post(vault_keys::mint))

@@ -66,7 +66,7 @@ async fn run(
         body::read(request.into_body(), door.body_bytes_max, door.body_time_max.min(deadline)).await?;
     let arguments = if arguments.is_empty() { Bytes::from_static(b"{}") } else { arguments };
 
-    let _place = door.places.take()?;
+    let _place = door.place(&tool)?;
     // Ids only: arguments and results are never logged.
     let span = tracing::info_span!("call", %call, %tool, token = %caller.token());
     let deadline = deadline.saturating_sub(started.elapsed());

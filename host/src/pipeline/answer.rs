@@ -14,7 +14,12 @@ pub enum Answer {
     /// Nothing ran, or what ran couldn't be recorded.
     Refused(Refusal),
     /// It ran, and its outcome is on the disk.
-    Finished(Audited<Result<Narrow, Refusal>>),
+    Finished {
+        /// What came of it.
+        result: Audited<Result<Narrow, Refusal>>,
+        /// Whether an upstream may have seen a request of it.
+        sent: RequestSent,
+    },
 }
 
 impl Answer {
@@ -25,7 +30,16 @@ impl Answer {
     pub fn into_result(self) -> Result<Narrow, Refusal> {
         match self {
             Self::Refused(refusal) => Err(refusal),
-            Self::Finished(audited) => audited.into_inner(),
+            Self::Finished { result, .. } => result.into_inner(),
+        }
+    }
+
+    /// Whether an upstream may have seen a request of the call.
+    #[must_use]
+    pub fn request_sent(&self) -> RequestSent {
+        match self {
+            Self::Refused(refusal) => refusal.request_sent,
+            Self::Finished { sent, .. } => *sent,
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep};
 use crate::ids::{ApprovalId, CallId, ConnectionName, Digest};
 use crate::kill::Subjects;
 use crate::ledger::{Dedup, Reserved, Settlement};
-use crate::policy::{CallContext, Permitted, SendAsk, Verdict, Via};
+use crate::policy::{CallContext, Door, Permitted, SendAsk, Verdict, Via};
 use crate::refusal::RequestSent;
 
 use super::Parts;
@@ -157,10 +157,7 @@ impl Gate {
             .connections
             .load()
             .get(self.caller.realm(), &draft.connection)
-            .filter(|found| match &self.via {
-                Via::Tool { connections, .. } => connections.contains(&found.name),
-                Via::Proxy => true,
-            })
+            .filter(|found| self.via.connections().is_none_or(|usable| usable.contains(&found.name)))
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
         let send = connection.accept_in(draft, self.context.conversation.as_ref())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
@@ -349,7 +346,11 @@ fn failure_record(failure: &SendFailure) -> SendResult {
 /// One answer for a connection that isn't there, isn't for this realm, and isn't this tool's.
 fn undeclared(name: &str, via: &Via) -> SendFailure {
     let shown: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
-    let user = if via.tool().is_some() { "tool" } else { "token" };
+    let user = match via.door() {
+        Door::Tool => "tool",
+        Door::Code => "code",
+        Door::Proxy => "token",
+    };
     SendFailure::unsent(
         FailureReason::UnknownOperation,
         format!("there is no connection {shown:?} that this {user} may use here"),

@@ -31,9 +31,10 @@ use crate::egress::{Egress, Vault};
 use crate::ids::{CallId, ToolName};
 use crate::kill::{Kills, Subjects};
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, Invocation, Permitted, Policy, Via, unknown_tool};
+use crate::policy::{CallContext, Invocation, Permitted, Policy, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::runtime::{Limits, RunReport, Runtime};
+use crate::runtime::{Limits, RunReport};
+use crate::store::ComponentKind;
 use answer::{refusal_of, withheld};
 use gate::{CallState, Gate};
 use sends::CallSends;
@@ -59,8 +60,6 @@ pub struct CallRequest {
 pub struct Parts {
     /// The tools.
     pub catalog: Arc<Catalog>,
-    /// Where they run.
-    pub runtime: Arc<Runtime>,
     /// Whose tokens are looked at again before each send.
     pub auth: Arc<Auth>,
     /// What is stopped.
@@ -87,6 +86,8 @@ pub struct Parts {
     pub log: Arc<dyn ToolLog>,
     /// What one call may use up.
     pub limits: Limits,
+    /// What one execution of code that an agent wrote may use up.
+    pub code_limits: Limits,
 }
 
 /// Runs calls.
@@ -102,11 +103,12 @@ impl Pipeline {
         Self { parts: Arc::new(parts) }
     }
 
-    /// The tools that a caller may call, by name.
+    /// The tools that a caller is offered, by name.
     #[must_use]
     pub fn tools(&self, caller: &Caller) -> Vec<Arc<Tool>> {
         let snapshot = self.parts.catalog.snapshot();
-        snapshot.tools().filter(|tool| self.parts.policy.sees(caller, &tool.name)).cloned().collect()
+        let now = self.parts.clock.now();
+        snapshot.tools().filter(|tool| self.parts.policy.lists(caller, tool, now)).cloned().collect()
     }
 
     /// Runs one call. Dropping the future stops the call and records it as cancelled.
@@ -126,7 +128,7 @@ impl Pipeline {
         };
         let timer = self.parts.metrics.call_started(&tool.name);
         let (answer, code) = match self.run(permit, &tool, deadline).await {
-            Ok((audited, code)) => (Answer::Finished(audited), code),
+            Ok((result, sent, code)) => (Answer::Finished { result, sent }, code),
             Err(refusal) => {
                 let code = refusal.code;
                 (Answer::Refused(refusal), Some(code))
@@ -164,6 +166,7 @@ impl Pipeline {
             call,
             caller,
             tool: tool.name.clone(),
+            kind: tool.kind,
             component: tool.component,
             connections: tool.connections.clone(),
             arguments,
@@ -181,7 +184,7 @@ impl Pipeline {
         permit: Permitted<Invocation>,
         tool: &Tool,
         deadline: Instant,
-    ) -> Result<(Audited<Result<Narrow, Refusal>>, Option<Code>), Refusal> {
+    ) -> Result<Ran, Refusal> {
         let limits = self.parts.policy.calls_at_once(&permit.request().caller);
         // The deadline holds for the trail too: a call that can't be recorded in time isn't run.
         let pending = tokio::time::timeout_at(deadline, self.parts.audit.begin(&permit, &limits))
@@ -192,19 +195,18 @@ impl Pipeline {
         let gate = Gate {
             parts: self.parts.clone(),
             caller: invocation.caller.clone(),
-            via: Via::Tool {
-                name: tool.name.clone(),
-                component: tool.component,
-                connections: tool.connections.clone(),
-            },
+            via: invocation.via(),
             context: invocation.context.clone(),
             deadline,
             state: Arc::new(CallState::new(pending)),
         };
         let (sends, drafts) = CallSends::new(&gate, tool.name.clone());
         let state = gate.state.clone();
-        let run =
-            self.parts.runtime.run(&tool.prepared, permit, &self.parts.limits, deadline, Box::new(sends));
+        let limits = match tool.kind {
+            ComponentKind::Tool => &self.parts.limits,
+            ComponentKind::Sandbox => &self.parts.code_limits,
+        };
+        let run = tool.runtime.run(&tool.prepared, permit, limits, deadline, Box::new(sends));
         let ended = tokio::select! {
             biased;
             report = run => Ok(report),
@@ -227,9 +229,12 @@ impl Pipeline {
         };
         // A call that ran and whose outcome can't be recorded brings no result, but the truth about the wire.
         let audited = pending.finish(outcome, result).await.map_err(|error| unrecorded(&error).sent(sent))?;
-        Ok((audited, code))
+        Ok((audited, sent, code))
     }
 }
+
+/// What came of a call that began, what is known of the wire, and the code if it failed.
+type Ran = (Audited<Result<Narrow, Refusal>>, RequestSent, Option<Code>);
 
 /// What an agent may know of a run.
 fn judge(mut report: RunReport, state: &CallState, tool: &Tool) -> Result<Narrow, Refusal> {

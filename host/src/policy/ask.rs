@@ -24,6 +24,15 @@ pub enum Via {
         /// The connections that the tool declares and the operator consented to.
         connections: Arc<[ConnectionName]>,
     },
+    /// Code that an agent wrote drafted it, in a sandbox.
+    Code {
+        /// The sandbox's tool.
+        name: ToolName,
+        /// The sandbox.
+        component: Digest,
+        /// The connections that the operator lets code use there.
+        connections: Arc<[ConnectionName]>,
+    },
     /// A vendor's SDK sent it to the proxy door.
     Proxy,
 }
@@ -34,8 +43,22 @@ pub enum Via {
 pub enum Door {
     /// A tool was called.
     Tool,
+    /// Code that an agent wrote was run.
+    Code,
     /// A request was forwarded as it came.
     Proxy,
+}
+
+impl Door {
+    /// `tool`, `code` or `proxy`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Code => "code",
+            Self::Proxy => "proxy",
+        }
+    }
 }
 
 impl Via {
@@ -44,6 +67,7 @@ impl Via {
     pub fn door(&self) -> Door {
         match self {
             Self::Tool { .. } => Door::Tool,
+            Self::Code { .. } => Door::Code,
             Self::Proxy => Door::Proxy,
         }
     }
@@ -52,7 +76,16 @@ impl Via {
     #[must_use]
     pub fn tool(&self) -> Option<&ToolName> {
         match self {
-            Self::Tool { name, .. } => Some(name),
+            Self::Tool { name, .. } | Self::Code { name, .. } => Some(name),
+            Self::Proxy => None,
+        }
+    }
+
+    /// The connections that may be used. `None`: this way has no list of its own.
+    #[must_use]
+    pub fn connections(&self) -> Option<&[ConnectionName]> {
+        match self {
+            Self::Tool { connections, .. } | Self::Code { connections, .. } => Some(connections),
             Self::Proxy => None,
         }
     }

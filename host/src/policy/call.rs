@@ -6,6 +6,9 @@ use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::dto::Arguments;
 use crate::ids::{ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ToolName, TurnId};
+use crate::store::ComponentKind;
+
+use super::ask::{Door, Via};
 
 /// A request to run one tool once.
 #[derive(Debug)]
@@ -16,9 +19,11 @@ pub struct Invocation {
     pub caller: Arc<Caller>,
     /// The tool.
     pub tool: ToolName,
+    /// What its component is.
+    pub kind: ComponentKind,
     /// The component that it's part of.
     pub component: Digest,
-    /// The connections that the tool declares and the operator consented to.
+    /// The connections that the tool declares and the operator consented to; for a sandbox, those that the operator chose.
     pub connections: Arc<[ConnectionName]>,
     /// Arguments that passed the input schema.
     pub arguments: Arguments,
@@ -26,6 +31,28 @@ pub struct Invocation {
     pub context: CallContext,
     /// The time.
     pub now: Millis,
+}
+
+impl Invocation {
+    /// The way that its requests come.
+    #[must_use]
+    pub fn via(&self) -> Via {
+        let (name, component) = (self.tool.clone(), self.component);
+        let connections = self.connections.clone();
+        match self.kind {
+            ComponentKind::Tool => Via::Tool { name, component, connections },
+            ComponentKind::Sandbox => Via::Code { name, component, connections },
+        }
+    }
+
+    /// The kind of door that it came through.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        match self.kind {
+            ComponentKind::Tool => Door::Tool,
+            ComponentKind::Sandbox => Door::Code,
+        }
+    }
 }
 
 /// What a caller says of its call, in headers.

@@ -3,13 +3,13 @@
 use cedar_policy::{Context, RestrictedExpression as Expression};
 use serde_json::Value;
 
-use super::ask::Door;
 use super::kinds::Unfit;
 use super::names;
 use super::question::{AgentFacts, Question, What, Who};
 use super::world::World;
 use crate::approval::About;
 use crate::connection::Cost;
+use crate::ids::{Digest, ToolName};
 
 /// The approval that a question is asked with.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) fn context(
             let typed = world
                 .operation(&connection.name, &operation.name)
                 .ok_or_else(|| ContextError::Unknown(format!("{}:{}", connection.name, operation.name)))?;
-            pairs.text("door", if door == Door::Tool { "tool" } else { "proxy" });
+            pairs.text("door", door.as_str());
             pairs.optional("tool", tool.map(|tool| tool.as_str()));
             pairs.approval(approval)?;
             pairs.cost(cost)?;
@@ -63,6 +63,12 @@ pub(super) fn context(
                 .filter(|known| component.is_none_or(|digest| digest == known.component))
                 .ok_or_else(|| ContextError::Unknown(format!("this version of the tool {tool}")))?;
             pairs.add("arguments", typed.arguments.value("arguments", arguments)?);
+        }
+        What::Code { tool, component, bytes } => {
+            if !knows_sandbox(world, tool, component) {
+                return Err(ContextError::Unknown(format!("this version of the sandbox's tool {tool}")));
+            }
+            pairs.add("bytes", Expression::new_long(bytes));
         }
         What::Api { action, .. } => {
             pairs.text("action", action);
@@ -103,8 +109,15 @@ pub(super) fn is_plain(question: &Question<'_>, world: &World) -> bool {
             known.is_some_and(|known| component.is_none_or(|digest| digest == known.component))
                 && arguments.values().all(has_integers_alone)
         }
+        What::Code { tool, component, .. } => knows_sandbox(world, tool, component),
         What::Api { .. } | What::Approve { .. } => false,
     }
+}
+
+/// A component that is to run must be the one that the policies were loaded with. The context has nothing of its own
+/// from it, so a question that names none can be answered anywhere.
+fn knows_sandbox(world: &World, tool: &ToolName, component: Option<Digest>) -> bool {
+    component.is_none_or(|digest| world.sandbox(tool) == Some(digest))
 }
 
 fn has_integers_alone(value: &Value) -> bool {

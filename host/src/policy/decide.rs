@@ -1,5 +1,7 @@
 //! The doors' questions: may this tool be run, may this request be sent?
 
+use serde_json::{Map, Value};
+
 use super::ask::{SendAsk, Verdict};
 use super::call::{CallContext, Invocation};
 use super::grants;
@@ -8,19 +10,41 @@ use super::question::{AgentFacts, Question, What, Who};
 use super::set::Ruling;
 use super::{Policy, unknown_tool};
 use crate::auth::Caller;
+use crate::catalog::Tool;
 use crate::clock::Millis;
 use crate::connection::TypedSend;
 use crate::dto::read_json;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::ToolName;
 use crate::refusal::{Code, Refusal};
-use crate::store::TokenKind;
+use crate::store::{ComponentKind, TokenKind};
 
 impl Policy {
     /// Does this tool exist, as far as this caller can tell?
     #[must_use]
     pub fn sees(&self, caller: &Caller, tool: &ToolName) -> bool {
         caller.kind() == TokenKind::Agent && grants::allow_tool(caller, tool)
+    }
+
+    /// Is this tool to be listed for this caller? A sandbox's is only if the policies would let the caller run the
+    /// smallest code now, in the conversation that its token is bound to, if it's bound to one: a model that is offered
+    /// a way to run code uses it, and would only be refused. Other tools are listed by what the token names.
+    #[must_use]
+    pub fn lists(&self, caller: &Caller, tool: &Tool, now: Millis) -> bool {
+        if !self.sees(caller, &tool.name) {
+            return false;
+        }
+        match tool.kind {
+            ComponentKind::Tool => true,
+            ComponentKind::Sandbox => {
+                let what = What::Code { tool: &tool.name, component: Some(tool.component), bytes: 0 };
+                let context =
+                    CallContext { conversation: caller.conversation().cloned(), ..CallContext::default() };
+                let engine = self.inner.engine.load();
+                questions(caller, &context, now, what)
+                    .all(|question| engine.decide(&question).ruling == Ruling::Allowed)
+            }
+        }
     }
 
     /// May this tool be run with these arguments?
@@ -41,7 +65,11 @@ impl Policy {
         let Some(arguments) = arguments.as_object() else {
             return Err(Refusal::new(Code::Internal, "the host failed; its log says why"));
         };
-        let what = What::Call { tool: &invocation.tool, component: Some(invocation.component), arguments };
+        let (tool, component) = (&invocation.tool, Some(invocation.component));
+        let what = match invocation.kind {
+            ComponentKind::Tool => What::Call { tool, component, arguments },
+            ComponentKind::Sandbox => What::Code { tool, component, bytes: code_bytes(arguments) },
+        };
         let questions = questions(&caller, &invocation.context, invocation.now, what);
         let (decided, hash) = self.decide(questions, &caller.realm().tenant);
         if decided.ruling == Ruling::Allowed {
@@ -95,6 +123,12 @@ impl Policy {
             }
         }
     }
+}
+
+/// The size of the code that a sandbox is to run, in bytes. Where there's none, it's more than any policy takes.
+pub(super) fn code_bytes(arguments: &Map<String, Value>) -> i64 {
+    let code = arguments.get("code").and_then(Value::as_str);
+    code.and_then(|code| i64::try_from(code.len()).ok()).unwrap_or(i64::MAX)
 }
 
 /// What an agent is told: what was refused, and never which rule did it.

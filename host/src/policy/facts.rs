@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ask::{Door, SendAsk, Via};
 use super::call::{CallContext, Invocation};
+use super::decide::code_bytes;
 use super::enforce::Enforced;
 use super::question::{AgentFacts, Question, What, Who};
 use super::set::Ruling;
@@ -18,11 +19,12 @@ use crate::dto::read_json;
 use crate::ids::{
     AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
 };
+use crate::store::ComponentKind;
 
 /// A question that was put to the policies, or could be. It holds a request's parameters, and so whatever the caller put
 /// into them, but no credential.
 ///
-/// Exactly one of `operation`, `call`, `api` and `approve` says what it's about.
+/// Exactly one of `operation`, `call`, `code`, `api` and `approve` says what it's about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -91,6 +93,12 @@ pub struct Facts {
     /// The tool's arguments.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub arguments: Map<String, Value>,
+    /// A sandbox's tool: the question is whether code may be run there. The code is no part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ToolName>,
+    /// The code's size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u32>,
     /// An `api://…` resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
@@ -166,14 +174,19 @@ impl Invocation {
             // By INVARIANT (arguments) they are an object.
             _ => Map::new(),
         };
-        Facts {
+        let caller = Facts {
             conversation: self.context.conversation.clone(),
             turn: self.context.turn.clone(),
             intent: self.context.intent.clone(),
-            call: Some(self.tool.clone()),
-            arguments,
             now: Some(self.now),
             ..Facts::of_caller(&self.caller)
+        };
+        match self.kind {
+            ComponentKind::Tool => Facts { call: Some(self.tool.clone()), arguments, ..caller },
+            ComponentKind::Sandbox => {
+                let bytes = u32::try_from(code_bytes(&arguments)).unwrap_or(u32::MAX);
+                Facts { code: Some(self.tool.clone()), bytes: Some(bytes), ..caller }
+            }
         }
     }
 }
@@ -232,6 +245,8 @@ impl Facts {
             approvers: None,
             call: None,
             arguments: Map::new(),
+            code: None,
+            bytes: None,
             api: None,
             action: None,
             approve: None,
@@ -278,8 +293,8 @@ impl Policy {
             let questions = everyone.map(|who| Question { realm: &realm, who, now, what });
             judged(self.decide(questions, &realm.tenant).0)
         };
-        match (&facts.operation, &facts.call, &facts.api, &facts.approve) {
-            (Some(name), None, None, None) => {
+        match (&facts.operation, &facts.call, &facts.code, &facts.api, &facts.approve) {
+            (Some(name), None, None, None, None) => {
                 let (connection, operation) = self.operation(&realm, name)?;
                 let parameters = Parameters {
                     path: facts.path.clone(),
@@ -297,14 +312,18 @@ impl Policy {
                     approvers,
                 }))
             }
-            (None, Some(tool), None, None) => {
+            (None, Some(tool), None, None, None) => {
                 Ok(decide(What::Call { tool, component: None, arguments: &facts.arguments }))
             }
-            (None, None, Some(url), None) => {
+            (None, None, Some(tool), None, None) => {
+                let bytes = i64::from(facts.bytes.ok_or("`code` needs `bytes`, the code's size, as 200")?);
+                Ok(decide(What::Code { tool, component: None, bytes }))
+            }
+            (None, None, None, Some(url), None) => {
                 let action = facts.action.as_deref().ok_or("`api` needs an `action`, as \"read\"")?;
                 Ok(decide(What::Api { action, url, approvers }))
             }
-            (None, None, None, Some(name)) => {
+            (None, None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
                 let (about, effect) = match &facts.action {
                     Some(action) if name.starts_with("api://") => {
@@ -330,7 +349,7 @@ impl Policy {
                 let question = Question { realm: &realm, who: Who::Operator(operator), now, what };
                 Ok(judged(self.decide([question], &realm.tenant).0))
             }
-            _ => Err("write exactly one of `operation`, `call`, `api` and `approve`".to_owned()),
+            _ => Err("write exactly one of `operation`, `call`, `code`, `api` and `approve`".to_owned()),
         }
     }
 }

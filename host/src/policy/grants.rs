@@ -1,6 +1,6 @@
 //! What a token carries: asked before any policy, at each use. The one place for it.
 
-use super::ask::{SendAsk, Via};
+use super::ask::SendAsk;
 use crate::auth::Caller;
 use crate::connection::TypedSend;
 use crate::egress::{FailureReason, SendFailure};
@@ -28,9 +28,7 @@ pub(super) fn allow_operation(
 /// Whether the tool declares the connection, and the token's grant names the operation.
 pub(super) fn allow_send(ask: &SendAsk<'_>, send: &TypedSend) -> Result<(), SendFailure> {
     let (connection, operation) = (send.connection_name(), send.operation_name());
-    if let Via::Tool { connections, .. } = ask.via
-        && !connections.contains(connection)
-    {
+    if ask.via.connections().is_some_and(|connections| !connections.contains(connection)) {
         let message = format!("this tool may not use the connection {connection}");
         let cause = format!("the tool doesn't declare {connection}, or no operator consented to it");
         return Err(SendFailure::unsent(FailureReason::Denied, message).because(cause));

@@ -91,7 +91,13 @@ impl Policy {
     /// throw-away hosts, benches and tests.
     #[must_use]
     pub fn permissive() -> Self {
-        Self::of_engine(Engine::Baseline, None)
+        Self::of_engine(Engine::Baseline { code: false }, None)
+    }
+
+    /// The same where code that agents write may be run, too: for fixtures of sandboxes, and tests.
+    #[must_use]
+    pub fn permissive_with_code() -> Self {
+        Self::of_engine(Engine::Baseline { code: true }, None)
     }
 
     /// These policies and no others.
@@ -125,7 +131,7 @@ impl Policy {
     #[must_use]
     pub fn count(&self) -> Option<(usize, usize)> {
         match &**self.inner.engine.load() {
-            Engine::Baseline => None,
+            Engine::Baseline { .. } => None,
             Engine::Set(set) => Some(set.count()),
         }
     }
@@ -136,7 +142,7 @@ impl Policy {
     /// Every problem of its text, with line and column. The baseline takes any text.
     pub fn check_stored(&self, row: &PolicyRow) -> Result<(), PolicyProblems> {
         match &**self.inner.engine.load() {
-            Engine::Baseline => Ok(()),
+            Engine::Baseline { .. } => Ok(()),
             Engine::Set(set) => set.check_posted(row),
         }
     }
@@ -145,7 +151,7 @@ impl Policy {
     #[must_use]
     pub fn warnings(&self) -> Vec<PolicyProblem> {
         match &**self.inner.engine.load() {
-            Engine::Baseline => Vec::new(),
+            Engine::Baseline { .. } => Vec::new(),
             Engine::Set(set) => set.warnings.clone(),
         }
     }
@@ -154,7 +160,7 @@ impl Policy {
     #[must_use]
     pub fn text(&self, tenant: &TenantId, id: &str) -> Option<String> {
         match &**self.inner.engine.load() {
-            Engine::Baseline => None,
+            Engine::Baseline { .. } => None,
             Engine::Set(set) => set.rules(tenant).find(|rule| rule.id() == id)?.cedar.to_cedar(),
         }
     }
@@ -162,7 +168,7 @@ impl Policy {
     /// The connection of this name, if this realm may use it.
     fn connection(&self, realm: &Realm, name: &str) -> Option<Arc<Connection>> {
         match &**self.inner.engine.load() {
-            Engine::Baseline => None,
+            Engine::Baseline { .. } => None,
             Engine::Set(set) => set.world.connections.get(realm, name),
         }
     }

@@ -77,6 +77,9 @@ pub(super) fn operation_action(connection: &ConnectionName, operation: &Operatio
     format!("{connection}:{operation}")
 }
 
+/// The id of the action of running code that an agent wrote.
+pub(super) const RUN_CODE: &str = "run_code";
+
 /// The id of a tool's action: `call:create_charge`.
 pub(super) fn call_action(tool: &ToolName) -> String {
     format!("call:{tool}")

@@ -53,8 +53,9 @@ pub struct Constraints {
     /// A person has to agree first, whichever policy allows it.
     #[serde(default)]
     pub requires_approval: bool,
-    /// How many tasks each of its agents may have under way at once. A task is a call of the host: of a tool, or a
-    /// request at the proxy door. What an agent's own code does after it has asked, the host doesn't see the end of.
+    /// How many tasks each of its agents may have under way at once. A task is a call of the host: of a tool, code that
+    /// it wrote, or a request at the proxy door. Of what an agent's own code does after it has asked, the host doesn't
+    /// see the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_tasks: Option<u32>,
 }

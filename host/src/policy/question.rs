@@ -53,6 +53,8 @@ pub(super) enum What<'a> {
     },
     /// A tool.
     Call { tool: &'a ToolName, component: Option<Digest>, arguments: &'a Map<String, Value> },
+    /// A sandbox's tool, with so many bytes of code.
+    Code { tool: &'a ToolName, component: Option<Digest>, bytes: i64 },
     /// Something outside of the host.
     Api { action: &'a str, url: &'a str, approvers: Option<&'a [AgentId]> },
     /// Agreeing to a request.
@@ -70,7 +72,7 @@ impl What<'_> {
     pub(super) fn subject(&self) -> String {
         match self {
             Self::Send { connection, operation, .. } => format!("{}:{}", connection.name, operation.name),
-            Self::Call { tool, .. } => tool.to_string(),
+            Self::Call { tool, .. } | Self::Code { tool, .. } => tool.to_string(),
             Self::Api { action, .. } => {
                 let shown: String = action.chars().filter(char::is_ascii_graphic).take(64).collect();
                 format!("the action {shown:?}")
@@ -85,7 +87,7 @@ impl Question<'_> {
     pub(super) fn approvers(&self) -> Option<&[AgentId]> {
         match self.what {
             What::Send { approvers, .. } | What::Api { approvers, .. } => Some(approvers.unwrap_or(&[])),
-            What::Call { .. } | What::Approve { .. } => None,
+            What::Call { .. } | What::Code { .. } | What::Approve { .. } => None,
         }
     }
 
@@ -108,6 +110,7 @@ impl Question<'_> {
                 String::new(),
             ),
             What::Call { tool, .. } => (names::call_action(tool), names::tool(tool), String::new()),
+            What::Code { tool, .. } => (names::RUN_CODE.to_owned(), names::tool(tool), String::new()),
             What::Api { action, url, .. } => (
                 "api".to_owned(),
                 names::api(url),

@@ -86,6 +86,7 @@ struct Key {
 enum KeyWhat {
     Send(ConnectionName, OperationName),
     Call(ToolName),
+    Code(ToolName),
 }
 
 impl Set {
@@ -309,6 +310,7 @@ impl Key {
                 KeyWhat::Send(connection.name.clone(), operation.name.clone())
             }
             What::Call { tool, .. } => KeyWhat::Call(tool.clone()),
+            What::Code { tool, .. } => KeyWhat::Code(tool.clone()),
             What::Api { .. } | What::Approve { .. } => return None,
         };
         Some(Self {

@@ -119,6 +119,8 @@ fn action(question: &Question<'_>) -> Subject {
             (names::operation_action(&connection.name, &operation.name), groups)
         }
         What::Call { tool, .. } => (names::call_action(tool), &["call"]),
+        // In no group: whoever permits calls hasn't permitted this.
+        What::Code { .. } => (names::RUN_CODE.to_owned(), &[]),
         What::Api { .. } => ("api".to_owned(), &[]),
         What::Approve { .. } => ("approve".to_owned(), &[]),
     };
@@ -128,7 +130,7 @@ fn action(question: &Question<'_>) -> Subject {
 fn resource(question: &Question<'_>) -> Subject {
     let uid = match question.what {
         What::Send { connection, .. } => names::connection(&connection.name),
-        What::Call { tool, .. } => names::tool(tool),
+        What::Call { tool, .. } | What::Code { tool, .. } => names::tool(tool),
         What::Api { url, .. } => names::api(url),
         What::Approve { about: About::Operation { connection, .. }, .. } => names::connection(connection),
         What::Approve { about: About::Api { resource, .. }, .. } => names::api(resource),

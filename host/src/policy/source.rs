@@ -13,7 +13,7 @@ use crate::catalog::Catalog;
 use crate::connection::{Connections, LiveConnections};
 use crate::home::Look;
 use crate::ids::Digest;
-use crate::store::{ControlStore, PolicyRow, StoreError};
+use crate::store::{ComponentKind, ControlStore, PolicyRow, StoreError};
 
 /// A home's policies, and what they are about.
 pub struct PolicySource {
@@ -34,7 +34,7 @@ struct Seen {
     store: u64,
     files: Vec<PolicyFile>,
     posted: Vec<(String, String)>,
-    tools: Vec<(String, Digest)>,
+    tools: Vec<(String, ComponentKind, Digest)>,
     connections: Arc<Connections>,
 }
 
@@ -65,7 +65,7 @@ impl PolicySource {
         let rows = self.store.policies(None).map_err(unreadable)?;
         let files = self.dir.as_deref().map(PolicyFile::read_all).transpose()?.unwrap_or_default();
         let snapshot = self.catalog.snapshot();
-        let tools = snapshot.tools().map(|tool| (tool.name.to_string(), tool.component)).collect();
+        let tools = snapshot.tools().map(|tool| (tool.name.to_string(), tool.kind, tool.component)).collect();
         let posted =
             rows.iter().map(|row| (format!("{} {}", row.tenant, row.id), row.cedar.clone())).collect();
         let world = World::new(connections.clone(), &snapshot);
@@ -113,7 +113,7 @@ impl Policy {
             let current = self.inner.engine.load();
             let before = match &**current {
                 Engine::Set(set) => Some(&**set),
-                Engine::Baseline => None,
+                Engine::Baseline { .. } => None,
             };
             Some(Set::new(&now.files, &rows, world, before))
         };
@@ -134,11 +134,11 @@ impl Policy {
         let seen = source.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = &*seen else { return true };
         let snapshot = source.catalog.snapshot();
-        let tools = snapshot.tools().map(|tool| (tool.name.as_str(), tool.component));
+        let tools = snapshot.tools().map(|tool| (tool.name.as_str(), tool.kind, tool.component));
         seen.store != source.store.version().unwrap_or_default()
             || seen.look != source.look()
             || !Arc::ptr_eq(&seen.connections, &source.connections.load())
-            || !tools.eq(seen.tools.iter().map(|(name, component)| (name.as_str(), *component)))
+            || !tools.eq(seen.tools.iter().map(|(name, kind, component)| (name.as_str(), *kind, *component)))
     }
 }
 

@@ -9,6 +9,7 @@ use super::kinds::Record;
 use crate::catalog::Snapshot;
 use crate::connection::{Connection, Connections, Operation};
 use crate::ids::{ConnectionName, Digest, OperationName, ToolName};
+use crate::store::ComponentKind;
 
 /// Connections and tools, with the types of their parameters.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub struct World {
     pub(super) connections: Arc<Connections>,
     operations: HashMap<ConnectionName, HashMap<OperationName, OperationType>>,
     tools: BTreeMap<ToolName, ToolType>,
+    sandboxes: BTreeMap<ToolName, Digest>,
 }
 
 /// The types of an operation's parameters.
@@ -38,8 +40,18 @@ impl World {
     /// What the operator set up, and the tools of a catalog.
     #[must_use]
     pub fn new(connections: Arc<Connections>, catalog: &Snapshot) -> Self {
-        let tools = catalog.tools().map(|tool| (tool.name.clone(), tool.component, tool.input.value()));
-        Self::of(connections, tools)
+        let (sandboxes, tools): (Vec<_>, Vec<_>) =
+            catalog.tools().partition(|tool| tool.kind == ComponentKind::Sandbox);
+        let tools = tools.iter().map(|tool| (tool.name.clone(), tool.component, tool.input.value()));
+        let sandboxes = sandboxes.iter().map(|tool| (tool.name.clone(), tool.component));
+        Self::of(connections, tools).with_sandboxes(sandboxes)
+    }
+
+    /// The same with these sandboxes' tools, which aren't called but run code: name and component.
+    #[must_use]
+    pub fn with_sandboxes(mut self, sandboxes: impl IntoIterator<Item = (ToolName, Digest)>) -> Self {
+        self.sandboxes.extend(sandboxes);
+        self
     }
 
     /// The same with the tools given: name, component and input schema.
@@ -60,7 +72,7 @@ impl World {
                 (name, ToolType { component, arguments: Record::of_schema(schema) })
             })
             .collect();
-        Self { connections, operations, tools }
+        Self { connections, operations, tools, sandboxes: BTreeMap::new() }
     }
 
     /// The Cedar schema that policies about it are checked against.
@@ -82,6 +94,11 @@ impl World {
 
     pub(super) fn tool(&self, name: &ToolName) -> Option<&ToolType> {
         self.tools.get(name)
+    }
+
+    /// The component of a sandbox's tool.
+    pub(super) fn sandbox(&self, name: &ToolName) -> Option<Digest> {
+        self.sandboxes.get(name).copied()
     }
 
     pub(super) fn tools(&self) -> impl Iterator<Item = (&ToolName, &ToolType)> {

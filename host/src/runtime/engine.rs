@@ -13,15 +13,20 @@ use crate::runtime::RuntimeError;
 /// much it may miss its deadline.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 
-/// The stack of one guest, in bytes. Beyond it a guest traps.
-const GUEST_STACK_BYTES: usize = 1 << 20;
-/// The stack that guest and host functions share, in bytes: what the guest leaves is the host functions'.
-const FIBER_STACK_BYTES: usize = 2 << 20;
+/// The stack of one tool, in bytes. Beyond it a guest traps.
+const TOOL_STACK_BYTES: usize = 1 << 20;
+/// The stack of an interpreter, in bytes: deep enough that CPython's own limit on recursion is reached first, and a
+/// program that recurses too far gets an exception and not the end of its run.
+const CODE_STACK_BYTES: usize = 6 << 20;
+/// What host functions have beyond the guest's stack, in bytes.
+const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// How much of a linear memory stays mapped between two instances, in bytes. Pages that stay are cleared by copying
-/// instead of by unmapping; unmapping makes every core flush its address translations, so that two threads would be
-/// slower than one.
-const MEMORY_KEEP_RESIDENT_BYTES: usize = 4 << 20;
+/// How much of a tool's linear memory stays mapped between two instances, in bytes. Pages that stay are cleared by
+/// copying instead of by unmapping; unmapping makes every core flush its address translations, so that two threads
+/// would be slower than one.
+const TOOL_KEEP_RESIDENT_BYTES: usize = 4 << 20;
+/// The same for an interpreter, whose every execution writes to several MiB.
+const CODE_KEEP_RESIDENT_BYTES: usize = 32 << 20;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
@@ -54,30 +59,60 @@ pub struct RuntimeConfig {
     pub instances_max: u32,
     /// Where instances get their memory from.
     pub allocation: Allocation,
+    /// How much of an instance's linear memory stays with its place in the pool when it ends, in bytes. All places
+    /// together may hold `instances_max` times as much.
+    pub keep_resident_bytes: usize,
+    /// The stack of one guest, in bytes.
+    pub stack_bytes: usize,
 }
 
 impl RuntimeConfig {
-    /// For commands that run few instances, one after the other: no pool to set up.
+    /// For commands that run few instances, one after the other: no pool to set up. Their stack is an interpreter's,
+    /// since they run sandboxes too.
     #[must_use]
     pub fn for_commands() -> Self {
-        Self { instances_max: 16, allocation: Allocation::OnDemand }
+        Self {
+            instances_max: 16,
+            allocation: Allocation::OnDemand,
+            stack_bytes: CODE_STACK_BYTES,
+            ..Self::default()
+        }
+    }
+
+    /// For sandboxes that run code: few instances, each of them large. They have a runtime of their own, so that tools,
+    /// of which there may be many at a time, can't make every place keep as much.
+    ///
+    /// Code compiled by one runtime is good for the other: these settings aren't part of it.
+    #[must_use]
+    pub fn for_code(instances_max: u32) -> Self {
+        Self {
+            instances_max,
+            keep_resident_bytes: CODE_KEEP_RESIDENT_BYTES,
+            stack_bytes: CODE_STACK_BYTES,
+            ..Self::default()
+        }
     }
 }
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { instances_max: 512, allocation: Allocation::Auto }
+        Self {
+            instances_max: 512,
+            allocation: Allocation::Auto,
+            keep_resident_bytes: TOOL_KEEP_RESIDENT_BYTES,
+            stack_bytes: TOOL_STACK_BYTES,
+        }
     }
 }
 
 /// Makes the engine; says whether it has a pool.
 pub(super) fn build(config: &RuntimeConfig) -> Result<(Engine, bool), RuntimeError> {
     let new = |strategy| {
-        let mut settings = settings();
+        let mut settings = settings(config);
         settings.allocation_strategy(strategy);
         Engine::new(&settings).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
     };
-    let pool = || new(InstanceAllocationStrategy::Pooling(pool(config.instances_max)));
+    let pool = || new(InstanceAllocationStrategy::Pooling(pool(config)));
     let on_demand = || new(InstanceAllocationStrategy::OnDemand);
     match config.allocation {
         Allocation::Pooling => Ok((pool()?, true)),
@@ -115,20 +150,21 @@ pub(super) fn key(engine: &Engine) -> Digest {
     Digest(hasher.0.finalize().into())
 }
 
-/// The settings that compiled code and every allocation strategy share.
-fn settings() -> Config {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    config.max_wasm_stack(GUEST_STACK_BYTES);
-    config.async_stack_size(FIBER_STACK_BYTES);
-    config.memory_init_cow(true);
+/// The settings that every allocation strategy shares.
+fn settings(config: &RuntimeConfig) -> Config {
+    let mut settings = Config::new();
+    settings.epoch_interruption(true);
+    settings.max_wasm_stack(config.stack_bytes);
+    settings.async_stack_size(config.stack_bytes.saturating_add(HOST_STACK_BYTES));
+    settings.memory_init_cow(true);
     // What the contract doesn't use is left out.
-    config.concurrency_support(false);
-    config.wasm_memory64(false);
-    config
+    settings.concurrency_support(false);
+    settings.wasm_memory64(false);
+    settings
 }
 
-fn pool(instances_max: u32) -> PoolingAllocationConfig {
+fn pool(config: &RuntimeConfig) -> PoolingAllocationConfig {
+    let instances_max = config.instances_max;
     let times = |each: u32| instances_max.saturating_mul(each);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
@@ -138,7 +174,7 @@ fn pool(instances_max: u32) -> PoolingAllocationConfig {
         .total_core_instances(times(CORE_INSTANCES_PER_INSTANCE))
         .max_tables_per_module(TABLES_PER_MODULE_MAX)
         .table_elements(POOL_TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(config.keep_resident_bytes)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES);
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes);
@@ -168,7 +204,7 @@ mod tests {
     use super::*;
 
     fn config(allocation: Allocation) -> RuntimeConfig {
-        RuntimeConfig { instances_max: 4, allocation }
+        RuntimeConfig { instances_max: 4, allocation, ..RuntimeConfig::default() }
     }
 
     #[test]
@@ -180,16 +216,22 @@ mod tests {
     #[test]
     fn a_pool_that_does_not_fit_gives_way_unless_it_was_forced() {
         // 2^32 memories of 4 GiB each fit no address space.
-        let huge = |allocation| RuntimeConfig { instances_max: u32::MAX / 2, allocation };
+        let huge = |allocation| RuntimeConfig {
+            instances_max: u32::MAX / 2,
+            allocation,
+            ..RuntimeConfig::default()
+        };
         assert!(!build(&huge(Allocation::Auto)).unwrap().1);
         assert!(matches!(build(&huge(Allocation::Pooling)), Err(RuntimeError::Engine(_))));
     }
 
     #[test]
-    fn the_key_is_the_same_for_every_allocation_and_changes_with_the_settings() {
+    fn the_key_is_the_same_for_every_allocation_and_stack_and_changes_with_the_settings() {
         let pooled = build(&config(Allocation::Pooling)).unwrap().0;
         let on_demand = build(&config(Allocation::OnDemand)).unwrap().0;
+        let for_code = build(&RuntimeConfig::for_code(4)).unwrap().0;
         assert_eq!(key(&pooled), key(&on_demand));
+        assert_eq!(key(&pooled), key(&for_code));
         assert_ne!(key(&pooled), key(&Engine::default()));
     }
 

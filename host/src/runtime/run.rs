@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::{Engine, Store};
 
 use crate::egress::SendFailure;
 use crate::policy::{Invocation, Permitted};
@@ -164,6 +164,9 @@ impl Runtime {
             return Err(RunFailure::Host(format!(
                 "the permit is for component {permitted}, not for {given}"
             )));
+        }
+        if !Engine::same(&self.engine, prepared.instance.engine()) {
+            return Err(RunFailure::Host("the component was prepared by another runtime".to_owned()));
         }
         let _slot = self.slots.try_acquire().map_err(|_| RunFailure::Busy)?;
         let parameters: Parameters<'_> = (invocation.tool.as_str(), invocation.arguments.as_str());

@@ -16,6 +16,8 @@ pub(crate) struct TestGuest {
     pub(crate) describe: &'static str,
     /// The input schema of every tool.
     pub(crate) input: &'static str,
+    /// The output schema of every tool.
+    pub(crate) output: &'static str,
     /// More imports of the core module.
     pub(crate) imports: &'static str,
     /// More fields of the core module.
@@ -32,6 +34,7 @@ impl Default for TestGuest {
             tools: vec![("probe", vec![])],
             call: OK,
             input: EMPTY_SCHEMA,
+            output: EMPTY_SCHEMA,
             describe: "",
             imports: "",
             fields: "",
@@ -149,7 +152,7 @@ impl TestGuest {
         let mut records = Vec::new();
         for (name, connections) in &self.tools {
             let names: Vec<_> = connections.iter().map(|name| text(name)).collect();
-            let texts = [name, "A probe.", self.input, EMPTY_SCHEMA].map(&mut text);
+            let texts = [name, "A probe.", self.input, self.output].map(&mut text);
             records.push((texts, names));
         }
         let mut words = |words: &[(usize, usize)]| {

@@ -15,10 +15,15 @@ use crate::dto::{Arguments, InputSchema};
 use crate::egress::{Draft, FailureReason, SendFailure};
 use crate::ids::{CallId, Realm};
 use crate::policy::{CallContext, Invocation, Permitted};
-use crate::store::{MemoryControl, TokenKind};
+use crate::store::{ComponentKind, MemoryControl, TokenKind};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    Runtime::new(&RuntimeConfig { instances_max: 32, allocation: Allocation::Auto }).unwrap()
+    Runtime::new(&RuntimeConfig {
+        instances_max: 32,
+        allocation: Allocation::Auto,
+        ..RuntimeConfig::default()
+    })
+    .unwrap()
 });
 
 static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
@@ -98,6 +103,7 @@ fn permit(component: Digest) -> Permitted<Invocation> {
         call: CallId::fresh(Millis(0)),
         caller: Arc::clone(&CALLER),
         tool: "probe".parse().unwrap(),
+        kind: ComponentKind::Tool,
         component,
         connections: Arc::from([]),
         arguments: Arguments::parse(b"{}", &schema).unwrap(),
@@ -426,7 +432,9 @@ async fn no_state_stays_between_calls() {
         (call $digit (i32.add (local.get $seen) (i32.add (global.get $calls) (i32.add (i32.load (i32.const 65000))
             (i32.add (i32.load (i32.const 200000)) (i32.load (i32.const 262144)))))))";
     for allocation in [Allocation::Auto, Allocation::OnDemand] {
-        let runtime = Runtime::new(&RuntimeConfig { instances_max: 4, allocation }).unwrap();
+        let runtime =
+            Runtime::new(&RuntimeConfig { instances_max: 4, allocation, ..RuntimeConfig::default() })
+                .unwrap();
         let artifact = runtime.compile(&calling_with(count, fields)).unwrap();
         let guest = runtime.prepare(&artifact).unwrap();
         for call in 0..50 {
@@ -472,9 +480,22 @@ async fn a_permit_for_another_component_runs_nothing() {
 }
 
 #[tokio::test]
+async fn what_one_runtime_prepared_another_does_not_run() {
+    let other = Runtime::new(&RuntimeConfig::for_commands()).unwrap();
+    let guest = prepared(&calling(OK));
+    let report = run_in(&other, &guest, &limits(), &Recorder::default()).await;
+    assert!(
+        matches!(&report.result, Err(RunFailure::Host(cause)) if cause.contains("another runtime")),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
 async fn more_instances_than_there_may_be_are_busy() {
     for allocation in [Allocation::Auto, Allocation::OnDemand] {
-        let runtime = Runtime::new(&RuntimeConfig { instances_max: 2, allocation }).unwrap();
+        let runtime =
+            Runtime::new(&RuntimeConfig { instances_max: 2, allocation, ..RuntimeConfig::default() })
+                .unwrap();
         let artifact = runtime.compile(&calling("(call $digit (call $get))")).unwrap();
         let guest = runtime.prepare(&artifact).unwrap();
         let hanging = Recorder::default();

@@ -202,6 +202,7 @@ impl ControlStore for MemoryControl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ComponentKind;
 
     fn key(tenant: &str, wrapped: u8) -> TenantKeyRow {
         TenantKeyRow { tenant: tenant.parse().unwrap(), master: "mk".into(), wrapped: vec![wrapped] }
@@ -240,6 +241,7 @@ mod tests {
         let store = MemoryControl::new();
         let row = |byte: u8| ComponentRow {
             name: "stripe".into(),
+            kind: ComponentKind::Tool,
             digest: crate::ids::Digest([byte; 32]),
             described: "[]".into(),
             connections: vec![],

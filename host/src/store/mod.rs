@@ -28,7 +28,7 @@ pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
 pub use memory_ledger::MemoryLedger;
 pub use policies::{PolicyRow, PolicyStore};
-pub use rows::{AuditRecord, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
+pub use rows::{AuditRecord, ComponentKind, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;
 use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId};

@@ -80,11 +80,34 @@ pub struct SecretRow {
     pub created_at: Millis,
 }
 
+/// What a component is to its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComponentKind {
+    /// Its tools do what they were written for, over the connections that they declare.
+    Tool,
+    /// Its one tool runs code that agents write, which may use the connections that the operator chose.
+    Sandbox,
+}
+
+impl ComponentKind {
+    /// `tool` or `sandbox`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
 /// A component that the operator consented to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentRow {
     /// The operator's name for it, `stripe` for example. One digest per name is active.
     pub name: String,
+    /// What it is.
+    pub kind: ComponentKind,
     /// The digest of its bytes, which lie in the home's `tools` folder under that digest.
     pub digest: Digest,
     /// What it described when it was added, as canonical JSON. A later description must be the same.

@@ -51,6 +51,7 @@ pub(crate) fn serve_config(home: &Home) -> anyhow::Result<ServeConfig> {
         limits: config.doors,
         deadline: config.deadline,
         deadline_max: config.deadline_max,
+        code: config.code,
     })
 }
 

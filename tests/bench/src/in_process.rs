@@ -20,7 +20,7 @@ const CALLS: u64 = 2_000;
 const IN_FLIGHT: u64 = 16;
 
 /// Something that can be called.
-trait Call: Send + Sync + 'static {
+pub(crate) trait Call: Send + Sync + 'static {
     fn call(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn executor(threads: usize) -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(threads).thread_name("host").enable_all().build()?)
 }
 
-async fn one_by_one(what: &impl Call, calls: u64) -> anyhow::Result<Round> {
+pub(crate) async fn one_by_one(what: &impl Call, calls: u64) -> anyhow::Result<Round> {
     let mut latencies = Vec::with_capacity(calls as usize);
     let watch = Watch::start();
     for _ in 0..calls {
@@ -180,7 +180,7 @@ async fn one_by_one(what: &impl Call, calls: u64) -> anyhow::Result<Round> {
     Ok(watch.stop(calls, latencies))
 }
 
-async fn at_once(what: &Arc<impl Call>, in_flight: u64, calls: u64) -> anyhow::Result<Round> {
+pub(crate) async fn at_once(what: &Arc<impl Call>, in_flight: u64, calls: u64) -> anyhow::Result<Round> {
     let watch = Watch::start();
     let each = calls / in_flight;
     let tasks: Vec<_> = (0..in_flight)

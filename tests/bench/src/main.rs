@@ -3,6 +3,7 @@
 //! | module | what it measures |
 //! |---|---|
 //! | [`in_process`] | wasmtime alone, the pipeline, its trail on the disk, two threads |
+//! | [`code`] | Python in the sandbox |
 //! | [`door`] | the HTTP door, beside a bare route and one that only runs an instance |
 //! | [`send`] | one send over TLS, beside reqwest alone |
 //! | [`proxy`] | the proxy door, beside nginx |
@@ -10,6 +11,7 @@
 //! | [`policy`] | one decision of the policies |
 //! | [`start`] | a second start, and memory |
 
+mod code;
 mod cpu;
 mod door;
 mod home;
@@ -38,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         ["all", tools, scratch] => measure(&place(tools, scratch), None),
         ["only", part, tools, scratch] => measure(&place(tools, scratch), Some(part)),
         ["start", home] => start::start(home.as_ref()),
+        ["code-memory", tools, scratch] => code::memory(&place(tools, scratch)),
         ["memory", tools, scratch] => start::memory(&place(tools, scratch)),
         _ => bail!("run this as `cargo xtask bench`"),
     }
@@ -57,6 +60,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("policy", policy::run),
     ("kill", kill::run),
     ("start", start::run),
+    ("code", code::run),
 ];
 
 /// Measures all parts or one, and prints the table.

@@ -24,7 +24,7 @@ use keybearer::metrics::Metrics;
 use keybearer::pipeline::{CallRequest, Parts, Pipeline, Spending, TracingLog};
 use keybearer::policy::{CallContext, Policy, PolicyFile, World};
 use keybearer::runtime::{Limits, Runtime, RuntimeConfig};
-use keybearer::store::{AuditStore, MemoryControl, TokenKind};
+use keybearer::store::{AuditStore, MemoryAudit, MemoryControl, TokenKind};
 
 /// How long a call may take here: machines that build something else at the same time are slow.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -38,6 +38,20 @@ pub(crate) const INVOICE: &str = include_str!("../../../tools/stripe/fixtures/in
 /// The connections of the examples.
 pub(crate) const STRIPE: &str = include_str!("../../../examples/connections/stripe.toml");
 
+/// Lets agents run code.
+const RUN_CODE: &str = r#"@id("code") permit (principal is Agent, action == Action::"run_code", resource);"#;
+/// The component that runs Python.
+const PYTHON: &str = "python";
+
+/// What a stage calls.
+struct Act {
+    component: &'static str,
+    connections: &'static [&'static str],
+    tool: &'static str,
+    arguments: &'static str,
+    runtime: RuntimeConfig,
+}
+
 /// Where everything lies.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -50,7 +64,10 @@ pub(crate) struct Place {
 impl Place {
     /// A component's bytes.
     pub(crate) fn component(&self, name: &str) -> anyhow::Result<Vec<u8>> {
-        let file = self.tools.join(format!("{name}.wasm"));
+        let file = match name {
+            PYTHON => self.tools.with_file_name("sandbox").join("python.wasm"),
+            tool => self.tools.join(format!("{tool}.wasm")),
+        };
         std::fs::read(&file).with_context(|| format!("{} can't be read", file.display()))
     }
 
@@ -65,6 +82,8 @@ impl Place {
 pub(crate) struct Stage {
     pipeline: Pipeline,
     caller: Arc<Caller>,
+    tool: &'static str,
+    arguments: &'static str,
     audit: Audit,
     kills: Arc<Kills>,
     clock: Arc<kill::Clock>,
@@ -83,20 +102,50 @@ impl Stage {
         trail: Arc<dyn AuditStore>,
         budgets: &str,
     ) -> anyhow::Result<Self> {
+        let act = Act {
+            component: "stripe",
+            connections: &["stripe"],
+            tool: INVOICE_TOOL,
+            arguments: INVOICE_ARGUMENTS,
+            runtime: RuntimeConfig::default(),
+        };
+        Self::of(place, trail, budgets, act)
+    }
+
+    /// The Python sandbox, which may hold this many instances, with a program that prints one word.
+    pub(crate) fn python(place: &Place, instances_max: u32) -> anyhow::Result<Self> {
+        let act = Act {
+            component: PYTHON,
+            connections: &[],
+            tool: "run_python",
+            arguments: r#"{"code":"print('hi')"}"#,
+            runtime: RuntimeConfig::for_code(instances_max),
+        };
+        Self::of(place, Arc::new(MemoryAudit::new()), "", act)
+    }
+
+    fn of(place: &Place, trail: Arc<dyn AuditStore>, budgets: &str, act: Act) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock);
         let control = Arc::new(MemoryControl::new());
-        let runtime = Arc::new(Runtime::new(&RuntimeConfig::default())?);
+        let runtime = Arc::new(Runtime::new(&act.runtime)?);
         let folder = place.folder()?;
         let cache = CodeCache::open(&place.scratch.join("cache"), &place.scratch.join("cache.key"));
-        let loader = Loader::new(runtime.clone(), cache);
+        let loader = Loader::new(runtime, cache);
         let catalog = Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {})?;
-        catalog.add("stripe", &place.component("stripe")?, &["stripe".parse()?], clock.now())?;
+        let consented: Vec<_> = act.connections.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+        let bytes = place.component(act.component)?;
+        if act.component == PYTHON {
+            catalog.add_sandbox(act.component, &bytes, &consented, clock.now())?;
+        } else {
+            catalog.add(act.component, &bytes, &consented, clock.now())?;
+        }
         let connections = Connections::parse(&[("stripe.toml", STRIPE)])
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
         // As a new home has it, and checked and asked as every policy is.
         let start = PolicyFile::new("start.cedar", keybearer::policy::START);
         let connections = Arc::new(connections);
-        let policy = Policy::of(&[start], &[], World::new(connections.clone(), &catalog.snapshot()));
+        let code = PolicyFile::new("code.cedar", RUN_CODE);
+        let policy = Policy::of(&[start, code], &[], World::new(connections.clone(), &catalog.snapshot()));
         let policy = policy.map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let budgets = Budgets::parse(budgets, "budgets.toml", &connections);
         let budgets = budgets.map_err(|problems| anyhow::anyhow!("{problems}"))?;
@@ -107,7 +156,6 @@ impl Stage {
         let upstream = Arc::new(kill::Clock::start());
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
-            runtime,
             auth,
             kills: kills.clone(),
             policy,
@@ -124,16 +172,18 @@ impl Stage {
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(DEADLINE),
+            code_limits: Limits::usual(DEADLINE),
         });
-        Ok(Self { pipeline, caller, audit, kills, clock: upstream, _tools: folder })
+        let Act { tool, arguments, .. } = act;
+        Ok(Self { pipeline, caller, tool, arguments, audit, kills, clock: upstream, _tools: folder })
     }
 
-    /// Reads the invoice once.
+    /// Makes its call once.
     pub(crate) async fn call(&self) -> anyhow::Result<()> {
         let request = CallRequest {
             caller: self.caller.clone(),
-            tool: INVOICE_TOOL.to_owned(),
-            arguments: Bytes::from_static(INVOICE_ARGUMENTS.as_bytes()),
+            tool: self.tool.to_owned(),
+            arguments: Bytes::from_static(self.arguments.as_bytes()),
             call: CallId::fresh(SystemClock.now()),
             context: CallContext::default(),
             deadline: DEADLINE,

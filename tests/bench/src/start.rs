@@ -109,7 +109,7 @@ fn starts(home: &Path) -> anyhow::Result<(f64, f64)> {
 }
 
 /// Runs this program again and reads the two numbers that it prints.
-fn again(words: &[&str]) -> anyhow::Result<[f64; 2]> {
+pub(crate) fn again(words: &[&str]) -> anyhow::Result<[f64; 2]> {
     let output = Command::new(std::env::current_exe()?).args(words).output()?;
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();

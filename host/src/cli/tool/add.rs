@@ -7,12 +7,13 @@ use anyhow::{Context as _, bail};
 
 use super::inspect::{show, value};
 use crate::app::open_catalog;
-use crate::catalog::Inspection;
+use crate::catalog::{CatalogError, Inspection};
 use crate::cli::Done;
 use crate::cli::context::{Opened, say};
 use crate::cli::out::Out;
 use crate::ids::Digest;
 use crate::runtime::{Runtime, RuntimeConfig};
+use crate::store::ComponentKind;
 
 /// Flags of `tool add`.
 #[derive(Debug, clap::Args)]
@@ -43,6 +44,9 @@ impl Add {
         let catalog = open_catalog(&opened.home, opened.control.clone(), runtime, &mut say(out))?;
         let inspection =
             catalog.inspect(&bytes).with_context(|| format!("{} can't be used", self.file.display()))?;
+        if inspection.kind == ComponentKind::Sandbox {
+            bail!("{}: {}", self.file.display(), CatalogError::IsASandbox);
+        }
         if let Some(pinned) = self.digest.filter(|pinned| *pinned != inspection.digest) {
             bail!(
                 "{} has the digest {}, not {pinned}; nothing was added",
@@ -51,7 +55,8 @@ impl Add {
             );
         }
         let earlier = opened.control.components()?.into_iter().find(|row| row.active && row.name == name);
-        if earlier.as_ref().is_some_and(|row| row.digest == inspection.digest) {
+        if earlier.as_ref().is_some_and(|row| row.digest == inspection.digest && row.kind == inspection.kind)
+        {
             out.line(format!("{name} is in use with this digest already; nothing was changed"));
             out.value(&value(&inspection));
             return Ok(Done::Well);
@@ -80,7 +85,7 @@ fn question(name: &str, inspection: &Inspection) -> String {
     }
 }
 
-fn stem(file: &std::path::Path) -> anyhow::Result<String> {
+pub(in crate::cli) fn stem(file: &std::path::Path) -> anyhow::Result<String> {
     let stem = file.file_stem().and_then(|stem| stem.to_str());
     stem.map(str::to_owned).context("the file has no name to keep it under; give --name")
 }

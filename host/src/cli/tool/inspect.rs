@@ -10,6 +10,7 @@ use crate::catalog::{CodeCache, Inspection, Loader};
 use crate::cli::Done;
 use crate::cli::out::Out;
 use crate::runtime::{Runtime, RuntimeConfig};
+use crate::store::ComponentKind;
 
 /// Flags of `tool inspect`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,10 @@ fn inspect(file: &Path) -> anyhow::Result<Inspection> {
 }
 
 /// For people.
-pub(super) fn show(out: &Out, inspection: &Inspection) {
+pub(in crate::cli) fn show(out: &Out, inspection: &Inspection) {
+    if inspection.kind == ComponentKind::Sandbox {
+        out.line("kind         sandbox: it runs code that agents write (`keybearer sandbox add`)");
+    }
     out.line(format!("digest       {}", inspection.digest));
     out.line(format!("size         {} bytes", inspection.bytes));
     let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
@@ -52,7 +56,7 @@ pub(super) fn show(out: &Out, inspection: &Inspection) {
 }
 
 /// For machines.
-pub(super) fn value(inspection: &Inspection) -> serde_json::Value {
+pub(in crate::cli) fn value(inspection: &Inspection) -> serde_json::Value {
     let tools: Vec<_> = inspection
         .tools
         .iter()
@@ -64,7 +68,7 @@ pub(super) fn value(inspection: &Inspection) -> serde_json::Value {
         })
         .collect();
     json!({
-        "digest": inspection.digest, "bytes": inspection.bytes, "imports": inspection.imports,
+        "kind": inspection.kind, "digest": inspection.digest, "bytes": inspection.bytes, "imports": inspection.imports,
         "connections": inspection.connections, "tools": tools,
     })
 }

@@ -20,17 +20,18 @@ pub(super) fn list(home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let tools = tool_names(&component.described);
         rows.push(vec![
             component.name.clone(),
+            component.kind.as_str().to_owned(),
             component.digest.short(),
             tools.join(" "),
             connections.join(" "),
             component.added_at.to_string(),
         ]);
         values.push(json!({
-            "name": component.name, "digest": component.digest, "tools": tools,
+            "name": component.name, "kind": component.kind, "digest": component.digest, "tools": tools,
             "connections": connections, "added": component.added_at.to_string(),
         }));
     }
-    out.table(&["COMPONENT", "DIGEST", "TOOLS", "CONNECTIONS", "ADDED"], &rows);
+    out.table(&["COMPONENT", "KIND", "DIGEST", "TOOLS", "CONNECTIONS", "ADDED"], &rows);
     out.value(&values);
     Ok(Done::Well)
 }

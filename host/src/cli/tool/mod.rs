@@ -1,9 +1,9 @@
 //! `keybearer tool`.
 
-mod add;
+pub(super) mod add;
 mod build;
-mod inspect;
-mod list;
+pub(super) mod inspect;
+pub(super) mod list;
 mod test;
 
 use std::path::PathBuf;

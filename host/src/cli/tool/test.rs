@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::cli::context::Opened;
+use crate::cli::context::{Opened, cache_dir};
 use crate::cli::out::Out;
 use crate::cli::{Done, RealmArgs};
 use crate::egress::SystemResolver;
@@ -93,11 +93,4 @@ impl Test {
         let (vault, realm) = (Arc::new(opened.vault()?), self.realm.realm());
         Ok(Live { vault, resolver: Arc::new(SystemResolver), realm })
     }
-}
-
-/// Where compiled components are kept. Losing it costs a compilation.
-fn cache_dir() -> Option<PathBuf> {
-    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let own = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    Some(xdg.or_else(own)?.join("keybearer"))
 }

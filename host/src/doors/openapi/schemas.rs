@@ -10,7 +10,10 @@ use crate::refusal::Code;
 /// Every schema by name.
 pub(super) fn all() -> Value {
     with(
-        with(with(known(), super::approvals::schemas()), super::budgets::schemas()),
+        with(
+            with(known(), super::approvals::schemas()),
+            with(super::budgets::schemas(), super::code::schemas()),
+        ),
         with(super::identity::schemas(), super::policies::schemas()),
     )
 }
@@ -133,7 +136,7 @@ fn audit_row() -> Value {
         (
             "call_begun",
             json!({
-                "door": { "enum": ["tool", "proxy"] }, "token": reference("TokenId"),
+                "door": { "enum": ["tool", "code", "proxy"] }, "token": reference("TokenId"),
                 "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
                 "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::{ServeConfig, bind};
-use crate::config::DoorLimits;
+use crate::config::{CodeConfig, DoorLimits};
+use crate::runtime::Limits;
 
 /// Nothing in these tests takes this long unless it hangs.
 pub(super) const LONG: Duration = Duration::from_secs(10);
@@ -32,6 +33,13 @@ pub(super) fn config() -> ServeConfig {
         },
         deadline: Duration::from_secs(4),
         deadline_max: Duration::from_secs(10),
+        code: CodeConfig {
+            timeout: Duration::from_secs(10),
+            timeout_max: Duration::from_secs(20),
+            at_once: 2,
+            output_bytes_max: 1_000,
+            limits: Limits::usual(Duration::from_secs(20)),
+        },
     }
 }
 

@@ -44,6 +44,19 @@ pub(super) struct Host {
     _tools: TempDir,
 }
 
+/// What a host decides by.
+#[derive(Clone, Copy)]
+enum Rules<'t> {
+    /// What a token's grant carries is permitted.
+    Baseline,
+    /// What is posted, at the doors; of which there's nothing at first.
+    Posted,
+    /// The same, with policies beside them that permit nothing of what is asked at `/v1/enforce`.
+    Shadowed,
+    /// This text.
+    Written(&'t str),
+}
+
 /// An audit trail whose disk can fill up.
 #[derive(Default)]
 pub(super) struct Trail {
@@ -121,27 +134,25 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
-        Self::build(connections, wire, canary, |_| Policy::permissive())
+        Self::build(connections, wire, canary, Rules::Baseline)
+    }
+
+    /// The same, going by these policies at the doors and at the gate.
+    pub(super) fn start_ruled(connections: &[(&str, &str)], wire: Arc<dyn Wire>, policies: &str) -> Self {
+        Self::build(connections, wire, Canary::fresh(), Rules::Written(policies))
     }
 
     /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
     pub(super) fn start_governed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), |source| Policy::open(source).unwrap())
+        Self::build(&[], Arc::new(NoWire), Canary::fresh(), Rules::Posted)
     }
 
     /// The same, with policies beside the posted ones that permit nothing of what is asked at `/v1/enforce`.
     pub(super) fn start_shadowed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), |source| {
-            Policy::open(source).unwrap().with_shadow(Policy::permissive(), Counter::default())
-        })
+        Self::build(&[], Arc::new(NoWire), Canary::fresh(), Rules::Shadowed)
     }
 
-    fn build(
-        connections: &[(&str, &str)],
-        wire: Arc<dyn Wire>,
-        canary: Canary,
-        policy: fn(PolicySource) -> Policy,
-    ) -> Self {
+    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, rules: Rules<'_>) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
@@ -149,7 +160,7 @@ impl Host {
         let connections = Connections::parse(connections).unwrap();
         let egress = Egress::scripted(wire, canary);
         let ledger = trail.clone();
-        let app = app(clock.clone(), (audit, ledger), tools.path().to_owned(), connections, egress, policy);
+        let app = app(clock.clone(), (audit, ledger), tools.path().to_owned(), connections, egress, rules);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -240,7 +251,8 @@ impl Host {
 
 /// The engine, set up once: a test needs one instance or two.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
-    let config = RuntimeConfig { instances_max: 16, allocation: Allocation::OnDemand };
+    let config =
+        RuntimeConfig { instances_max: 16, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
     Arc::new(Runtime::new(&config).unwrap())
 });
 
@@ -251,21 +263,36 @@ fn app(
     tools_dir: PathBuf,
     connections: Connections,
     egress: Egress,
-    policy: fn(PolicySource) -> Policy,
+    rules: Rules<'_>,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
-    let catalog = Arc::new(Catalog::with_loader(tools_dir, store, loader, &|_| {}).unwrap());
+    let catalog = Arc::new(Catalog::with_loader(tools_dir.clone(), store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
-    let source = PolicySource::new(None, control.clone(), connections.clone(), catalog.clone());
-    let policy = policy(source);
+    let open = |dir: Option<PathBuf>| {
+        let source = PolicySource::new(dir, control.clone(), connections.clone(), catalog.clone());
+        Policy::open(source).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let (policy, gate_policy) = match rules {
+        Rules::Baseline => (Policy::permissive(), Policy::permissive()),
+        Rules::Posted => (open(None), Policy::permissive()),
+        Rules::Shadowed => {
+            (open(None).with_shadow(Policy::permissive(), Counter::default()), Policy::permissive())
+        }
+        Rules::Written(text) => {
+            let dir = tools_dir.join("policies");
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("rules.cedar"), text).unwrap();
+            let policy = open(Some(dir));
+            (policy.clone(), policy)
+        }
+    };
     assemble(Made {
         approvals: approvals(control.clone(), clock.clone(), audit.clone()),
-        runtime: RUNTIME.clone(),
         spending: Spending::none(),
         questions: None,
-        gate_policy: Policy::permissive(),
+        gate_policy,
         control,
         clock,
         audit,
@@ -283,7 +310,6 @@ pub(super) struct Made {
     pub(super) clock: Arc<ManualClock>,
     pub(super) audit: Audit,
     pub(super) ledger: Arc<dyn LedgerStore>,
-    pub(super) runtime: Arc<Runtime>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) connections: Arc<LiveConnections>,
     pub(super) egress: Egress,
@@ -298,14 +324,13 @@ pub(super) struct Made {
 
 /// An app of these.
 pub(super) fn assemble(made: Made) -> App {
-    let Made { control, clock, audit, runtime, catalog, connections, egress, policy, approvals, .. } = made;
+    let Made { control, clock, audit, catalog, connections, egress, policy, approvals, .. } = made;
     let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
     let spending = Arc::new(made.spending);
     let pipeline = Pipeline::new(Parts {
         catalog: catalog.clone(),
-        runtime,
         auth: auth.clone(),
         kills: kills.clone(),
         policy: made.gate_policy,
@@ -319,6 +344,7 @@ pub(super) fn assemble(made: Made) -> App {
         metrics: metrics.clone(),
         log: Arc::new(TracingLog),
         limits: Limits::usual(Duration::from_secs(60)),
+        code_limits: Limits::usual(Duration::from_secs(60)),
     });
     App {
         control,

@@ -92,9 +92,10 @@ impl Governed {
         let folder = tempfile::tempdir().unwrap();
         let control = Arc::new(MemoryControl::new());
         let ledger = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
-        let config = RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand };
+        let config =
+            RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
         let runtime = Arc::new(Runtime::new(&config).unwrap());
-        let loader = Loader::new(runtime.clone(), CodeCache::off());
+        let loader = Loader::new(runtime, CodeCache::off());
         let catalog =
             Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {}).unwrap();
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
@@ -114,7 +115,6 @@ impl Governed {
         let day = Duration::from_secs(86_400);
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
-            runtime,
             auth: auth.clone(),
             kills: kills.clone(),
             policy: Policy::permissive(),
@@ -128,6 +128,7 @@ impl Governed {
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(Duration::from_secs(5)),
+            code_limits: Limits::usual(Duration::from_secs(5)),
         });
         Self { pipeline, auth, kills, audit, ledger, wire, folder }
     }

@@ -13,7 +13,7 @@ use crate::connection::Connections;
 use crate::egress::{self, Canary, Pieces, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
 use crate::runtime::test_guest::TestGuest;
-use crate::runtime::{Allocation, RuntimeConfig};
+use crate::runtime::{Allocation, Runtime, RuntimeConfig};
 use crate::store::{
     AuditRecord, AuditStore, MemoryAudit, MemoryControl, RowFilter, StoreError, TokenKind, TrailWork,
 };
@@ -78,10 +78,11 @@ impl World {
     fn new(call: &'static str, declares: Vec<&'static str>, trail: Arc<dyn AuditStore>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(1_000)));
         let control = Arc::new(MemoryControl::new());
-        let config = RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand };
+        let config =
+            RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
         let runtime = Arc::new(Runtime::new(&config).unwrap());
         let tools = tempfile::tempdir().unwrap();
-        let loader = Loader::new(runtime.clone(), CodeCache::off());
+        let loader = Loader::new(runtime, CodeCache::off());
         let catalog =
             Catalog::with_loader(tools.path().to_owned(), control.clone(), loader, &|_| {}).unwrap();
         let consented: Vec<_> = declares.iter().map(|name| name.parse().unwrap()).collect();
@@ -108,7 +109,6 @@ impl World {
         let (audit, wire) = (Audit::start(trail, clock.clone()).unwrap(), Arc::new(Counting::default()));
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
-            runtime,
             auth: auth.clone(),
             kills: kills.clone(),
             policy: Policy::permissive(),
@@ -124,6 +124,7 @@ impl World {
             metrics: Arc::new(Metrics::default()),
             log: Arc::new(TracingLog),
             limits: Limits::usual(Duration::from_secs(5)),
+            code_limits: Limits::usual(Duration::from_secs(5)),
         });
         let caller = auth.verify(minted.token.as_str()).unwrap();
         Self { pipeline, auth, audit, wire, caller, token: minted.row.id, _tools: tools }

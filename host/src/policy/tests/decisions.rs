@@ -85,6 +85,8 @@ fn conditions_see_typed_parameters_and_the_call() {
         ),
         ("resource in Tenant::\"acme\"", small(), "allowed"),
         ("context.door == \"proxy\"", with(small(), json!({ "door": "proxy" })), "allowed"),
+        ("context.door == \"code\"", with(small(), json!({ "door": "code" })), "allowed"),
+        ("context.door == \"tool\"", with(small(), json!({ "door": "code" })), "denied"),
         ("context.door == \"proxy\"", small(), "denied"),
         (
             "context has tool && context.tool == \"create_charge\"",
@@ -361,6 +363,7 @@ fn the_baseline_is_what_start_says() {
     for (question, known) in [
         (json!({ "call": "run_command", "arguments": { "command": "ls" } }), "allowed"),
         (json!({ "api": "api://tasks/1", "action": "read" }), "denied"),
+        (json!({ "code": "run_python", "bytes": 1 }), "denied"),
     ] {
         assert_eq!(verdict(&baseline, &facts(question.clone())), known);
         assert_eq!(verdict(&start, &facts(question)), known);
@@ -386,4 +389,70 @@ fn facts_read_back() {
     assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), question);
     assert!(serde_json::from_str::<Facts>(r#"{ "agent": "a", "oper": "x" }"#).is_err());
     assert!(serde_json::from_str::<Facts>(r#"{ "agent": "a", "now": "noon" }"#).is_err());
+}
+
+#[test]
+fn running_code_is_an_action_of_its_own() {
+    let code = |bytes: u32| facts(json!({ "code": "run_python", "bytes": bytes, "role": "analyst" }));
+    let permit = |action: &str, more: &str| format!("permit (principal, {action}, resource){more};");
+    for (text, known) in [
+        (START.to_owned(), "denied"),
+        (permit("action in Action::\"call\"", ""), "denied"),
+        (permit("action in [Action::\"send\", Action::\"read\", Action::\"write\"]", ""), "denied"),
+        (permit("action == Action::\"run_code\"", ""), "allowed"),
+        (permit("action == Action::\"run_code\"", " when { context.bytes <= 100 }"), "allowed"),
+        (permit("action == Action::\"run_code\"", " when { context.bytes < 100 }"), "denied"),
+        (
+            "permit (principal, action == Action::\"run_code\", resource == Tool::\"run_python\");"
+                .to_owned(),
+            "allowed",
+        ),
+        (
+            "permit (principal, action == Action::\"run_code\", resource == Tool::\"other\");".to_owned(),
+            "denied",
+        ),
+    ] {
+        assert_eq!(verdict(&policy(&text), &code(100)), known, "{text}");
+    }
+    // It can't be approved, and its rule is the smallest there is.
+    let judged = policy(START).judge(&code(100), NOON).unwrap();
+    let cause = judged.cause.unwrap();
+    let rule = "permit (principal == Agent::\"acme/bot\", action == Action::\"run_code\", resource == Tool::\"run_python\")";
+    assert!(cause.contains(rule), "{cause}");
+    let no_size = facts(json!({ "code": "run_python" }));
+    assert!(policy(START).judge(&no_size, NOON).unwrap_err().contains("bytes"));
+    // The code itself is nothing that a policy sees.
+    assert!(
+        problems(&permit("action == Action::\"run_code\"", " when { context.code like \"*rm*\" }"))
+            .contains("code")
+    );
+    assert!(
+        problems(&permit("action == Action::\"run_code\"", " when { context.arguments.code == \"x\" }"))
+            .contains("arguments")
+    );
+}
+
+#[test]
+fn a_sandbox_is_asked_about_as_one_and_as_the_version_that_is_known() {
+    let auth = auth();
+    let caller = caller(&auth, TokenKind::Agent, &["*"], &[], None);
+    let text = "permit (principal, action == Action::\"run_code\", resource) when { context.bytes >= 0 };";
+    let tool: crate::ids::ToolName = "run_python".parse().unwrap();
+    let known = Digest::of(b"component");
+    let of = |digest| {
+        let world = world().with_sandboxes([(tool.clone(), digest)]);
+        Policy::of(&[PolicyFile::new("p.cedar", text)], &[], world).unwrap()
+    };
+    let ask = |policy: &Policy, kind| {
+        let invocation = Invocation { kind, ..invocation(&caller, "run_python", None) };
+        policy.permit_invocation(invocation).map(|_| ()).map_err(|refusal| refusal.code)
+    };
+    // The invocation has no code, which counts as the most there can be.
+    assert_eq!(ask(&of(known), ComponentKind::Sandbox), Ok(()));
+    assert_eq!(ask(&of(Digest::of(b"other")), ComponentKind::Sandbox), Err(Code::Denied));
+    assert_eq!(ask(&policy(text), ComponentKind::Sandbox), Err(Code::Denied));
+    // As a tool, nothing here permits it.
+    assert_eq!(ask(&of(known), ComponentKind::Tool), Err(Code::Denied));
+    let schema = world().with_sandboxes([(tool.clone(), known)]).schema();
+    assert!(schema.contains("action \"run_code\"") && !schema.contains("call:run_python"), "{schema}");
 }

@@ -13,7 +13,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn every_example_of_the_guide_is_taken() {
     let examples = blocks("cedar");
-    assert_eq!(examples.len(), 11, "the guide has more or fewer: is each fenced as cedar?");
+    assert_eq!(examples.len(), 12, "the guide has more or fewer: is each fenced as cedar?");
     for example in examples {
         let policy = policy(example);
         assert_eq!(policy.warnings(), [], "{example}");

@@ -19,7 +19,7 @@ use crate::clock::{ManualClock, Millis};
 use crate::connection::Connections;
 use crate::dto::{Arguments, InputSchema};
 use crate::ids::{CallId, ConnectionName, PolicyId};
-use crate::store::{MemoryControl, TokenKind};
+use crate::store::{ComponentKind, MemoryControl, TokenKind};
 
 /// 2026-01-14T12:00:00Z, a Wednesday.
 const NOON: Millis = Millis(1_768_392_000_000);
@@ -162,6 +162,7 @@ fn invocation(caller: &Arc<Caller>, tool: &str, talk: Option<&str>) -> Invocatio
         call: CallId::fresh(Millis(1_000)),
         caller: caller.clone(),
         tool: tool.parse().unwrap(),
+        kind: ComponentKind::Tool,
         component: Digest::of(b"component"),
         connections: Arc::from([]),
         arguments: Arguments::parse(b"{}", &schema).unwrap(),

@@ -51,7 +51,6 @@ pub(super) struct World {
 
 /// What the rows share: the guest is compiled once.
 struct Shared {
-    runtime: Arc<Runtime>,
     catalog: Arc<Catalog>,
     connections: Arc<Connections>,
     policies: Vec<(String, String)>,
@@ -59,10 +58,11 @@ struct Shared {
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
-    let config = RuntimeConfig { instances_max: 64, allocation: Allocation::OnDemand };
+    let config =
+        RuntimeConfig { instances_max: 64, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
     let runtime = Arc::new(Runtime::new(&config).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let loader = Loader::new(runtime.clone(), CodeCache::off());
+    let loader = Loader::new(runtime, CodeCache::off());
     let store = Arc::new(MemoryControl::new());
     let catalog = Catalog::with_loader(folder.path().to_owned(), store, loader, &|_| {}).unwrap();
     let consented = ["stripe", "shell", "lab"];
@@ -70,7 +70,6 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     catalog.add(guest::TOOL, &guest::component(consented.to_vec()), &names, NOON).unwrap();
     let connections = Connections::load(&golden().join("connections")).unwrap_or_else(|p| panic!("{p}"));
     Shared {
-        runtime,
         catalog: Arc::new(catalog),
         connections: Arc::new(connections),
         policies: policies(&std::fs::read_to_string(golden().join("policies.cedar")).unwrap()),
@@ -106,7 +105,7 @@ fn policies(text: &str) -> Vec<(String, String)> {
 
 impl World {
     pub(super) fn new(row: &Row, corpus: &Corpus) -> Self {
-        let Shared { runtime, catalog, connections, .. } = &*SHARED;
+        let Shared { catalog, connections, .. } = &*SHARED;
         let (clock, folder) = (Arc::new(ManualClock::at(NOON)), tempfile::tempdir().unwrap());
         let store = Arc::new(MemoryControl::new());
         let live = Arc::new(LiveConnections::fixed(connections.clone()));
@@ -135,7 +134,6 @@ impl World {
             spending: Spending::new(budgets, [7; 32], day, Some(vault.clone())),
             questions: Some(vault),
             gate_policy: policy.clone(),
-            runtime: runtime.clone(),
             catalog: catalog.clone(),
             egress: Egress::scripted(upstream.clone(), Canary::fresh()),
             control: store.clone(),

@@ -63,6 +63,7 @@ const SCHEMA: Schema = Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE components (
             name        TEXT NOT NULL,
+            kind        TEXT NOT NULL,
             digest      TEXT NOT NULL,
             described   TEXT NOT NULL,
             connections TEXT NOT NULL,

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ids::Digest;
-use crate::store::TokenKind;
+use crate::store::{ComponentKind, TokenKind};
 
 struct Fixture {
     _folder: TempDir,
@@ -68,6 +68,7 @@ fn secret(tenant: &str, version: u32) -> SecretRow {
 fn component(name: &str, bytes: &[u8]) -> ComponentRow {
     ComponentRow {
         name: name.to_owned(),
+        kind: ComponentKind::Tool,
         digest: Digest::of(bytes),
         described: "[]".to_owned(),
         connections: vec!["stripe".parse().unwrap()],
@@ -183,7 +184,8 @@ fn secrets_have_versions() {
 
 #[test]
 fn one_component_of_a_name_is_active() {
-    let Fixture { store, .. } = &fixture();
+    let fixture = &fixture();
+    let store = &fixture.store;
     let (old, new, other) = (component("stripe", b"1"), component("stripe", b"2"), component("text", b"3"));
     for row in [&old, &new, &other] {
         store.activate_component(row).unwrap();
@@ -198,6 +200,13 @@ fn one_component_of_a_name_is_active() {
     assert!(store.deactivate_component("stripe").unwrap());
     assert!(!store.deactivate_component("stripe").unwrap());
     assert_eq!(store.components().unwrap()[0], other);
+
+    // The kind is part of the consent: it's what the last one said, and another word is damage.
+    let sandbox = ComponentRow { kind: ComponentKind::Sandbox, ..other };
+    store.activate_component(&sandbox).unwrap();
+    assert_eq!(store.components().unwrap()[0], sandbox);
+    fixture.tamper("UPDATE components SET kind = 'trusted'");
+    assert!(matches!(store.components(), Err(StoreError::Damaged(_))));
 }
 
 #[test]

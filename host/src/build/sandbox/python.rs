@@ -1,0 +1,171 @@
+//! Python and pip, run for what they make.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{SandboxBuildError, sources};
+use crate::ids::Digest;
+
+/// The oldest Python that componentize-py runs on.
+const OLDEST: (u32, u32) = (3, 10);
+/// The Python inside the component: packages have to be for it.
+const INSIDE: &str = "3.14";
+/// What a folder holds once its environment is whole.
+const WHOLE: &str = "whole";
+
+/// An environment that has componentize-py.
+pub(super) struct Environment {
+    python: PathBuf,
+}
+
+impl Environment {
+    /// The environment in `cache`, made first if it isn't there. It's named after its pins and its Python, and made
+    /// anew when either changes.
+    pub(super) fn open(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, SandboxBuildError> {
+        let version = version()?;
+        let name = Digest::of(format!("{version}\n{}", sources::TOOLS).as_bytes()).to_string();
+        let dir = cache.join(name.chars().filter(char::is_ascii_alphanumeric).take(24).collect::<String>());
+        let environment = Self { python: dir.join("bin").join("python") };
+        if dir.join(WHOLE).is_file() && environment.python.exists() {
+            return Ok(environment);
+        }
+        progress(&format!("making a Python environment with componentize-py in {}", dir.display()));
+        let file = |source| SandboxBuildError::File { path: dir.clone(), source };
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).map_err(file)?;
+        }
+        std::fs::create_dir_all(cache).map_err(file)?;
+        let mut make = Command::new(python());
+        make.args(["-m", "venv"]).arg(&dir);
+        let made = run(&mut make)?;
+        if !made.ok {
+            return Err(SandboxBuildError::NoEnvironment(made.said));
+        }
+        let pins = dir.join("requirements.txt");
+        sources::put(&pins, sources::TOOLS)?;
+        let mut install = environment.pip("install");
+        install.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(&pins);
+        let installed = run(&mut install)?;
+        if !installed.ok {
+            return Err(SandboxBuildError::Tools(installed.said));
+        }
+        sources::put(&dir.join(WHOLE), "")?;
+        Ok(environment)
+    }
+
+    /// Installs packages into a folder: wheels of pure Python, and nothing that would have to be built.
+    pub(super) fn install(&self, into: &Path, what: &[OsString]) -> Result<(), SandboxBuildError> {
+        let mut install = self.pip("install");
+        install.args(["--no-compile", "--only-binary", ":all:", "--target"]).arg(into);
+        // Wheels for any platform, and no others: what isn't pure Python isn't found.
+        install.args(["--platform", "any", "--implementation", "py", "--abi", "none"]);
+        install.args(["--python-version", INSIDE, "--upgrade"]).args(what);
+        let installed = run(&mut install)?;
+        if installed.ok { Ok(()) } else { Err(SandboxBuildError::Packages(explain(&installed.said))) }
+    }
+
+    /// Makes a component of the folders `app`, `packages` and `wit` below `dir`.
+    pub(super) fn componentize(&self, dir: &Path, component: &Path) -> Result<(), SandboxBuildError> {
+        let mut make = Command::new(&self.python);
+        make.args(["-c", "import componentize_py; componentize_py.script()", "--quiet"]);
+        make.args(["--wit-path", "wit", "--world", "keybearer:tool/tool", "componentize"]);
+        // The order names the folders inside: the app is `/0`, the packages are `/1`.
+        make.args(["--python-path", "app", "--python-path", "packages", "--output"]).arg(component);
+        make.arg("app").current_dir(dir);
+        make.env_remove("VIRTUAL_ENV");
+        let made = run(&mut make)?;
+        if made.ok { Ok(()) } else { Err(SandboxBuildError::Componentize(without_backtrace(&made.said))) }
+    }
+
+    fn pip(&self, command: &str) -> Command {
+        let mut pip = Command::new(&self.python);
+        pip.args(["-m", "pip", command, "--quiet", "--no-input", "--disable-pip-version-check"]);
+        pip
+    }
+}
+
+/// What a command said, and whether it ended well.
+struct Ran {
+    ok: bool,
+    said: String,
+}
+
+fn run(command: &mut Command) -> Result<Ran, SandboxBuildError> {
+    // Only what's named shall be found, by Python and by the component's build.
+    command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").stdin(Stdio::null());
+    let output = command.output().map_err(SandboxBuildError::PythonMissing)?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok(Ran { ok: output.status.success(), said: String::from_utf8_lossy(&said).trim().to_owned() })
+}
+
+/// `python3`, or what the variable PYTHON names.
+fn python() -> OsString {
+    std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into())
+}
+
+fn version() -> Result<String, SandboxBuildError> {
+    let said = run(Command::new(python()).arg("--version"))?.said;
+    match said.strip_prefix("Python ").map(numbers) {
+        Some(found) if found >= OLDEST => Ok(said),
+        _ => Err(SandboxBuildError::PythonTooOld(said)),
+    }
+}
+
+fn numbers(version: &str) -> (u32, u32) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// What pip said, with what to do about it where that's known.
+fn explain(said: &str) -> String {
+    let advice = if said.contains("No matching distribution found") && !unreachable(said) {
+        "There's no wheel of pure Python for this name and version. A package with native code can't be put into the \
+         sandbox; otherwise look at the spelling and the version."
+    } else if unreachable(said) {
+        "Is the package index reachable? pip takes an index, a proxy and certificates from its own configuration \
+         (`pip config list`) and from PIP_* variables."
+    } else if said.contains("conflict") {
+        "These packages don't go together in these versions."
+    } else {
+        return said.to_owned();
+    };
+    format!("{said}\n\n{advice}")
+}
+
+fn unreachable(said: &str) -> bool {
+    ["NewConnectionError", "ConnectTimeoutError", "Max retries exceeded", "SSLError", "ProxyError"]
+        .iter()
+        .any(|sign| said.contains(sign))
+}
+
+/// componentize-py adds its own stack to each message; the Python traceback before it is what helps.
+fn without_backtrace(said: &str) -> String {
+    said.split("\nStack backtrace:").next().unwrap_or(said).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(numbers("3.9.18") < OLDEST);
+        assert!(numbers("3.10.0rc1") >= OLDEST);
+        assert!(numbers("3.14.0") >= OLDEST);
+    }
+
+    #[test]
+    fn what_pip_says_comes_with_what_to_do() {
+        let missing = explain("ERROR: No matching distribution found for numpy==2.0.0");
+        assert!(missing.contains("native code"), "{missing}");
+        let down = explain("WARNING: NewConnectionError\nERROR: No matching distribution found for six==1");
+        assert!(down.contains("Is the package index reachable?") && !down.contains("native code"), "{down}");
+        assert_eq!(explain("disk full"), "disk full");
+    }
+
+    #[test]
+    fn a_componentize_message_ends_before_its_stack() {
+        assert_eq!(without_backtrace("Traceback: x\n\nStack backtrace:\n 0: main"), "Traceback: x");
+    }
+}

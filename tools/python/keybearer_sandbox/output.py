@@ -1,0 +1,84 @@
+"""Standard output and standard error of a program: one list of bytes, in order and bounded."""
+
+import io
+
+# What is kept of a program's output, in bytes: the beginning, and of a longer output also the end, where the
+# traceback is.
+HEAD_BYTES_MAX = 192 << 10
+TAIL_BYTES_MAX = 64 << 10
+# The longest JSON form of the output, in bytes. The host takes results of 1 MiB, and a control character takes six
+# bytes there.
+JSON_BYTES_MAX = 600 << 10
+
+
+class Output:
+    """What a program wrote."""
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self):
+        """Forgets everything."""
+        self._head = []
+        self._tail = []
+        self._head_bytes = 0
+        self._tail_bytes = 0
+        self._dropped = 0
+
+    def write(self, data):
+        room = HEAD_BYTES_MAX - self._head_bytes
+        if len(data) <= room:
+            self._head.append(data)
+            self._head_bytes += len(data)
+            return
+        if room > 0:
+            self._head.append(data[:room])
+            self._head_bytes += room
+            data = data[room:]
+        if len(data) > TAIL_BYTES_MAX:
+            self._dropped += len(data) - TAIL_BYTES_MAX
+            data = data[-TAIL_BYTES_MAX:]
+        self._tail.append(data)
+        self._tail_bytes += len(data)
+        if self._tail_bytes > 2 * TAIL_BYTES_MAX:
+            self._trim()
+
+    def text(self):
+        """The output, with a sentence in the place of what was cut."""
+        if self._tail_bytes > TAIL_BYTES_MAX:
+            self._trim()
+        head, tail = b"".join(self._head), b"".join(self._tail)
+        if not self._dropped:
+            return (head + tail).decode("utf-8", "replace")
+        cut = f"\n[{self._dropped} bytes of output were cut out here: at most {HEAD_BYTES_MAX + TAIL_BYTES_MAX} are kept]\n"
+        return head.decode("utf-8", "replace") + cut + tail.decode("utf-8", "replace")
+
+    def _trim(self):
+        tail = b"".join(self._tail)
+        self._dropped += len(tail) - TAIL_BYTES_MAX
+        self._tail = [tail[-TAIL_BYTES_MAX:]]
+        self._tail_bytes = TAIL_BYTES_MAX
+
+
+class _Raw(io.RawIOBase):
+    """The bytes of one of the two streams."""
+
+    def __init__(self, output, number):
+        self._write = output.write
+        self._number = number
+
+    def write(self, data):
+        data = bytes(data)
+        self._write(data)
+        return len(data)
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._number
+
+
+def stream(output, number, errors):
+    """A text stream that passes everything on at once, so that the two streams stay in order."""
+    return io.TextIOWrapper(_Raw(output, number), encoding="utf-8", errors=errors, newline="\n", write_through=True)

@@ -1,0 +1,239 @@
+"""One execution of one program."""
+
+import ast
+import atexit
+import builtins
+import io
+import json
+import linecache
+import logging
+import os
+import sys
+import types
+import weakref
+
+from keybearer_sandbox import output as outputs
+
+# The name that tracebacks show for the program.
+FILE = "main.py"
+# The longest `result`, in bytes of JSON. The host takes 1 MiB for everything together.
+RESULT_BYTES_MAX = 128 << 10
+# Memory that is let go when the program has used up all it may have, so that its traceback can be written.
+_RESERVE_BYTES = 1 << 20
+# The folder of this package: its frames aren't the program's.
+_OWN = __file__.rpartition("/")[0] + "/"
+# Compiler flags that `from __future__ import …` sets.
+_FUTURE = 0x1FE0000 | 0x1000 | 0x2000
+_ONLY_AST = 0x400
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_quote = json.encoder.encode_basestring
+
+_reserve = [bytearray(_RESERVE_BYTES)]
+_output = outputs.Output()
+_stdout = outputs.stream(_output, 1, "strict")
+_stderr = outputs.stream(_output, 2, "backslashreplace")
+
+
+class _Stdin(io.BytesIO):
+    """Standard input: at its end from the start."""
+
+    def fileno(self):
+        return 0
+
+
+_stdin = io.TextIOWrapper(_Stdin(), encoding="utf-8")
+
+
+# Run while the component is built, so that what the interpreter makes on first use is made by then.
+_REHEARSAL = (
+    "print('hi')",
+    "import sys\nx = [i * 2 for i in range(10)]\nprint(x, file=sys.stderr)\n{'a': x, 'b': 'c'}",
+    "class A:\n    def f(self):\n        return f'{1:>5}'\nprint(A().f())\nA()",
+    "def f():\n    raise ValueError('no')\ntry:\n    f()\nexcept ValueError:\n    {}['missing']",
+    "import math, keybearer\nundefined_name",
+    "x = = 1",
+    "import nothing_of_this_name",
+)
+_REHEARSALS = 20
+
+
+def rehearse():
+    """Runs a few programs. Called while the component is built, before `prepare`."""
+    for _ in range(_REHEARSALS):
+        for code in _REHEARSAL:
+            prepare()
+            run(code)
+    _reserve[:] = [bytearray(_RESERVE_BYTES)]
+
+
+def prepare():
+    """Sets up what every execution starts with. Called while the component is built."""
+    _output.clear()
+    linecache.clearcache()
+    os._exit = _leave
+    os.abort = _abort
+    # A rehearsal has run what was registered for the end.
+    weakref.finalize._registered_with_atexit = False
+    atexit.register(logging.shutdown)
+    sys.stdin = sys.__stdin__ = _stdin
+    sys.stdout = sys.__stdout__ = _stdout
+    sys.stderr = sys.__stderr__ = _stderr
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __file__=FILE, __cached__=None)
+    sys.orig_argv = [FILE]
+
+
+def _leave(status):
+    """What `os._exit` does here: the component's own exit would lose what the program wrote."""
+    raise SystemExit(status)
+
+
+def _abort():
+    raise SystemExit(134)
+
+
+def run(code):
+    """Runs the program and says, as JSON, how it ended and what it wrote."""
+    value = None
+    try:
+        exit_code = 0
+        sys.argv = [FILE]
+        try:
+            value = _execute(code)
+        except BaseException as error:
+            exit_code = _end(error)
+        exit_code = _finish(exit_code)
+        return _answer(exit_code, value)
+    except BaseException as error:
+        # Only a program that left no memory, or took this module apart, comes here.
+        del value
+        _reserve.clear()
+        name = _quote(f"the program left the interpreter unable to go on: {type(error).__name__}")
+        return f'{{"exit_code":1,"output":{name}}}'
+
+
+def _execute(code):
+    """Runs the program; returns the value of its last line if that's an expression."""
+    code = code.removeprefix("\ufeff")
+    linecache.cache[FILE] = (len(code), None, code.splitlines(True), FILE)
+    tree = compile(code, FILE, "exec", _ONLY_AST, dont_inherit=True)
+    last = None
+    if tree.body and type(tree.body[-1]).__name__ == "Expr":
+        last = tree.body.pop()
+    names = sys.modules["__main__"].__dict__
+    program = compile(tree, FILE, "exec", dont_inherit=True)
+    del tree, code
+    if last is None:
+        exec(program, names)
+        return None
+    flags = program.co_flags & _FUTURE
+    expression = compile(ast.Expression(last.value), FILE, "eval", flags, dont_inherit=True)
+    exec(program, names)
+    return eval(expression, names)
+
+
+def _end(error):
+    """The exit code of a program that ended with this exception, as the interpreter has it."""
+    if isinstance(error, SystemExit):
+        return _exit_code(error.code)
+    trace = error.__traceback__ = _trimmed(error.__traceback__)
+    if isinstance(error, MemoryError):
+        _reserve.clear()
+    if isinstance(error, ModuleNotFoundError) and error.name and not getattr(error, "__notes__", None):
+        _advise(error)
+    hook = sys.excepthook
+    try:
+        hook(type(error), error, trace)
+    except BaseException as second:
+        if hook is not sys.__excepthook__ and not isinstance(second, SystemExit):
+            sys.__excepthook__(type(error), error, trace)
+        elif isinstance(second, SystemExit):
+            return _exit_code(second.code)
+        else:
+            raise
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _trimmed(trace):
+    """A traceback without the frames of this package: they aren't the program's."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN):
+        trace = trace.tb_next
+    at = trace
+    while at is not None:
+        after = at.tb_next
+        while after is not None and after.tb_frame.f_code.co_filename.startswith(_OWN):
+            after = after.tb_next
+        at.tb_next = after
+        at = after
+    return trace
+
+
+def _exit_code(code):
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _advise(error):
+    root = error.name.partition(".")[0]
+    if root in ("requests", "httpx", "urllib3", "aiohttp", "httplib2", "pycurl", "websockets"):
+        error.add_note(f"The sandbox has no sockets, so {root} is no use in it. {HTTP_ADVICE}")
+    elif str(error).startswith("No module named"):
+        error.add_note(
+            "The sandbox holds Python's standard library and the pure-Python packages that its operator put in "
+            "(`keybearer sandbox build --with PACKAGE==VERSION`); nothing can be installed from here."
+        )
+
+
+HTTP_ADVICE = 'To send a request: `import keybearer`, then `keybearer.http("<connection>").get("/path")`.'
+
+
+def _finish(exit_code):
+    """What the interpreter does at its end: functions registered with `atexit`, streams flushed."""
+    try:
+        atexit._run_exitfuncs()
+    except SystemExit as error:
+        exit_code = _exit_code(error.code)
+    except BaseException:
+        pass
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not _stdout and stream is not _stderr:
+            try:
+                stream.flush()
+            except BaseException:
+                pass
+    return exit_code
+
+
+def _answer(exit_code, value):
+    text = _output.text()
+    quoted = _quote(text)
+    size = len(quoted) if quoted.isascii() else len(quoted.encode())
+    if size > outputs.JSON_BYTES_MAX:
+        # Every character takes at least one byte and at most six.
+        kept = text[: outputs.JSON_BYTES_MAX // 6]
+        quoted = _quote(f"{kept}\n[the rest of the output was cut: it's mostly control characters]\n")
+    if value is None:
+        return f'{{"exit_code":{exit_code},"output":{quoted}}}'
+    return f'{{"exit_code":{exit_code},"output":{quoted},"result":{_quote(_result(value))}}}'
+
+
+def _result(value):
+    """A value as JSON, or as its repr if it can't be written so."""
+    try:
+        text = _dumps(value)
+    except Exception:
+        try:
+            text = repr(value)
+        except Exception as error:
+            text = f"<{type(value).__name__}: its repr failed with {type(error).__name__}>"
+    # A lone surrogate can't be passed on; inside JSON its escape means the same.
+    text = text.encode("utf-8", "backslashreplace")
+    if len(text) > RESULT_BYTES_MAX // 6 and len(_quote(text.decode()).encode()) > RESULT_BYTES_MAX:
+        kept = text[: RESULT_BYTES_MAX // 6].decode("utf-8", "ignore")
+        return f"{kept}… [cut: the result has {len(text)} bytes]"
+    return text.decode()
