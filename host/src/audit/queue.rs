@@ -9,7 +9,7 @@ use super::AuditError;
 use super::pending::{Pending, PendingSend};
 use crate::audit::{CallMark, Event};
 use crate::ids::{CallId, Realm};
-use crate::ledger::{Reservation, ReservationId, Reserved, Settlement};
+use crate::ledger::{Refund, Reservation, ReservationId, Reserved, Settlement};
 use crate::refusal::Code;
 
 /// How many intents may wait. At a thousand commits a second the last of them waits a few milliseconds; if the disk
@@ -47,6 +47,8 @@ pub(super) struct Finish {
     pub(super) status: Option<u16>,
     /// The reply, sealed, for a repetition of the same write.
     pub(super) reply: Option<Vec<u8>>,
+    /// What it gives back to budgets.
+    pub(super) refund: Option<Box<Refund>>,
 }
 
 /// Who waits for a row.
@@ -78,7 +80,13 @@ impl Reply {
         match self {
             Self::Nobody => {}
             Self::Written(to) => drop(to.send(Ok(()))),
-            Self::Call(guard, to) => drop(to.send(Ok(guard))),
+            Self::Call(guard, to) => match refused {
+                None => drop(to.send(Ok(guard))),
+                Some(_) => {
+                    guard.never_began();
+                    drop(to.send(Err(AuditError::TooManyCalls)));
+                }
+            },
             Self::Send(guard, to) => match refused {
                 None => drop(to.send(Ok(Begun::Yes(guard)))),
                 Some(refused) => {
@@ -116,6 +124,7 @@ impl Entry {
             Event::CallFinished(_)
             | Event::SendFinished(_)
             | Event::SendRefused(_)
+            | Event::ShadowDiffered(_)
             | Event::HostStarted { .. } => false,
         }
     }

@@ -86,6 +86,8 @@ enum Step {
     CallFinished {},
     CallRefused {},
     Approval {},
+    Decided {},
+    ShadowDiffered {},
     Admin {},
 }
 
@@ -96,7 +98,11 @@ impl Search {
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("audit row {seq}: {why}"));
         let step = match serde_json::from_str(&event).map_err(|error| damaged(&error))? {
             Step::HostStarted {} => return Ok(false),
-            Step::Admin {} | Step::Approval {} | Step::CallRefused {} => return Ok(true),
+            Step::Admin {}
+            | Step::Approval {}
+            | Step::CallRefused {}
+            | Step::Decided {}
+            | Step::ShadowDiffered {} => return Ok(true),
             step => step,
         };
         let call = call.ok_or_else(|| damaged(&"it belongs to no call"))?;
@@ -138,6 +144,8 @@ impl OpenCall {
             | Step::Admin {}
             | Step::CallRefused {}
             | Step::Approval {}
+            | Step::Decided {}
+            | Step::ShadowDiffered {}
             | Step::CallFinished {}
             | Step::SendRefused {} => {}
         }
@@ -147,6 +155,7 @@ impl OpenCall {
     fn outcomes(&self) -> Vec<Event> {
         let unknown = |&send: &u32| {
             Event::SendFinished(SendFinished {
+                refunded: None,
                 send,
                 status: None,
                 failure: None,

@@ -63,7 +63,7 @@ mod typed;
 pub use attach::Attach;
 pub use base::{BaseUrl, Scheme};
 pub use ca::CaBundle;
-pub use cost::{Cost, CostRule, Currency, Place, SettleRule};
+pub use cost::{Cost, CostRule, Currency, Place, RefundRule, Refunded, SettleRule};
 pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};

@@ -35,6 +35,7 @@ const SCHEMA: Schema = Schema {
             task         TEXT,
             user         TEXT,
             parent       TEXT,
+            minted_by    TEXT,
             rights       TEXT NOT NULL,
             created_at   INTEGER NOT NULL,
             expires_at   INTEGER NOT NULL,
