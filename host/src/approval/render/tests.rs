@@ -114,6 +114,24 @@ fn an_approver_reads_what_will_be_sent() {
 }
 
 #[test]
+fn an_approver_is_told_that_no_person_wrote_the_request() {
+    let via = Via::Code {
+        name: "run_python".parse().unwrap(),
+        component: Digest::of(b"c"),
+        connections: Arc::from([]),
+    };
+    let body = serde_json::json!({"amount": 5, "currency": "usd"});
+    let rendering = Rendering::of(&caller("t"), &CallContext::default(), &via, &charge("cus_1", &body));
+    let text = rendering.text().replace("\n      | ", "");
+    assert!(
+        text.contains(
+            "asked by: billing as payer, through code that it wrote itself (run_python), with tok_"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_currency_without_a_minor_unit_has_none() {
     let body = serde_json::json!({"amount": 5000, "currency": "JPY"});
     let rendering = rendered(&charge("cus_1", &body), "t");

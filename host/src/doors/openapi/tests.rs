@@ -4,6 +4,7 @@ use jsonschema::Validator;
 
 use super::super::agents::{AgentList, RegisterBody};
 use super::super::approvals::{ApprovalDetail, ApprovalEntry, ApprovalList, ApprovalStatus};
+use super::super::code::{CodeAnswer, CodeBody};
 use super::super::enforce::EnforceAnswer;
 use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::policies::PolicyList;
@@ -205,6 +206,25 @@ fn vault_keys_fit() {
             conversation_id: None,
             expires_at: Millis(1),
         },
+    );
+}
+
+#[test]
+fn code_and_what_comes_of_it_fit() {
+    let block = json!({ "language": "python", "code": "1 + 1" });
+    for good in [json!({ "blocks": [block] }), json!({ "blocks": [block, block], "timeout_ms": 1 })] {
+        fits("RunCode", &good);
+        serde_json::from_value::<CodeBody>(good).unwrap();
+    }
+    for bad in [json!({ "blocks": [], "x": 1 }), json!({ "blocks": [{ "language": "python" }] }), json!({})] {
+        assert!(!validator("RunCode").is_valid(&bad));
+        assert!(serde_json::from_value::<CodeBody>(bad).is_err());
+    }
+    fits("CodeResult", &CodeAnswer::default());
+    let result = Some("2".to_owned());
+    fits(
+        "CodeResult",
+        &CodeAnswer { exit_code: -1, output: "o".to_owned(), result, calls: vec![call(), call()] },
     );
 }
 
