@@ -199,13 +199,7 @@ impl Audit {
         event: Event,
     ) -> Result<(), AuditError> {
         let (reply, written) = oneshot::channel();
-        self.trail.queue.push_intent(Entry {
-            realm,
-            call,
-            event,
-            reply: Reply::Written(reply),
-            ledger: None,
-        });
+        self.trail.queue.push_intent(Entry::new(realm, call, event, Reply::Written(reply)));
         self.trail.flush();
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }

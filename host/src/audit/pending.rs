@@ -50,20 +50,10 @@ impl Pending {
         realm: Realm,
         intent: CallBegun,
     ) -> Result<Self, AuditError> {
-        let entry = {
-            let (id, realm) = (id.clone(), realm.clone());
-            move |reply| Entry {
-                realm: Some(realm),
-                call: Some(id),
-                event: Event::CallBegun(intent),
-                reply,
-                ledger: None,
-            }
-        };
-        let begun_at = trail.clock.now();
-        let call = Call { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() };
+        let guard = Self { call: Arc::new(Call::new(trail, id.clone(), realm.clone())) };
         let (reply, begun) = oneshot::channel();
-        trail.queue.push_intent(entry(Reply::Call(Self { call: Arc::new(call) }, reply)));
+        let (event, reply) = (Event::CallBegun(intent), Reply::Call(guard, reply));
+        trail.queue.push_intent(Entry::new(Some(realm), Some(id), event, reply));
         trail.flush();
         begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
@@ -147,13 +137,11 @@ impl Pending {
             self.call.progress().reserve(send);
         }
         let guard = PendingSend { call: Arc::clone(&self.call), send };
-        self.call.trail.queue.push_intent(Entry {
-            realm: Some(self.call.realm.clone()),
-            call: Some(self.call.id.clone()),
-            event: Event::SendBegun(intent),
-            reply: Reply::Send(guard, reply),
-            ledger: reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation))),
-        });
+        let (realm, id) = (self.call.realm.clone(), self.call.id.clone());
+        let (event, reply) = (Event::SendBegun(intent), Reply::Send(guard, reply));
+        let mut entry = Entry::new(Some(realm), Some(id), event, reply);
+        entry.ledger = reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation)));
+        self.call.trail.queue.push_intent(entry);
         self.call.trail.flush();
         let begun = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
         // There's no await between here and the caller: from now on it can send.
@@ -247,6 +235,12 @@ struct OpenSend {
 }
 
 impl Call {
+    fn new(trail: &Arc<Trail>, id: CallId, realm: Realm) -> Self {
+        trail.queue.begun();
+        let begun_at = trail.clock.now();
+        Self { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() }
+    }
+
     /// Queues the outcome, once: whatever comes later finds the call over.
     fn close(&self, outcome: Outcome, reply: Reply) {
         let now = self.trail.clock.now();
@@ -330,6 +324,12 @@ impl Call {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         // No critical section can panic half way: they move plain values.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.trail.queue.ended();
     }
 }
 
