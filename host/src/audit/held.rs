@@ -1,6 +1,6 @@
 //! An operator's word on what is held, and its record: one transaction, so that neither is there without the other.
 
-use super::chain::{Unsealed, encode};
+use super::chain::Unsealed;
 use super::{Audit, AuditError, Event};
 use crate::ids::TenantId;
 use crate::ledger::{self, ReservationId, Resolved, money};
@@ -70,10 +70,9 @@ impl Audit {
                 by: by.to_owned(),
                 reason: None,
             };
-            let (at, event) = (self.trail.clock.now(), encode(&event)?);
-            let row = Unsealed { at, realm: Some(entry.realm.clone()), call: None, event };
+            let row = Unsealed::new(Some(&entry.realm), None, &event)?;
             let mut head = tx.head()?;
-            tx.insert(row.seal(&mut head))
+            tx.insert(row.seal(self.trail.clock.now(), &mut head))
         })?;
         Ok(resolved)
     }

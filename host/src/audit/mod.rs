@@ -204,13 +204,8 @@ impl Audit {
 
     /// Records that policies which are tried decide otherwise. It isn't waited for.
     pub fn shadow_differed(&self, realm: Realm, difference: ShadowDiffered) {
-        self.trail.queue.push_outcomes([Entry {
-            realm: Some(realm),
-            call: None,
-            event: Event::ShadowDiffered(difference),
-            reply: Reply::Nobody,
-            ledger: None,
-        }]);
+        let event = Event::ShadowDiffered(difference);
+        self.trail.queue.push_outcomes([Entry::new(Some(realm), None, event, Reply::Nobody)]);
         self.trail.flush();
     }
 
@@ -222,13 +217,7 @@ impl Audit {
         event: Event,
     ) -> Result<(), AuditError> {
         let (reply, written) = oneshot::channel();
-        self.trail.queue.push_intent(Entry {
-            realm,
-            call,
-            event,
-            reply: Reply::Written(reply),
-            ledger: None,
-        });
+        self.trail.queue.push_intent(Entry::new(realm, call, event, Reply::Written(reply)));
         self.trail.flush();
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }

@@ -55,7 +55,8 @@ impl Pending {
         intent: CallBegun,
         limits: &[CallLimit],
     ) -> Result<Self, AuditError> {
-        let (begun_at, has_places) = (trail.clock.now(), !limits.is_empty());
+        let has_places = !limits.is_empty();
+        let call = Call::new(trail, id.clone(), realm.clone(), has_places);
         let places = has_places.then(|| Reservation {
             id: ReservationId { call: id.clone(), send: 0 },
             realm: realm.clone(),
@@ -64,22 +65,14 @@ impl Pending {
             cost: None,
             lines: call_lines(&realm, limits),
             dedup: None,
-            at: begun_at,
+            at: call.begun_at,
         });
-        let entry = {
-            let (id, realm) = (id.clone(), realm.clone());
-            move |reply| Entry {
-                realm: Some(realm),
-                call: Some(id),
-                event: Event::CallBegun(intent),
-                reply,
-                ledger: places.map(|places| LedgerStep::Reserve(Box::new(places))),
-            }
-        };
-        let trail_of_call = Arc::clone(trail);
-        let call = Call { trail: trail_of_call, id, realm, begun_at, has_places, progress: Mutex::default() };
+        let guard = Self { call: Arc::new(call) };
         let (reply, begun) = oneshot::channel();
-        trail.queue.push_intent(entry(Reply::Call(Self { call: Arc::new(call) }, reply)));
+        let (event, reply) = (Event::CallBegun(intent), Reply::Call(guard, reply));
+        let mut entry = Entry::new(Some(realm), Some(id), event, reply);
+        entry.ledger = places.map(|places| LedgerStep::Reserve(Box::new(places)));
+        trail.queue.push_intent(entry);
         trail.flush();
         begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
@@ -164,13 +157,11 @@ impl Pending {
             self.call.progress().reserve(send);
         }
         let guard = PendingSend { call: Arc::clone(&self.call), send, refused: 0, refund: None };
-        self.call.trail.queue.push_intent(Entry {
-            realm: Some(self.call.realm.clone()),
-            call: Some(self.call.id.clone()),
-            event: Event::SendBegun(intent),
-            reply: Reply::Send(guard, reply),
-            ledger: reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation))),
-        });
+        let (realm, id) = (self.call.realm.clone(), self.call.id.clone());
+        let (event, reply) = (Event::SendBegun(intent), Reply::Send(guard, reply));
+        let mut entry = Entry::new(Some(realm), Some(id), event, reply);
+        entry.ledger = reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation)));
+        self.call.trail.queue.push_intent(entry);
         self.call.trail.flush();
         let begun = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
         // There's no await between here and the caller: from now on it can send.
@@ -278,6 +269,12 @@ struct OpenSend {
 }
 
 impl Call {
+    fn new(trail: &Arc<Trail>, id: CallId, realm: Realm, has_places: bool) -> Self {
+        trail.queue.begun();
+        let begun_at = trail.clock.now();
+        Self { trail: Arc::clone(trail), id, realm, begun_at, has_places, progress: Mutex::default() }
+    }
+
     /// Queues the outcome, once: whatever comes later finds the call over.
     fn close(&self, outcome: Outcome, reply: Reply) {
         let now = self.trail.clock.now();
@@ -372,6 +369,12 @@ impl Call {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         // No critical section can panic half way: they move plain values.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.trail.queue.ended();
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 
 use super::AuditError;
-use super::chain::{self, Unsealed, encode};
+use super::chain::{self, Unsealed};
 use crate::audit::{CallFinished, CallMark, Event, SendFinished};
 use crate::clock::Millis;
 use crate::ids::{CallId, Realm};
@@ -22,13 +22,12 @@ pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<u32, AuditE
     let mut unsealed = Vec::new();
     for (call, open) in open {
         for event in open.outcomes() {
-            let (realm, call) = (open.realm.clone(), Some(call.clone()));
-            unsealed.push(Unsealed { at: now, realm, call, event: encode(&event)? });
+            unsealed.push(Unsealed::new(open.realm.as_ref(), Some(&call), &event)?);
         }
     }
     let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered };
-    unsealed.push(Unsealed { at: now, realm: None, call: None, event: encode(&started)? });
-    chain::append(store, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
+    unsealed.push(Unsealed::new(None, None, &started)?);
+    chain::append(store, now, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
     Ok(recovered)
 }
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::chain::{Unsealed, encode};
 use super::queue::{Entry, LedgerStep, Reply};
 use super::{AuditError, CallBegun, CallRefused, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
@@ -26,8 +25,10 @@ fn run(trail: &Trail) {
     let mut owed = trail.owed();
     loop {
         let patience = (!owed.is_empty()).then_some(Duration::from_millis(RETRY_MS));
-        let Some(taken) = trail.queue.take(patience) else { break };
-        trail.write(&mut owed, taken);
+        if !trail.queue.take(&mut owed, patience) {
+            break;
+        }
+        trail.write(&mut owed);
     }
     if !owed.is_empty() {
         tracing::error!(rows = owed.len(), "outcomes could not be written; the next start marks their calls");
@@ -43,8 +44,8 @@ impl Trail {
         while self.queue.has_more() {
             // Who writes looks again after it has let go, so what was queued meanwhile isn't left behind.
             let Ok(mut owed) = self.owed.try_lock() else { return };
-            if let Some(taken) = self.queue.take(Some(Duration::ZERO)) {
-                self.write(&mut owed, taken);
+            if self.queue.take_now(&mut owed) {
+                self.write(&mut owed);
             }
         }
     }
@@ -54,18 +55,15 @@ impl Trail {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, owed: &mut Vec<Entry>, taken: Vec<Entry>) {
-        let mut batch = std::mem::take(owed);
-        batch.extend(taken);
-        match append(&*self.store, self.clock.now(), &mut batch) {
+    /// Writes what is owed and what was taken with it. What is left in the end is owed.
+    fn write(&self, batch: &mut Vec<Entry>) {
+        match append(&*self.store, self.clock.now(), batch) {
             Ok(()) => {
                 if self.queue.health().is_err() {
                     tracing::info!("the audit trail can be written again");
                     self.queue.set_health(None);
                 }
-                for entry in batch {
-                    entry.written();
-                }
+                batch.drain(..).for_each(Entry::written);
             }
             Err(error) => {
                 let error = AuditError::from(error);
@@ -73,7 +71,8 @@ impl Trail {
                     tracing::error!(%error, "calls are refused until the audit trail can be written again");
                 }
                 self.queue.set_health(Some(error.clone()));
-                *owed = batch.into_iter().filter_map(|entry| entry.failed(&error)).collect();
+                let failed = std::mem::take(batch).into_iter();
+                *batch = failed.filter_map(|entry| entry.failed(&error)).collect();
             }
         }
     }
@@ -81,21 +80,15 @@ impl Trail {
 
 /// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them.
 fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(), StoreError> {
-    // Encoded before the transaction begins, which keeps other processes waiting.
-    let mut unsealed = Vec::with_capacity(batch.len());
-    for Entry { realm, call, event, .. } in batch.iter() {
-        unsealed.push(Unsealed { at, realm: realm.clone(), call: call.clone(), event: encode(event)? });
-    }
-    let mut rows = unsealed.into_iter().zip(batch);
+    let mut entries = batch.iter_mut();
     store.write(&mut |tx| {
         let mut head = tx.head()?;
-        rows.by_ref().try_for_each(|(mut row, entry)| {
+        entries.by_ref().try_for_each(|entry| {
             if let Some(refused) = in_ledger(tx, entry)? {
-                entry.event = in_place_of(&entry.event, &refused);
-                row.event = encode(&entry.event)?;
+                entry.replace(in_place_of(&entry.event, &refused));
                 entry.ledger = Some(LedgerStep::Refused(refused));
             }
-            tx.insert(row.seal(&mut head))
+            tx.insert(entry.take_row()?.seal(at, &mut head))
         })
     })
 }

@@ -18,10 +18,11 @@ use crate::approval::{ApprovalAsk, Approved, AskParts};
 use crate::audit::{AuditError, Pending, SendBegin, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
-use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep};
+use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep, credential_shape};
 use crate::ids::{ApprovalId, CallId, ConnectionName, Digest};
 use crate::kill::Subjects;
 use crate::ledger::{Dedup, Reserved, Settlement};
+use crate::metrics::Metrics;
 use crate::policy::{CallContext, Door, Permitted, SendAsk, Verdict, Via};
 use crate::refusal::RequestSent;
 
@@ -55,6 +56,14 @@ impl CallState {
     pub(super) fn sweeps(&self) -> MutexGuard<'_, Vec<Arc<Sweep>>> {
         // No critical section can panic half way: they push and read.
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the operator, if this looks like a credential. The one that was injected isn't in it: that was refused.
+    pub(super) fn look(&self, metrics: &Metrics, place: &'static str, bytes: &[u8]) {
+        if let Some(shape) = credential_shape(bytes) {
+            tracing::warn!(call = %self.call(), place, shape, "this looks like a credential; it was passed on");
+            metrics.credential_shape(place, shape);
+        }
     }
 
     fn remember(&self, sweep: &Arc<Sweep>) {
@@ -140,6 +149,7 @@ impl Gate {
                     .filter(|_| matches!(settlement, Settlement::Settle { .. }))
                     .and_then(|dedup| self.parts.spending.keep(self.caller.realm(), &dedup, &reply));
                 intent.finished(reply_record(&reply), settlement, kept);
+                self.state.look(&self.parts.metrics, "reply", &reply.body);
                 self.state.remember(&reply.sweep);
                 Ok(reply)
             }

@@ -219,7 +219,9 @@ impl Pipeline {
             Refusal::new(Code::Internal, "the host failed; its log says why").sent(RequestSent::Unknown)
         })?;
         let result = match ended {
-            Ok(report) => judge(report, &state, tool),
+            Ok(report) => judge(report, &state, tool).inspect(|narrow| {
+                state.look(&self.parts.metrics, "result", narrow.as_bytes());
+            }),
             Err(killed) => Err(killed.refusal().sent(state.request_sent())),
         };
         let (sent, pending) = (state.request_sent(), state.into_pending());

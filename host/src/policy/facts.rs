@@ -15,7 +15,6 @@ use crate::approval::About;
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect, Parameters, TypedSend};
-use crate::dto::read_json;
 use crate::ids::{
     AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
     UserId,
@@ -172,12 +171,8 @@ impl Invocation {
     /// The facts of this call, as the policies are asked about it.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        let text = self.arguments.as_str();
-        let arguments = match read_json(text.as_bytes(), text.len()) {
-            Ok(Value::Object(arguments)) => arguments,
-            // By INVARIANT (arguments) they are an object.
-            _ => Map::new(),
-        };
+        // By INVARIANT (arguments) they are an object.
+        let arguments = self.arguments.value().as_object().cloned().unwrap_or_default();
         let caller = Facts {
             conversation: self.context.conversation.clone(),
             turn: self.context.turn.clone(),

@@ -44,6 +44,8 @@ pub(super) struct Set {
     /// What is suspicious but allowed.
     pub(super) warnings: Vec<PolicyProblem>,
     slots: RwLock<HashMap<Key, Arc<Slot>>>,
+    /// Whether slots that are kept ask forbids as one.
+    pub(super) merges: bool,
 }
 
 /// The policies that a tenant posted.
@@ -144,6 +146,7 @@ impl Set {
             files_hash,
             warnings,
             slots: RwLock::default(),
+            merges: true,
         })
     }
 
@@ -252,13 +255,13 @@ impl Set {
     fn slot(&self, question: &Question<'_>) -> Result<Arc<Slot>, String> {
         let tenant = &question.realm.tenant;
         let Some(key) = Key::of(question) else {
-            return Slot::new(question, self.rules(tenant)).map(Arc::new);
+            return Slot::new(question, self.rules(tenant), false).map(Arc::new);
         };
         // A panic elsewhere can't leave the map half changed.
         if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(slot.clone());
         }
-        let slot = Arc::new(Slot::new(question, self.rules(tenant))?);
+        let slot = Arc::new(Slot::new(question, self.rules(tenant), self.merges)?);
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= SLOTS_MAX {
             slots.clear();

@@ -29,8 +29,13 @@ mod table;
 
 use anyhow::bail;
 
+use mimalloc::MiMalloc;
 use stage::Place;
 use table::Line;
+
+/// The allocator of the `keybearer` command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
