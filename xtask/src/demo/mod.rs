@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job, for real. An AutoGen agent reads an invoice from a (fake) Stripe over TLS, with
 //! a key that only the host has. Code that a model wrote reads it too, in the host's sandbox, and looks for keys there.
-//! Another agent asks for a charge above its cap, and has its token revoked between two calls. Then the key is looked for everywhere the agents could see.
+//! Another agent asks for a charge above its cap, and has its token revoked between two calls. Then the key is looked
+//! for everywhere the agents could see.
 
 mod agent;
 mod needle;
