@@ -43,6 +43,7 @@ fn token(tenant: &str, created_at: i64) -> TokenRow {
         task: None,
         user: Some("user:1@x".parse().unwrap()),
         parent: None,
+        minted_by: Some("alice".parse().unwrap()),
         grant: serde_json::from_str(r#"{"tools": ["get_invoice"], "operations": ["stripe:*"]}"#).unwrap(),
         created_at: Millis(created_at),
         expires_at: Millis(created_at + 1_000),
