@@ -33,6 +33,7 @@ impl Agent {
         command.arg(script).args(arguments);
         command.env("KEYBEARER_URL", url).env("KEYBEARER_TOKEN", token);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+        command.env("PYTHONPATH", place.root.join("python/src"));
         // Whatever proxy this machine uses: the host is on loopback.
         command.env("NO_PROXY", "127.0.0.1,localhost");
         let mut program = Program::start_into(command, &log)?;
@@ -53,6 +54,19 @@ impl Agent {
         let messages = messages(scratch);
         let arguments = ["--invoice".as_ref(), invoice.as_ref(), "--dump".as_ref(), messages.as_os_str()];
         Self::start(place, scratch.path("agent.log"), SCRIPT, &arguments, url, token)
+    }
+
+    /// An agent that has a model's code run in the host's sandbox.
+    pub(super) fn runs_code(
+        place: &Place,
+        scratch: &Scratch,
+        url: &str,
+        token: &str,
+        invoice: &str,
+    ) -> Outcome<Self> {
+        const SCRIPT: &str = "examples/autogen/sandboxed_code.py";
+        println!("  $ python {SCRIPT}   (the same variables)");
+        Self::start(place, scratch.path("code.log"), SCRIPT, &["--invoice", invoice], url, token)
     }
 
     /// An agent whose model makes these calls, whatever it's told.

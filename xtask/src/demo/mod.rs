@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job, for real. An AutoGen agent reads an invoice from a (fake) Stripe over TLS, with
-//! a key that only the host has. Another one asks for a charge above its cap, and has its token revoked between two calls.
-//! Then the key is looked for everywhere the agents could see.
+//! a key that only the host has. Code that a model wrote reads it too, in the host's sandbox, and looks for keys there.
+//! Another agent asks for a charge above its cap, and has its token revoked between two calls. Then the key is looked
+//! for everywhere the agents could see.
 
 mod agent;
 mod needle;
@@ -26,6 +27,12 @@ const SECRET: &str = "stripe-demo";
 /// Whose policies and budgets the host goes by.
 const EXAMPLE: &str = "examples/governance/billing-agent";
 
+/// What lets the agent's code run: nothing of the example does.
+const CODE_POLICY: &str = "\
+@id(\"billing-runs-code\")
+permit (principal in Role::\"default/billing\", action == Action::\"run_code\", resource);
+";
+
 /// Runs the demo and leaves nothing behind.
 pub(crate) fn run(place: &Place) -> Outcome<()> {
     let made = setup::run(place)?;
@@ -50,11 +57,16 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
             said(operator.add_tool(component))?;
         }
     }
+    println!("  (next, the sandbox: CPython is compiled, which takes some seconds, this once)");
+    said(operator.add_sandbox(&made.sandbox))?;
     said_with_input(operator.set_secret(SECRET), key.text())?;
     stage::write_policies(place, &operator.home, EXAMPLE)?;
+    let code = operator.home.join("policies/code.cedar");
+    fs::write(&code, CODE_POLICY).map_err(cannot("write", &code))?;
     println!(
         "  > policies/billing.cedar, budgets.toml: two customers, at most 500.00 USD a charge, 1,000.00 a day"
     );
+    println!("  > policies/code.cedar: billing may run code, with no more rights than its tools have");
     said(operator.check_policies())?;
     let host = operator.serve(&scratch)?;
     let (token, token_id) = operator.mint()?;
@@ -62,6 +74,11 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
     heading("The agent asks");
     let mut agent = Agent::reads(place, &scratch, &host.url, &token, &stripe.invoice)?;
     agent.finish()?;
+
+    heading("A model writes code that reads the invoice, and looks around for keys");
+    let mut coding = Agent::runs_code(place, &scratch, &host.url, &token, &stripe.invoice)?;
+    coding.finish()?;
+    only_the_invoice(&coding.printed()?)?;
 
     heading("A model is talked into a charge of 2,500.00 USD; then its conversation is revoked");
     let steps = [
@@ -99,7 +116,10 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
         }
     };
     look("the agent's message history, run and run_stream", &agent::read_messages(&scratch)?)?;
-    look("what the agents' processes printed", &[agent.printed()?, insisting.printed()?].concat())?;
+    look(
+        "what the agents' processes printed",
+        &[agent.printed()?, coding.printed()?, insisting.printed()?].concat(),
+    )?;
     match agent.environment() {
         Some(environment) => look("the environment of the agent's process", environment)?,
         None => println!("    - the environment of the agent's process: only Linux shows it"),
@@ -117,6 +137,16 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
         (_, 0) => Ok(()),
         _ => Err(Failure::Told(format!("the key was found {found} times where it must not be"))),
     }
+}
+
+/// That the code read the invoice, and found neither an environment nor a file.
+fn only_the_invoice(printed: &[u8]) -> Outcome<()> {
+    let printed = String::from_utf8_lossy(printed);
+    let told = printed.split_once("runner says:").map(|(_, told)| told).unwrap_or_default();
+    if ["due: ", "environment: {}", "FileNotFoundError"].iter().all(|part| told.contains(part)) {
+        return Ok(());
+    }
+    Err(Failure::Told(format!("this isn't what the code should have come to:\n{printed}")))
 }
 
 /// The call that an agent was told was denied. Two more things have to be there, else the demo shows nothing: a charge

@@ -44,6 +44,12 @@ impl<'p> Operator<'p> {
         command
     }
 
+    pub(super) fn add_sandbox(&self, component: &Path) -> Command {
+        let mut command = self.keybearer(&["sandbox", "add", "--yes", "--connection", "stripe"]);
+        command.arg(component);
+        command
+    }
+
     pub(super) fn set_secret(&self, label: &str) -> Command {
         self.keybearer(&["vault", "set", label])
     }
@@ -55,7 +61,7 @@ impl<'p> Operator<'p> {
     /// Mints a token for a billing agent in one conversation: the token, and its id.
     pub(super) fn mint(&self) -> Outcome<(String, String)> {
         let mut command = self.keybearer(&["token", "mint", "--agent", "demo", "--role", "billing"]);
-        command.args(["--conversation", "march"]);
+        command.args(["--conversation", "march", "--tool", "run_python"]);
         for name in ["get_invoice", "create_charge"] {
             command.args(["--tool", name, "--operation", &format!("stripe:{name}")]);
         }
@@ -66,7 +72,7 @@ impl<'p> Operator<'p> {
         let (Some(token), Some(id)) = (find("kbt_"), find("tok_")) else {
             return Err(Failure::Told(format!("no token in:\n{output}")));
         };
-        println!("    kbt_… (shown once; it opens two tools and two operations, and no key is in it)");
+        println!("    kbt_… (shown once; it opens three tools and two operations, and no key is in it)");
         Ok((token, id))
     }
 
