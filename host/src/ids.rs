@@ -179,7 +179,10 @@ impl CallId {
         let mut bytes = [0_u8; 16];
         random(&mut bytes);
         bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
-        Self(format!("call_{}", hex::encode(bytes)).into())
+        let mut text = String::with_capacity("call_".len() + 2 * bytes.len());
+        text.push_str("call_");
+        bytes.iter().for_each(|byte| push_hex(&mut text, *byte));
+        Self(text.into())
     }
 }
 
@@ -211,6 +214,12 @@ fresh!(PolicyId, "pol_");
 #[expect(clippy::expect_used, reason = "without randomness there is no safe way to go on")]
 pub fn random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system gives random bytes");
+}
+
+fn push_hex(text: &mut String, byte: u8) {
+    for half in [byte >> 4, byte & 15] {
+        text.push(char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 }));
+    }
 }
 
 /// Whose a call is: the pair that secrets, connections and tokens belong to.

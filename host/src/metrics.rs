@@ -47,6 +47,7 @@ pub struct Metrics {
     http: Family<HttpLabels, Counter>,
     auth_failures: Counter,
     shadow_differences: Counter,
+    credential_shapes: Family<ShapeLabels, Counter>,
     tools: ArcSwap<HashMap<ToolName, Arc<ToolSeries>>>,
     other: Arc<ToolSeries>,
 }
@@ -61,7 +62,7 @@ impl Metrics {
         let (in_flight, tools_loaded, auth_failures) =
             (Gauge::default(), Gauge::default(), Counter::default());
 
-        let shadow_differences = Counter::default();
+        let (shadow_differences, credential_shapes) = (Counter::default(), Family::default());
         let mut registry = Registry::with_prefix("keybearer");
         registry.register(
             "calls",
@@ -78,6 +79,11 @@ impl Metrics {
             "Decisions that the shadow policies would have made otherwise",
             shadow_differences.clone(),
         );
+        registry.register(
+            "credential_shapes",
+            "Replies and results that hold what looks like a credential, by its first characters",
+            credential_shapes.clone(),
+        );
         registry.register("tools_loaded", "Tools that can be called", tools_loaded.clone());
 
         let other = Arc::new(ToolSeries::new(Arc::from(OTHER_TOOLS), &seconds));
@@ -92,6 +98,7 @@ impl Metrics {
             http,
             auth_failures,
             shadow_differences,
+            credential_shapes,
             tools,
             other,
         }
@@ -152,6 +159,11 @@ impl Metrics {
     #[must_use]
     pub fn shadow_differences(&self) -> Counter {
         self.shadow_differences.clone()
+    }
+
+    /// A reply or a result (`place`) holds what looks like a credential; `shape` is a text of this program.
+    pub fn credential_shape(&self, place: &'static str, shape: &'static str) {
+        self.credential_shapes.get_or_create(&ShapeLabels { place, shape }).inc();
     }
 
     /// A request came without a valid token.
@@ -284,6 +296,12 @@ struct SendLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ShapeLabels {
+    place: &'static str,
+    shape: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct HttpLabels {
     route: &'static str,
     status: String,
@@ -307,6 +325,13 @@ impl EncodeLabelSet for SendLabels {
         ("connection", self.connection.as_str()).encode(to.encode_label())?;
         ("operation", self.operation.as_str()).encode(to.encode_label())?;
         ("outcome", self.outcome).encode(to.encode_label())
+    }
+}
+
+impl EncodeLabelSet for ShapeLabels {
+    fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        ("place", self.place).encode(to.encode_label())?;
+        ("shape", self.shape).encode(to.encode_label())
     }
 }
 

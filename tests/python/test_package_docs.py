@@ -58,6 +58,11 @@ def test_the_workbench(names, stripe):
     assert saw_the_invoice(names, stripe)
 
 
+def test_mcp(names, stripe):
+    asyncio.run(run(names, *blocks("docs/AUTOGEN.md", "MCP")))
+    assert saw_the_invoice(names, stripe)
+
+
 def test_tokens(names, stripe):
     lease, group, factory = blocks("docs/AUTOGEN.md", "A token for each conversation and role")
     asyncio.run(run(names, lease))

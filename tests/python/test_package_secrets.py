@@ -189,6 +189,14 @@ def test_a_kind_may_have_a_label_of_its_own(clean):
     assert host.asked[1][1].startswith("/v1/users/u-17/secrets/password-"), "others take nobody's place"
 
 
+def test_what_was_typed_last_is_what_is_kept(clean):
+    first, second = "ghp_" + some(36), "ghp_" + some(36)
+    with Scripted(stored()) as host:
+        one = secret_filter(host, labels={"github-token": "github"})
+        clean(one, [first, second, second, first])
+    assert [body["secret"] for *_, body in host.asked] == [first, second, first]
+
+
 @pytest.mark.parametrize(
     "reply",
     [problem(403, "denied"), problem(401, "unauthorized"), problem(500, "internal"), None, Reply(200, b"<p>", "text/html")],

@@ -135,11 +135,11 @@ def test_the_host_records_them_and_the_agent_is_the_token_s(host, stripe, workbe
     async def call():
         async with workbench(minted["token"], conversation="c-9") as bench:
             with calling(turn="7"):
-                return await bench.call_tool("get_invoice", {"id": stripe.facts["invoice"]})
+                return await bench.call_tool("get_invoice", {"id": stripe.facts["invoice"]}, call_id="call_model_1")
 
     assert not asyncio.run(call()).is_error
     [row] = rows_of(host, since, "call_begun")
-    assert (row["agent"], row["conversation"], row["turn"]) == ("real", "c-9", "7")
+    assert (row["agent"], row["conversation"], row["turn"], row["model_call"]) == ("real", "c-9", "7", "call_model_1")
 
 
 @pytest.mark.parametrize(

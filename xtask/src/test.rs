@@ -138,7 +138,7 @@ fn doctests(place: &Place) -> Command {
 }
 
 fn fixtures(place: &Place, made: &Made) -> Command {
-    tool_test(place, "tools", &made.tools)
+    tool_test(place, "tools", made.tools.iter().chain([&made.sandbox]))
 }
 
 /// Those guests that load: the others have nothing that could be called.

@@ -100,7 +100,13 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "reason", row.reason.map(|code| code.as_str()))?;
             optional(to, "agent", row.agent.as_ref())?;
             optional(to, "token", row.token.as_ref())?;
+            optional(to, "approval", row.approval.as_ref())?;
             write!(to, "  by={}", row.by)
+        }
+        Event::ShadowDiffered(row) => {
+            write!(to, "  shadow differs  {}  {}", row.who, row.subject.escape_default())?;
+            write!(to, "  live={}  candidate={}", row.live.as_str(), row.candidate.as_str())?;
+            write!(to, "  policies={:?}", row.policies)
         }
         Event::Admin { action, subject, by, reason } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());

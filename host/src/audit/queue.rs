@@ -1,16 +1,19 @@
 //! Rows on their way to the writer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::AuditError;
+use super::chain::Unsealed;
 use super::pending::{Pending, PendingSend};
 use crate::audit::{CallMark, Event};
 use crate::ids::{CallId, Realm};
-use crate::ledger::{Reservation, ReservationId, Reserved, Settlement};
+use crate::ledger::{Refund, Reservation, ReservationId, Reserved, Settlement};
 use crate::refusal::Code;
+use crate::store::StoreError;
 
 /// How many intents may wait. At a thousand commits a second the last of them waits a few milliseconds; if the disk
 /// stands still, new calls are refused at once instead of piling up.
@@ -20,6 +23,13 @@ pub(super) const INTENTS_MAX: usize = 4_096;
 /// wait long for the last.
 pub(super) const BATCH_ROWS_MAX: usize = 1_024;
 
+/// How many rows of a commit somebody has to have waited for before the writer lets more come for the next one: fewer
+/// calls than that gain nothing by waiting for each other.
+const SHARED_ROWS_MIN: usize = 4;
+
+/// How long it lets them come at most, in microseconds: about as long as a flush takes, of which it spares some.
+const GATHER_US_MAX: u64 = 400;
+
 /// One row to be written, and who waits for it.
 pub(super) struct Entry {
     pub(super) realm: Option<Realm>,
@@ -28,6 +38,8 @@ pub(super) struct Entry {
     pub(super) reply: Reply,
     /// What the ledger does in the same transaction.
     pub(super) ledger: Option<LedgerStep>,
+    /// The row that the event makes. `None`: it has yet to be encoded.
+    row: Option<Unsealed>,
 }
 
 /// What the ledger does with a send.
@@ -47,6 +59,8 @@ pub(super) struct Finish {
     pub(super) status: Option<u16>,
     /// The reply, sealed, for a repetition of the same write.
     pub(super) reply: Option<Vec<u8>>,
+    /// What it gives back to budgets.
+    pub(super) refund: Option<Box<Refund>>,
 }
 
 /// Who waits for a row.
@@ -78,7 +92,13 @@ impl Reply {
         match self {
             Self::Nobody => {}
             Self::Written(to) => drop(to.send(Ok(()))),
-            Self::Call(guard, to) => drop(to.send(Ok(guard))),
+            Self::Call(guard, to) => match refused {
+                None => drop(to.send(Ok(guard))),
+                Some(_) => {
+                    guard.never_began();
+                    drop(to.send(Err(AuditError::TooManyCalls)));
+                }
+            },
             Self::Send(guard, to) => match refused {
                 None => drop(to.send(Ok(Begun::Yes(guard)))),
                 Some(refused) => {
@@ -91,9 +111,34 @@ impl Reply {
 }
 
 impl Entry {
+    /// A row, and who waits for it. It's encoded here, where it arises, so that the writer needn't; an event that can't be
+    /// is the writer's to report.
+    pub(super) fn new(realm: Option<Realm>, call: Option<CallId>, event: Event, reply: Reply) -> Self {
+        let row = Unsealed::new(realm.as_ref(), call.as_ref(), &event).ok();
+        Self { realm, call, event, reply, ledger: None, row }
+    }
+
     /// An outcome that nobody waits for.
     pub(super) fn outcome(realm: Realm, call: CallId, event: Event) -> Self {
-        Self { realm: Some(realm), call: Some(call), event, reply: Reply::Nobody, ledger: None }
+        Self::new(Some(realm), Some(call), event, Reply::Nobody)
+    }
+
+    /// The row, to be sealed.
+    pub(super) fn take_row(&mut self) -> Result<Unsealed, StoreError> {
+        match self.row.take() {
+            Some(row) => Ok(row),
+            None => Unsealed::new(self.realm.as_ref(), self.call.as_ref(), &self.event),
+        }
+    }
+
+    /// Puts another event in its place.
+    pub(super) fn replace(&mut self, event: Event) {
+        (self.event, self.row) = (event, None);
+    }
+
+    /// Whether somebody waits for it.
+    fn is_waited_for(&self) -> bool {
+        !matches!(self.reply, Reply::Nobody)
     }
 
     /// Tells that the row is on the disk.
@@ -116,6 +161,7 @@ impl Entry {
             Event::CallFinished(_)
             | Event::SendFinished(_)
             | Event::SendRefused(_)
+            | Event::ShadowDiffered(_)
             | Event::HostStarted { .. } => false,
         }
     }
@@ -139,6 +185,7 @@ impl Entry {
         // The result was withheld, since its record couldn't be written.
         (outcome.mark, outcome.code) = (CallMark::Failed, Some(Code::AuditUnavailable));
         (outcome.result, outcome.result_bytes) = (None, 0);
+        self.row = None;
         Some(self)
     }
 }
@@ -149,6 +196,8 @@ impl Entry {
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
+    /// How many calls are open: each of them waits for a row, or may yet bring one.
+    open: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -156,8 +205,11 @@ struct State {
     entries: Vec<Entry>,
     /// How many of them are intents.
     intents: usize,
-    /// Whether the writer sleeps, so that nobody pays for waking it when it doesn't.
-    asleep: bool,
+    /// How many of them somebody waits for.
+    waited_for: usize,
+    /// How many of the last batch somebody waited for.
+    shared: usize,
+    writer: Writer,
     /// Whether no more intents are let in.
     closed: bool,
     /// Whether the writer has taken the last entry and ended.
@@ -165,7 +217,28 @@ struct State {
     failure: Option<AuditError>,
 }
 
+/// What the writer does, so that nobody pays for waking it without need.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Awake,
+    /// It sleeps until there's a row.
+    Asleep,
+    /// It has rows and lets more come.
+    Gathering,
+}
+
 impl Queue {
+    /// A call is open from now on, until [`Self::ended`].
+    pub(super) fn begun(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call is over.
+    pub(super) fn ended(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Adds an intent, if there's room. If there isn't, who waits for it is told so.
     pub(super) fn push_intent(&self, entry: Entry) {
         let mut state = self.lock();
@@ -174,7 +247,7 @@ impl Queue {
             (false, true) => AuditError::Full,
             (false, false) => {
                 state.intents += 1;
-                state.entries.push(entry);
+                state.add(entry);
                 return self.wake(state);
             }
         };
@@ -190,22 +263,28 @@ impl Queue {
         if state.ended {
             return;
         }
-        let before = state.entries.len();
-        state.entries.extend(entries);
         // What came of a send goes to the disk with its call's next row, which is never long in coming: the call is
         // still open. A commit of its own would cost each call one more flush.
         let waits = |entry: &Entry| !matches!(entry.event, Event::SendFinished(_) | Event::SendRefused(_));
-        if state.entries.iter().skip(before).any(waits) {
+        let mut to_wake = false;
+        for entry in entries {
+            to_wake |= waits(&entry);
+            state.add(entry);
+        }
+        if to_wake {
             self.wake(state);
         }
     }
 
-    /// Takes what is queued, up to the size of a batch; waits until there is something, `patience` has passed or the
-    /// queue was closed. `None`: it's closed and empty.
-    pub(super) fn take(&self, patience: Option<Duration>) -> Option<Vec<Entry>> {
+    /// Takes what is queued into `batch`, up to its size; waits until there is something, `patience` has passed or the
+    /// queue was closed. False: it's closed and empty.
+    ///
+    /// Where calls at once have shared the last commit, and others than those that wait by now are under way, it lets
+    /// more rows come for a moment: a flush costs as much for one row as for many.
+    pub(super) fn take(&self, batch: &mut Vec<Entry>, patience: Option<Duration>) -> bool {
         let mut state = self.lock();
         while state.entries.is_empty() && !state.closed {
-            state.asleep = true;
+            state.writer = Writer::Asleep;
             match patience {
                 None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
@@ -218,16 +297,33 @@ impl Queue {
                 }
             }
         }
-        state.asleep = false;
-        state.ended = state.entries.is_empty() && state.closed;
-        if state.ended {
-            return None;
+        self.gather(state).take(batch)
+    }
+
+    /// Takes what is queued, as [`Self::take`], and waits for nothing.
+    pub(super) fn take_now(&self, batch: &mut Vec<Entry>) -> bool {
+        self.lock().take(batch)
+    }
+
+    fn gather<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let end = Instant::now() + Duration::from_micros(GATHER_US_MAX);
+        while self.gains_by_waiting(&state) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state.writer = Writer::Gathering;
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = state.entries.len().min(BATCH_ROWS_MAX);
-        let rest = state.entries.split_off(count);
-        let taken = std::mem::replace(&mut state.entries, rest);
-        state.intents -= taken.iter().filter(|entry| entry.is_intent()).count();
-        Some(taken)
+        state.writer = Writer::Awake;
+        state
+    }
+
+    fn gains_by_waiting(&self, state: &State) -> bool {
+        !state.closed
+            && state.shared >= SHARED_ROWS_MIN
+            && (1..BATCH_ROWS_MAX).contains(&state.entries.len())
+            && state.waited_for < self.open.load(Ordering::Relaxed)
     }
 
     /// Whether something waits, or the queue was closed and that isn't settled yet.
@@ -259,10 +355,18 @@ impl Queue {
         self.lock().failure.clone().map_or(Ok(()), Err)
     }
 
+    /// Wakes the writer, if that's what it waits for.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let asleep = std::mem::take(&mut state.asleep);
+        let wakes = match state.writer {
+            Writer::Awake => false,
+            Writer::Asleep => true,
+            Writer::Gathering => !self.gains_by_waiting(&state),
+        };
+        if wakes {
+            state.writer = Writer::Awake;
+        }
         drop(state);
-        if asleep {
+        if wakes {
             self.wake.notify_one();
         }
     }
@@ -270,5 +374,97 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each critical section leaves a whole state at every point where it could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, entry: Entry) {
+        self.waited_for += usize::from(entry.is_waited_for());
+        self.entries.push(entry);
+    }
+
+    /// Adds what waits to a batch that may hold what is owed.
+    fn take(&mut self, batch: &mut Vec<Entry>) -> bool {
+        self.ended = self.entries.is_empty() && self.closed;
+        if self.ended {
+            return false;
+        }
+        let count = self.entries.len().min(BATCH_ROWS_MAX);
+        self.shared = 0;
+        // The room of neither is given back: the next rows need it again.
+        for entry in self.entries.drain(..count) {
+            self.shared += usize::from(entry.is_waited_for());
+            self.intents -= usize::from(entry.is_intent());
+            batch.push(entry);
+        }
+        self.waited_for -= self.shared;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waited_for() -> Entry {
+        let event = Event::Admin { action: "a".into(), subject: "s".into(), by: "cli".into(), reason: None };
+        Entry::new(None, None, event, Reply::Written(oneshot::channel().0))
+    }
+
+    /// A queue of which so many rows that somebody waited for were taken together, with so many calls open.
+    fn queue(shared: usize, open: usize) -> Queue {
+        let queue = Queue::default();
+        for _ in 0..shared {
+            queue.push_intent(waited_for());
+        }
+        assert_eq!(taken(&queue), shared);
+        for _ in 0..open {
+            queue.begun();
+        }
+        queue
+    }
+
+    fn taken(queue: &Queue) -> usize {
+        let mut batch = Vec::new();
+        assert!(queue.take(&mut batch, None));
+        batch.len()
+    }
+
+    fn gains(queue: &Queue) -> bool {
+        queue.gains_by_waiting(&queue.lock())
+    }
+
+    #[test]
+    fn rows_are_gathered_while_others_may_come() {
+        let queue = queue(SHARED_ROWS_MIN, 3);
+        assert!(!gains(&queue), "there's nothing to write yet");
+        for more in [true, true, false] {
+            queue.push_intent(waited_for());
+            assert_eq!(gains(&queue), more);
+        }
+        assert_eq!(taken(&queue), 3);
+        queue.push_intent(waited_for());
+        assert!(!gains(&queue), "three are too few to go on like that");
+    }
+
+    #[test]
+    fn a_call_that_has_gone_is_not_waited_for() {
+        let queue = queue(SHARED_ROWS_MIN, 2);
+        queue.push_intent(waited_for());
+        assert!(gains(&queue));
+        queue.ended();
+        assert!(!gains(&queue));
+    }
+
+    #[test]
+    fn few_calls_do_not_wait_for_each_other_and_an_end_for_nobody() {
+        let few = queue(SHARED_ROWS_MIN - 1, 9);
+        few.push_intent(waited_for());
+        assert!(!gains(&few));
+        let ending = queue(SHARED_ROWS_MIN, 9);
+        ending.push_intent(waited_for());
+        assert!(gains(&ending));
+        ending.close();
+        assert!(!gains(&ending));
     }
 }

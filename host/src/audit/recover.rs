@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 
 use super::AuditError;
-use super::chain::{self, Unsealed, encode};
+use super::chain::{self, Unsealed};
 use crate::audit::{CallFinished, CallMark, Event, SendFinished};
 use crate::clock::Millis;
 use crate::ids::{CallId, Realm};
@@ -22,13 +22,12 @@ pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<u32, AuditE
     let mut unsealed = Vec::new();
     for (call, open) in open {
         for event in open.outcomes() {
-            let (realm, call) = (open.realm.clone(), Some(call.clone()));
-            unsealed.push(Unsealed { at: now, realm, call, event: encode(&event)? });
+            unsealed.push(Unsealed::new(open.realm.as_ref(), Some(&call), &event)?);
         }
     }
     let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered };
-    unsealed.push(Unsealed { at: now, realm: None, call: None, event: encode(&started)? });
-    chain::append(store, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
+    unsealed.push(Unsealed::new(None, None, &started)?);
+    chain::append(store, now, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
     Ok(recovered)
 }
 
@@ -86,6 +85,8 @@ enum Step {
     CallFinished {},
     CallRefused {},
     Approval {},
+    Decided {},
+    ShadowDiffered {},
     Admin {},
 }
 
@@ -96,7 +97,11 @@ impl Search {
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("audit row {seq}: {why}"));
         let step = match serde_json::from_str(&event).map_err(|error| damaged(&error))? {
             Step::HostStarted {} => return Ok(false),
-            Step::Admin {} | Step::Approval {} | Step::CallRefused {} => return Ok(true),
+            Step::Admin {}
+            | Step::Approval {}
+            | Step::CallRefused {}
+            | Step::Decided {}
+            | Step::ShadowDiffered {} => return Ok(true),
             step => step,
         };
         let call = call.ok_or_else(|| damaged(&"it belongs to no call"))?;
@@ -138,6 +143,8 @@ impl OpenCall {
             | Step::Admin {}
             | Step::CallRefused {}
             | Step::Approval {}
+            | Step::Decided {}
+            | Step::ShadowDiffered {}
             | Step::CallFinished {}
             | Step::SendRefused {} => {}
         }
@@ -147,6 +154,7 @@ impl OpenCall {
     fn outcomes(&self) -> Vec<Event> {
         let unknown = |&send: &u32| {
             Event::SendFinished(SendFinished {
+                refunded: None,
                 send,
                 status: None,
                 failure: None,

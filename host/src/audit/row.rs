@@ -60,6 +60,8 @@ pub enum Event {
     Approval(ApprovalStep),
     /// An enforcement point asked, and got this answer.
     Decided(Decided),
+    /// Policies that are tried beside the live ones decide otherwise. Nothing went by their answer.
+    ShadowDiffered(ShadowDiffered),
     /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
     Admin {
         /// What was done, `token.mint` for example.
@@ -171,6 +173,9 @@ pub struct SendFinished {
     pub secret_version: Option<u32>,
     /// What became of its reservation: `settled`, `released`, `refused` or `held`; none when nothing was reserved.
     pub settlement: Option<String>,
+    /// What the upstream confirmed as refunded, where budgets are given room back for it. Each refund counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Cost>,
     /// The digest of the reply's body, decompressed.
     pub reply: Option<Digest>,
     /// Its size.
@@ -256,6 +261,26 @@ pub struct Decided {
     pub reason: Option<Code>,
     /// The policies that decided.
     pub policies: Vec<String>,
+    /// The approval that it waits for, or was given by people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
+}
+
+/// A question that policies which are tried decide otherwise than the live ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowDiffered {
+    /// The agent that asked, or the operator who would approve.
+    pub who: AgentId,
+    /// What was asked for, as `stripe:create_charge`.
+    pub subject: String,
+    /// What the live policies said.
+    pub live: Decision,
+    /// What the others would have said.
+    pub candidate: Decision,
+    /// Those of the others that decided.
+    pub policies: Vec<String>,
+    /// The hash of the others.
+    pub hash: Digest,
 }
 
 /// What an enforcement point is told.

@@ -4,9 +4,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::chain::{Unsealed, encode};
-use super::queue::{Entry, LedgerStep};
-use super::{AuditError, Event, SendBegun, SendRefused, Trail};
+use super::queue::{Entry, LedgerStep, Reply};
+use super::{AuditError, CallBegun, CallRefused, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
 use crate::ledger::{self, Reserved};
 use crate::refusal::Code;
@@ -26,8 +25,10 @@ fn run(trail: &Trail) {
     let mut owed = trail.owed();
     loop {
         let patience = (!owed.is_empty()).then_some(Duration::from_millis(RETRY_MS));
-        let Some(taken) = trail.queue.take(patience) else { break };
-        trail.write(&mut owed, taken);
+        if !trail.queue.take(&mut owed, patience) {
+            break;
+        }
+        trail.write(&mut owed);
     }
     if !owed.is_empty() {
         tracing::error!(rows = owed.len(), "outcomes could not be written; the next start marks their calls");
@@ -43,8 +44,8 @@ impl Trail {
         while self.queue.has_more() {
             // Who writes looks again after it has let go, so what was queued meanwhile isn't left behind.
             let Ok(mut owed) = self.owed.try_lock() else { return };
-            if let Some(taken) = self.queue.take(Some(Duration::ZERO)) {
-                self.write(&mut owed, taken);
+            if self.queue.take_now(&mut owed) {
+                self.write(&mut owed);
             }
         }
     }
@@ -54,18 +55,15 @@ impl Trail {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, owed: &mut Vec<Entry>, taken: Vec<Entry>) {
-        let mut batch = std::mem::take(owed);
-        batch.extend(taken);
-        match append(&*self.store, self.clock.now(), &mut batch) {
+    /// Writes what is owed and what was taken with it. What is left in the end is owed.
+    fn write(&self, batch: &mut Vec<Entry>) {
+        match append(&*self.store, self.clock.now(), batch) {
             Ok(()) => {
                 if self.queue.health().is_err() {
                     tracing::info!("the audit trail can be written again");
                     self.queue.set_health(None);
                 }
-                for entry in batch {
-                    entry.written();
-                }
+                batch.drain(..).for_each(Entry::written);
             }
             Err(error) => {
                 let error = AuditError::from(error);
@@ -73,7 +71,8 @@ impl Trail {
                     tracing::error!(%error, "calls are refused until the audit trail can be written again");
                 }
                 self.queue.set_health(Some(error.clone()));
-                *owed = batch.into_iter().filter_map(|entry| entry.failed(&error)).collect();
+                let failed = std::mem::take(batch).into_iter();
+                *batch = failed.filter_map(|entry| entry.failed(&error)).collect();
             }
         }
     }
@@ -81,47 +80,66 @@ impl Trail {
 
 /// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them.
 fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(), StoreError> {
-    // Encoded before the transaction begins, which keeps other processes waiting.
-    let mut unsealed = Vec::with_capacity(batch.len());
-    for Entry { realm, call, event, .. } in batch.iter() {
-        unsealed.push(Unsealed { at, realm: realm.clone(), call: call.clone(), event: encode(event)? });
-    }
-    let mut rows = unsealed.into_iter().zip(batch);
+    let mut entries = batch.iter_mut();
     store.write(&mut |tx| {
         let mut head = tx.head()?;
-        rows.by_ref().try_for_each(|(mut row, entry)| {
+        entries.by_ref().try_for_each(|entry| {
             if let Some(refused) = in_ledger(tx, entry)? {
-                entry.event = refused_send(&entry.event, &refused);
-                row.event = encode(&entry.event)?;
+                entry.replace(in_place_of(&entry.event, &refused));
                 entry.ledger = Some(LedgerStep::Refused(refused));
             }
-            tx.insert(row.seal(&mut head))
+            tx.insert(entry.take_row()?.seal(at, &mut head))
         })
     })
 }
 
 /// The ledger's part of an entry; a refusal, if it's one.
-fn in_ledger(tx: &mut dyn TrailTx, entry: &Entry) -> Result<Option<Reserved>, StoreError> {
+fn in_ledger(tx: &mut dyn TrailTx, entry: &mut Entry) -> Result<Option<Reserved>, StoreError> {
     match &entry.ledger {
         None | Some(LedgerStep::Refused(_)) => Ok(None),
-        Some(LedgerStep::Reserve(reservation)) => match ledger::reserve(tx.ledger(), reservation)? {
-            Reserved::Yes => Ok(None),
-            refused => Ok(Some(refused)),
+        Some(LedgerStep::Reserve(reservation)) => match ledger::reserve_attempt(tx.ledger(), reservation)? {
+            (Reserved::Yes, refused) => {
+                if let Reply::Send(guard, _) = &mut entry.reply {
+                    guard.refused = refused;
+                }
+                Ok(None)
+            }
+            (refused, _) => Ok(Some(refused)),
         },
         Some(LedgerStep::Finish(end)) => {
             ledger::finish(tx.ledger(), &end.id, end.settlement, end.status, end.reply.clone())?;
+            if let Some(refund) = &end.refund {
+                ledger::give_back(tx.ledger(), refund)?;
+            }
             Ok(None)
         }
     }
 }
 
 /// What is recorded in place of an intent that the ledger refused.
-fn refused_send(intent: &Event, refused: &Reserved) -> Event {
-    let Event::SendBegun(SendBegun { connection, question, .. }) = intent else { return intent.clone() };
+fn in_place_of(intent: &Event, refused: &Reserved) -> Event {
     let code = match refused {
         Reserved::RateLimited(_) => Code::RateLimited,
         Reserved::Duplicate(_) | Reserved::InProgress => Code::Duplicate,
         Reserved::OverBudget(_) | Reserved::Yes => Code::OverBudget,
     };
-    Event::SendRefused(SendRefused { connection: connection.to_string(), code, question: question.clone() })
+    match intent {
+        Event::SendBegun(SendBegun { connection, question, .. }) => Event::SendRefused(SendRefused {
+            connection: connection.to_string(),
+            code,
+            question: question.clone(),
+        }),
+        Event::CallBegun(CallBegun { token, agent, conversation, model_call, tool, .. }) => {
+            Event::CallRefused(CallRefused {
+                token: token.clone(),
+                agent: agent.clone(),
+                conversation: conversation.clone(),
+                model_call: model_call.clone(),
+                tool: tool.as_ref().map_or_else(|| "proxy".to_owned(), ToString::to_string),
+                // However few it may have: its place comes back when another call ends, or the limit goes.
+                code: Code::RateLimited,
+            })
+        }
+        other => other.clone(),
+    }
 }

@@ -96,6 +96,7 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
         task,
         user,
         parent: None,
+        minted_by: None,
         grant,
         created_at: now,
         expires_at: now.plus(lifetime),

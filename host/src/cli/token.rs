@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use serde_json::json;
 
+use super::approval::command_line_user;
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
@@ -110,7 +111,8 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
              SDK may send with --operation CONNECTION:OPERATION"
         );
     }
-    let minted = auth.mint(Mint {
+    let operator = command_line_user()?;
+    let mint = Mint {
         kind,
         realm: args.realm.realm(),
         agent: args.agent,
@@ -126,7 +128,8 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
             may_store_secrets: args.may_store_secrets,
         },
         lifetime: args.ttl,
-    })?;
+    };
+    let minted = auth.mint_as(operator.name(), mint)?;
     let row = &minted.row;
     opened.record(Some(row.realm.clone()), "token.mint", row.id.as_str())?;
     out.line(minted.token.to_string());
@@ -174,7 +177,7 @@ fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) ->
         .map(|row| {
             json!({
                 "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
-                "role": row.role, "task": row.task, "parent": row.parent,
+                "role": row.role, "task": row.task, "parent": row.parent, "minted_by": row.minted_by,
                 "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
                 "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
                 "revoked": row.revoked_at.map(|at| at.to_string()),

@@ -44,8 +44,11 @@ fn two_master_keys_are_one_too_many() {
 fn approvals_have_a_time_and_a_number() {
     let usual = parse("").unwrap().approvals;
     assert_eq!((usual.ttl, usual.pending.per_token_max), (Duration::from_secs(900), 10));
-    let set = parse("[approvals]\nttl_minutes = 2\nper_tenant_max = 3\n").unwrap().approvals;
+    assert!(usual.minter_may_approve, "one person alone may operate a host");
+    let set = "[approvals]\nttl_minutes = 2\nper_tenant_max = 3\nminter_may_approve = false\n";
+    let set = parse(set).unwrap().approvals;
     assert_eq!((set.ttl, set.pending.per_tenant_max), (Duration::from_secs(120), 3));
+    assert!(!set.minter_may_approve);
     for bad in
         ["ttl_minutes = 0", "ttl_minutes = 10081", "per_token_max = 0", "per_tenant_max = 0", "ttl = 1"]
     {

@@ -63,7 +63,7 @@ mod typed;
 pub use attach::Attach;
 pub use base::{BaseUrl, Scheme};
 pub use ca::CaBundle;
-pub use cost::{Cost, CostRule, Currency, Place, SettleRule};
+pub use cost::{Cost, CostRule, Currency, Place, RefundRule, Refunded, SettleRule};
 pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
@@ -201,7 +201,9 @@ impl Connection {
         mut draft: Draft,
         conversation: Option<&ConversationId>,
     ) -> Result<TypedSend, SendFailure> {
-        if self.operations.iter().all(|operation| operation.conversation_field.is_none()) {
+        // It's a field of a form, so a request with another body has none.
+        let form = matches!(draft.body, Some(DraftBody::Form(_)));
+        if !form || self.operations.iter().all(|operation| operation.conversation_field.is_none()) {
             return self.accept(draft);
         }
         // Which operation it is has to be known first.

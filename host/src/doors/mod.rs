@@ -21,6 +21,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod body;
+mod budgets;
 mod change;
 mod code;
 mod delegate;

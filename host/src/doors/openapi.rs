@@ -3,6 +3,7 @@
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
 mod approvals;
+mod budgets;
 mod code;
 mod identity;
 mod mcp;
@@ -91,6 +92,10 @@ fn paths() -> Value {
             json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
         ),
         (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
+        (Route::Budgets, json!({ "get": budgets::list() })),
+        (Route::Held, json!({ "get": budgets::held() })),
+        (Route::SettleHeld, json!({ "post": budgets::settle() })),
+        (Route::ReleaseHeld, json!({ "post": budgets::release() })),
         (Route::Delegate, json!({ "post": identity::delegate_token() })),
         (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
         (Route::Kill, json!({ "delete": identity::lift_kill() })),

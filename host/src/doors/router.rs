@@ -13,8 +13,8 @@ use tokio::sync::SemaphorePermit;
 use super::limits::Places;
 use super::problem::Problem;
 use super::{
-    ServeConfig, agents, approvals, audit, code, delegate, enforce, health, kill, mcp, openapi, policies,
-    proxy, tokens, tools, user_secrets, vault_keys,
+    ServeConfig, agents, approvals, audit, budgets, code, delegate, enforce, health, kill, mcp, openapi,
+    policies, proxy, tokens, tools, user_secrets, vault_keys,
 };
 use crate::app::App;
 use crate::catalog::SANDBOX_TOOL;
@@ -44,6 +44,10 @@ pub(super) enum Route {
     Approval,
     Approve,
     Deny,
+    Budgets,
+    Held,
+    SettleHeld,
+    ReleaseHeld,
     Delegate,
     Kills,
     Kill,
@@ -59,7 +63,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::Tools,
         Self::Call,
         Self::Code,
@@ -78,6 +82,10 @@ impl Route {
         Self::Approval,
         Self::Approve,
         Self::Deny,
+        Self::Budgets,
+        Self::Held,
+        Self::SettleHeld,
+        Self::ReleaseHeld,
         Self::Delegate,
         Self::Kills,
         Self::Kill,
@@ -112,6 +120,10 @@ impl Route {
             Self::Approval => "/v1/approvals/{id}",
             Self::Approve => "/v1/approvals/{id}/approve",
             Self::Deny => "/v1/approvals/{id}/deny",
+            Self::Budgets => "/v1/budgets",
+            Self::Held => "/v1/budgets/held",
+            Self::SettleHeld => "/v1/budgets/held/{id}/settle",
+            Self::ReleaseHeld => "/v1/budgets/held/{id}/release",
             Self::Delegate => "/v1/tokens/delegate",
             Self::Kills => "/v1/kill",
             Self::Kill => "/v1/kill/{id}",
@@ -212,6 +224,10 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Approval.path(), get(approvals::show))
         .route(Route::Approve.path(), post(approvals::approve))
         .route(Route::Deny.path(), post(approvals::deny))
+        .route(Route::Budgets.path(), get(budgets::list))
+        .route(Route::Held.path(), get(budgets::held))
+        .route(Route::SettleHeld.path(), post(budgets::settle))
+        .route(Route::ReleaseHeld.path(), post(budgets::release))
         .route(Route::Delegate.path(), post(delegate::delegate))
         .route(Route::Kills.path(), get(kill::list).post(kill::throw))
         .route(Route::Kill.path(), delete(kill::lift))

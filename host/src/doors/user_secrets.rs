@@ -177,9 +177,11 @@ fn secret(bytes: Bytes) -> Result<SecretInput, Refusal> {
         #[serde(deserialize_with = "text")]
         secret: Zeroizing<Vec<u8>>,
     }
-    let read = serde_json::from_slice::<Body>(&bytes).map(|body| body.secret);
+    // A list of members in their order would be taken for an object, too.
+    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let read = serde_json::from_slice::<Body>(&bytes).map(|body| body.secret).ok().filter(|_| is_object);
     wipe(bytes);
-    let secret = read.map_err(|_| {
+    let secret = read.ok_or_else(|| {
         Refusal::new(
             Code::BadRequest,
             "the body can't be used: it has to be one JSON object with one member, \"secret\", which is a string",

@@ -110,6 +110,8 @@ pub(super) struct TokenEntry {
     task: Option<String>,
     user: Option<UserId>,
     parent: Option<TokenId>,
+    /// The operator's name, or `cli:` and a user of the host's machine.
+    minted_by: Option<AgentId>,
     tools: Vec<ToolPattern>,
     operations: Vec<OperationPattern>,
     budgets: Vec<Budget>,
@@ -133,6 +135,7 @@ impl From<TokenRow> for TokenEntry {
             task: row.task,
             user: row.user,
             parent: row.parent,
+            minted_by: row.minted_by,
             tools: row.grant.tools,
             operations: row.grant.operations,
             budgets: row.grant.budgets,

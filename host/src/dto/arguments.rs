@@ -18,6 +18,7 @@ pub const ARGUMENTS_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Arguments {
     json: String,
+    value: Value,
 }
 
 impl Arguments {
@@ -35,13 +36,19 @@ impl Arguments {
         if !schema.is_valid(&value) {
             return Err(ArgumentError::Schema(explain(schema, &value)));
         }
-        Ok(Self { json: value.to_string() })
+        Ok(Self { json: json::text(&value), value })
     }
 
     /// The canonical JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.json
+    }
+
+    /// The same as a value: an object.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
     }
 
     /// Its digest.

@@ -64,8 +64,22 @@ pub(crate) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, JsonError> 
         });
     }
     // One order of members, whatever `serde_json` was built to keep: what is digested and sent is this order's text.
-    value.sort_all_objects();
+    if reading.unsorted {
+        value.sort_all_objects();
+    }
     Ok(value)
+}
+
+/// A value as text: canonical, if it came from [`parse`].
+pub(crate) fn text(value: &Value) -> String {
+    /// Most fit into it: growing it is what writing costs most.
+    const EXPECTED_BYTES: usize = 512;
+    let mut text = Vec::with_capacity(EXPECTED_BYTES);
+    // Writing into a vector can't fail, and neither can a value: its names are texts.
+    match serde_json::to_writer(&mut text, value).map(|()| String::from_utf8(text)) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) | Err(_) => value.to_string(),
+    }
 }
 
 /// A JSON pointer's token for a member's name.
@@ -82,6 +96,8 @@ struct Reading {
     trail: Vec<String>,
     /// A number came as a float that might have been written as an integer.
     rounded: bool,
+    /// Some object's members came in another order than that of their names.
+    unsorted: bool,
 }
 
 impl Reading {
@@ -180,9 +196,12 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
         self.enter()?;
         let mut all = Map::new();
+        let mut unsorted = false;
         while let Some(name) = members.next_key::<String>()? {
             // Names are compared as they read once their escapes are resolved: `"\u0061"` is `"a"`.
-            if all.contains_key(&name) {
+            // As long as names come in order, none can be there already.
+            unsorted = unsorted || all.keys().next_back().is_some_and(|last| *last >= name);
+            if unsorted && all.contains_key(&name) {
                 return Err(self.reading.broken(format!("the name {name:?} appears twice")));
             }
             match members.next_value_seed(Node { reading: &mut *self.reading, depth: self.depth }) {
@@ -193,6 +212,7 @@ impl<'de> Visitor<'de> for Node<'_> {
                 }
             };
         }
+        self.reading.unsorted |= unsorted;
         Ok(Value::Object(all))
     }
 }

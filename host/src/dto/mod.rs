@@ -9,6 +9,6 @@ mod violation;
 
 pub use arguments::{ARGUMENTS_BYTES_MAX, ArgumentError, Arguments};
 pub use json::JsonError;
-pub(crate) use json::parse as read_json;
+pub(crate) use json::{parse as read_json, text as json_text};
 pub use narrow::{DtoError, Narrow, RESULT_BYTES_MAX};
 pub use schema::{InputSchema, OutputSchema, SCHEMA_BYTES_MAX, SchemaError};

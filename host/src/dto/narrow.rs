@@ -34,7 +34,7 @@ impl Narrow {
     pub fn new(output: &str, schema: &OutputSchema, sweeps: &[Arc<Sweep>]) -> Result<Self, DtoError> {
         let mut value = json::parse(output.as_bytes(), RESULT_BYTES_MAX)?;
         schema.drop_nulls(&mut value);
-        let json = value.to_string();
+        let json = json::text(&value);
         // What would leave is what is swept, its escapes resolved (`\u0073k_live`). Before the schema is looked at:
         // names that fail it are repeated in the log.
         if sweeps.iter().any(|sweep| sweep.finds(json.as_bytes())) {

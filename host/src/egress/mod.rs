@@ -11,6 +11,7 @@ mod reply;
 mod resolve;
 mod secret;
 mod send;
+mod shape;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError,
 pub use secret::Secret;
 pub(crate) use send::Observer;
 pub use send::{Canary, Egress, Reply};
+pub(crate) use shape::credential_shape;
 pub use sweep::Sweep;
 pub use vault::{MasterKey, MasterKeys, SecretInfo, SecretInput, Vault};
 pub use wire::{BoxFuture, Pieces, Wire, WireBody, WireError, WireErrorKind, WireReply, WireRequest};

@@ -8,6 +8,7 @@
 //! into pieces on the way.
 
 mod decode;
+mod filter;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use std::fmt;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use filter::Filter;
 
 /// What stands in a redacted text.
 const REDACTED: &str = "[REDACTED]";
@@ -31,6 +34,8 @@ const ESCAPES_NESTED_MAX: usize = 2;
 pub struct Sweep {
     /// `None`: nothing could be compiled, and everything counts as found.
     finder: Option<AhoCorasick>,
+    /// Spares the finder most of a text. `None`: it looks at all of it.
+    filter: Option<Filter>,
     /// How many of the patterns, the first ones, are injected values as they are, in full.
     plain: usize,
 }
@@ -39,7 +44,7 @@ impl Sweep {
     /// A sweep for a reply that no secret was injected for: it finds nothing.
     #[must_use]
     pub(crate) fn of_nothing() -> Self {
-        Self { finder: AhoCorasick::new::<_, &[u8]>([]).ok(), plain: 0 }
+        Self { finder: AhoCorasick::new::<_, &[u8]>([]).ok(), filter: None, plain: 0 }
     }
 
     /// Compiles a sweep for the values that are injected: the secret, and what it was turned into.
@@ -60,16 +65,29 @@ impl Sweep {
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&patterns);
-        Self { finder: compiled.ok().filter(|_| usable), plain }
+        Self { finder: compiled.ok().filter(|_| usable), filter: Filter::new(&patterns), plain }
     }
 
     /// Whether any form of the secret is in these bytes.
     #[must_use]
     pub fn finds(&self, bytes: &[u8]) -> bool {
         match &self.finder {
-            Some(finder) => finds(finder, bytes, ESCAPES_NESTED_MAX),
+            Some(finder) => self.finds_written(finder, bytes, ESCAPES_NESTED_MAX),
             None => true,
         }
+    }
+
+    fn finds_written(&self, finder: &AhoCorasick, bytes: &[u8], escapes_left: usize) -> bool {
+        let found = match &self.filter {
+            Some(filter) => filter.any(bytes, |stretch| finder.is_match(stretch)),
+            None => finder.is_match(bytes),
+        };
+        if found {
+            return true;
+        }
+        let Some(left) = escapes_left.checked_sub(1) else { return false };
+        let mut undone = decode::ALL.iter().filter_map(|decode| decode(bytes));
+        undone.any(|plain| self.finds_written(finder, &plain, left))
     }
 
     /// The text with the secret replaced by `[REDACTED]`; where it hides in another form, the whole text is.
@@ -98,14 +116,6 @@ impl fmt::Debug for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sweep")
     }
-}
-
-fn finds(finder: &AhoCorasick, bytes: &[u8], escapes_left: usize) -> bool {
-    if finder.is_match(bytes) {
-        return true;
-    }
-    let Some(left) = escapes_left.checked_sub(1) else { return false };
-    decode::ALL.iter().any(|decode| decode(bytes).is_some_and(|plain| finds(finder, &plain, left)))
 }
 
 /// Every form that a value takes on as a whole.

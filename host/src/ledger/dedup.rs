@@ -121,10 +121,15 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
 }
 
 /// The key as the upstream gets it, for a header like `Idempotency-Key`: a UUID of version 8 (36 characters), which is
-/// what the strictest APIs take. The same for the same write and intent, however often it's sent.
+/// what the strictest APIs take. The same for the same write and intent, however often it's sent; but another one once the
+/// upstream has refused it: under the same key it would only refuse it again, though a card may be good by then.
 #[must_use]
-pub fn idempotency_value(key: &[u8; 32]) -> String {
-    let digest: [u8; 32] = Sha256::digest([b"keybearer idempotency 1\0".as_slice(), key].concat()).into();
+pub fn idempotency_value(key: &[u8; 32], refused: u32) -> String {
+    let mut hashed = [b"keybearer idempotency 1\0".as_slice(), key].concat();
+    if refused > 0 {
+        hashed.extend(refused.to_be_bytes());
+    }
+    let digest: [u8; 32] = Sha256::digest(hashed).into();
     let half = digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
     let uuid = (half & !(0xf << 76) & !(0b11 << 62)) | (0x8 << 76) | (0b10 << 62);
     let part = |shift: u32, bits: u32| (uuid >> shift) & ((1 << bits) - 1);

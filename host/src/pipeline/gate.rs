@@ -18,10 +18,11 @@ use crate::approval::{ApprovalAsk, Approved, AskParts};
 use crate::audit::{AuditError, Pending, SendBegin, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
-use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep};
+use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep, credential_shape};
 use crate::ids::{ApprovalId, CallId, ConnectionName, Digest};
 use crate::kill::Subjects;
 use crate::ledger::{Dedup, Reserved, Settlement};
+use crate::metrics::Metrics;
 use crate::policy::{CallContext, Door, Permitted, SendAsk, Verdict, Via};
 use crate::refusal::RequestSent;
 
@@ -55,6 +56,14 @@ impl CallState {
     pub(super) fn sweeps(&self) -> MutexGuard<'_, Vec<Arc<Sweep>>> {
         // No critical section can panic half way: they push and read.
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the operator, if this looks like a credential. The one that was injected isn't in it: that was refused.
+    pub(super) fn look(&self, metrics: &Metrics, place: &'static str, bytes: &[u8]) {
+        if let Some(shape) = credential_shape(bytes) {
+            tracing::warn!(call = %self.call(), place, shape, "this looks like a credential; it was passed on");
+            metrics.credential_shape(place, shape);
+        }
     }
 
     fn remember(&self, sweep: &Arc<Sweep>) {
@@ -107,25 +116,40 @@ impl Gate {
                 return Err(failure);
             }
         };
-        let Agreed { permit, takes, dedup, approval } = agreed;
+        let Agreed { mut permit, takes, dedup, approval } = agreed;
         let (name, operation) =
             (permit.request().connection_name().clone(), permit.request().operation().clone());
         let plan = SendPlan { takes, approval, policy: permit.policy(), question };
-        let intent = match self.state.pending.send_begun(&permit, plan).await {
+        let reopened = self.parts.spending.reopened(
+            &self.caller,
+            &self.context,
+            permit.request(),
+            self.parts.clock.now(),
+        );
+        let mut intent = match self.state.pending.send_begun(&permit, plan).await {
             Ok(SendBegin::Begun(intent)) => intent,
             Ok(SendBegin::Refused(refused)) => return self.refused(refused, dedup.as_ref()),
             Err(error) => return Err(unrecorded(&error)),
         };
+        if let Some(dedup) = &dedup {
+            permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.refused()));
+        }
         let result = self.send_permitted(permit).await;
         let told = result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
         self.parts.metrics.send(&name, &operation.name, told);
         match result {
             Ok(reply) => {
                 let settlement = Settlement::of_reply(reply.status, operation.settle.as_ref(), &reply.body);
+                if matches!(settlement, Settlement::Settle { .. })
+                    && let Some(refund) = reopened.and_then(|reopened| reopened.confirmed(&reply.body))
+                {
+                    intent.give_back(refund);
+                }
                 let kept = dedup
                     .filter(|_| matches!(settlement, Settlement::Settle { .. }))
                     .and_then(|dedup| self.parts.spending.keep(self.caller.realm(), &dedup, &reply));
                 intent.finished(reply_record(&reply), settlement, kept);
+                self.state.look(&self.parts.metrics, "reply", &reply.body);
                 self.state.remember(&reply.sweep);
                 Ok(reply)
             }
@@ -148,9 +172,6 @@ impl Gate {
         let mut send = connection.accept_in(draft, self.context.conversation.as_ref())?;
         send.bind(self.caller.user())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
-        if let Some(dedup) = &dedup {
-            send.set_idempotency_key(&Spending::idempotency_key(dedup));
-        }
         *question = self.question(&send)?;
         let (permit, approval) = match self.permit(send, None)? {
             Permission::Given(permit) => (permit, None),
@@ -234,7 +255,7 @@ impl Gate {
                 "a person has to approve this first, and nobody can here",
             ));
         };
-        let own: Vec<_> = self.caller.chain().skip(1).map(|link| link.agent.clone()).collect();
+        let own = desk.own(&self.caller);
         let ask = || {
             Ok(ApprovalAsk::new(AskParts {
                 caller: &self.caller,

@@ -36,14 +36,14 @@ impl ToolLog for TracingLog {
 /// The outbound side of one tool's call. It runs on the guest's own stack, which is small and not the thread's: so it
 /// hands each draft over and waits, and the gate works where the call does.
 pub(super) struct CallSends {
-    drafts: mpsc::Sender<Asked>,
+    drafts: mpsc::Sender<Box<Asked>>,
     state: Arc<CallState>,
     parts: Arc<Parts>,
     tool: ToolName,
 }
 
 /// Drafts on their way to the gate.
-pub(super) struct Drafts(mpsc::Receiver<Asked>);
+pub(super) struct Drafts(mpsc::Receiver<Box<Asked>>);
 
 struct Asked {
     draft: Draft,
@@ -53,7 +53,7 @@ struct Asked {
 impl CallSends {
     /// The guest's side, and the gate's.
     pub(super) fn new(gate: &Gate, tool: ToolName) -> (Self, Drafts) {
-        // A guest sends one request at a time.
+        // A guest sends one request at a time. What goes through is boxed, since a channel makes room for many at once.
         let (drafts, asked) = mpsc::channel(1);
         let sends = Self { drafts, state: gate.state.clone(), parts: gate.parts.clone(), tool };
         (sends, Drafts(asked))
@@ -63,7 +63,8 @@ impl CallSends {
 impl Drafts {
     /// Sends what is drafted for as long as this is polled.
     pub(super) async fn serve(mut self, gate: &Gate) -> Infallible {
-        while let Some(Asked { draft, reply }) = self.0.recv().await {
+        while let Some(asked) = self.0.recv().await {
+            let Asked { draft, reply } = *asked;
             // A guest that doesn't wait any more has been stopped, and so is this.
             let _ = reply.send(gate.send(draft).await);
         }
@@ -76,7 +77,7 @@ impl Outbound for CallSends {
         Box::pin(async move {
             let gone = || SendFailure::unsent(FailureReason::Internal, "the call is being stopped");
             let (reply, answered) = oneshot::channel();
-            self.drafts.send(Asked { draft, reply }).await.map_err(|_| gone())?;
+            self.drafts.send(Box::new(Asked { draft, reply })).await.map_err(|_| gone())?;
             let reply = answered.await.map_err(|_| gone())??;
             Ok(GuestReply { status: reply.status, headers: reply.headers, body: reply.body })
         })

@@ -13,7 +13,6 @@ use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::clock::Millis;
 use crate::connection::TypedSend;
-use crate::dto::read_json;
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::ToolName;
 use crate::refusal::{Code, Refusal};
@@ -59,10 +58,8 @@ impl Policy {
         if !self.sees(&caller, &invocation.tool) {
             return Err(unknown_tool(invocation.tool.as_str()));
         }
-        // The arguments are canonical JSON of a checked object, so they can be read back.
-        let text = invocation.arguments.as_str();
-        let arguments = read_json(text.as_bytes(), text.len()).unwrap_or_default();
-        let Some(arguments) = arguments.as_object() else {
+        // By INVARIANT (arguments) they are an object.
+        let Some(arguments) = invocation.arguments.value().as_object() else {
             return Err(Refusal::new(Code::Internal, "the host failed; its log says why"));
         };
         let (tool, component) = (&invocation.tool, Some(invocation.component));

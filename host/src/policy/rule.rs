@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{ActionConstraint, EntityUid, Policy as Cedar, PrincipalConstraint, ResourceConstraint};
-use serde_json::Value;
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy as Cedar, PrincipalConstraint, ResourceConstraint,
+};
+use serde_json::{Value, json};
 
 /// A policy, checked against the schema.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(super) struct Rule {
     pub(super) approvers: Vec<String>,
     /// Whether its scope is all there is to it: it has no `when` and no `unless`.
     pub(super) scope_alone: bool,
+    /// What it asks of a request in scope, as one Cedar expression in JSON. `None`: nothing, or it has no JSON form.
+    pub(super) condition: Option<Value>,
 }
 
 /// A principal, an action or a resource: itself and all that it's in.
@@ -32,7 +36,12 @@ impl Rule {
         let asks = json.get("conditions").is_some_and(|conditions| collect(conditions, &mut texts));
         let approvers = if asks { texts.into_iter().collect() } else { Vec::new() };
         let scope_alone = json.get("conditions").and_then(Value::as_array).is_some_and(Vec::is_empty);
-        Self { canonical: json.to_string(), approvers, scope_alone, cedar }
+        let condition = condition(&json);
+        Self { canonical: json.to_string(), approvers, scope_alone, condition, cedar }
+    }
+
+    pub(super) fn forbids(&self) -> bool {
+        self.cedar.effect() == Effect::Forbid
     }
 
     pub(super) fn id(&self) -> &str {
@@ -70,6 +79,29 @@ impl Subject {
     fn is_in(&self, uid: &EntityUid) -> bool {
         self.uid == *uid || self.within.contains(uid)
     }
+}
+
+/// All of a policy's `when` and `unless`, in their order.
+fn condition(json: &Value) -> Option<Value> {
+    let each = json.get("conditions")?.as_array()?.iter().map(|condition| {
+        let body = condition.get("body")?.clone();
+        match condition.get("kind")?.as_str()? {
+            "when" => Some(body),
+            "unless" => Some(json!({ "!": { "arg": body } })),
+            _ => None,
+        }
+    });
+    let all: Vec<_> = each.collect::<Option<_>>()?;
+    joined("&&", all)
+}
+
+/// Expressions with an operator between them, nested as little as can be: the evaluator recurses.
+pub(super) fn joined(operator: &str, mut all: Vec<Value>) -> Option<Value> {
+    if all.len() < 2 {
+        return all.pop();
+    }
+    let right = all.split_off(all.len() / 2);
+    Some(json!({ operator: { "left": joined(operator, all)?, "right": joined(operator, right)? } }))
 }
 
 /// Collects every text of a policy's JSON form; says whether `approvers` is among the attributes that it asks for.

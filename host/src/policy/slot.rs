@@ -3,14 +3,22 @@
 use std::collections::{BTreeSet, HashSet};
 
 use cedar_policy::{
-    Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression as Expression,
+    Context, Decision, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
+    RestrictedExpression as Expression,
 };
+use serde_json::json;
 
 use super::names;
 use super::question::{Question, What, Who};
-use super::rule::{Rule, Subject};
+use super::rule::{Rule, Subject, joined};
 use super::set::authorizer;
+use crate::approval::About;
 use crate::connection::Effect;
+
+/// From how many on forbids are merged.
+const MERGED_MIN: usize = 2;
+/// What they're called together. Nobody ever reads it.
+const MERGED_ID: &str = "merged";
 
 /// Everything about one principal, action and resource.
 #[derive(Debug)]
@@ -20,6 +28,8 @@ pub(super) struct Slot {
     resource: EntityUid,
     entities: Entities,
     policies: PolicySet,
+    /// The same policies, all that forbid something as one: asked first.
+    merged: Option<PolicySet>,
     /// The texts that may be approvers' names in some policy here, for the question who would have to agree.
     pub(super) approvers: Vec<String>,
     /// The answer, where no policy looks at the context.
@@ -38,26 +48,27 @@ pub(super) struct Said {
 }
 
 impl Slot {
-    /// Works everything out for a question's principal, action and resource.
+    /// Works everything out for a question's principal, action and resource; what only many questions make up for, if
+    /// it's to be `kept`.
     pub(super) fn new<'r>(
         question: &Question<'_>,
         rules: impl Iterator<Item = &'r Rule>,
+        kept: bool,
     ) -> Result<Self, String> {
         let (principal, action, resource) = (principal(question), action(question), resource(question));
         let mut approvers = BTreeSet::new();
-        let mut policies = PolicySet::new();
-        let mut scopes_alone = true;
-        for rule in rules.filter(|rule| rule.concerns(&principal, &action, &resource)) {
-            scopes_alone &= rule.scope_alone;
+        let rules: Vec<_> = rules.filter(|rule| rule.concerns(&principal, &action, &resource)).collect();
+        let scopes_alone = rules.iter().all(|rule| rule.scope_alone);
+        for rule in &rules {
             approvers.extend(rule.approvers.iter().cloned());
-            policies.add(rule.cedar.clone()).map_err(|error| error.to_string())?;
         }
         let mut slot = Self {
             entities: entities(question, [&principal, &action, &resource])?,
             principal: principal.uid,
             action: action.uid,
             resource: resource.uid,
-            policies,
+            policies: set(&rules)?,
+            merged: if kept { merged(&rules) } else { None },
             approvers: approvers.into_iter().collect(),
             constant: None,
         };
@@ -79,19 +90,61 @@ impl Slot {
             Ok(request) => request,
             Err(error) => return Said { errors: vec![error.to_string()], ..Said::default() },
         };
-        let response = authorizer().is_authorized(&request, &self.policies, &self.entities);
-        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        let mut deciding: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        deciding.sort();
-        // INVARIANT (errors deny): Cedar skips a policy that it can't evaluate, also a forbid that might have said no.
-        let yes = response.decision() == Decision::Allow && errors.is_empty();
-        Said { yes, deciding, errors }
+        if let Some(merged) = &self.merged {
+            let said = said(&request, merged, &self.entities);
+            // INVARIANT (merged): none of its conditions is met and none can't be evaluated, or it would have said no or
+            // been in error. Only who has to know which one it was asks each.
+            if said.yes {
+                return said;
+            }
+        }
+        said(&request, &self.policies, &self.entities)
     }
 
     /// How many policies have a say.
     pub(super) fn policies(&self) -> usize {
         self.policies.num_of_policies()
     }
+}
+
+fn said(request: &Request, policies: &PolicySet, entities: &Entities) -> Said {
+    let response = authorizer().is_authorized(request, policies, entities);
+    let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+    let mut deciding: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    deciding.sort();
+    // INVARIANT (errors deny): Cedar skips a policy that it can't evaluate, also a forbid that might have said no.
+    let yes = response.decision() == Decision::Allow && errors.is_empty();
+    Said { yes, deciding, errors }
+}
+
+fn set<'r>(rules: impl IntoIterator<Item = &'r &'r Rule>) -> Result<PolicySet, String> {
+    let mut set = PolicySet::new();
+    for rule in rules {
+        set.add(rule.cedar.clone()).map_err(|error| error.to_string())?;
+    }
+    Ok(set)
+}
+
+/// The policies with all forbids as one, which is met where one of them is: Cedar takes far longer to begin with a policy
+/// than to evaluate it. `None`: there's nothing to be gained, or one of them has no condition that could be taken over.
+fn merged(rules: &[&Rule]) -> Option<PolicySet> {
+    let (forbids, permits): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| rule.forbids());
+    if forbids.len() < MERGED_MIN {
+        return None;
+    }
+    let conditions = forbids.iter().map(|rule| rule.condition.clone()).collect::<Option<_>>()?;
+    let forbid = json!({
+        "effect": "forbid",
+        // Their scopes are met: they have a say.
+        "principal": { "op": "All" },
+        "action": { "op": "All" },
+        "resource": { "op": "All" },
+        "conditions": [{ "kind": "when", "body": joined("||", conditions)? }],
+    });
+    let mut policies = set(&permits).ok()?;
+    // An id that is taken, or an expression that it doesn't take, only means that it can't be done.
+    policies.add(Policy::from_json(Some(PolicyId::new(MERGED_ID)), forbid).ok()?).ok()?;
+    Some(policies)
 }
 
 fn principal(question: &Question<'_>) -> Subject {
@@ -131,7 +184,8 @@ fn resource(question: &Question<'_>) -> Subject {
         What::Send { connection, .. } => names::connection(&connection.name),
         What::Call { tool, .. } | What::Code { tool, .. } => names::tool(tool),
         What::Api { url, .. } => names::api(url),
-        What::Approve { connection, .. } => names::connection(connection),
+        What::Approve { about: About::Operation { connection, .. }, .. } => names::connection(connection),
+        What::Approve { about: About::Api { resource, .. }, .. } => names::api(resource),
     };
     Subject { uid, within: vec![names::environment(question.realm), names::tenant(&question.realm.tenant)] }
 }
@@ -146,6 +200,9 @@ fn entities(question: &Question<'_>, subjects: [&Subject; 3]) -> Result<Entities
             (0, Who::Agent(agent), _) => vec![("name", text(agent.agent.as_str()))],
             (0, Who::Operator(name), _) => vec![("name", text(name.as_str()))],
             (2, _, What::Api { url, .. }) => vec![("url", text(url))],
+            (2, _, What::Approve { about: About::Api { resource, .. }, .. }) => {
+                vec![("url", text(resource))]
+            }
             _ => Vec::new(),
         };
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

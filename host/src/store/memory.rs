@@ -78,7 +78,9 @@ impl TrailTx for Tx<'_> {
         Ok(head(self.records))
     }
 
-    fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+    fn insert(&mut self, mut record: AuditRecord) -> Result<(), StoreError> {
+        // They are kept for good.
+        record.event.shrink_to_fit();
         self.records.push(record);
         Ok(())
     }

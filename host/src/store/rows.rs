@@ -42,6 +42,9 @@ pub struct TokenRow {
     pub user: Option<UserId>,
     /// The token that this one was delegated from: it may do nothing that its parent may not.
     pub parent: Option<TokenId>,
+    /// The operator who minted it: the name on its token, or `cli:` and a user of the machine. None for a token that was
+    /// delegated, and for those that the host makes by itself.
+    pub minted_by: Option<AgentId>,
     /// What it may do.
     pub grant: Grant,
     /// When it was minted.

@@ -198,6 +198,10 @@ class TokenMint(_Minting):
             if refused.status != 404:
                 raise
 
+    def close(self) -> None:
+        """Closes kept connections."""
+        self._client.close()
+
     @contextmanager
     def lease(self, grant: Grant, *, conversation: str | None = None) -> Iterator[Minted]:
         """A token for the block, revoked at its end.
@@ -282,6 +286,10 @@ class AsyncTokenMint(_Minting):
         except Refused as refused:
             if refused.status != 404:
                 raise
+
+    async def close(self) -> None:
+        """Closes kept connections."""
+        await self._client.close()
 
     @asynccontextmanager
     async def lease(self, grant: Grant, *, conversation: str | None = None) -> AsyncIterator[Minted]:

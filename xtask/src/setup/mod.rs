@@ -2,6 +2,7 @@
 
 mod components;
 mod python;
+mod sandbox;
 mod stamp;
 
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub(crate) struct Made {
     pub tools: Vec<PathBuf>,
     /// The components of `tests/guests/`, by name.
     pub guests: Vec<PathBuf>,
+    /// The component that runs Python.
+    pub sandbox: PathBuf,
 }
 
 /// Runs the steps that the demo needs.
@@ -29,8 +32,9 @@ pub(crate) fn run(place: &Place) -> Outcome<Made> {
     programs(place)?;
     let tools = components::build(place, "tools", "tools")?;
     let guests = components::build(place, "tests/guests", "hostile guests")?;
+    let sandbox = sandbox::build(place)?;
     python::make(place, &MAIN)?;
-    Ok(Made { tools, guests })
+    Ok(Made { tools, guests, sandbox })
 }
 
 /// What the tests need besides: the component of a guide, and the other agent frameworks.

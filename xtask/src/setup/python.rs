@@ -29,11 +29,8 @@ impl Environment {
 }
 
 /// AutoGen and the fake Stripe: all that the demo needs. pytest runs in it.
-pub(crate) const MAIN: Environment = Environment {
-    folder: "venv",
-    title: "Python packages",
-    requirements: "tests/python/requirements.txt",
-};
+pub(crate) const MAIN: Environment =
+    Environment { folder: "venv", title: "Python packages", requirements: "tests/python/requirements.txt" };
 
 /// Frameworks whose packages exclude AutoGen's, or each other's. Scripts that the tests start run in them.
 pub(crate) const FRAMEWORKS: [Environment; 3] = [

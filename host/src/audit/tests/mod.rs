@@ -1,6 +1,7 @@
 mod calls;
 mod chain;
 mod failures;
+mod places;
 mod recovery;
 
 use std::future::poll_fn;
@@ -94,7 +95,7 @@ impl Fixture {
 }
 
 async fn begin(audit: &Audit) -> Result<Pending, AuditError> {
-    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent()).await
+    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent(), &[]).await
 }
 
 async fn begin_send(pending: &Pending) -> Result<PendingSend, AuditError> {
@@ -171,6 +172,7 @@ fn told(event: &Event) -> String {
         }
         Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
         Event::Decided(row) => format!("decided {}", row.decision.as_str()),
+        Event::ShadowDiffered(row) => format!("shadow: {}", row.candidate.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }
 }

@@ -1,17 +1,13 @@
 //! What a start finds of an earlier run.
 
 use super::*;
-use crate::audit::chain::{self, Unsealed, encode};
+use crate::audit::chain::{self, Unsealed};
 
 /// Writes rows of a made-up run: `(call, event)`.
 fn write(store: &dyn AuditStore, rows: Vec<(&CallId, Event)>) {
-    let unsealed = |(call, event): (&CallId, Event)| Unsealed {
-        at: Millis(1),
-        realm: Some(realm()),
-        call: Some(call.clone()),
-        event: encode(&event).unwrap(),
-    };
-    chain::append(store, rows.into_iter().map(unsealed).collect(), &mut |_| Ok(())).unwrap();
+    let unsealed =
+        |(call, event): (&CallId, Event)| Unsealed::new(Some(&realm()), Some(call), &event).unwrap();
+    chain::append(store, Millis(1), rows.into_iter().map(unsealed).collect(), &mut |_| Ok(())).unwrap();
 }
 
 fn call(number: u8) -> CallId {
@@ -26,6 +22,7 @@ fn send_done(send: u32, request_sent: RequestSent) -> Event {
         request_sent,
         secret_version: None,
         settlement: None,
+        refunded: None,
         reply: None,
         reply_bytes: 0,
         took_ms: 1,
@@ -61,6 +58,46 @@ fn begun() -> Event {
 
 fn send(number: u32) -> Event {
     Event::SendBegun(send_intent(number))
+}
+
+/// What belongs to no call is no obstacle to the next start.
+#[tokio::test]
+async fn rows_that_belong_to_no_call_are_passed_over() {
+    let trail = fixture();
+    let (audit, realm) = (&trail.audit, realm());
+    audit.recover().unwrap();
+    let decided = Decided {
+        id: crate::ids::DecisionId::fresh(),
+        request: "r".to_owned(),
+        by: crate::ids::TokenId::fresh(),
+        token: None,
+        agent: None,
+        action: "plan".to_owned(),
+        resource: "api://tasks/1".to_owned(),
+        decision: Decision::Denied,
+        reason: Some(Code::Denied),
+        policies: Vec::new(),
+        approval: None,
+    };
+    audit.decided(realm.clone(), decided).await.unwrap();
+    audit.shadow_differed(
+        realm.clone(),
+        ShadowDiffered {
+            who: "billing-bot".parse().unwrap(),
+            subject: "stripe:create_charge".to_owned(),
+            live: Decision::Allowed,
+            candidate: Decision::Denied,
+            policies: Vec::new(),
+            hash: Digest::of(b"others"),
+        },
+    );
+    audit.admin(Some(realm.clone()), "token.mint", "tok", "cli").await.unwrap();
+    let Event::Approval(step) = approval() else { unreachable!() };
+    audit.approval(&realm, None, step).await.unwrap();
+    let pending = trail.begin().await.unwrap();
+    pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
+    assert_eq!(audit.recover().unwrap(), 0);
+    assert!(trail.story().contains(&"shadow: denied".to_owned()));
 }
 
 #[tokio::test]
@@ -136,11 +173,45 @@ async fn nothing_is_marked_when_the_store_fails() {
 }
 
 #[tokio::test]
+async fn a_start_goes_past_rows_that_are_no_call_s() {
+    use crate::approval::Fingerprint;
+    use crate::audit::{ApprovalStep, Decided, Decision, Step};
+    use crate::ids::{ApprovalId, DecisionId, TokenId};
+
+    let trail = fixture();
+    write(&*trail.store, vec![(&call(1), begun())]);
+    trail.audit.admin(None, "token.mint", "tok", "cli").await.unwrap();
+    let step = ApprovalStep {
+        id: ApprovalId::fresh(),
+        step: Step::Asked,
+        by: "billing-bot".parse().unwrap(),
+        token: None,
+        fingerprint: Fingerprint::for_tests("x"),
+    };
+    trail.audit.approval(&realm(), None, step).await.unwrap();
+    let decided = Decided {
+        id: DecisionId::fresh(),
+        request: String::new(),
+        by: TokenId::fresh(),
+        token: None,
+        agent: None,
+        action: "read".to_owned(),
+        resource: "api://example".to_owned(),
+        decision: Decision::Denied,
+        reason: None,
+        policies: Vec::new(),
+        approval: None,
+    };
+    trail.audit.decided(realm(), decided).await.unwrap();
+    assert_eq!(trail.audit.recover().unwrap(), 1, "the call before them is found");
+}
+
+#[tokio::test]
 async fn a_damaged_row_stops_the_start_and_is_named() {
     let trail = fixture();
     write(&*trail.store, vec![(&call(1), begun())]);
-    let odd = Unsealed { at: Millis(1), realm: None, call: None, event: r#"{"event":"magic"}"#.to_owned() };
-    chain::append(&*trail.store, vec![odd], &mut |_| Ok(())).unwrap();
+    let odd = Unsealed::of_text(None, None, r#"{"event":"magic"}"#.to_owned());
+    chain::append(&*trail.store, Millis(1), vec![odd], &mut |_| Ok(())).unwrap();
     let error = trail.audit.recover().unwrap_err().to_string();
     assert!(error.contains("audit row 2") && error.contains("magic"), "{error}");
     let error = trail.audit.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap_err().to_string();

@@ -146,6 +146,10 @@ fn given<'m, D: Deserializer<'m>>(from: D) -> Result<Option<&'m RawValue>, D::Er
 /// What is wrong with them, for the caller.
 pub(super) fn params<'m, T: Deserialize<'m>>(params: Option<&'m RawValue>) -> Result<T, Refusal> {
     let text = params.map_or("{}", RawValue::get);
+    // A list of values in their order would be taken for an object, too.
+    if !text.starts_with('{') {
+        return Err(Refusal::new(Code::BadRequest, "the parameters can't be used: they are no object"));
+    }
     serde_json::from_str(text)
         .map_err(|error| Refusal::new(Code::BadRequest, format!("the parameters can't be used: {error}")))
 }

@@ -10,7 +10,10 @@ use crate::refusal::Code;
 /// Every schema by name.
 pub(super) fn all() -> Value {
     with(
-        with(with(known(), super::approvals::schemas()), super::code::schemas()),
+        with(
+            with(known(), super::approvals::schemas()),
+            with(super::budgets::schemas(), super::code::schemas()),
+        ),
         with(with(super::identity::schemas(), super::policies::schemas()), super::user_secrets::schemas()),
     )
 }
@@ -93,6 +96,8 @@ fn token() -> Value {
         "user": nullable("Label"),
         "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
             "description": "The token that it was delegated from." },
+        "minted_by": { "oneOf": [reference("Label"), { "type": "null" }],
+            "description": "The operator who minted it: a name, or `cli:` and a user of the host's machine." },
         "tools": tools(),
         "operations": operations(),
         "budgets": list("Budget"),
@@ -137,6 +142,7 @@ fn audit_row() -> Value {
     let text = json!({ "type": "string" });
     let optional_text = json!({ "type": ["string", "null"] });
     let optional_count = json!({ "type": ["integer", "null"], "minimum": 0 });
+    let cost = closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]);
     let events = [
         ("host_started", json!({ "version": text, "recovered": reference("Count") })),
         (
@@ -162,8 +168,7 @@ fn audit_row() -> Value {
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
                 "user": reference("Label"),
-                "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
-                    { "type": "null" }] },
+                "cost": { "oneOf": [cost, { "type": "null" }] },
                 "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
             }),
         ),
@@ -172,6 +177,7 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "status": optional_count, "failure": nullable("Code"),
                 "request_sent": reference("RequestSent"), "secret_version": optional_count, "settlement": optional_text,
+                "refunded": cost,
                 "reply": nullable("Digest"), "reply_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
@@ -196,6 +202,15 @@ fn audit_row() -> Value {
                 "id": reference("DecisionId"), "request": text, "by": reference("TokenId"), "token": nullable("TokenId"),
                 "agent": nullable("Label"), "action": text, "resource": text, "decision": reference("Decision"),
                 "reason": nullable("Code"), "policies": { "type": "array", "items": text },
+                "approval": reference("ApprovalId"),
+            }),
+        ),
+        (
+            "shadow_differed",
+            json!({
+                "who": reference("Label"), "subject": text, "live": reference("Decision"),
+                "candidate": reference("Decision"), "policies": { "type": "array", "items": text },
+                "hash": reference("Digest"),
             }),
         ),
         ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
@@ -214,7 +229,9 @@ fn audit_row() -> Value {
         let optional: &[&str] = match event {
             "admin" => &["reason"],
             "call_begun" | "call_refused" => &["model_call"],
+            "decided" => &["approval"],
             "send_begun" => &["user", "question"],
+            "send_finished" => &["refunded"],
             _ => &[],
         };
         closed(with(with(every.clone(), tag), members), optional)

@@ -18,7 +18,7 @@ use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
-    SendFinished, Step,
+    SendFinished, ShadowDiffered, Step,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
@@ -73,6 +73,7 @@ fn token(kind: TokenKind) -> TokenRow {
         task: None,
         user: None,
         parent: None,
+        minted_by: Some("alice".parse().unwrap()),
         grant: Grant {
             tools: vec!["*".parse().unwrap(), "get_invoice".parse().unwrap()],
             operations: vec!["stripe:*".parse().unwrap(), "stripe:get_invoice".parse().unwrap()],
@@ -267,6 +268,7 @@ fn policies_and_decisions_fit() {
                 message: "m".to_owned(),
                 request_id: "r".to_owned(),
                 decision_id: DecisionId::fresh(),
+                approval_id: reason.map(|_| ApprovalId::fresh()),
             },
         );
     }
@@ -351,6 +353,7 @@ fn audit_rows_of_every_event_fit() {
             request_sent: RequestSent::Unknown,
             secret_version: Some(1),
             settlement: Some("settled".to_owned()),
+            refunded: Some(Cost { amount_minor: 5, currency: "usd".to_owned() }),
             reply: None,
             reply_bytes: 0,
             took_ms: 1,
@@ -375,6 +378,15 @@ fn audit_rows_of_every_event_fit() {
             decision: Decision::ApprovalRequired,
             reason: Some(Code::ApprovalRequired),
             policies: vec!["pol_x".to_owned()],
+            approval: Some(ApprovalId::fresh()),
+        }),
+        Event::ShadowDiffered(ShadowDiffered {
+            who: "billing".parse().unwrap(),
+            subject: "stripe:create_charge".to_owned(),
+            live: Decision::Allowed,
+            candidate: Decision::ApprovalRequired,
+            policies: vec!["new".to_owned()],
+            hash: digest,
         }),
         Event::Approval(ApprovalStep {
             id: ApprovalId::fresh(),

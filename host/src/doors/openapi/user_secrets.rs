@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{closed, list as list_of};
+use super::schemas::{closed, list as list_of, with};
 use super::{answer, operation, path_parameter, query, reference};
 
 pub(super) fn list() -> Value {
@@ -42,8 +42,7 @@ pub(super) fn schemas() -> Value {
         "label": reference("Label"),
         "version": { "type": "integer", "minimum": 1 },
     });
-    let mut listed = secret.clone();
-    listed["stored_at"] = reference("Time");
+    let listed = with(secret.clone(), json!({ "stored_at": reference("Time") }));
     json!({
         "PutSecret": closed(json!({ "secret": { "type": "string", "minLength": 8, "maxLength": 8192, "writeOnly": true } }), &[]),
         "StoredSecret": closed(secret, &[]),

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -23,7 +24,7 @@ use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
-use crate::ids::{Digest, Realm, TokenId};
+use crate::ids::{AgentId, Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
@@ -31,8 +32,8 @@ use crate::policy::{Policy, PolicySource};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
-    ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
-    TokenKind, TrailWork,
+    ApprovalRow, AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryAudit, MemoryControl,
+    PendingLimits, RowFilter, StoreError, TokenKind, TrailWork,
 };
 
 pub(super) struct Host {
@@ -50,6 +51,8 @@ enum Rules<'t> {
     Baseline,
     /// What is posted, at the doors; of which there's nothing at first.
     Posted,
+    /// The same, with policies beside them that permit nothing of what is asked at `/v1/enforce`.
+    Shadowed,
     /// This text.
     Written(&'t str),
 }
@@ -81,6 +84,19 @@ impl AuditStore for Trail {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         self.rows.head()
+    }
+}
+
+impl LedgerStore for Trail {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.rows.ledger(act)
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        self.rows.counters()
     }
 }
 
@@ -136,6 +152,11 @@ impl Host {
         Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), Rules::Posted)
     }
 
+    /// The same, with policies beside the posted ones that permit nothing of what is asked at `/v1/enforce`.
+    pub(super) fn start_shadowed() -> Self {
+        Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), Rules::Shadowed)
+    }
+
     /// `egress` is a wire where the secrets are to be the vault's.
     fn build(connections: &[(&str, &str)], egress: Result<Egress, Arc<dyn Wire>>, rules: Rules<'_>) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
@@ -143,7 +164,8 @@ impl Host {
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
-        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress, rules);
+        let ledger = trail.clone();
+        let app = app(clock.clone(), (audit, ledger), tools.path().to_owned(), connections, egress, rules);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -255,7 +277,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 /// An app without tools at first.
 fn app(
     clock: Arc<ManualClock>,
-    audit: Audit,
+    (audit, ledger): (Audit, Arc<dyn LedgerStore>),
     tools_dir: PathBuf,
     connections: Connections,
     egress: Result<Egress, Arc<dyn Wire>>,
@@ -273,6 +295,9 @@ fn app(
     let (policy, gate_policy) = match rules {
         Rules::Baseline => (Policy::permissive(), Policy::permissive()),
         Rules::Posted => (open(None), Policy::permissive()),
+        Rules::Shadowed => {
+            (open(None).with_shadow(Policy::permissive(), Counter::default()), Policy::permissive())
+        }
         Rules::Written(text) => {
             let dir = tools_dir.join("policies");
             std::fs::create_dir_all(&dir).unwrap();
@@ -293,6 +318,7 @@ fn app(
         control,
         clock,
         audit,
+        ledger,
         catalog,
         connections,
         policy,
@@ -304,6 +330,7 @@ pub(super) struct Made {
     pub(super) control: Arc<MemoryControl>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) audit: Audit,
+    pub(super) ledger: Arc<dyn LedgerStore>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) connections: Arc<LiveConnections>,
     pub(super) egress: Egress,
@@ -350,6 +377,7 @@ pub(super) fn assemble(made: Made) -> App {
         vault,
         approvals,
         spending,
+        ledger: made.ledger,
         budgets: BudgetsFile::default(),
         catalog,
         connections,
@@ -369,6 +397,7 @@ fn approvals(
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(900),
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
+        minter_may_approve: false,
     };
     let approvals = Approvals::new(store, vault, clock, limits);
     ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
@@ -379,6 +408,10 @@ struct AllButNobody;
 impl MayApprove for AllButNobody {
     fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
         approver.principal().as_str() != "nobody"
+    }
+
+    fn is_enough(&self, _: &Note, _: &[AgentId], _: Millis) -> bool {
+        true
     }
 }
 

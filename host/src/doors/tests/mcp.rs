@@ -333,7 +333,14 @@ async fn whatever_goes_wrong_is_told_in_the_same_words_as_at_the_tool_door() {
 async fn parameters_that_are_none_of_a_call_s_are_a_result_too() {
     let host = Host::start();
     let (_, agent) = host.token(TokenKind::Agent);
-    for params in [json!({}), json!([]), json!({ "name": 7 }), json!({ "name": null }), json!("probe")] {
+    for params in [
+        json!({}),
+        json!([]),
+        json!({ "name": 7 }),
+        json!({ "name": null }),
+        json!("probe"),
+        json!(["probe", {}]),
+    ] {
         let text = say(&host, &agent, &request("tools/call", params)).await.text(true);
         assert!(text.starts_with("The call failed (bad_request): the parameters can't be used"), "{text}");
     }

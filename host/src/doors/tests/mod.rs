@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod approvals;
+mod budgets;
 mod calls;
 mod client;
 mod code;

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Draft, DraftBody, FailureReason, SendFailure};
 use crate::connection::Connection;
-use crate::dto::read_json;
+use crate::dto::{json_text, read_json};
 use crate::ids::Digest;
 
 /// The media type of JSON bodies.
@@ -207,7 +207,7 @@ fn body(draft: Option<DraftBody>, bytes_max: usize) -> Result<Body, String> {
             let value = read_json(text.as_bytes(), bytes_max)
                 .map_err(|error| format!("the JSON body is refused: {error}"))?;
             // Escapes may grow: what counts is what is sent.
-            let bytes = Bytes::from(value.to_string());
+            let bytes = Bytes::from(json_text(&value));
             if bytes.len() > bytes_max {
                 return Err(too_large());
             }

@@ -16,12 +16,14 @@ pub(super) struct Cache {
     held: RwLock<Held>,
 }
 
+type ByLabel = HashMap<SecretLabel, Arc<Secret>>;
+
 #[derive(Default)]
 struct Held {
     version: u64,
     count: usize,
     /// In steps, so that a look-up needs no copy of the names.
-    by_realm: HashMap<Realm, HashMap<Option<UserId>, HashMap<SecretLabel, Arc<Secret>>>>,
+    by_realm: HashMap<Realm, HashMap<Option<UserId>, ByLabel>>,
 }
 
 impl Cache {

@@ -416,11 +416,11 @@ fn a_row_that_is_moved_to_another_user_does_not_open() {
     w.vault.put_own(&realm, &user("bob"), &github, &input("ghp_of_bob")).unwrap();
     w.vault.put(&realm, &github, &input("ghp_operator")).unwrap();
     let ann = w.store.newest_secret(&realm, Some(&user("ann")), &github).unwrap().unwrap();
+    let operators = w.store.newest_secret(&realm, None, &github).unwrap().unwrap();
     plant(&w.store, &SecretRow { user: Some(user("bob")), ..ann.clone() });
     assert_eq!(own(&w.vault, &realm, "bob", "github"), None);
     plant(&w.store, &SecretRow { user: None, ..ann });
     assert!(matches!(read(&w.vault, &realm, "github"), Err(VaultError::NoSecret { .. })));
-    let operators = w.store.newest_secret(&realm, None, &github).unwrap().unwrap();
     plant(&w.store, &SecretRow { user: Some(user("ann")), ..operators });
     assert_eq!(own(&w.vault, &realm, "ann", "github"), None);
     let found: Vec<_> = w.vault.check().unwrap().into_iter().map(|f| f.user).collect();
@@ -449,7 +449,7 @@ fn a_user_has_so_many_secrets_and_no_more() {
     let put = |who: &str, n: usize| {
         w.vault.put_own(&prod(), &user(who), &label(&format!("l{n}")), &input("12345678"))
     };
-    (0..OWN_LABELS_MAX).for_each(|n| drop(put("ann", n).unwrap()));
+    (0..OWN_LABELS_MAX).for_each(|n| assert_eq!(put("ann", n).unwrap(), 1));
     assert!(matches!(put("ann", OWN_LABELS_MAX), Err(AdminError::TooManyOwn)));
     assert_eq!(put("ann", 0).unwrap(), 2, "what is there can be replaced");
     assert_eq!(put("bob", 0).unwrap(), 1);

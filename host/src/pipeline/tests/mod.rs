@@ -34,16 +34,15 @@ const SEND: &str = "(if (result i32) (call $get)
     (then (call $err (i32.const 3) (i32.const 8) (i32.const 2)))
     (else (call $ok (i32.const 8) (i32.const 2))))";
 
-/// Answers everything, and counts.
+/// Answers everything with the same body, and counts.
 #[derive(Default)]
-struct Counting(AtomicUsize);
+struct Counting(AtomicUsize, &'static str);
 
 impl Wire for Counting {
     fn exchange(&self, _: WireRequest, _: Instant) -> egress::BoxFuture<'_, Result<WireReply, WireError>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async {
-            Ok(WireReply { status: 200, headers: http::HeaderMap::new(), body: Box::new(Pieces::default()) })
-        })
+        let body = Box::new(Pieces::from(Bytes::from_static(self.1.as_bytes())));
+        Box::pin(async { Ok(WireReply { status: 200, headers: http::HeaderMap::new(), body }) })
     }
 }
 
@@ -76,6 +75,15 @@ struct World {
 
 impl World {
     fn new(call: &'static str, declares: Vec<&'static str>, trail: Arc<dyn AuditStore>) -> Self {
+        Self::over(Counting::default(), call, declares, trail)
+    }
+
+    fn over(
+        wire: Counting,
+        call: &'static str,
+        declares: Vec<&'static str>,
+        trail: Arc<dyn AuditStore>,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(1_000)));
         let control = Arc::new(MemoryControl::new());
         let config =
@@ -107,7 +115,7 @@ impl World {
                 lifetime: Duration::from_secs(60),
             })
             .unwrap();
-        let (audit, wire) = (Audit::start(trail, clock.clone()).unwrap(), Arc::new(Counting::default()));
+        let (audit, wire) = (Audit::start(trail, clock.clone()).unwrap(), Arc::new(wire));
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
             auth: auth.clone(),
@@ -169,6 +177,18 @@ async fn a_call_is_on_record_from_intent_to_outcome() {
     let world = World::new(SEND, vec!["stripe"], Arc::new(MemoryAudit::new()));
     assert_eq!(world.call().await.unwrap().as_bytes(), "{}");
     assert_eq!(world.story(), ["call", "send", "sent", "ok"]);
+}
+
+#[tokio::test]
+async fn what_looks_like_a_credential_is_passed_on_and_told() {
+    for (body, told) in [(r#"{"key":"sk_live_0123456789abcdef"}"#, true), (r#"{"key":"sk_live_…"}"#, false)]
+    {
+        let wire = Counting(AtomicUsize::new(0), body);
+        let world = World::over(wire, SEND, vec!["stripe"], Arc::new(MemoryAudit::new()));
+        assert_eq!(world.call().await.unwrap().as_bytes(), "{}");
+        let count = r#"keybearer_credential_shapes_total{place="reply",shape="sk_live_"} 1"#;
+        assert_eq!(world.pipeline.parts.metrics.render().contains(count), told, "{body}");
+    }
 }
 
 #[tokio::test]

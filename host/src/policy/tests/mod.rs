@@ -4,6 +4,7 @@ mod decisions;
 mod docs;
 mod grants;
 mod loading;
+mod merged;
 mod reload;
 mod shadow;
 mod tenants;

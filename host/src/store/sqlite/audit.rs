@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{CachedStatement, Connection, Row, Transaction};
 
 use super::fields::{Fields, all, first};
 use super::ledger;
@@ -88,7 +88,7 @@ impl AuditStore for SqliteAudit {
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
         // can't chain on to the same row.
-        self.transact(|transaction, ledger| work(&mut Tx { transaction, ledger }))
+        self.transact(|transaction, ledger| work(&mut Tx { transaction, insert: None, ledger }))
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
@@ -110,6 +110,7 @@ impl AuditStore for SqliteAudit {
 /// A writing transaction.
 struct Tx<'t> {
     transaction: &'t Connection,
+    insert: Option<CachedStatement<'t>>,
     ledger: &'t mut dyn LedgerTx,
 }
 
@@ -122,7 +123,12 @@ impl TrailTx for Tx<'_> {
         let seq = i64::try_from(record.seq)
             .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
         let realm = record.realm.as_ref();
-        self.transaction.prepare_cached(INSERT)?.execute(rusqlite::params![
+        // Looked up once: a transaction has up to a thousand rows.
+        let insert = match &mut self.insert {
+            Some(insert) => insert,
+            None => self.insert.insert(self.transaction.prepare_cached(INSERT)?),
+        };
+        insert.execute(rusqlite::params![
             seq,
             record.at.0,
             realm.map(|realm| realm.tenant.as_str()),

@@ -7,6 +7,7 @@
 //! [`ControlStore::version`]: super::ControlStore::version
 
 mod audit;
+mod changes;
 mod control;
 mod error;
 mod fields;

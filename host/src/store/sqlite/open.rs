@@ -1,6 +1,7 @@
 //! Opens a database file: its mode, its settings, its schema.
 
-use std::fs::{OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -68,11 +69,18 @@ impl Shared {
 
 /// Creates the file if it's missing, and takes rights on it away from everyone but its owner. SQLite gives its
 /// `-wal` and `-shm` files the mode of this one.
+///
+/// INVARIANT (locked): a file that is there isn't opened here. Closing it again would take back the locks that SQLite
+/// holds on it for another connection of this process; the next program that closes the database would take itself for
+/// the last one, and remove the log under the feet of this one.
 fn create_private(path: &Path) -> std::io::Result<()> {
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let mode = file.metadata()?.permissions().mode();
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        created => return created.map(drop),
+    }
+    let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(mode & 0o700))?;
+        fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;
     }
     Ok(())
 }
@@ -205,6 +213,21 @@ mod tests {
         let error = Shared::open(&path, &SCHEMA).unwrap_err();
         assert!(matches!(error, StoreError::Damaged(_)));
         said(error, "a.db: file is not a database");
+    }
+
+    #[test]
+    fn connections_keep_their_lock_when_another_one_is_opened() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let _all = [(); 3].map(|()| Shared::open(&path, &SCHEMA).unwrap());
+        let (own, inode) = (std::process::id(), std::fs::metadata(&path).unwrap().ino());
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        // Whoever closes the database asks for all of this range, to learn whether it's the last one.
+        let kept = format!("READ {own} ");
+        let held = |line: &&str| line.contains(&kept) && line.contains(&format!(":{inode} 1073741826 "));
+        assert_eq!(locks.lines().filter(held).count(), 1, "{locks}");
     }
 
     #[test]

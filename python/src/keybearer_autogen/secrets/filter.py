@@ -197,6 +197,8 @@ class SecretFilter:
             if self._on_failure == "remove":
                 return None
             raise SecretNotStored(kind, got)
+        # Under a label that is used again, the one before isn't kept any more: typed once more, it's stored once more.
+        self._known = {digest: other for digest, other in self._known.items() if other != label}
         self._known[self._digest(secret)] = label
         return label
 

@@ -59,7 +59,7 @@ impl World {
                 });
                 self.send(request.body(Body::from(bytes)).unwrap()).await
             }
-            Way::Enforce => self.enforce(who, ask).await,
+            Way::Enforce => self.enforce(who, ask, approval).await,
             Way::Http => unreachable!("asked with `http`"),
         }
     }
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// The enforcement point's question: the platform's key says who asks, the capability token for whom.
-    async fn enforce(&self, who: &str, ask: &Ask) -> Said {
+    async fn enforce(&self, who: &str, ask: &Ask, approval: Option<&str>) -> Said {
         let Question { connection, operation, parameters } =
             ask.question.as_ref().unwrap_or_else(|| panic!("no question: {ask:?}"));
         let mut context = parameters.clone();
@@ -135,6 +135,7 @@ impl World {
             "action": operation,
             "resourceId": format!("connection://{connection}"),
             "context": context,
+            "approvalId": approval,
         });
         let request = Request::builder().method(Method::POST).uri("/v1/enforce");
         let request = request.header("x-api-key", self.platform_key(who));

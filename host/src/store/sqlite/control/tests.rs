@@ -43,6 +43,7 @@ fn token(tenant: &str, created_at: i64) -> TokenRow {
         task: None,
         user: Some("user:1@x".parse().unwrap()),
         parent: None,
+        minted_by: Some("alice".parse().unwrap()),
         grant: serde_json::from_str(r#"{"tools": ["get_invoice"], "operations": ["stripe:*"]}"#).unwrap(),
         created_at: Millis(created_at),
         expires_at: Millis(created_at + 1_000),
@@ -298,7 +299,7 @@ fn damaged_rows_are_named() {
     damage("DELETE FROM tokens; UPDATE tenant_keys SET tenant = 'A'", &["key of tenant A"]);
     damage(
         "DELETE FROM tenant_keys; UPDATE secrets SET version = -1",
-        &["acme/prod/stripe-prod/-1", "version"],
+        &["acme/prod//stripe-prod/-1", "version"],
     );
     damage("DELETE FROM secrets; UPDATE components SET digest = 'x'", &["component stripe/x", "digest"]);
     damage(

@@ -8,13 +8,14 @@ use crate::store::sqlite::error::is_taken;
 use crate::store::sqlite::fields::{Fields, all, first};
 use crate::store::{StoreError, TokenKind, TokenRow};
 
-const COLUMNS: &str = "id, hash, kind, tenant, environment, agent, conversation, role, task, user, parent, rights, \
-     created_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, hash, kind, tenant, environment, agent, conversation, role, task, user, parent, minted_by, \
+     rights, created_at, expires_at, revoked_at";
 
 pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), StoreError> {
     let rights = serde_json::to_string(&row.grant).map_err(|error| StoreError::Failed(error.to_string()))?;
     let sql = format!(
-        "INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        "INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+          ?15, ?16)"
     );
     let inserted = connection.prepare_cached(&sql)?.execute(params![
         row.id.as_str(),
@@ -28,6 +29,7 @@ pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), Stor
         row.task,
         row.user.as_ref().map(|user| user.as_str()),
         row.parent.as_ref().map(|parent| parent.as_str()),
+        row.minted_by.as_ref().map(|operator| operator.as_str()),
         rights,
         row.created_at.0,
         row.expires_at.0,
@@ -89,6 +91,7 @@ fn token(row: &Row<'_>) -> Result<TokenRow, StoreError> {
         task: fields.get("task")?,
         user: fields.parse_optional("user")?,
         parent: fields.parse_optional("parent")?,
+        minted_by: fields.parse_optional("minted_by")?,
         grant: fields.json("rights")?,
         created_at: Millis(fields.get("created_at")?),
         expires_at: Millis(fields.get("expires_at")?),

@@ -1,0 +1,81 @@
+//! What looks like a credential, whosever it is.
+//!
+//! The sweep finds the secret that was injected, and refuses. This finds what has the shape of some vendor's secret: an
+//! upstream that hands out keys in its replies, or a tool that has one built in. It may as well be a name or an example,
+//! so it's only told to the operator, and never a reason to refuse.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+/// A beginning that only credentials have, and how many characters of a token have to follow.
+const SHAPES: &[(&str, usize)] = &[
+    ("sk_live_", 16),
+    ("sk_test_", 16),
+    ("rk_live_", 16),
+    ("rk_test_", 16),
+    ("whsec_", 24),
+    ("ghp_", 36),
+    ("gho_", 36),
+    ("ghu_", 36),
+    ("ghs_", 36),
+    ("ghr_", 36),
+    ("github_pat_", 50),
+    ("glpat-", 20),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("sk-ant-", 24),
+    ("AKIA", 16),
+    ("AIza", 35),
+    ("kbt_", 43),
+    ("kbo_", 43),
+    ("-----BEGIN PRIVATE KEY-----", 0),
+    ("-----BEGIN RSA PRIVATE KEY-----", 0),
+    ("-----BEGIN EC PRIVATE KEY-----", 0),
+    ("-----BEGIN OPENSSH PRIVATE KEY-----", 0),
+];
+
+/// The first shape of a credential in these bytes: its beginning, which says whose it is and is no secret.
+#[must_use]
+pub(crate) fn credential_shape(bytes: &[u8]) -> Option<&'static str> {
+    static FINDER: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| AhoCorasick::new(SHAPES.iter().map(|(beginning, _)| beginning)).ok());
+    let found = FINDER.as_ref()?.find_overlapping_iter(bytes);
+    found.into_iter().find_map(|found| {
+        let (beginning, more) = SHAPES.get(found.pattern().as_usize())?;
+        let (before, after) = (bytes.get(..found.start())?, bytes.get(found.end()..)?);
+        let is_token = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        // In the middle of a longer word it's no beginning.
+        let begins = !before.last().is_some_and(u8::is_ascii_alphanumeric);
+        (begins && after.iter().take(*more).take_while(is_token).count() == *more).then_some(*beginning)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_known_by_their_shape() {
+        for (text, shape) in [
+            (format!(r#"{{"key":"sk_live_{}"}}"#, "a1".repeat(12)), "sk_live_"),
+            (format!("token=ghp_{}", "x".repeat(36)), "ghp_"),
+            (format!("AKIA{}", "Z2".repeat(8)), "AKIA"),
+            (format!("a kbt_{}", "a".repeat(43)), "kbt_"),
+            ("-----BEGIN RSA PRIVATE KEY-----\nMII".to_owned(), "-----BEGIN RSA PRIVATE KEY-----"),
+            (format!("sk_live_short and sk_test_{}", "b".repeat(20)), "sk_test_"),
+        ] {
+            assert_eq!(credential_shape(text.as_bytes()), Some(shape), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_talk_of_keys_are_not_credentials() {
+        let in_a_word = format!("task_live_{}", "a".repeat(20));
+        for text in
+            ["", "sk_live_", "sk_live_…", "keys begin with sk_live_ or ghp_", "AKIA is a prefix", &in_a_word]
+        {
+            assert_eq!(credential_shape(text.as_bytes()), None, "{text}");
+        }
+    }
+}
