@@ -163,16 +163,8 @@ class Host:
         key_file.unlink()
 
     def with_sandbox(self):
-        """Lets code run, and answers the flags. CPython takes long to compile, so all hosts of the tests share that."""
-        compiled = COMPONENTS / "compiled"
-        compiled.mkdir(exist_ok=True)
-        key = compiled / "cache.key"
-        if not key.exists():
-            key.write_bytes(os.urandom(32))
-            key.chmod(0o600)
-        shutil.copy(key, self.home / "cache.key")
-        (self.home / "cache").rmdir()
-        (self.home / "cache").symlink_to(compiled)
+        """Lets code run, and answers the flags."""
+        share_compiled(self.home)
         (self.home / "policies/code.cedar").write_text(CODE_POLICY)
         return ["--sandbox", self.sandbox, "--sandbox-connection", "stripe"]
 
@@ -206,6 +198,19 @@ class Host:
 
     def stop(self):
         return self.program.stop()
+
+
+def share_compiled(home):
+    """Has a new home use what others of the tests have compiled: CPython takes long."""
+    compiled = COMPONENTS / "compiled"
+    compiled.mkdir(exist_ok=True)
+    key = compiled / "cache.key"
+    if not key.exists():
+        key.write_bytes(os.urandom(32))
+        key.chmod(0o600)
+    shutil.copy(key, home / "cache.key")
+    (home / "cache").rmdir()
+    (home / "cache").symlink_to(compiled)
 
 
 def new_customer(upstream):

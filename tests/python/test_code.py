@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from surroundings import KEYBEARER, SANDBOX, charges, clean_environment, new_customer
+from surroundings import KEYBEARER, SANDBOX, charges, clean_environment, new_customer, share_compiled
 
 LONG = 60
 
@@ -247,6 +247,7 @@ def test_an_operator_adds_a_sandbox_knowingly(tmp_path):
         return done.stdout + done.stderr
 
     kb("init")
+    share_compiled(tmp_path)
     assert "sandbox add" in kb("tool", "add", "--yes", SANDBOX, fails=True)
     assert "no connection stripe" in kb("sandbox", "add", "--yes", "--connection", "stripe", SANDBOX, fails=True)
     asked = kb("sandbox", "add", SANDBOX, fails=True)
