@@ -16,7 +16,7 @@ const CALLS: u64 = 300;
 /// Executions at once where throughput is compared.
 const IN_FLIGHT: u64 = 16;
 /// Executions at once where memory is measured.
-const MANY: u64 = 50;
+const MANY: u32 = 50;
 const WARM_MS_MAX: f64 = 2.0;
 /// What [`MANY`] executions at once may take, in MiB: what each place keeps, and the interpreter's image once.
 const RESIDENT_MIB_MAX: f64 = 1024.0;
@@ -57,10 +57,10 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
 
 /// Many executions at once in this process: prints the memory in use before and after.
 pub(crate) fn memory(place: &Place) -> anyhow::Result<()> {
-    let stage = Arc::new(Stage::python(place, MANY as u32)?);
+    let stage = Arc::new(Stage::python(place, MANY)?);
     let before = resident() as f64 / MIB;
     let executor = executor(2)?;
-    executor.block_on(at_once(&stage, MANY, 10 * MANY))?;
+    executor.block_on(at_once(&stage, u64::from(MANY), 10 * u64::from(MANY)))?;
     println!("{before} {}", resident() as f64 / MIB);
     Ok(())
 }
