@@ -32,6 +32,8 @@ pub struct App {
     pub pipeline: Pipeline,
     /// The trail.
     pub audit: Audit,
+    /// Where users' own secrets go. None comes out of it here.
+    pub vault: Arc<Vault>,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
     /// What operators set.
@@ -165,7 +167,7 @@ impl App {
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
-            egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
+            egress: Arc::new(Egress::live(vault.clone(), Arc::new(SystemResolver))),
             clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
@@ -178,6 +180,7 @@ impl App {
             kills,
             pipeline,
             audit,
+            vault,
             approvals,
             spending,
             ledger,

@@ -140,6 +140,7 @@ fn ask(what: &str) -> ApprovalAsk {
         policy: Digest::of(b"policy"),
         secret: &"stripe-key".parse().unwrap(),
         secret_version: 1,
+        user: None,
         quorum: 1,
     });
     let rendering = Rendering {

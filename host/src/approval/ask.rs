@@ -145,6 +145,7 @@ impl ApprovalAsk {
             policy,
             secret: send.secret(),
             secret_version,
+            user: send.user(),
             quorum,
         });
         Self {

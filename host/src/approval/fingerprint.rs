@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 use super::About;
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
-    SecretLabel, TokenId,
+    SecretLabel, TokenId, UserId,
 };
 use crate::policy::Via;
 
 /// Starts every fingerprint, so that no hash of another kind or version can be passed off as one.
-const DOMAIN: &[u8] = b"keybearer approval fingerprint 1";
+const DOMAIN: &[u8] = b"keybearer approval fingerprint 2";
 
 /// Starts those of an enforcement point's questions, so that a yes to one of them is none to a request, nor the other way
 /// round.
@@ -60,6 +60,8 @@ pub struct FingerprintParts<'a> {
     pub policy: Digest,
     /// The label of the secret that would be attached.
     pub secret: &'a SecretLabel,
+    /// The user whose own secret that is; `None` for an operator's.
+    pub user: Option<&'a UserId>,
     /// Its version.
     pub secret_version: u32,
     /// How many people those policies want.
@@ -150,6 +152,7 @@ impl Fingerprint {
             Some(&parts.policy.0),
             Some(parts.secret.as_str().as_bytes()),
             Some(&parts.secret_version.to_be_bytes()),
+            parts.user.map(|user| user.as_str().as_bytes()),
             Some(&parts.quorum.to_be_bytes()),
             Some(&(parts.constant_headers.len() as u64).to_be_bytes()),
         ];
@@ -227,6 +230,7 @@ mod tests {
         policy: Digest,
         secret: SecretLabel,
         secret_version: u32,
+        user: Option<UserId>,
         quorum: u32,
     }
 
@@ -248,6 +252,7 @@ mod tests {
                 policy: Digest::of(b"policy"),
                 secret: "stripe".parse().unwrap(),
                 secret_version: 1,
+                user: Some("ann".parse().unwrap()),
                 quorum: 1,
             }
         }
@@ -269,6 +274,7 @@ mod tests {
                 policy: self.policy,
                 secret: &self.secret,
                 secret_version: self.secret_version,
+                user: self.user.as_ref(),
                 quorum: self.quorum,
             })
         }
@@ -289,7 +295,7 @@ mod tests {
     #[test]
     fn every_part_changes_it() {
         type Change = fn(&mut Owned);
-        let changes: [(&str, Change); 26] = [
+        let changes: [(&str, Change); 28] = [
             ("nothing", |_| {}),
             ("tenant", |o| o.realm.tenant = "acm".parse().unwrap()),
             ("environment", |o| o.realm.environment = "dev".parse().unwrap()),
@@ -315,6 +321,8 @@ mod tests {
             ("request", |o| o.request = Digest::of(b"request 2")),
             ("policy", |o| o.policy = Digest::of(b"policy 2")),
             ("secret version", |o| o.secret_version = 2),
+            ("whose secret", |o| o.user = Some("bob".parse().unwrap())),
+            ("nobody's secret", |o| o.user = None),
             ("quorum", |o| o.quorum = 2),
         ];
         let mut seen = BTreeSet::new();

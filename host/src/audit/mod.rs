@@ -151,6 +151,7 @@ impl Audit {
             conversation: caller.conversation().or(context.conversation.as_ref()).cloned(),
             tool: tool.chars().filter(char::is_ascii_graphic).take(64).collect(),
             code,
+            model_call: context.model_call.clone(),
         });
         self.written(Some(caller.realm().clone()), Some(call), event).await
     }
@@ -327,6 +328,7 @@ fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
         arguments_bytes: 0,
         policy: None,
         trace: context.trace.clone(),
+        model_call: context.model_call.clone(),
     }
 }
 

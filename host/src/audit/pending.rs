@@ -116,6 +116,7 @@ impl Pending {
                 request: send.request().digest(),
                 body_bytes: outcome::size(send.request().body_bytes().len()),
                 secret: send.secret().clone(),
+                user: send.user().cloned(),
                 cost: send.cost().cloned(),
                 budgets: plan.takes.as_ref().map_or(0, |takes| outcome::size(takes.lines.iter().len())),
                 approval: plan.approval,

@@ -6,8 +6,8 @@ use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{
-    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, OperationName, Realm,
-    RoleName, SecretLabel, TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, ModelCallId,
+    OperationName, Realm, RoleName, SecretLabel, TokenId, ToolName, TurnId, UserId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
@@ -103,6 +103,9 @@ pub struct CallBegun {
     pub policy: Option<Digest>,
     /// The trace id that came with the request (W3C `traceparent`).
     pub trace: Option<String>,
+    /// What the model calls this call, as the caller passed it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_call: Option<ModelCallId>,
 }
 
 /// A call that was refused before it began.
@@ -118,6 +121,9 @@ pub struct CallRefused {
     pub tool: String,
     /// Why.
     pub code: Code,
+    /// As in [`CallBegun`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_call: Option<ModelCallId>,
 }
 
 /// The intent to send a request.
@@ -135,6 +141,9 @@ pub struct SendBegun {
     pub body_bytes: u32,
     /// The label of the secret that will be attached.
     pub secret: SecretLabel,
+    /// The user whose own secret that is. None for an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
     /// What it costs, in minor units.
     pub cost: Option<Cost>,
     /// How many budgets it was reserved in.

@@ -277,6 +277,8 @@ fn every_rule_of_the_top_has_its_message() {
         ("idempotency_header = \"Authorization\"", "can't carry an idempotency key"),
         ("idempotency_header = \"a b\"", "isn't a header's name"),
         ("error_profile = \"strype\"", "unknown error profile"),
+        ("secret_of = \"users\"", "use operator or user"),
+        ("secret_of = true", "must be a string"),
     ] {
         let found = problems(&with(line));
         assert!(found.contains(message), "{line}: {found}");

@@ -22,7 +22,7 @@ use crate::approval::{ApprovalAsk, Approved, Unanswered};
 use crate::audit::{Decided, Decision};
 use crate::auth::{AuthError, Caller};
 use crate::dto::read_json;
-use crate::ids::{ApprovalId, ConversationId, DecisionId, Digest, TenantId};
+use crate::ids::{ApprovalId, ConnectionName, ConversationId, DecisionId, Digest, TenantId};
 use crate::kill::Subjects;
 use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
 use crate::refusal::{Code, Refusal};
@@ -248,6 +248,12 @@ fn decide_in(
     };
     if let Err(killed) = app.kills.check(&subjects) {
         return refused(killed.refusal());
+    }
+    let found = connection
+        .as_ref()
+        .and_then(|name: &ConnectionName| app.connections.load().get(caller.realm(), name.as_str()));
+    if let Some(Err(failure)) = found.map(|found| found.check_user(caller.user())) {
+        return EnforceDecision::refused(failure.reason.code(), failure.message);
     }
     let alive = match app.auth.alive(caller) {
         Ok(alive) => alive,

@@ -7,6 +7,7 @@
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
 //!     → tools · code · tokens · approvals · audit · health · openapi
+//!     → mcp     the same tools in the words of the Model Context Protocol
 //!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
@@ -31,6 +32,7 @@ mod health;
 mod kill;
 mod limits;
 mod listener;
+mod mcp;
 mod openapi;
 mod pace;
 mod policies;
@@ -40,6 +42,7 @@ mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod user_secrets;
 mod vault_keys;
 mod wire;
 

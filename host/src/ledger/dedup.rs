@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
 use crate::egress::{Canonical, CanonicalBody};
-use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm, random};
+use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm, UserId, random};
 use crate::store::{ControlStore, StoreError};
 
 /// Starts what is hashed, so that no hash of another kind can be passed off as one of these.
@@ -37,6 +37,8 @@ pub struct WriteFacts<'a> {
     pub request: &'a Canonical,
     /// What the caller calls its intent: the same write under another intent is meant to happen again.
     pub intent: Option<&'a IntentId>,
+    /// The user whose own secret is attached: the same request of two users is two writes, in two accounts.
+    pub user: Option<&'a UserId>,
 }
 
 /// What came of the write that the same write was made with before.
@@ -110,6 +112,10 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
         CanonicalBody::Form(fields) => pairs(fields),
         // The bytes of JSON are canonical, its keys sorted.
         CanonicalBody::None | CanonicalBody::Json(_) | CanonicalBody::Raw => part(request.body_bytes()),
+    }
+    if let Some(user) = write.user {
+        part(b"user");
+        part(user.as_str().as_bytes());
     }
     sha.finalize().into()
 }

@@ -159,7 +159,8 @@ impl Gate {
             .get(self.caller.realm(), &draft.connection)
             .filter(|found| self.via.connections().is_none_or(|usable| usable.contains(&found.name)))
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
-        let send = connection.accept_in(draft, self.context.conversation.as_ref())?;
+        let mut send = connection.accept_in(draft, self.context.conversation.as_ref())?;
+        send.bind(self.caller.user())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
         *question = self.question(&send)?;
         let (permit, approval) = match self.permit(send, None)? {

@@ -109,6 +109,7 @@ impl Spending {
                 operation: send.operation_name(),
                 request: send.request(),
                 intent: context.intent.as_ref(),
+                user: send.user(),
             },
         );
         Some(Dedup { key, window_ms: self.window_ms })

@@ -151,6 +151,7 @@ impl Pairs {
         self.optional("task", agent.task);
         self.optional("turn", agent.turn);
         self.optional("intent", agent.intent);
+        self.optional("user", agent.user);
         self.text("token", agent.token);
         self.add("depth", Expression::new_long(agent.depth.into()));
     }

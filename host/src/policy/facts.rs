@@ -18,6 +18,7 @@ use crate::connection::{Cost, Effect, Parameters, TypedSend};
 use crate::dto::read_json;
 use crate::ids::{
     AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
+    UserId,
 };
 use crate::store::ComponentKind;
 
@@ -54,6 +55,9 @@ pub struct Facts {
     /// What the agent is to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The user that the token is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
     /// The token's public id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenId>,
@@ -223,6 +227,7 @@ impl Facts {
             turn: None,
             intent: None,
             task: caller.task().map(str::to_owned),
+            user: caller.user().cloned(),
             token: Some(caller.token().clone()),
             depth: grants::depth(caller),
             above: caller
@@ -272,6 +277,7 @@ impl Facts {
             task,
             turn: self.turn.as_ref().map(|name| name.as_str()),
             intent: self.intent.as_ref().map(|name| name.as_str()),
+            user: self.user.as_ref().map(|user| user.as_str()),
             token: token.map_or("", |token| token.as_str()),
             depth: self.depth,
         })

@@ -34,6 +34,7 @@ pub(super) struct AgentFacts<'a> {
     pub(super) task: Option<&'a str>,
     pub(super) turn: Option<&'a str>,
     pub(super) intent: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
     pub(super) token: &'a str,
     pub(super) depth: u32,
 }

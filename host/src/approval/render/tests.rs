@@ -45,6 +45,7 @@ fn caller(task: &str) -> Arc<Caller> {
             conversation: None,
             role: Some("payer".parse().unwrap()),
             task: Some(task.to_owned()),
+            user: None,
             grant: Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() },
             lifetime: Duration::from_secs(60),
         })

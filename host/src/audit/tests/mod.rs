@@ -123,6 +123,7 @@ fn intent() -> CallBegun {
         arguments_bytes: 2,
         policy: None,
         trace: None,
+        model_call: None,
     }
 }
 
@@ -134,6 +135,7 @@ fn send_intent(send: u32) -> SendBegun {
         request: Digest::of(b"request"),
         body_bytes: 0,
         secret: "stripe-prod".parse().unwrap(),
+        user: None,
         cost: None,
         budgets: 0,
         approval: None,

@@ -14,7 +14,7 @@ pub(super) fn all() -> Value {
             with(known(), super::approvals::schemas()),
             with(super::budgets::schemas(), super::code::schemas()),
         ),
-        with(super::identity::schemas(), super::policies::schemas()),
+        with(with(super::identity::schemas(), super::policies::schemas()), super::user_secrets::schemas()),
     )
 }
 
@@ -23,6 +23,7 @@ fn known() -> Value {
         "ToolName": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "Slug": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
         "Label": { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$" },
+        "ModelCallId": { "type": "string", "pattern": "^[!-~]{1,128}$" },
         "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
         "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
         "ApprovalId": { "type": "string", "pattern": "^apr_[0-9a-f]{24}$" },
@@ -92,6 +93,7 @@ fn token() -> Value {
         "conversation": nullable("Label"),
         "role": nullable("Slug"),
         "task": { "type": ["string", "null"] },
+        "user": nullable("Label"),
         "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
             "description": "The token that it was delegated from." },
         "minted_by": { "oneOf": [reference("Label"), { "type": "null" }],
@@ -100,6 +102,7 @@ fn token() -> Value {
         "operations": operations(),
         "budgets": list("Budget"),
         "may_delegate": may_delegate(),
+        "may_store_secrets": may_store_secrets(),
         "created_at": reference("Time"),
         "expires_at": reference("Time"),
         "revoked_at": nullable("Time"),
@@ -113,6 +116,15 @@ pub(super) fn task() -> Value {
 
 pub(super) fn may_delegate() -> Value {
     json!({ "type": "boolean", "description": "Whether tokens may be delegated from it. False unless given." })
+}
+
+pub(super) fn user() -> Value {
+    described("Label", "The person whose own secrets the token may use.")
+}
+
+pub(super) fn may_store_secrets() -> Value {
+    json!({ "type": "boolean",
+        "description": "Whether it may store, list and remove that user's secrets. False unless given." })
 }
 
 pub(super) fn tools() -> Value {
@@ -140,13 +152,14 @@ fn audit_row() -> Value {
                 "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
                 "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
+                "model_call": reference("ModelCallId"),
             }),
         ),
         (
             "call_refused",
             json!({
                 "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
-                "tool": text, "code": reference("Code"),
+                "tool": text, "code": reference("Code"), "model_call": reference("ModelCallId"),
             }),
         ),
         (
@@ -154,6 +167,7 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
+                "user": reference("Label"),
                 "cost": { "oneOf": [cost, { "type": "null" }] },
                 "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
             }),
@@ -214,8 +228,9 @@ fn audit_row() -> Value {
         let tag = json!({ "event": { "const": event } });
         let optional: &[&str] = match event {
             "admin" => &["reason"],
+            "call_begun" | "call_refused" => &["model_call"],
             "decided" => &["approval"],
-            "send_begun" => &["question"],
+            "send_begun" => &["user", "question"],
             "send_finished" => &["refunded"],
             _ => &[],
         };

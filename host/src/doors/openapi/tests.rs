@@ -8,6 +8,7 @@ use super::super::enforce::EnforceAnswer;
 use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::policies::PolicyList;
 use super::super::problem::Problem;
+use super::super::user_secrets::{OwnSecret, OwnSecretList, StoredSecret};
 use super::super::vault_keys::{CapBody, VaultKey, VaultKeyBody};
 use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
@@ -69,6 +70,7 @@ fn token(kind: TokenKind) -> TokenRow {
         conversation: Some("conv-1".parse().unwrap()),
         role: None,
         task: None,
+        user: None,
         parent: None,
         minted_by: Some("alice".parse().unwrap()),
         grant: Grant {
@@ -121,6 +123,7 @@ fn what_can_be_minted_is_what_is_described() {
     let whole = json!({
         "agent": "billing", "environment": "dev", "conversation": "c", "role": "biller", "task": "bill", "tools": ["*"],
         "operations": ["stripe:*"], "may_delegate": true, "expires_in_seconds": 60,
+        "user": "user-1", "may_store_secrets": true,
         "budgets": [{ "limit": 5, "unit": "usd", "window": "day", "time_zone": "Asia/Tokyo", "connection": "stripe",
             "operation": "create_charge", "effect": "write" }, { "limit": 5, "unit": "requests", "window": "at_once" }],
     });
@@ -137,6 +140,8 @@ fn what_can_be_minted_is_what_is_described() {
         ("operations", json!(["*"])),
         ("role", json!("Biller")),
         ("may_delegate", json!("yes")),
+        ("may_store_secrets", json!(1)),
+        ("user", json!("a b")),
         ("budgets", json!([{ "limit": -5, "unit": "usd", "window": "day" }])),
         ("budgets", json!([{ "limit": 0.5, "unit": "usd", "window": "day" }])),
         ("budgets", json!([{ "limit": 5, "unit": "dollars", "window": "day" }])),
@@ -202,6 +207,15 @@ fn vault_keys_fit() {
             expires_at: Millis(1),
         },
     );
+}
+
+#[test]
+fn users_secrets_fit_and_show_no_value() {
+    let (reference, label) = ("secret:github".to_owned(), "github".parse().unwrap());
+    fits("StoredSecret", &StoredSecret { reference: reference.clone(), label, version: 1 });
+    let secret = OwnSecret { reference, label: "github".parse().unwrap(), version: 2, stored_at: Millis(1) };
+    fits("OwnSecretList", &OwnSecretList { secrets: vec![secret] });
+    fits("PutSecret", &json!({ "secret": "ghp_12345678" }));
 }
 
 #[test]
@@ -288,6 +302,7 @@ fn audit_rows_of_every_event_fit() {
             arguments_bytes: 2,
             policy: Some(digest),
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+            model_call: Some("call_x/1".parse().unwrap()),
         }),
         Event::CallRefused(CallRefused {
             token: TokenId::fresh(),
@@ -295,6 +310,7 @@ fn audit_rows_of_every_event_fit() {
             conversation: None,
             tool: "get_invoice".to_owned(),
             code: Code::UnknownTool,
+            model_call: None,
         }),
         Event::SendBegun(SendBegun {
             send: 1,
@@ -303,6 +319,7 @@ fn audit_rows_of_every_event_fit() {
             request: digest,
             body_bytes: 0,
             secret: "stripe-prod".parse().unwrap(),
+            user: Some("ann".parse().unwrap()),
             cost: Some(Cost { amount_minor: 1_999, currency: "usd".to_owned() }),
             budgets: 2,
             approval: Some(ApprovalId::fresh()),

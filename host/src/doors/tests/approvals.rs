@@ -19,6 +19,7 @@ pub(super) fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (
             conversation: None,
             role: None,
             task: None,
+            user: None,
             grant: match kind {
                 TokenKind::Agent => Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() },
                 TokenKind::Operator => Grant::default(),

@@ -134,31 +134,36 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
-        Self::build(connections, wire, canary, Rules::Baseline)
+        Self::build(connections, Ok(Egress::scripted(wire, canary)), Rules::Baseline)
     }
 
-    /// The same, going by these policies at the doors and at the gate.
+    /// A host with these connections, whose upstreams are this wire and whose secrets are its vault's.
+    pub(super) fn start_with_vault(connections: &[(&str, &str)], wire: Arc<dyn Wire>) -> Self {
+        Self::build(connections, Err(wire), Rules::Baseline)
+    }
+
+    /// The same with a canary, going by these policies at the doors and at the gate.
     pub(super) fn start_ruled(connections: &[(&str, &str)], wire: Arc<dyn Wire>, policies: &str) -> Self {
-        Self::build(connections, wire, Canary::fresh(), Rules::Written(policies))
+        Self::build(connections, Ok(Egress::scripted(wire, Canary::fresh())), Rules::Written(policies))
     }
 
     /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
     pub(super) fn start_governed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), Rules::Posted)
+        Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), Rules::Posted)
     }
 
     /// The same, with policies beside the posted ones that permit nothing of what is asked at `/v1/enforce`.
     pub(super) fn start_shadowed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), Rules::Shadowed)
+        Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), Rules::Shadowed)
     }
 
-    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, rules: Rules<'_>) -> Self {
+    /// `egress` is a wire where the secrets are to be the vault's.
+    fn build(connections: &[(&str, &str)], egress: Result<Egress, Arc<dyn Wire>>, rules: Rules<'_>) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
-        let egress = Egress::scripted(wire, canary);
         let ledger = trail.clone();
         let app = app(clock.clone(), (audit, ledger), tools.path().to_owned(), connections, egress, rules);
         let mut config = config();
@@ -209,6 +214,18 @@ impl Host {
         grant: Grant,
         conversation: Option<&str>,
     ) -> (TokenId, String) {
+        self.mint_for(tenant, kind, grant, conversation, None)
+    }
+
+    /// A fresh token with this grant, bound to a user where one is given.
+    pub(super) fn mint_for(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+        user: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
@@ -218,6 +235,7 @@ impl Host {
             conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
+            user: user.map(|id| id.parse().unwrap()),
             grant,
             lifetime,
         };
@@ -262,7 +280,7 @@ fn app(
     (audit, ledger): (Audit, Arc<dyn LedgerStore>),
     tools_dir: PathBuf,
     connections: Connections,
-    egress: Egress,
+    egress: Result<Egress, Arc<dyn Wire>>,
     rules: Rules<'_>,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
@@ -288,8 +306,12 @@ fn app(
             (policy.clone(), policy)
         }
     };
+    let vault = Vault::open(control.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+    let vault = Arc::new(vault);
     assemble(Made {
-        approvals: approvals(control.clone(), clock.clone(), audit.clone()),
+        egress: egress.unwrap_or_else(|wire| Egress::for_tests(wire, vault.clone())),
+        approvals: approvals(control.clone(), clock.clone(), audit.clone(), vault.clone()),
+        vault,
         spending: Spending::none(),
         questions: None,
         gate_policy,
@@ -299,7 +321,6 @@ fn app(
         ledger,
         catalog,
         connections,
-        egress,
         policy,
     })
 }
@@ -318,13 +339,14 @@ pub(super) struct Made {
     /// What the gate asks.
     pub(super) gate_policy: Policy,
     pub(super) approvals: ApprovalDesk,
+    pub(super) vault: Arc<Vault>,
     pub(super) spending: Spending,
     pub(super) questions: Option<Arc<Vault>>,
 }
 
 /// An app of these.
 pub(super) fn assemble(made: Made) -> App {
-    let Made { control, clock, audit, catalog, connections, egress, policy, approvals, .. } = made;
+    let Made { control, clock, audit, catalog, connections, egress, policy, approvals, vault, .. } = made;
     let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -352,6 +374,7 @@ pub(super) fn assemble(made: Made) -> App {
         kills,
         pipeline,
         audit,
+        vault,
         approvals,
         spending,
         ledger: made.ledger,
@@ -365,14 +388,18 @@ pub(super) fn assemble(made: Made) -> App {
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.
-fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -> ApprovalDesk {
-    let vault = Vault::open(store.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+fn approvals(
+    store: Arc<MemoryControl>,
+    clock: Arc<ManualClock>,
+    audit: Audit,
+    vault: Arc<Vault>,
+) -> ApprovalDesk {
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(900),
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
         minter_may_approve: false,
     };
-    let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
+    let approvals = Approvals::new(store, vault, clock, limits);
     ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
 }
 

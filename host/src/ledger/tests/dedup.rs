@@ -180,6 +180,7 @@ struct Ask<'a> {
     header: &'a str,
     body: Body,
     intent: Option<&'a str>,
+    user: Option<&'a str>,
 }
 
 fn form(pairs: &[(&str, &str)]) -> Body {
@@ -209,6 +210,7 @@ impl Ask<'_> {
                 operation: typed.operation_name(),
                 request: typed.request(),
                 intent: self.intent.map(|intent| intent.parse::<IntentId>().unwrap()).as_ref(),
+                user: self.user.map(|user| user.parse().unwrap()).as_ref(),
             },
         )
     }
@@ -222,6 +224,7 @@ fn ask<'a>() -> Ask<'a> {
         header: "a",
         body: form(&[("amount", "500"), ("customer", "cus_1")]),
         intent: None,
+        user: None,
     }
 }
 
@@ -243,6 +246,8 @@ fn whatever_makes_a_write_another_changes_its_key() {
         Ask { conversation: "chat-8", ..ask() }.key(),
         Ask { intent: Some("again"), ..ask() }.key(),
         Ask { intent: Some("again2"), ..ask() }.key(),
+        Ask { user: Some("ann"), ..ask() }.key(),
+        Ask { user: Some("bob"), ..ask() }.key(),
         Ask { body: form(&[("amount", "501"), ("customer", "cus_1")]), ..ask() }.key(),
         Ask { body: form(&[("amount", "500")]), ..ask() }.key(),
         note("/v1/notes/1", r#"{"text":"a"}"#),

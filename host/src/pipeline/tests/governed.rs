@@ -141,6 +141,7 @@ impl Governed {
             conversation: conversation.map(|text| text.parse().unwrap()),
             role: Some("payer".parse().unwrap()),
             task: None,
+            user: None,
             grant: Grant {
                 operations: vec!["stripe:*".parse().unwrap()],
                 budgets: budgets.iter().map(|text| text.parse::<Budget>().unwrap()).collect(),

@@ -35,6 +35,9 @@ fn conditions_see_typed_parameters_and_the_call() {
             charge(json!({ "amount": 5, "currency": "usd", "customer": "cus_2" })),
             "allowed",
         ),
+        ("context has user && context.user == \"ann\"", with(small(), json!({ "user": "ann" })), "allowed"),
+        ("context has user && context.user == \"ann\"", with(small(), json!({ "user": "bob" })), "denied"),
+        ("context has user && context.user == \"ann\"", small(), "denied"),
         (
             "context.body has \"metadata[order]\" && context.body[\"metadata[order]\"] == \"7\"",
             charge(json!({ "amount": 5, "currency": "usd", "metadata[order]": "7" })),

@@ -127,7 +127,10 @@ impl<'r> Running<'r> {
 
     /// The door that an earlier request goes through: a question to an enforcement point spends nothing.
     fn earlier(&self) -> Way {
-        if self.way == Way::Tool { Way::Tool } else { Way::Proxy }
+        match self.way {
+            Way::Tool | Way::Mcp => self.way,
+            Way::Proxy | Way::Enforce | Way::Http => Way::Proxy,
+        }
     }
 
     async fn step(&mut self, step: &str) -> Result<(), String> {

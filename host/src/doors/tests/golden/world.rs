@@ -132,7 +132,8 @@ impl World {
         let day = Duration::from_secs(86_400);
         let app = Arc::new(assemble(Made {
             spending: Spending::new(budgets, [7; 32], day, Some(vault.clone())),
-            questions: Some(vault),
+            questions: Some(vault.clone()),
+            vault,
             gate_policy: policy.clone(),
             catalog: catalog.clone(),
             egress: Egress::scripted(upstream.clone(), Canary::fresh()),
@@ -182,6 +183,7 @@ impl World {
             conversation: None,
             role: None,
             task: None,
+            user: None,
             grant: Grant::default(),
             lifetime: Duration::from_secs(60),
         });
@@ -233,6 +235,7 @@ fn mint(actor: &Actor) -> Mint {
         conversation: actor.conversation.as_ref().map(|name| name.parse().unwrap()),
         role: actor.role.as_ref().map(|name| name.parse().unwrap()),
         task: actor.task.clone(),
+        user: None,
         grant,
         lifetime: actor.lifetime,
     }
