@@ -136,11 +136,12 @@ fn in_place_of(intent: &Event, refused: &Reserved) -> Event {
             code,
             question: question.clone(),
         }),
-        Event::CallBegun(CallBegun { token, agent, conversation, tool, .. }) => {
+        Event::CallBegun(CallBegun { token, agent, conversation, tool, model_call, .. }) => {
             Event::CallRefused(CallRefused {
                 token: token.clone(),
                 agent: agent.clone(),
                 conversation: conversation.clone(),
+                model_call: model_call.clone(),
                 tool: tool.as_ref().map_or_else(|| "proxy".to_owned(), ToString::to_string),
                 // However few it may have: its place comes back when another call ends, or the limit goes.
                 code: Code::RateLimited,
