@@ -28,11 +28,11 @@ from autogen_ext.models.replay import ReplayChatCompletionClient
 from autogen_ext.tools.http import HttpTool
 
 
-def keybearer_tools() -> list[HttpTool]:
+def keybearer_tools(token: str | None = None) -> list[HttpTool]:
     """One HttpTool for each tool that the token may call."""
     try:
         url = httpx.URL(os.environ["KEYBEARER_URL"])
-        headers = {"Authorization": f"Bearer {os.environ['KEYBEARER_TOKEN']}"}
+        headers = {"Authorization": f"Bearer {token or os.environ['KEYBEARER_TOKEN']}"}
     except KeyError as missing:
         sys.exit(f"the variable {missing} isn't set: `keybearer dev … -- python single_agent.py` sets both")
     try:

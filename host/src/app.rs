@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 
 use crate::approval::{ApprovalDesk, Approvals};
-use crate::audit::Audit;
+use crate::audit::{Audit, Decision, ShadowDiffered};
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Progress, Runtimes};
 use crate::clock::Clock;
@@ -18,9 +18,9 @@ use crate::kill::Kills;
 use crate::ledger::{Budgets, dedup_salt};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
-use crate::policy::{Policy, PolicySource};
+use crate::policy::{Enforced, Judged, Policy, PolicySource, ShadowDifference};
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::{AuditStore, ControlStore};
+use crate::store::{AuditStore, ControlStore, LedgerStore};
 
 /// Everything that serves, put together.
 pub struct App {
@@ -32,12 +32,16 @@ pub struct App {
     pub pipeline: Pipeline,
     /// The trail.
     pub audit: Audit,
+    /// Where users' own secrets go. None comes out of it here.
+    pub vault: Arc<Vault>,
     /// Requests that wait for people.
     pub approvals: ApprovalDesk,
     /// What operators set.
     pub control: Arc<dyn ControlStore>,
     /// Budgets, and writes that were made.
     pub spending: Arc<Spending>,
+    /// What was spent.
+    pub ledger: Arc<dyn LedgerStore>,
     /// The file that the operator's budgets are in.
     pub budgets: BudgetsFile,
     /// The tools.
@@ -64,6 +68,8 @@ pub struct Sources<'s> {
     pub control: Arc<dyn ControlStore>,
     /// Its audit trail.
     pub audit: Arc<dyn AuditStore>,
+    /// What was spent: it lies in the same file.
+    pub ledger: Arc<dyn LedgerStore>,
     /// Its vault.
     pub vault: Vault,
     /// The time.
@@ -108,7 +114,7 @@ impl App {
     /// # Errors
     /// The first part that can't be had, with what to do.
     pub fn open(sources: Sources<'_>, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
-        let Sources { home, config, control, audit, vault, clock, shadow_policies } = sources;
+        let Sources { home, config, control, audit, ledger, vault, clock, shadow_policies } = sources;
         let connections = LiveConnections::open(&home.connections_dir())
             .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
         let connections = Arc::new(connections);
@@ -161,7 +167,7 @@ impl App {
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
-            egress: Arc::new(Egress::live(vault, Arc::new(SystemResolver))),
+            egress: Arc::new(Egress::live(vault.clone(), Arc::new(SystemResolver))),
             clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
@@ -174,8 +180,10 @@ impl App {
             kills,
             pipeline,
             audit,
+            vault,
             approvals,
             spending,
+            ledger,
             budgets,
             catalog,
             connections,
@@ -212,6 +220,24 @@ impl App {
         }
         // Last: policies speak of connections and tools.
         self.refresh_policy();
+        self.record_shadow();
+    }
+
+    /// Puts on record what shadow policies have decided otherwise since the last time.
+    pub fn record_shadow(&self) {
+        let said = |judged: &Judged| match judged.verdict {
+            Enforced::Allowed => Decision::Allowed,
+            Enforced::Denied => Decision::Denied,
+            Enforced::ApprovalRequired { .. } => Decision::ApprovalRequired,
+        };
+        for ShadowDifference { realm, who, subject, live, candidate, hash, .. } in
+            self.policy.shadow_differs()
+        {
+            let (live, other) = (said(&live), said(&candidate));
+            let policies = candidate.policies;
+            let row = ShadowDiffered { who, subject, live, candidate: other, policies, hash };
+            self.audit.shadow_differed(realm, row);
+        }
     }
 
     /// Takes up policies that were written, posted or removed, and what they speak of.

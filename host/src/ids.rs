@@ -1,7 +1,8 @@
 //! Newtypes for every name and id that crosses a module boundary.
 //!
 //! INVARIANT (named): a value of these types has passed its alphabet and length check, so it can be put into a
-//! log line, a path below the home directory or a database row without escaping.
+//! log line, a path below the home directory or a database row without escaping. [`ModelCallId`] alone is another's,
+//! in an alphabet of theirs: it's one word in a log line, and goes into no path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -121,6 +122,11 @@ name!(
     "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
 );
 name!(
+    /// A person whose own secrets an agent may use: whoever the operator's application says is behind a conversation.
+    UserId, "user", is_label,
+    "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
+);
+name!(
     /// What an agent is for: billing, reconciliation, analytics. Policies speak of roles rather than of agents.
     RoleName, "role", is_slug,
     "use 1 to 64 lower-case letters, digits, '-' and '_', starting with a letter or digit"
@@ -129,6 +135,11 @@ name!(
     /// What a caller calls one intended effect: the same write under another intent is meant to happen again.
     IntentId, "intent", is_label,
     "use 1 to 128 letters, digits and any of '-_.:@', starting with a letter or digit"
+);
+name!(
+    /// What a model calls one of its tool calls, so that an operator finds the host's record of it.
+    ModelCallId, "model call", is_visible,
+    "use 1 to 128 visible ASCII characters"
 );
 name!(
     /// A request that waits for a person, or was decided by one: `apr_` and 24 hexadecimal digits.
@@ -305,6 +316,10 @@ fn is_label(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
+fn is_visible(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn is_snake(text: &str) -> bool {
     let tail = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     (1..=64).contains(&text.len())
@@ -357,6 +372,12 @@ mod tests {
         }
         assert!("get-invoice".parse::<ToolName>().is_err());
         assert!("stripe:live.eu".parse::<SecretLabel>().is_ok());
+        for good in ["call_1", "toolu_01/x", "{\"\\", &"a".repeat(128)] {
+            assert!(good.parse::<ModelCallId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a\n", "a\u{7f}", "é", &"a".repeat(129)] {
+            assert!(bad.parse::<ModelCallId>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keybearer::approval::{
-    ApprovalAsk, ApprovalLimits, Approvals, AskedBy, Fingerprint, FingerprintParts, Note, Rendering, Shown,
+    About, ApprovalAsk, ApprovalLimits, Approvals, AskedBy, Fingerprint, FingerprintParts, Note, Rendering,
+    Shown,
 };
 use keybearer::clock::SystemClock;
 use keybearer::connection::Effect;
@@ -17,6 +18,18 @@ use keybearer::policy::Via;
 use keybearer::store::sqlite::SqliteControl;
 use keybearer::store::{ApprovalState, ControlStore, PendingLimits};
 use serde_json::Value;
+
+/// What the requests here are about: the policies in force are asked whether a yes is enough for them.
+const STRIPE: &str = r#"
+base_url = "https://api.example.com"
+secret = "stripe-key"
+attach = { kind = "bearer" }
+[operations.create_charge]
+request = "POST /v1/charges"
+effect = "write"
+content_type = "application/x-www-form-urlencoded"
+body.what = { type = "string" }
+"#;
 
 #[test]
 fn what_is_piped_in_approves_nothing() {
@@ -74,6 +87,7 @@ async fn a_decision_at_the_command_line_wakes_who_waits_in_the_host() {
 fn host(home: &Path) -> Arc<Approvals> {
     let made = kb(home, &["init"], "");
     assert!(made.status.success(), "{made:?}");
+    std::fs::write(home.join("connections/stripe.toml"), STRIPE).unwrap();
     let store: Arc<dyn ControlStore> = Arc::new(SqliteControl::open(&home.join("control.db")).unwrap());
     let master = MasterKeys::from_file(&home.join("master.key")).unwrap_or_else(|error| panic!("{error}"));
     let vault =
@@ -81,6 +95,7 @@ fn host(home: &Path) -> Arc<Approvals> {
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(600),
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 10 },
+        minter_may_approve: true,
     };
     Arc::new(Approvals::new(store, Arc::new(vault), Arc::new(SystemClock), limits))
 }
@@ -125,6 +140,7 @@ fn ask(what: &str) -> ApprovalAsk {
         policy: Digest::of(b"policy"),
         secret: &"stripe-key".parse().unwrap(),
         secret_version: 1,
+        user: None,
         quorum: 1,
     });
     let rendering = Rendering {
@@ -144,9 +160,14 @@ fn ask(what: &str) -> ApprovalAsk {
             role: None,
             token: token.to_string(),
             tool: None,
+            question: false,
         },
         words: Vec::new(),
     };
+    let facts = serde_json::json!({
+        "agent": "billing", "operation": "stripe:create_charge", "body": { "what": what },
+    });
+    let facts = serde_json::from_value(facts).unwrap();
     ApprovalAsk {
         realm,
         fingerprint,
@@ -154,10 +175,9 @@ fn ask(what: &str) -> ApprovalAsk {
         agent,
         role: None,
         conversation: None,
-        connection,
-        operation,
+        about: About::Operation { connection, operation },
         quorum: 1,
         own: Vec::new(),
-        note: Note { rendering, cost: None },
+        note: Note { rendering, cost: None, facts },
     }
 }

@@ -82,8 +82,8 @@ fn reservation(id: &ReservationId, at: Millis) -> Reservation {
     Reservation {
         id: id.clone(),
         realm: realm.clone(),
-        connection: connection.clone(),
-        operation: operation.clone(),
+        connection: Some(connection.clone()),
+        operation: Some(operation.clone()),
         cost: Some(cost.clone()),
         lines,
         dedup: None,

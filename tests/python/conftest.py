@@ -8,9 +8,14 @@ import sys
 import httpx
 import pytest
 
+from scripted_model import ScriptedModel
 from surroundings import ROOT, SANDBOX, FakeStripe, Host, TlsFront, new_customer
 
 sys.path.insert(0, str(ROOT / "examples/autogen"))
+
+# The package as it lies here, for this process and those it starts.
+sys.path.insert(0, str(ROOT / "python/src"))
+os.environ["PYTHONPATH"] = str(ROOT / "python/src")
 
 # httpx, and so HttpTool, would send loopback traffic to a proxy that the environment names.
 for proxy in ("http_proxy", "https_proxy", "all_proxy"):
@@ -70,6 +75,21 @@ def code_host(stripe, key, tmp_path_factory):
     yield running
     running.stop()
     front.stop()
+
+
+@pytest.fixture
+def front(stripe, tmp_path):
+    """TLS before the fake Stripe, for a host that a test sets up by itself."""
+    running = TlsFront(stripe.address, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def models():
+    """A chat server like OpenAI's whose models say what the test writes down."""
+    with ScriptedModel() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""docs/GOVERNANCE.md, done: a home that is set up by the guide's own commands, and a host that serves it."""
+"""Guides, done: a reader's shell, homes that are set up by the guides' own commands, and hosts that serve them."""
 
 import os
 import re
@@ -13,27 +13,55 @@ GUIDE = ROOT / "docs/GOVERNANCE.md"
 EXAMPLES = ROOT / "examples/governance"
 
 
-def commands(section):
+def text_of(section, guide=GUIDE):
+    found = re.search(rf"(?ms)^## {re.escape(section)}$(.*?)(?=^## |\Z)", guide.read_text())
+    assert found, f"{guide.name} has no section {section!r}"
+    return found[1]
+
+
+def blocks(section, language, guide=GUIDE):
+    """The blocks of this language in a section."""
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text_of(section, guide))
+
+
+def commands(section, guide=GUIDE):
     """What a reader types in a section, command by command. Lines that end in a backslash go on."""
-    text = GUIDE.read_text()
-    found = re.search(rf"(?ms)^## {re.escape(section)}$(.*?)(?=^## |\Z)", text)
-    assert found, f"the guide has no section {section!r}"
-    blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", found[1])
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    lines = "".join(blocks(section, "sh", guide)).replace("\\\n", " ").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
-class Guided:
-    """A home, set up as the guide says for a situation, and its host."""
+class Reader:
+    """Whoever follows a guide, at the top of the repository, with an empty home folder."""
 
-    def __init__(self, section, front, folder, key):
-        self.section, self.home = section, folder / ".keybearer"
-        bin_folder, key_file = folder / "bin", folder / "key"
+    def __init__(self, folder):
+        self.home, bin_folder = folder / ".keybearer", folder / "bin"
         bin_folder.mkdir()
         (bin_folder / "keybearer").symlink_to(KEYBEARER)
-        (bin_folder / "python").symlink_to(sys.executable)
+        # A link would be taken for a Python without the packages of its virtual environment.
+        (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        (bin_folder / "python").chmod(0o755)
         path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
         self.env = {**clean_environment(), "HOME": str(folder), "PATH": path, "NO_COLOR": "1"}
+
+    def sh(self, command, **env):
+        """Runs what one would type: what it prints."""
+        shell, env = ["bash", "-c", command], {**self.env, **env}
+        done = subprocess.run(shell, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def serve(self):
+        """`keybearer serve` in a terminal of its own, on a free port: the program, and where it listens."""
+        program = Program([KEYBEARER, "--home", self.home, "serve", "--listen", "127.0.0.1:0"], env=self.env)
+        return program, program.heard_in_errors(r"listening on (http://\S+)")
+
+
+class Guided(Reader):
+    """A home, set up as docs/GOVERNANCE.md says for a situation, and its host."""
+
+    def __init__(self, section, front, folder, key):
+        super().__init__(folder)
+        self.section, key_file = section, folder / "key"
         key_file.write_text(key)
         # A test has no terminal to type a key or a yes at, and its components are built already.
         component = COMPONENTS / "tools/stripe.wasm"
@@ -48,19 +76,11 @@ class Guided:
         key_file.unlink()
         connection = self.home / "connections/stripe.toml"
         connection.write_text(turned_to(front, connection.read_text()))
-        self.program = Program([KEYBEARER, "--home", self.home, "serve", "--listen", "127.0.0.1:0"], env=self.env)
-        self.url = self.program.heard_in_errors(r"listening on (http://\S+)")
+        self.program, self.url = self.serve()
 
     def typed(self, *starts):
         """The commands of this situation that begin so."""
         return [command for command in commands(self.section) if command.startswith(starts)]
-
-    def sh(self, command):
-        """Runs what one would type: what it prints."""
-        shell = ["bash", "-c", command]
-        done = subprocess.run(shell, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
 
     def mint(self, *words):
         """The token and its id that the guide's `token mint` with these words gives."""

@@ -1,5 +1,6 @@
 """What the tests stand a host in: a fake Stripe, its TLS front, and the host itself."""
 
+import base64
 import json
 import os
 import re
@@ -242,6 +243,17 @@ def turned_to(front, connection):
         'allow_private = ["127.0.0.0/8", "::1/128"]'
     )
     return re.sub(r"(?m)^base_url\b.*$", upstream, text)
+
+
+def forms(key):
+    """The key as it might turn up."""
+    raw = key.encode()
+    yield raw
+    yield raw[::-1]
+    yield raw.hex().encode()
+    for skip in range(3):
+        # Without the characters that depend on what stands around it.
+        yield base64.b64encode(b" " * skip + raw)[4 if skip else 0 : -4]
 
 
 def clean_environment():

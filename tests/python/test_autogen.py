@@ -1,7 +1,6 @@
 """End to end with the real AutoGen: AssistantAgent, its stock HttpTool, a host, and a (fake) Stripe behind TLS."""
 
 import asyncio
-import base64
 import json
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from autogen_core import CancellationToken
 from autogen_ext.tools.http import HttpTool
 from single_agent import keybearer_tools, new_agent
 
-from surroundings import KEYBEARER, Host, TlsFront, clean_environment, run_agent
+from surroundings import KEYBEARER, Host, TlsFront, clean_environment, forms, run_agent
 
 
 @pytest.fixture
@@ -41,17 +40,6 @@ def problem(text, code):
     assert error["request_sent"] in ("no", "yes", "unknown")
     assert error["retry"] in ("no", "safe", "check_first")
     return error
-
-
-def forms(key):
-    """The key as it might turn up."""
-    raw = key.encode()
-    yield raw
-    yield raw[::-1]
-    yield raw.hex().encode()
-    for skip in range(3):
-        # Without the characters that depend on what stands around it.
-        yield base64.b64encode(b" " * skip + raw)[4 if skip else 0 : -4]
 
 
 def results(messages):

@@ -191,20 +191,22 @@ def test_hanging_up_stops_a_side_effect_that_is_pending(code_host, upstream):
 def test_a_kill_switch_and_a_revocation_stop_it_too(code_host, upstream):
     customer = new_customer(upstream)
     minted = code_host.mint(tools=["run_python"], operations=["stripe:*"], agent="stopped")
-    code = f"import time\ntime.sleep({{}})\n{charging(customer)}"
+
+    def after(seconds):
+        return f"import time\ntime.sleep({seconds})\n{charging(customer)}"
 
     def is_running():
         begun = newest(code_host, "call_begun")
         return begun["agent"] == "stopped" and len(rows(code_host, begun["call"])) == 1
 
-    answer = in_background(lambda: ask(code_host, code.format(60), token=minted["token"]))
+    answer = in_background(lambda: ask(code_host, after(60), token=minted["token"]))
     until(is_running)
     switch = code_host.as_operator("POST", "/v1/kill", json={"scope": "agent:stopped", "reason": "a test"}).json()
     killed = answer()
     assert killed.status_code == 403 and killed.json()["code"] == "killed"
     code_host.as_operator("DELETE", f"/v1/kill/{switch['id']}")
 
-    answer = in_background(lambda: ask(code_host, code.format(4), token=minted["token"]))
+    answer = in_background(lambda: ask(code_host, after(4), token=minted["token"]))
     until(is_running)
     assert code_host.as_operator("DELETE", f"/v1/tokens/{minted['id']}").status_code == 204
     revoked = answer().json()

@@ -1,9 +1,11 @@
 //! `cargo xtask bench`: what a call costs.
 
+use std::process::Command;
+
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
 use crate::program::Program;
-use crate::setup;
+use crate::setup::{self, Made};
 use crate::step::Step;
 
 /// What the bench is built with besides the one profile: dependencies are optimised anyway, so only our own crates
@@ -16,16 +18,25 @@ const OPTIMISED: &[(&str, &str)] = &[
 
 /// Runs the benchmarks and prints their table.
 pub(crate) fn run(place: &Place) -> Outcome<()> {
-    setup::run(place)?;
+    let made = setup::run(place)?;
     println!("\nBenchmarks");
     build(place)?;
     let mut bench = place.command(place.built("keybearer-bench"));
     bench.arg("all").arg(place.folder("tools")?).arg(place.folder("bench")?);
-    if Program::start(bench)?.wait()?.success() {
-        Ok(())
-    } else {
-        Err(Failure::Told("the benchmarks broke down; the message is above".into()))
+    for program in [bench, executors(place, &made)] {
+        if !Program::start(program)?.wait()?.success() {
+            return Err(Failure::Told("the benchmarks broke down; the message is above".into()));
+        }
     }
+    Ok(())
+}
+
+/// The sandbox over HTTP beside AutoGen's local executor, against a throw-away host.
+fn executors(place: &Place, made: &Made) -> Command {
+    let mut dev = place.command(place.built("keybearer"));
+    dev.args(["dev", "--sandbox"]).arg(&made.sandbox).arg("--").arg(place.python());
+    dev.arg("tests/bench/executors.py").env("PYTHONDONTWRITEBYTECODE", "1");
+    dev
 }
 
 /// Builds the bench with our own crates optimised.

@@ -52,7 +52,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "test" => test::run(&place, rest),
         "bench" => bench::run(&place),
         "tidy" => tidy::run(&place),
-        "setup" => setup::run(&place).map(drop),
+        "setup" => setup::run(&place).and_then(|_| setup::for_tests(&place)),
         _ => Err(Failure::usage(USAGE)),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::{Failure, Outcome, cannot};
+use crate::setup::{Environment, MAIN};
 
 /// The repository and what is built from it.
 pub(crate) struct Place {
@@ -29,13 +30,13 @@ impl Place {
         self.target.join("debug").join(name)
     }
 
-    /// The Python of the virtual environment.
+    /// The Python of the main virtual environment.
     pub(crate) fn python(&self) -> PathBuf {
-        self.venv().join("bin/python")
+        self.venv(&MAIN).join("bin/python")
     }
 
-    pub(crate) fn venv(&self) -> PathBuf {
-        self.target.join("venv")
+    pub(crate) fn venv(&self, environment: &Environment) -> PathBuf {
+        self.target.join(environment.folder)
     }
 
     /// A folder of ours below the target directory, made if need be.

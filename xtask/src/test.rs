@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
-use crate::setup::{self, Made};
+use crate::setup::{self, FRAMEWORKS, Made};
 use crate::step::{Step, show};
 use tally::Tally;
 
@@ -39,7 +39,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "python",
-        title: "end to end with AutoGen and Stripe's SDK",
+        title: "end to end with agents and Stripe's SDK",
         command: |place, _| pytest(place),
         count: tally::of_pytest,
     },
@@ -53,15 +53,19 @@ const CHECKS: &[Check] = &[
 
 /// Runs the steps named, or all.
 pub(crate) fn run(place: &Place, only: &[String]) -> Outcome<()> {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|step| step == name);
     if let Some(unknown) = only.iter().find(|name| !CHECKS.iter().any(|check| check.name == *name)) {
         let known: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
         return Err(Failure::Told(format!("no step {unknown}; there are: {}", known.join(", "))));
     }
     let made = setup::run(place)?;
+    if wanted("python") {
+        setup::for_tests(place)?;
+    }
     println!("\nTests");
     let mut total = Tally::default();
     let mut failed = Vec::new();
-    for check in CHECKS.iter().filter(|check| only.is_empty() || only.iter().any(|name| name == check.name)) {
+    for check in CHECKS.iter().filter(|check| wanted(check.name)) {
         let tally = check.run(place, &made)?;
         if tally.failed > 0 {
             failed.push(check.title);
@@ -134,7 +138,7 @@ fn doctests(place: &Place) -> Command {
 }
 
 fn fixtures(place: &Place, made: &Made) -> Command {
-    tool_test(place, "tools", &made.tools)
+    tool_test(place, "tools", made.tools.iter().chain([&made.sandbox]))
 }
 
 /// Those guests that load: the others have nothing that could be called.
@@ -162,6 +166,9 @@ fn pytest(place: &Place) -> Command {
     command.env("KEYBEARER_BIN", place.built("keybearer"));
     command.env("KEYBEARER_TLS_FRONT_BIN", place.built("keybearer-tls-front"));
     command.env("KEYBEARER_TEST_COMPONENTS", place.target.join("xtask"));
+    for environment in &FRAMEWORKS {
+        command.env(environment.variable(), place.venv(environment));
+    }
     command
 }
 

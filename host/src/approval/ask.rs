@@ -1,10 +1,29 @@
 //! A request on its way to the people who decide it.
 
-use super::{Fingerprint, FingerprintParts, Note, Rendering};
+use super::{Fingerprint, FingerprintParts, Note, QuestionParts, Rendering};
 use crate::auth::Caller;
 use crate::connection::TypedSend;
 use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, TokenId};
-use crate::policy::{CallContext, Via};
+use crate::policy::{CallContext, EnforceSubject, Facts, Via};
+
+/// What an approval is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// An operation of a connection.
+    Operation {
+        /// The connection.
+        connection: ConnectionName,
+        /// The operation.
+        operation: OperationName,
+    },
+    /// Something outside of the host, which an enforcement point asked about.
+    Api {
+        /// The word for what is to be done.
+        action: String,
+        /// With what: `api://…`.
+        resource: String,
+    },
+}
 
 /// What is asked, by whom, and what approvers will read of it.
 #[derive(Debug, Clone)]
@@ -21,10 +40,8 @@ pub struct ApprovalAsk {
     pub role: Option<RoleName>,
     /// The conversation it asks in.
     pub conversation: Option<ConversationId>,
-    /// Where the request goes.
-    pub connection: ConnectionName,
-    /// What it does there.
-    pub operation: OperationName,
+    /// What it would do, and where.
+    pub about: About,
     /// How many people have to agree; none counts as one.
     pub quorum: u32,
     /// Who, beside the agent, asks in truth and so can't approve: every agent that the token was delegated by, up to the
@@ -55,7 +72,59 @@ pub struct AskParts<'a> {
     pub own: &'a [AgentId],
 }
 
+impl About {
+    /// `stripe:create_charge`, or `"execute" api://tasks/7`: printable ASCII on one line.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Operation { connection, operation } => format!("{connection}:{operation}"),
+            Self::Api { action, resource } => {
+                format!("\"{}\" {}", action.escape_default(), resource.escape_default())
+            }
+        }
+    }
+}
+
 impl ApprovalAsk {
+    /// Asks whether exactly this question of an enforcement point may be answered with a yes. `context` is the digest of
+    /// all that the point said beside it; `own` as [`ApprovalAsk::own`].
+    #[must_use]
+    pub fn of_question(
+        caller: &Caller,
+        context: &CallContext,
+        digest: Digest,
+        subject: EnforceSubject,
+        own: Vec<AgentId>,
+    ) -> Self {
+        let fingerprint = Fingerprint::of_question(QuestionParts {
+            realm: caller.realm(),
+            token: caller.token(),
+            agent: caller.agent(),
+            role: caller.role(),
+            conversation: context.conversation.as_ref(),
+            about: &subject.about,
+            context: digest,
+            policy: subject.policy,
+            quorum: subject.quorum,
+        });
+        Self {
+            realm: caller.realm().clone(),
+            fingerprint,
+            token: caller.token().clone(),
+            agent: caller.agent().clone(),
+            role: caller.role().cloned(),
+            conversation: context.conversation.clone(),
+            quorum: subject.quorum,
+            own,
+            note: Note {
+                rendering: Rendering::of_question(caller, context, &subject),
+                cost: subject.cost,
+                facts: subject.facts,
+            },
+            about: subject.about,
+        }
+    }
+
     /// Asks for exactly this request.
     #[must_use]
     pub fn new(parts: AskParts<'_>) -> Self {
@@ -76,6 +145,7 @@ impl ApprovalAsk {
             policy,
             secret: send.secret(),
             secret_version,
+            user: send.user(),
             quorum,
         });
         Self {
@@ -85,11 +155,17 @@ impl ApprovalAsk {
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
             conversation: context.conversation.clone(),
-            connection: send.connection_name().clone(),
-            operation: send.operation_name().clone(),
+            about: About::Operation {
+                connection: send.connection_name().clone(),
+                operation: send.operation_name().clone(),
+            },
             quorum,
             own: own.to_vec(),
-            note: Note { rendering: Rendering::of(caller, context, via, send), cost: send.cost().cloned() },
+            note: Note {
+                rendering: Rendering::of(caller, context, via, send),
+                cost: send.cost().cloned(),
+                facts: Facts::of_send(caller, context, via, send),
+            },
         }
     }
 }

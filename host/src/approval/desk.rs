@@ -10,10 +10,11 @@ use super::{
     ApprovalAsk, ApprovalError, Approvals, Approved, Asked, ClaimError, DecideError, Fingerprint, Note, rules,
 };
 use crate::audit::{ApprovalStep, Audit, Step};
+use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::egress::SendFailure;
 use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TenantId, TokenId};
-use crate::policy::{ApproveQuestion, CallContext, Policy};
+use crate::policy::{ApproveQuestion, CallContext, Enforced, Facts, Policy};
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
 
 /// How long before its deadline a call stops waiting for people, so that its caller still hears which approval to come
@@ -24,6 +25,8 @@ const ANSWER_BEFORE: Duration = Duration::from_millis(250);
 pub trait MayApprove: Send + Sync + 'static {
     /// Whether any rule lets this approver approve this request, and none forbids it. An error is a no.
     fn may_approve(&self, approver: &Approver, row: &ApprovalRow, note: &Note, now: Millis) -> bool;
+    /// Whether the request would be allowed now that these people have agreed. An error is a no.
+    fn is_enough(&self, note: &Note, agreed: &[AgentId], now: Millis) -> bool;
 }
 
 impl MayApprove for Policy {
@@ -31,14 +34,24 @@ impl MayApprove for Policy {
         self.may_approve(ApproveQuestion {
             realm: &row.realm,
             approver: approver.principal(),
-            connection: &row.connection,
-            operation: &row.operation,
+            about: &row.about,
             effect: note.rendering.effect,
             cost: note.cost.as_ref(),
             requester: &row.agent,
             role: row.role.as_ref(),
             now,
         })
+    }
+
+    fn is_enough(&self, note: &Note, agreed: &[AgentId], now: Millis) -> bool {
+        let facts = Facts { approvers: Some(agreed.to_vec()), now: None, ..note.facts.clone() };
+        match self.judge(&facts, now) {
+            Ok(judged) => judged.verdict == Enforced::Allowed,
+            Err(cause) => {
+                tracing::info!(cause, "an approval can't be judged by the policies in force");
+                false
+            }
+        }
     }
 }
 
@@ -129,6 +142,17 @@ impl ApprovalDesk {
         &self.approvals
     }
 
+    /// Who asks in truth, beside the agent, and so can't approve: every agent that its token was delegated by; and where
+    /// the host is set up so, the operator who minted the first of them.
+    #[must_use]
+    pub fn own(&self, caller: &Caller) -> Vec<AgentId> {
+        let mut own: Vec<_> = caller.chain().skip(1).map(|link| link.agent.clone()).collect();
+        if !self.approvals.minter_may_approve() {
+            own.extend(caller.chain().filter_map(|link| link.minted_by.clone()));
+        }
+        own
+    }
+
     /// Has a request approved: uses the approval that the caller came back with, or the one that was granted to the same
     /// request before; otherwise asks for one, and waits for it if the caller wants that.
     ///
@@ -151,7 +175,7 @@ impl ApprovalDesk {
         let (id, expires_at, state) = match &context.approval {
             Some(id) => (id.clone(), None, self.state_of(id, &realm, fingerprint)?),
             None => {
-                let asked = self.ask(call, first).await.map_err(|error| error.failure())?;
+                let asked = self.ask(Some(call), first).await.map_err(|error| error.failure())?;
                 (asked.id, Some(asked.expires_at), Some(asked.state))
             }
         };
@@ -161,7 +185,7 @@ impl ApprovalDesk {
             waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
             fingerprint = ask()?.fingerprint;
         }
-        match self.claim(call, &realm, &id, fingerprint, by).await {
+        match self.claim(Some(call), &realm, &id, fingerprint, by).await {
             Ok(approved) => Ok(approved),
             Err(ClaimError::Pending) => Err(expires_at
                 .map_or_else(|| ClaimError::Pending.failure(&id), |expires_at| required(&id, expires_at))),
@@ -173,8 +197,8 @@ impl ApprovalDesk {
     ///
     /// # Errors
     /// [`ApprovalError`]; nobody was asked then.
-    pub async fn ask(&self, call: &CallId, ask: ApprovalAsk) -> Result<Asked, ApprovalError> {
-        let (desk, call) = (self.clone(), call.clone());
+    pub async fn ask(&self, call: Option<&CallId>, ask: ApprovalAsk) -> Result<Asked, ApprovalError> {
+        let (desk, call) = (self.clone(), call.cloned());
         settled(async move {
             let realm = ask.realm.clone();
             let (fingerprint, by) =
@@ -183,7 +207,7 @@ impl ApprovalDesk {
             let asked = blocking(move || approvals.request(&ask)).await??;
             if asked.fresh {
                 let step = by.step(&asked.id, Step::Asked, fingerprint);
-                if let Err(error) = desk.audit.approval(&realm, Some(&call), step).await {
+                if let Err(error) = desk.audit.approval(&realm, call.as_ref(), step).await {
                     // What isn't on record wasn't asked.
                     let (approvals, id) = (desk.approvals.clone(), asked.id);
                     blocking(move || approvals.withdraw(&id)).await??;
@@ -201,40 +225,47 @@ impl ApprovalDesk {
     /// [`ClaimError`].
     pub async fn claim(
         &self,
-        call: &CallId,
+        call: Option<&CallId>,
         realm: &Realm,
         id: &ApprovalId,
         fingerprint: Fingerprint,
         by: By,
     ) -> Result<Approved, ClaimError> {
-        let (desk, call, realm, id) = (self.clone(), call.clone(), realm.clone(), id.clone());
+        let (desk, call, realm, id) = (self.clone(), call.cloned(), realm.clone(), id.clone());
         settled(async move {
             let approved = {
                 let (approvals, realm) = (desk.approvals.clone(), realm.clone());
                 blocking(move || approvals.claim(&realm, &id, fingerprint)).await??
             };
             let step = by.step(&approved.id, Step::Claimed, fingerprint);
-            desk.audit.approval(&realm, Some(&call), step).await?;
+            desk.audit.approval(&realm, call.as_ref(), step).await?;
             Ok(approved)
         })
         .await?
     }
 
-    /// Enters someone's yes, on record, if the policy lets them approve this; answers how the approval stands then.
+    /// Enters someone's yes, on record, if the policy lets them approve this; answers how the approval stands then. It
+    /// stays pending while too few have agreed, and while the policies in force want somebody else to agree as well.
     ///
     /// # Errors
     /// [`DecideError`]; nothing has changed then.
     pub async fn approve(&self, approver: Approver, id: &ApprovalId) -> Result<ApprovalState, DecideError> {
         let (desk, id) = (self.clone(), id.clone());
         settled(async move {
-            let row = {
+            let (row, note) = {
                 let (desk, approver, id) = (desk.clone(), approver.clone(), id.clone());
                 blocking(move || desk.check_yes(&approver, &id)).await??
             };
             // The trail first: a yes that isn't on record mustn't count. If someone's no comes in between, the trail
             // shows both, and the no holds.
             desk.audit.approval(&row.realm, None, approver.step(&row, Step::Approved)).await?;
-            blocking(move || desk.approvals.decide(&id, approver.name(), true)).await?
+            blocking(move || {
+                desk.approvals.decide_if(&id, approver.name(), true, &|row| {
+                    let agreed: Vec<_> = row.agreed().cloned().collect();
+                    desk.policy.is_enough(&note, &agreed, desk.approvals.now())
+                })
+            })
+            .await?
         })
         .await?
     }
@@ -251,7 +282,7 @@ impl ApprovalDesk {
                 let (desk, approver) = (desk.clone(), approver.clone());
                 blocking(move || -> Result<_, DecideError> {
                     let row = desk.of(&approver, &id)?;
-                    let state = desk.approvals.decide(&id, approver.name(), false)?;
+                    let state = desk.approvals.decide_if(&id, approver.name(), false, &|_| false)?;
                     Ok((row, state))
                 })
                 .await??
@@ -262,15 +293,15 @@ impl ApprovalDesk {
         .await?
     }
 
-    /// Whether this yes would count.
-    fn check_yes(&self, approver: &Approver, id: &ApprovalId) -> Result<ApprovalRow, DecideError> {
+    /// Whether this yes would count: what it's a yes to.
+    fn check_yes(&self, approver: &Approver, id: &ApprovalId) -> Result<(ApprovalRow, Note), DecideError> {
         let row = self.of(approver, id)?;
         let now = self.approvals.now();
         rules::check(&row, approver.name(), true, now)?;
         // Nobody says yes to what nobody can read.
         let note = self.approvals.note(&row).map_err(|error| DecideError::Unreadable(error.to_string()))?;
         if self.policy.may_approve(approver, &row, &note, now) {
-            Ok(row)
+            Ok((row, note))
         } else {
             Err(DecideError::NotAllowed)
         }

@@ -48,6 +48,11 @@ pub enum DecideError {
     /// The approver has said yes already.
     #[error("you have approved this already; it takes someone else's yes as well")]
     Twice,
+    /// As many have agreed as can, and the policies in force don't take them as enough.
+    #[error(
+        "20 people have agreed, and the policies in force don't take them as enough: deny it, or change the policies"
+    )]
+    Enough,
     /// No policy lets this approver approve it.
     #[error("no policy lets you approve this request")]
     NotAllowed,

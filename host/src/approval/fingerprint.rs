@@ -7,14 +7,19 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::About;
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
-    SecretLabel, TokenId,
+    SecretLabel, TokenId, UserId,
 };
 use crate::policy::Via;
 
 /// Starts every fingerprint, so that no hash of another kind or version can be passed off as one.
-const DOMAIN: &[u8] = b"keybearer approval fingerprint 1";
+const DOMAIN: &[u8] = b"keybearer approval fingerprint 2";
+
+/// Starts those of an enforcement point's questions, so that a yes to one of them is none to a request, nor the other way
+/// round.
+const QUESTION: &[u8] = b"keybearer approval question 1";
 
 /// SHA-256 over everything that an approval is bound to.
 ///
@@ -55,13 +60,68 @@ pub struct FingerprintParts<'a> {
     pub policy: Digest,
     /// The label of the secret that would be attached.
     pub secret: &'a SecretLabel,
+    /// The user whose own secret that is; `None` for an operator's.
+    pub user: Option<&'a UserId>,
     /// Its version.
     pub secret_version: u32,
     /// How many people those policies want.
     pub quorum: u32,
 }
 
+/// What a yes to an enforcement point's question is bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct QuestionParts<'a> {
+    /// Tenant and environment.
+    pub realm: &'a Realm,
+    /// The capability token.
+    pub token: &'a TokenId,
+    /// The agent that it's for.
+    pub agent: &'a AgentId,
+    /// Its role.
+    pub role: Option<&'a RoleName>,
+    /// The conversation.
+    pub conversation: Option<&'a ConversationId>,
+    /// What is to be done, and with what.
+    pub about: &'a About,
+    /// The digest of everything that the enforcement point said of it.
+    pub context: Digest,
+    /// The digest of the policies that asked for the approval.
+    pub policy: Digest,
+    /// How many people those policies want.
+    pub quorum: u32,
+}
+
 impl Fingerprint {
+    /// The fingerprint of a question.
+    #[must_use]
+    pub fn of_question(parts: QuestionParts<'_>) -> Self {
+        let QuestionParts { realm, token, agent, role, conversation, about, context, policy, quorum } = parts;
+        let (kind, action, resource) = match about {
+            About::Operation { connection, operation } => {
+                ("operation", operation.as_str(), connection.as_str())
+            }
+            About::Api { action, resource } => ("api", action.as_str(), resource.as_str()),
+        };
+        hash(
+            [
+                Some(QUESTION),
+                Some(realm.tenant.as_str().as_bytes()),
+                Some(realm.environment.as_str().as_bytes()),
+                Some(token.as_str().as_bytes()),
+                Some(agent.as_str().as_bytes()),
+                role.map(|role| role.as_str().as_bytes()),
+                conversation.map(|conversation| conversation.as_str().as_bytes()),
+                Some(kind.as_bytes()),
+                Some(action.as_bytes()),
+                Some(resource.as_bytes()),
+                Some(&context.0),
+                Some(&policy.0),
+                Some(&quorum.to_be_bytes()),
+            ]
+            .into_iter(),
+        )
+    }
+
     /// The fingerprint of these.
     #[must_use]
     pub fn of(parts: FingerprintParts<'_>) -> Self {
@@ -72,16 +132,9 @@ impl Fingerprint {
             }
             Via::Proxy => (None, None),
         };
-        let mut sha = Sha256::new();
-        let mut part = |part: Option<&[u8]>| match part {
-            None => sha.update([0]),
-            Some(bytes) => {
-                sha.update([1]);
-                sha.update((bytes.len() as u64).to_be_bytes());
-                sha.update(bytes);
-            }
-        };
-        for fixed in [
+        let headers = parts.constant_headers.iter();
+        let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        let fixed = [
             Some(DOMAIN),
             Some(realm.tenant.as_str().as_bytes()),
             Some(realm.environment.as_str().as_bytes()),
@@ -99,16 +152,11 @@ impl Fingerprint {
             Some(&parts.policy.0),
             Some(parts.secret.as_str().as_bytes()),
             Some(&parts.secret_version.to_be_bytes()),
+            parts.user.map(|user| user.as_str().as_bytes()),
             Some(&parts.quorum.to_be_bytes()),
             Some(&(parts.constant_headers.len() as u64).to_be_bytes()),
-        ] {
-            part(fixed);
-        }
-        for (name, value) in parts.constant_headers {
-            part(Some(name.as_str().as_bytes()));
-            part(Some(value.as_bytes()));
-        }
-        Self(Digest(sha.finalize().into()))
+        ];
+        hash(fixed.into_iter().chain(headers.map(Some)))
     }
 
     /// As a digest.
@@ -122,6 +170,21 @@ impl Fingerprint {
     pub(crate) fn for_tests(text: &str) -> Self {
         Self(Digest::of(text.as_bytes()))
     }
+}
+
+fn hash<'p>(parts: impl Iterator<Item = Option<&'p [u8]>>) -> Fingerprint {
+    let mut sha = Sha256::new();
+    for part in parts {
+        match part {
+            None => sha.update([0]),
+            Some(bytes) => {
+                sha.update([1]);
+                sha.update((bytes.len() as u64).to_be_bytes());
+                sha.update(bytes);
+            }
+        }
+    }
+    Fingerprint(Digest(sha.finalize().into()))
 }
 
 impl fmt::Display for Fingerprint {
@@ -167,6 +230,7 @@ mod tests {
         policy: Digest,
         secret: SecretLabel,
         secret_version: u32,
+        user: Option<UserId>,
         quorum: u32,
     }
 
@@ -188,6 +252,7 @@ mod tests {
                 policy: Digest::of(b"policy"),
                 secret: "stripe".parse().unwrap(),
                 secret_version: 1,
+                user: Some("ann".parse().unwrap()),
                 quorum: 1,
             }
         }
@@ -209,6 +274,7 @@ mod tests {
                 policy: self.policy,
                 secret: &self.secret,
                 secret_version: self.secret_version,
+                user: self.user.as_ref(),
                 quorum: self.quorum,
             })
         }
@@ -229,7 +295,7 @@ mod tests {
     #[test]
     fn every_part_changes_it() {
         type Change = fn(&mut Owned);
-        let changes: [(&str, Change); 26] = [
+        let changes: [(&str, Change); 28] = [
             ("nothing", |_| {}),
             ("tenant", |o| o.realm.tenant = "acm".parse().unwrap()),
             ("environment", |o| o.realm.environment = "dev".parse().unwrap()),
@@ -255,6 +321,8 @@ mod tests {
             ("request", |o| o.request = Digest::of(b"request 2")),
             ("policy", |o| o.policy = Digest::of(b"policy 2")),
             ("secret version", |o| o.secret_version = 2),
+            ("whose secret", |o| o.user = Some("bob".parse().unwrap())),
+            ("nobody's secret", |o| o.user = None),
             ("quorum", |o| o.quorum = 2),
         ];
         let mut seen = BTreeSet::new();
@@ -264,6 +332,54 @@ mod tests {
             assert!(seen.insert(parts.fingerprint().to_string()), "{what} doesn't count");
         }
         assert!(!seen.insert(Owned::new().fingerprint().to_string()), "the same parts give the same one");
+    }
+
+    #[test]
+    fn every_part_of_a_question_changes_it() {
+        let (a, b) = (Owned::new(), {
+            let mut other = Owned::new();
+            other.realm.environment = "dev".parse().unwrap();
+            other
+        });
+        let api = |action: &str, resource: &str| About::Api {
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+        };
+        let operation = About::Operation { connection: a.connection.clone(), operation: a.operation.clone() };
+        let (one, two, three) =
+            (api("execute", "api://t/1"), api("execut", "eapi://t/1"), api("execute", "api://t/2"));
+        let named = api("create_charge", "stripe");
+        let (other_token, other_agent) =
+            ("tok_000000000000000000000002".parse().unwrap(), "b".parse().unwrap());
+        let base = QuestionParts {
+            realm: &a.realm,
+            token: &a.token,
+            agent: &a.agent,
+            role: a.role.as_ref(),
+            conversation: a.conversation.as_ref(),
+            about: &one,
+            context: Digest::of(b"{}"),
+            policy: a.policy,
+            quorum: 1,
+        };
+        let mut seen = BTreeSet::new();
+        for (what, parts) in [
+            ("nothing", base),
+            ("environment", QuestionParts { realm: &b.realm, ..base }),
+            ("token", QuestionParts { token: &other_token, ..base }),
+            ("agent", QuestionParts { agent: &other_agent, ..base }),
+            ("role", QuestionParts { role: None, ..base }),
+            ("conversation", QuestionParts { conversation: None, ..base }),
+            ("action and resource", QuestionParts { about: &two, ..base }),
+            ("resource", QuestionParts { about: &three, ..base }),
+            ("an operation", QuestionParts { about: &operation, ..base }),
+            ("what is called like one", QuestionParts { about: &named, ..base }),
+            ("context", QuestionParts { context: Digest::of(b"{ }"), ..base }),
+            ("policy", QuestionParts { policy: Digest::of(b"2"), ..base }),
+            ("quorum", QuestionParts { quorum: 2, ..base }),
+        ] {
+            assert!(seen.insert(Fingerprint::of_question(parts).to_string()), "{what} doesn't count");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A person's yes to one exact request.
 //!
 //! ```text
-//! request → Asked (pending) ─ decide: yes … yes (quorum) → granted ─ claim → used
+//! request → Asked (pending) ─ decide: yes … yes (quorum, and the policies take these people) → granted ─ claim → used
 //!                           ├ decide: no → denied
 //!                           └ time → expired (granted ones too)
 //! ```
@@ -17,6 +17,7 @@ mod ask;
 mod desk;
 mod error;
 mod fingerprint;
+mod question;
 mod render;
 mod rules;
 mod shown;
@@ -24,10 +25,11 @@ mod shown;
 pub(crate) mod tests;
 mod watch;
 
-pub use ask::{ApprovalAsk, AskParts};
+pub use ask::{About, ApprovalAsk, AskParts};
 pub use desk::{ApprovalDesk, Approver, MayApprove};
 pub use error::{ApprovalError, ClaimError, DecideError};
-pub use fingerprint::{Fingerprint, FingerprintParts};
+pub use fingerprint::{Fingerprint, FingerprintParts, QuestionParts};
+pub use question::Unanswered;
 pub use render::{AskedBy, Note, Rendering, Shown};
 
 use std::sync::Arc;
@@ -55,13 +57,15 @@ pub struct Approved {
     pub approvers: Vec<AgentId>,
 }
 
-/// How long requests wait for people, and how many may.
+/// How long requests wait for people, how many may, and who of them doesn't count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApprovalLimits {
     /// From when it's asked for, an approval can be decided and used so long.
     pub ttl: Duration,
     /// How many may wait.
     pub pending: PendingLimits,
+    /// Whether the operator who minted the first token of a chain may agree to what is asked with it.
+    pub minter_may_approve: bool,
 }
 
 /// A request that was put before people.
@@ -121,8 +125,7 @@ impl Approvals {
             agent: ask.agent.clone(),
             role: ask.role.clone(),
             conversation: ask.conversation.clone(),
-            connection: ask.connection.clone(),
-            operation: ask.operation.clone(),
+            about: ask.about.clone(),
             quorum: ask.quorum.max(1),
             own: ask.own.clone(),
             note,
@@ -156,16 +159,35 @@ impl Approvals {
         Ok(())
     }
 
-    /// Enters one person's answer and answers how the approval stands then.
+    /// Enters one person's answer and answers how the approval stands then. `is_enough` says whether the policies take
+    /// those who have agreed, the new one among them, as enough: it's asked where the quorum is reached, in the
+    /// transaction that grants. As long as it says no, the approval waits for others.
     ///
     /// # Errors
     /// [`DecideError`]; nothing has changed then.
-    pub fn decide(&self, id: &ApprovalId, by: &AgentId, yes: bool) -> Result<ApprovalState, DecideError> {
+    pub fn decide_if(
+        &self,
+        id: &ApprovalId,
+        by: &AgentId,
+        yes: bool,
+        is_enough: &dyn Fn(&ApprovalRow) -> bool,
+    ) -> Result<ApprovalState, DecideError> {
         let mut decided = Err(DecideError::Unknown);
         let now = self.clock.now();
-        self.store.change_approval(id, &mut |row| decided = rules::vote(row, by, yes, now))?;
+        self.store.change_approval(id, &mut |row| decided = rules::vote(row, by, yes, now, is_enough))?;
         self.watch.wake();
         decided
+    }
+
+    /// As [`Self::decide_if`], where the quorum alone decides.
+    #[cfg(test)]
+    pub(crate) fn decide(
+        &self,
+        id: &ApprovalId,
+        by: &AgentId,
+        yes: bool,
+    ) -> Result<ApprovalState, DecideError> {
+        self.decide_if(id, by, yes, &|_| true)
     }
 
     /// Uses an approval up for exactly the request that it was given to. Of any number of claims at once, by any number
@@ -245,6 +267,12 @@ impl Approvals {
             .open_note(&row.realm, row.id.as_str(), &row.note)
             .map_err(|error| unreadable(&error))?;
         serde_json::from_slice(&note).map_err(|error| unreadable(&error))
+    }
+
+    /// Whether the operator who minted a token may agree to what is asked with it.
+    #[must_use]
+    pub fn minter_may_approve(&self) -> bool {
+        self.limits.minter_may_approve
     }
 
     /// The time that states are told by.

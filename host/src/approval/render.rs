@@ -1,14 +1,15 @@
 //! What an approver reads: made by the host from the typed parameters, never from anyone's description of them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::shown;
+use super::{About, shown};
 use crate::auth::Caller;
 use crate::catalog::SANDBOX_TOOL;
-use crate::connection::{Cost, Effect, TypedSend};
+use crate::connection::{Cost, Effect, Operation, Parameters, TypedSend};
 use crate::egress::CanonicalBody;
 use crate::ledger::money;
-use crate::policy::{CallContext, Via};
+use crate::policy::{CallContext, EnforceSubject, Facts, Via};
 
 /// At most so many parameters and headers are shown, so that the important ones don't scroll away.
 const LINES_MAX: usize = 60;
@@ -22,13 +23,13 @@ const CONTINUED: &str = "      | ";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rendering {
-    /// The connection's name.
+    /// The connection's name. Empty for what isn't done through one.
     pub connection: String,
-    /// The upstream's base URL.
+    /// The upstream's base URL; what is acted on, where there's no connection.
     pub upstream: String,
-    /// The operation's name.
+    /// The operation's name; the word for what is to be done, where there's no connection.
     pub operation: String,
-    /// Its method and path template: `POST /v1/charges`.
+    /// Its method and path template: `POST /v1/charges`. Empty where there's no connection.
     pub request: String,
     /// Whether it changes anything upstream.
     pub effect: Effect,
@@ -50,13 +51,16 @@ pub struct Rendering {
 }
 
 /// What is kept, sealed, of a request: for those who decide it, and for the policy that says who they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
     /// What approvers read.
     pub rendering: Rendering,
     /// What it costs.
     pub cost: Option<Cost>,
+    /// The request as the policies are asked about it, so that they can be asked whether those who have agreed are
+    /// enough.
+    pub facts: Facts,
 }
 
 /// A name and its value.
@@ -81,8 +85,10 @@ pub struct AskedBy {
     pub role: Option<String>,
     /// The id of its token.
     pub token: String,
-    /// The tool that drafted the request. None: it came through the proxy door.
+    /// The tool that drafted the request. None: it came through the proxy door, or is a question.
     pub tool: Option<String>,
+    /// Whether an enforcement point asks: then the host doesn't do it, but the agent's own code.
+    pub question: bool,
 }
 
 impl Rendering {
@@ -90,7 +96,11 @@ impl Rendering {
     #[must_use]
     pub fn of(caller: &Caller, context: &CallContext, via: &Via, send: &TypedSend) -> Self {
         let operation = send.operation();
-        let (parameters, left_out) = parameters(send);
+        let headers = send.request().headers().iter().map(|(name, value)| Shown {
+            name: format!("header.{}", shown::name(name.as_str())),
+            value: shown::text(&String::from_utf8_lossy(value.as_bytes())),
+        });
+        let (parameters, left_out) = parameters(send.parameters(), headers);
         Self {
             connection: shown::name(send.connection_name().as_str()),
             upstream: shown::text(&send.connection().base.to_string()),
@@ -102,23 +112,47 @@ impl Rendering {
             ),
             effect: operation.effect,
             amount: send.cost().map(amount),
-            customer: operation.customer.as_ref().and_then(|place| place.value(send.parameters())).map(
-                |value| {
-                    let mut shown = String::new();
-                    shown::flat("", value, &mut |_, value| shown.push_str(&value));
-                    shown
-                },
-            ),
+            customer: customer(operation, send.parameters()),
             parameters,
             left_out,
             raw_body: raw_body(send),
-            asked_by: AskedBy {
-                realm: caller.realm().to_string(),
-                agent: caller.agent().to_string(),
-                role: caller.role().map(ToString::to_string),
-                token: caller.token().to_string(),
-                tool: via.tool().map(ToString::to_string),
-            },
+            asked_by: AskedBy { tool: via.tool().map(ToString::to_string), ..AskedBy::of(caller) },
+            words: words(caller, context),
+        }
+    }
+
+    /// Renders a question of an enforcement point.
+    #[must_use]
+    pub fn of_question(caller: &Caller, context: &CallContext, subject: &EnforceSubject) -> Self {
+        let known = subject.operation.as_ref();
+        let (connection, upstream) = known.map_or_else(Default::default, |(connection, _)| {
+            (shown::name(connection.name.as_str()), shown::text(&connection.base.to_string()))
+        });
+        let (request, customer) = known.map_or_else(Default::default, |(_, operation)| {
+            let method = shown::name(operation.method.as_str());
+            let request = format!("{method} {}", shown::name(&operation.path.to_string()));
+            (request, customer(operation, &subject.parameters))
+        });
+        let (operation, upstream) = match &subject.about {
+            About::Operation { operation, .. } => (shown::name(operation.as_str()), upstream),
+            About::Api { action, resource } => (shown::text(action), shown::text(resource)),
+        };
+        let (mut parameters, mut left_out) = parameters(&subject.parameters, std::iter::empty());
+        if let About::Api { .. } = subject.about {
+            (parameters, left_out) = flat_lines("context", &subject.said);
+        }
+        Self {
+            connection,
+            upstream,
+            operation,
+            request,
+            effect: subject.effect,
+            amount: subject.cost.as_ref().map(amount),
+            customer,
+            parameters,
+            left_out,
+            raw_body: None,
+            asked_by: AskedBy { question: true, ..AskedBy::of(caller) },
             words: words(caller, context),
         }
     }
@@ -128,11 +162,19 @@ impl Rendering {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |line: String| wrap(&line, &mut text);
-        line(format!("operation: {}:{} ({})", self.connection, self.operation, self.effect.as_str()));
-        line(format!("request: {} at {}", self.request, self.upstream));
+        let outside = self.connection.is_empty();
+        if outside {
+            line(format!("action: {} on {}", self.operation, self.upstream));
+        } else {
+            line(format!("operation: {}:{} ({})", self.connection, self.operation, self.effect.as_str()));
+            line(format!("request: {} at {}", self.request, self.upstream));
+        }
+        if self.asked_by.question {
+            line("done by: the agent's own code, outside of this host".to_owned());
+        }
         match &self.amount {
             Some(amount) => line(format!("amount: {amount}")),
-            None if self.effect == Effect::Write => {
+            None if self.effect == Effect::Write && !outside => {
                 line("amount: not known, since the operation has no cost rule".to_owned());
             }
             None => {}
@@ -153,13 +195,14 @@ impl Rendering {
         if let Some(body) = &self.raw_body {
             line(format!("body: {body}"));
         }
-        let AskedBy { realm, agent, role, token, tool } = &self.asked_by;
+        let AskedBy { realm, agent, role, token, tool, question } = &self.asked_by;
         let role = role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
-        let by = match tool.as_deref() {
-            None => "the proxy door".to_owned(),
+        let by = match (tool.as_deref(), question) {
             // No tool but a sandbox's has this name.
-            Some(SANDBOX_TOOL) => format!("code that it wrote itself ({SANDBOX_TOOL})"),
-            Some(tool) => format!("the tool {tool}"),
+            (Some(SANDBOX_TOOL), _) => format!("code that it wrote itself ({SANDBOX_TOOL})"),
+            (Some(tool), _) => format!("the tool {tool}"),
+            (None, true) => "an enforcement point".to_owned(),
+            (None, false) => "the proxy door".to_owned(),
         };
         line(format!("asked by: {agent}{role}, through {by}, with {token} of {realm}"));
         if !self.words.is_empty() {
@@ -170,6 +213,26 @@ impl Rendering {
         }
         text
     }
+}
+
+impl AskedBy {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            realm: caller.realm().to_string(),
+            agent: caller.agent().to_string(),
+            role: caller.role().map(ToString::to_string),
+            token: caller.token().to_string(),
+            tool: None,
+            question: false,
+        }
+    }
+}
+
+fn customer(operation: &Operation, parameters: &Parameters) -> Option<String> {
+    let value = operation.customer.as_ref()?.value(parameters)?;
+    let mut shown = String::new();
+    shown::flat("", value, &mut |_, value| shown.push_str(&value));
+    Some(shown)
 }
 
 /// `12.34 EUR (1234 minor units)`. The count is there too, since an upstream may have units of its own for a currency,
@@ -183,8 +246,7 @@ fn amount(cost: &Cost) -> String {
 }
 
 /// The parameters and the caller's headers, and how many of them there was no room for.
-fn parameters(send: &TypedSend) -> (Vec<Shown>, u32) {
-    let parameters = send.parameters();
+fn parameters(parameters: &Parameters, headers: impl Iterator<Item = Shown>) -> (Vec<Shown>, u32) {
     let mut plain = Vec::new();
     let mut inner = Vec::new();
     for (place, values) in
@@ -200,12 +262,23 @@ fn parameters(send: &TypedSend) -> (Vec<Shown>, u32) {
             });
         }
     }
-    let headers = send.request().headers().iter().map(|(name, value)| Shown {
-        name: format!("header.{}", shown::name(name.as_str())),
-        value: shown::text(&String::from_utf8_lossy(value.as_bytes())),
-    });
     plain.extend(headers);
     plain.extend(inner);
+    cut(plain)
+}
+
+/// All values inside some members, and how many there was no room for.
+fn flat_lines(place: &str, members: &Map<String, Value>) -> (Vec<Shown>, u32) {
+    let mut lines = Vec::new();
+    for (name, value) in members {
+        shown::flat(&format!("{place}.{}", shown::name(name)), value, &mut |name, value| {
+            lines.push(Shown { name, value });
+        });
+    }
+    cut(lines)
+}
+
+fn cut(mut plain: Vec<Shown>) -> (Vec<Shown>, u32) {
     let left_out = u32::try_from(plain.len().saturating_sub(LINES_MAX)).unwrap_or(u32::MAX);
     plain.truncate(LINES_MAX);
     (plain, left_out)

@@ -5,18 +5,23 @@ use crate::clock::Millis;
 use crate::ids::{AgentId, Realm};
 use crate::store::{ApprovalRow, ApprovalState, Stage, Vote};
 
+/// At most so many agree to one request. More than any quorum: where so many aren't enough, one who is named is missing.
+const YES_MAX: usize = 20;
+
 /// Enters one person's answer, and answers what the approval is worth then.
 ///
-/// One no denies. A yes counts once for each person; names that differ in case alone are one person.
+/// One no denies. A yes counts once for each person; names that differ in case alone are one person. Where the quorum is
+/// reached, `is_enough` says whether these people are: a policy may want one of them by name.
 ///
 /// # Errors
 /// [`DecideError::Decided`] and [`DecideError::Expired`]: nothing is left to decide; [`DecideError::Own`] and
-/// [`DecideError::Twice`] for a yes. The row is as it was then.
+/// [`DecideError::Twice`] and [`DecideError::Enough`] for a yes. The row is as it was then.
 pub(super) fn vote(
     row: &mut ApprovalRow,
     by: &AgentId,
     yes: bool,
     now: Millis,
+    is_enough: &dyn Fn(&ApprovalRow) -> bool,
 ) -> Result<ApprovalState, DecideError> {
     check(row, by, yes, now)?;
     row.votes.push(Vote { by: by.clone(), yes, at: now });
@@ -24,7 +29,7 @@ pub(super) fn vote(
     row.stage = match yes {
         false => Stage::Denied,
         // INVARIANT (quorum): a yes is entered only for someone who hasn't agreed yet, so this counts people.
-        true if agreed >= row.quorum => Stage::Granted,
+        true if agreed >= row.quorum && is_enough(row) => Stage::Granted,
         true => Stage::Pending,
     };
     Ok(row.state(now))
@@ -46,6 +51,9 @@ pub(super) fn check(row: &ApprovalRow, by: &AgentId, yes: bool, now: Millis) -> 
     }
     if row.agreed().any(is_same) {
         return Err(DecideError::Twice);
+    }
+    if row.agreed().count() >= YES_MAX {
+        return Err(DecideError::Enough);
     }
     Ok(())
 }

@@ -10,6 +10,10 @@ pub enum AuditError {
     /// Too many intents wait to be written. Nothing was recorded; the caller may try again.
     #[error("too many rows wait for the audit trail")]
     Full,
+    /// The agent, or one that it acts for, has as many calls under way as it may have at once. That the call was refused
+    /// is recorded.
+    #[error("too many calls of this agent are under way")]
+    TooManyCalls,
     /// The trail can't be written or read. Nothing was recorded.
     #[error("the audit trail is unavailable: {0}")]
     Unavailable(#[source] Arc<StoreError>),

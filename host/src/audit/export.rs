@@ -38,6 +38,7 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             write!(to, "  call begun  {what}  agent={}  token={}", call.agent, call.token)?;
             optional(to, "conversation", call.conversation.as_ref())?;
             optional(to, "turn", call.turn.as_ref())?;
+            optional(to, "model_call", call.model_call.as_ref())?;
             optional(to, "trace", call.trace.as_ref().map(|trace| trace.escape_default()))?;
             match call.arguments {
                 Some(arguments) => {
@@ -55,11 +56,14 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
                 call.agent,
                 call.token
             )?;
-            optional(to, "conversation", call.conversation.as_ref())
+            optional(to, "conversation", call.conversation.as_ref())?;
+            optional(to, "model_call", call.model_call.as_ref())
         }
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
-            write!(to, "  secret={}  request={}", send.secret, send.request.short())?;
+            write!(to, "  secret={}", send.secret)?;
+            optional(to, "user", send.user.as_ref())?;
+            write!(to, "  request={}", send.request.short())?;
             write!(to, "  body={} bytes", send.body_bytes)
         }
         Event::SendFinished(send) => {
@@ -96,7 +100,13 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "reason", row.reason.map(|code| code.as_str()))?;
             optional(to, "agent", row.agent.as_ref())?;
             optional(to, "token", row.token.as_ref())?;
+            optional(to, "approval", row.approval.as_ref())?;
             write!(to, "  by={}", row.by)
+        }
+        Event::ShadowDiffered(row) => {
+            write!(to, "  shadow differs  {}  {}", row.who, row.subject.escape_default())?;
+            write!(to, "  live={}  candidate={}", row.live.as_str(), row.candidate.as_str())?;
+            write!(to, "  policies={:?}", row.policies)
         }
         Event::Admin { action, subject, by, reason } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());

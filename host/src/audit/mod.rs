@@ -16,6 +16,7 @@
 mod chain;
 mod error;
 pub mod export;
+mod held;
 mod outcome;
 mod pending;
 mod plan;
@@ -26,12 +27,13 @@ mod verify;
 mod writer;
 
 pub use error::AuditError;
+pub use held::HeldWord;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend};
 pub use plan::{SendBegin, SendPlan, Takes};
 pub use row::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
-    SendFinished, SendRefused, Step,
+    SendFinished, SendRefused, ShadowDiffered, Step,
 };
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
@@ -43,6 +45,7 @@ use tokio::sync::oneshot;
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
+use crate::ledger::CallLimit;
 use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::refusal::Code;
 use crate::store::{AuditStore, RowFilter};
@@ -87,15 +90,21 @@ impl Audit {
         Ok(Self { trail, writer: Arc::new(writer) })
     }
 
-    /// Records the intent to run a tool. It's on the disk when this resolves.
+    /// Records the intent to run a tool, and takes the call's place where `limits` say how many calls its agents may have
+    /// under way at once. It's on the disk when this resolves.
     ///
     /// A caller that stops waiting leaves no open call behind: if the intent was written, so is a
     /// [`CallMark::Cancelled`].
     ///
     /// # Errors
     /// [`AuditError::Full`] when too many intents wait already; [`AuditError::Unavailable`] when the trail can't be
-    /// written. Either way nothing was recorded, so the tool must not run.
-    pub async fn begin(&self, permit: &Permitted<Invocation>) -> Result<Pending, AuditError> {
+    /// written: then nothing was recorded. [`AuditError::TooManyCalls`] when there's no place. Either way the tool must
+    /// not run.
+    pub async fn begin(
+        &self,
+        permit: &Permitted<Invocation>,
+        limits: &[CallLimit],
+    ) -> Result<Pending, AuditError> {
         let invocation = permit.request();
         let (caller, arguments) = (&invocation.caller, &invocation.arguments);
         let intent = CallBegun {
@@ -106,7 +115,7 @@ impl Audit {
             policy: Some(permit.policy()),
             ..begun(invocation.door(), caller, &invocation.context)
         };
-        Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent).await
+        Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent, limits).await
     }
 
     /// Records the intent to forward a request. It's on the disk when this resolves.
@@ -118,9 +127,10 @@ impl Audit {
         call: CallId,
         caller: &Caller,
         context: &CallContext,
+        limits: &[CallLimit],
     ) -> Result<Pending, AuditError> {
         let intent = begun(Door::Proxy, caller, context);
-        Pending::begin(&self.trail, call, caller.realm().clone(), intent).await
+        Pending::begin(&self.trail, call, caller.realm().clone(), intent, limits).await
     }
 
     /// Records that a call was refused before it began. It's on the disk when this resolves.
@@ -141,6 +151,7 @@ impl Audit {
             conversation: caller.conversation().or(context.conversation.as_ref()).cloned(),
             tool: tool.chars().filter(char::is_ascii_graphic).take(64).collect(),
             code,
+            model_call: context.model_call.clone(),
         });
         self.written(Some(caller.realm().clone()), Some(call), event).await
     }
@@ -189,6 +200,13 @@ impl Audit {
             *text = text.chars().take(ADMIN_CHARS_MAX).collect();
         }
         self.written(Some(realm), None, Event::Decided(row)).await
+    }
+
+    /// Records that policies which are tried decide otherwise. It isn't waited for.
+    pub fn shadow_differed(&self, realm: Realm, difference: ShadowDiffered) {
+        let event = Event::ShadowDiffered(difference);
+        self.trail.queue.push_outcomes([Entry::new(Some(realm), None, event, Reply::Nobody)]);
+        self.trail.flush();
     }
 
     /// Writes one row that stands for itself.
@@ -299,6 +317,7 @@ fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
         arguments_bytes: 0,
         policy: None,
         trace: context.trace.clone(),
+        model_call: context.model_call.clone(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, Send
 use crate::clock::Millis;
 use crate::connection::TypedSend;
 use crate::ids::{CallId, Realm};
-use crate::ledger::{Reservation, ReservationId, Settlement};
+use crate::ledger::{CallLimit, Refund, Reservation, ReservationId, Settlement, call_lines};
 use crate::policy::Permitted;
 use crate::refusal::{Code, RequestSent};
 
@@ -28,6 +28,10 @@ pub struct Pending {
 pub struct PendingSend {
     call: Arc<Call>,
     send: u32,
+    /// How often the upstream has refused this write before.
+    pub(super) refused: u32,
+    /// What its reply gives back to budgets.
+    refund: Option<Box<Refund>>,
 }
 
 /// An answer whose record is on the disk.
@@ -49,11 +53,26 @@ impl Pending {
         id: CallId,
         realm: Realm,
         intent: CallBegun,
+        limits: &[CallLimit],
     ) -> Result<Self, AuditError> {
-        let guard = Self { call: Arc::new(Call::new(trail, id.clone(), realm.clone())) };
+        let (begun_at, has_places) = (trail.clock.now(), !limits.is_empty());
+        let places = has_places.then(|| Reservation {
+            id: ReservationId { call: id.clone(), send: 0 },
+            realm: realm.clone(),
+            connection: None,
+            operation: None,
+            cost: None,
+            lines: call_lines(&realm, limits),
+            dedup: None,
+            at: begun_at,
+        });
+        let call = Call::new(trail, id.clone(), realm.clone(), begun_at, has_places);
+        let guard = Self { call: Arc::new(call) };
         let (reply, begun) = oneshot::channel();
         let (event, reply) = (Event::CallBegun(intent), Reply::Call(guard, reply));
-        trail.queue.push_intent(Entry::new(Some(realm), Some(id), event, reply));
+        let mut entry = Entry::new(Some(realm), Some(id), event, reply);
+        entry.ledger = places.map(|places| LedgerStep::Reserve(Box::new(places)));
+        trail.queue.push_intent(entry);
         trail.flush();
         begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
@@ -90,6 +109,7 @@ impl Pending {
                 request: send.request().digest(),
                 body_bytes: outcome::size(send.request().body_bytes().len()),
                 secret: send.secret().clone(),
+                user: send.user().cloned(),
                 cost: send.cost().cloned(),
                 budgets: plan.takes.as_ref().map_or(0, |takes| outcome::size(takes.lines.iter().len())),
                 approval: plan.approval,
@@ -99,8 +119,8 @@ impl Pending {
             let reservation = plan.takes.map(|takes| Reservation {
                 id: ReservationId { call: self.call.id.clone(), send: number },
                 realm: self.call.realm.clone(),
-                connection: send.connection_name().clone(),
-                operation: send.operation_name().clone(),
+                connection: Some(send.connection_name().clone()),
+                operation: Some(send.operation_name().clone()),
                 cost: send.cost().cloned(),
                 lines: takes.lines,
                 dedup: takes.dedup,
@@ -136,7 +156,7 @@ impl Pending {
         if reservation.is_some() {
             self.call.progress().reserve(send);
         }
-        let guard = PendingSend { call: Arc::clone(&self.call), send };
+        let guard = PendingSend { call: Arc::clone(&self.call), send, refused: 0, refund: None };
         let (realm, id) = (self.call.realm.clone(), self.call.id.clone());
         let (event, reply) = (Event::SendBegun(intent), Reply::Send(guard, reply));
         let mut entry = Entry::new(Some(realm), Some(id), event, reply);
@@ -181,13 +201,25 @@ impl PendingSend {
         self.send
     }
 
+    /// How often the upstream has refused the same write before; 0 for what isn't recognised again.
+    #[must_use]
+    pub fn refused(&self) -> u32 {
+        self.refused
+    }
+
+    /// Has what the upstream confirmed as refunded given back to budgets, in the transaction that records the outcome.
+    pub fn give_back(&mut self, refund: Refund) {
+        self.refund = Some(Box::new(refund));
+    }
+
     /// Records what came of the send. It isn't waited for: the row lies before the call's next one, and is on the
     /// disk no later than that.
     ///
     /// `settlement` is what becomes of what was reserved, in the same transaction; `reply` what a repetition of the same
     /// write gets: sealed bytes.
-    pub fn finished(self, result: SendResult, settlement: Settlement, reply: Option<Vec<u8>>) {
-        self.call.close_send(self.send, |_| (result, settlement, reply));
+    pub fn finished(mut self, result: SendResult, settlement: Settlement, reply: Option<Vec<u8>>) {
+        let refund = self.refund.take();
+        self.call.close_send(self.send, |_| (result, settlement, reply, refund));
     }
 
     /// The intent wasn't written, so there's nothing to finish.
@@ -198,7 +230,7 @@ impl PendingSend {
 
 impl Drop for PendingSend {
     fn drop(&mut self) {
-        self.call.close_send(self.send, |open| (open.abandoned(), open.given_up(), None));
+        self.call.close_send(self.send, |open| (open.abandoned(), open.given_up(), None, None));
     }
 }
 
@@ -208,6 +240,8 @@ struct Call {
     id: CallId,
     realm: Realm,
     begun_at: Millis,
+    /// Whether it has taken places among its agents' calls at once.
+    has_places: bool,
     progress: Mutex<Progress>,
 }
 
@@ -235,10 +269,9 @@ struct OpenSend {
 }
 
 impl Call {
-    fn new(trail: &Arc<Trail>, id: CallId, realm: Realm) -> Self {
+    fn new(trail: &Arc<Trail>, id: CallId, realm: Realm, begun_at: Millis, has_places: bool) -> Self {
         trail.queue.begun();
-        let begun_at = trail.clock.now();
-        Self { trail: Arc::clone(trail), id, realm, begun_at, progress: Mutex::default() }
+        Self { trail: Arc::clone(trail), id, realm, begun_at, has_places, progress: Mutex::default() }
     }
 
     /// Queues the outcome, once: whatever comes later finds the call over.
@@ -255,7 +288,7 @@ impl Call {
             .map(|open| {
                 let result = open.abandoned();
                 progress.request_sent = progress.request_sent.and(result.request_sent);
-                self.send_finished(open, result, open.given_up(), None, now)
+                self.send_finished(open, result, (open.given_up(), None, None), now)
             })
             .collect();
         let (result, result_bytes) = outcome.result.unzip();
@@ -270,6 +303,11 @@ impl Call {
         };
         let mut last = Entry::outcome(self.realm.clone(), self.id.clone(), Event::CallFinished(finished));
         last.reply = reply;
+        last.ledger = self.has_places.then(|| {
+            let id = ReservationId { call: self.id.clone(), send: 0 };
+            let settlement = Settlement::Release;
+            LedgerStep::Finish(Box::new(Finish { id, settlement, status: None, reply: None, refund: None }))
+        });
         entries.push(last);
         self.trail.queue.push_outcomes(entries);
         // Writing may drop guards of this very call, which look at its progress.
@@ -281,24 +319,23 @@ impl Call {
     fn close_send(
         &self,
         send: u32,
-        result: impl FnOnce(&OpenSend) -> (SendResult, Settlement, Option<Vec<u8>>),
+        result: impl FnOnce(&OpenSend) -> (SendResult, Settlement, Option<Vec<u8>>, Option<Box<Refund>>),
     ) {
         let now = self.trail.clock.now();
         let mut progress = self.progress();
         let Some(index) = progress.open.iter().position(|open| open.send == send) else { return };
         let open = progress.open.remove(index);
-        let (result, settlement, reply) = result(&open);
+        let (result, settlement, reply, refund) = result(&open);
         progress.request_sent = progress.request_sent.and(result.request_sent);
         // Queued under the lock, so that the call's own outcome can't come first.
-        self.trail.queue.push_outcomes([self.send_finished(&open, result, settlement, reply, now)]);
+        self.trail.queue.push_outcomes([self.send_finished(&open, result, (settlement, reply, refund), now)]);
     }
 
     fn send_finished(
         &self,
         open: &OpenSend,
         result: SendResult,
-        settlement: Settlement,
-        kept: Option<Vec<u8>>,
+        (settlement, kept, refund): (Settlement, Option<Vec<u8>>, Option<Box<Refund>>),
         now: Millis,
     ) -> Entry {
         let (reply, reply_bytes) = result.reply.unzip();
@@ -309,14 +346,21 @@ impl Call {
             request_sent: result.request_sent,
             secret_version: result.secret_version,
             settlement: open.reserved.then(|| settlement.as_str().to_owned()),
+            refunded: refund.as_ref().map(|refund| refund.amount.clone()),
             reply,
             reply_bytes: reply_bytes.unwrap_or(0),
             took_ms: took_ms(open.begun_at, now),
         };
         let mut entry = Entry::outcome(self.realm.clone(), self.id.clone(), Event::SendFinished(finished));
-        entry.ledger = open.reserved.then(|| {
+        entry.ledger = (open.reserved || refund.is_some()).then(|| {
             let id = ReservationId { call: self.id.clone(), send: open.send };
-            LedgerStep::Finish(Box::new(Finish { id, settlement, status: result.status, reply: kept }))
+            LedgerStep::Finish(Box::new(Finish {
+                id,
+                settlement,
+                status: result.status,
+                reply: kept,
+                refund,
+            }))
         });
         entry
     }

@@ -11,7 +11,7 @@ use super::chain::Unsealed;
 use super::pending::{Pending, PendingSend};
 use crate::audit::{CallMark, Event};
 use crate::ids::{CallId, Realm};
-use crate::ledger::{Reservation, ReservationId, Reserved, Settlement};
+use crate::ledger::{Refund, Reservation, ReservationId, Reserved, Settlement};
 use crate::refusal::Code;
 use crate::store::StoreError;
 
@@ -59,6 +59,8 @@ pub(super) struct Finish {
     pub(super) status: Option<u16>,
     /// The reply, sealed, for a repetition of the same write.
     pub(super) reply: Option<Vec<u8>>,
+    /// What it gives back to budgets.
+    pub(super) refund: Option<Box<Refund>>,
 }
 
 /// Who waits for a row.
@@ -90,7 +92,13 @@ impl Reply {
         match self {
             Self::Nobody => {}
             Self::Written(to) => drop(to.send(Ok(()))),
-            Self::Call(guard, to) => drop(to.send(Ok(guard))),
+            Self::Call(guard, to) => match refused {
+                None => drop(to.send(Ok(guard))),
+                Some(_) => {
+                    guard.never_began();
+                    drop(to.send(Err(AuditError::TooManyCalls)));
+                }
+            },
             Self::Send(guard, to) => match refused {
                 None => drop(to.send(Ok(Begun::Yes(guard)))),
                 Some(refused) => {
@@ -153,6 +161,7 @@ impl Entry {
             Event::CallFinished(_)
             | Event::SendFinished(_)
             | Event::SendRefused(_)
+            | Event::ShadowDiffered(_)
             | Event::HostStarted { .. } => false,
         }
     }

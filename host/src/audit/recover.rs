@@ -86,6 +86,7 @@ enum Step {
     CallRefused {},
     Approval {},
     Decided {},
+    ShadowDiffered {},
     Admin {},
 }
 
@@ -96,7 +97,11 @@ impl Search {
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("audit row {seq}: {why}"));
         let step = match serde_json::from_str(&event).map_err(|error| damaged(&error))? {
             Step::HostStarted {} => return Ok(false),
-            Step::Admin {} | Step::Approval {} | Step::Decided {} | Step::CallRefused {} => return Ok(true),
+            Step::Admin {}
+            | Step::Approval {}
+            | Step::CallRefused {}
+            | Step::Decided {}
+            | Step::ShadowDiffered {} => return Ok(true),
             step => step,
         };
         let call = call.ok_or_else(|| damaged(&"it belongs to no call"))?;
@@ -139,6 +144,7 @@ impl OpenCall {
             | Step::CallRefused {}
             | Step::Approval {}
             | Step::Decided {}
+            | Step::ShadowDiffered {}
             | Step::CallFinished {}
             | Step::SendRefused {} => {}
         }
@@ -148,6 +154,7 @@ impl OpenCall {
     fn outcomes(&self) -> Vec<Event> {
         let unknown = |&send: &u32| {
             Event::SendFinished(SendFinished {
+                refunded: None,
                 send,
                 status: None,
                 failure: None,

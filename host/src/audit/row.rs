@@ -6,8 +6,8 @@ use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{
-    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, OperationName, Realm,
-    RoleName, SecretLabel, TokenId, ToolName, TurnId,
+    AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, ModelCallId,
+    OperationName, Realm, RoleName, SecretLabel, TokenId, ToolName, TurnId, UserId,
 };
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
@@ -60,6 +60,8 @@ pub enum Event {
     Approval(ApprovalStep),
     /// An enforcement point asked, and got this answer.
     Decided(Decided),
+    /// Policies that are tried beside the live ones decide otherwise. Nothing went by their answer.
+    ShadowDiffered(ShadowDiffered),
     /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
     Admin {
         /// What was done, `token.mint` for example.
@@ -101,6 +103,9 @@ pub struct CallBegun {
     pub policy: Option<Digest>,
     /// The trace id that came with the request (W3C `traceparent`).
     pub trace: Option<String>,
+    /// What the model calls this call, as the caller passed it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_call: Option<ModelCallId>,
 }
 
 /// A call that was refused before it began.
@@ -116,6 +121,9 @@ pub struct CallRefused {
     pub tool: String,
     /// Why.
     pub code: Code,
+    /// As in [`CallBegun`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_call: Option<ModelCallId>,
 }
 
 /// The intent to send a request.
@@ -133,6 +141,9 @@ pub struct SendBegun {
     pub body_bytes: u32,
     /// The label of the secret that will be attached.
     pub secret: SecretLabel,
+    /// The user whose own secret that is. None for an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
     /// What it costs, in minor units.
     pub cost: Option<Cost>,
     /// How many budgets it was reserved in.
@@ -162,6 +173,9 @@ pub struct SendFinished {
     pub secret_version: Option<u32>,
     /// What became of its reservation: `settled`, `released`, `refused` or `held`; none when nothing was reserved.
     pub settlement: Option<String>,
+    /// What the upstream confirmed as refunded, where budgets are given room back for it. Each refund counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Cost>,
     /// The digest of the reply's body, decompressed.
     pub reply: Option<Digest>,
     /// Its size.
@@ -247,6 +261,26 @@ pub struct Decided {
     pub reason: Option<Code>,
     /// The policies that decided.
     pub policies: Vec<String>,
+    /// The approval that it waits for, or was given by people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
+}
+
+/// A question that policies which are tried decide otherwise than the live ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowDiffered {
+    /// The agent that asked, or the operator who would approve.
+    pub who: AgentId,
+    /// What was asked for, as `stripe:create_charge`.
+    pub subject: String,
+    /// What the live policies said.
+    pub live: Decision,
+    /// What the others would have said.
+    pub candidate: Decision,
+    /// Those of the others that decided.
+    pub policies: Vec<String>,
+    /// The hash of the others.
+    pub hash: Digest,
 }
 
 /// What an enforcement point is told.

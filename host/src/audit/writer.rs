@@ -4,8 +4,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::queue::{Entry, LedgerStep};
-use super::{AuditError, Event, SendBegun, SendRefused, Trail};
+use super::queue::{Entry, LedgerStep, Reply};
+use super::{AuditError, CallBegun, CallRefused, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
 use crate::ledger::{self, Reserved};
 use crate::refusal::Code;
@@ -85,7 +85,7 @@ fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(),
         let mut head = tx.head()?;
         entries.by_ref().try_for_each(|entry| {
             if let Some(refused) = in_ledger(tx, entry)? {
-                entry.replace(refused_send(&entry.event, &refused));
+                entry.replace(in_place_of(&entry.event, &refused));
                 entry.ledger = Some(LedgerStep::Refused(refused));
             }
             tx.insert(entry.take_row()?.seal(at, &mut head))
@@ -94,27 +94,52 @@ fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(),
 }
 
 /// The ledger's part of an entry; a refusal, if it's one.
-fn in_ledger(tx: &mut dyn TrailTx, entry: &Entry) -> Result<Option<Reserved>, StoreError> {
+fn in_ledger(tx: &mut dyn TrailTx, entry: &mut Entry) -> Result<Option<Reserved>, StoreError> {
     match &entry.ledger {
         None | Some(LedgerStep::Refused(_)) => Ok(None),
-        Some(LedgerStep::Reserve(reservation)) => match ledger::reserve(tx.ledger(), reservation)? {
-            Reserved::Yes => Ok(None),
-            refused => Ok(Some(refused)),
+        Some(LedgerStep::Reserve(reservation)) => match ledger::reserve_attempt(tx.ledger(), reservation)? {
+            (Reserved::Yes, refused) => {
+                if let Reply::Send(guard, _) = &mut entry.reply {
+                    guard.refused = refused;
+                }
+                Ok(None)
+            }
+            (refused, _) => Ok(Some(refused)),
         },
         Some(LedgerStep::Finish(end)) => {
             ledger::finish(tx.ledger(), &end.id, end.settlement, end.status, end.reply.clone())?;
+            if let Some(refund) = &end.refund {
+                ledger::give_back(tx.ledger(), refund)?;
+            }
             Ok(None)
         }
     }
 }
 
 /// What is recorded in place of an intent that the ledger refused.
-fn refused_send(intent: &Event, refused: &Reserved) -> Event {
-    let Event::SendBegun(SendBegun { connection, question, .. }) = intent else { return intent.clone() };
+fn in_place_of(intent: &Event, refused: &Reserved) -> Event {
     let code = match refused {
         Reserved::RateLimited(_) => Code::RateLimited,
         Reserved::Duplicate(_) | Reserved::InProgress => Code::Duplicate,
         Reserved::OverBudget(_) | Reserved::Yes => Code::OverBudget,
     };
-    Event::SendRefused(SendRefused { connection: connection.to_string(), code, question: question.clone() })
+    match intent {
+        Event::SendBegun(SendBegun { connection, question, .. }) => Event::SendRefused(SendRefused {
+            connection: connection.to_string(),
+            code,
+            question: question.clone(),
+        }),
+        Event::CallBegun(CallBegun { token, agent, conversation, model_call, tool, .. }) => {
+            Event::CallRefused(CallRefused {
+                token: token.clone(),
+                agent: agent.clone(),
+                conversation: conversation.clone(),
+                model_call: model_call.clone(),
+                tool: tool.as_ref().map_or_else(|| "proxy".to_owned(), ToString::to_string),
+                // However few it may have: its place comes back when another call ends, or the limit goes.
+                code: Code::RateLimited,
+            })
+        }
+        other => other.clone(),
+    }
 }

@@ -4,6 +4,7 @@ use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, OperationName, Realm, RoleName, TenantId, TokenId, ToolName,
+    UserId,
 };
 use crate::store::{TokenKind, TokenRow};
 
@@ -78,6 +79,21 @@ impl Caller {
     #[must_use]
     pub fn task(&self) -> Option<&str> {
         self.row.task.as_deref()
+    }
+
+    /// The person whose own secrets it may use.
+    ///
+    /// INVARIANT (one user): a whole chain is of one user, or of none. A child gets its parent's, and a row that says
+    /// otherwise is no valid token: so no row alone opens a user's secrets.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserId> {
+        self.row.user.as_ref()
+    }
+
+    /// Whether it may store and remove that user's secrets: every link of the chain has to be allowed to.
+    #[must_use]
+    pub fn may_store_secrets_of(&self, user: &UserId) -> bool {
+        self.user() == Some(user) && self.chain().all(|link| link.grant.may_store_secrets)
     }
 
     /// What its own token says that it may do. What it may do in fact is what every link of the chain allows:

@@ -44,5 +44,6 @@ fn stands_above(parent: &TokenRow, child: &TokenRow) -> bool {
         && child.kind == TokenKind::Agent
         && parent.grant.may_delegate
         && parent.realm == child.realm
+        && parent.user == child.user
         && (parent.conversation.is_none() || parent.conversation == child.conversation)
 }

@@ -84,6 +84,7 @@ pub(super) fn make(parent: &Caller, request: Delegation, now: Millis) -> Result<
             conversation: conversation.or_else(|| parent.conversation().cloned()),
             role: role.or_else(|| parent.role().cloned()),
             task: task.or_else(|| parent.task().map(str::to_owned)),
+            user: parent.user().cloned(),
             grant,
             lifetime,
         },
@@ -103,6 +104,11 @@ fn too_wide(link: &TokenRow, child: &Grant) -> Option<String> {
         return Some(format!(
             "the operations are too wide: this token may not use {operation} itself; leave it out"
         ));
+    }
+    if child.may_store_secrets && !above.may_store_secrets {
+        return Some(
+            "this token may not store a user's secrets itself; leave may_store_secrets out".to_owned(),
+        );
     }
     // What a child spends is counted in every budget above it as well, so a budget that it doesn't have is no way
     // round one. One that promises more than there is would only mislead whoever gets the token.

@@ -25,6 +25,10 @@ pub struct Grant {
     /// Whether tokens may be delegated from it. Each of them may do at most what this one may.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_delegate: bool,
+    /// Whether its holder may store, list and remove the own secrets of the user that the token is bound to. Nobody gets
+    /// to read one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_store_secrets: bool,
 }
 
 impl Grant {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::token::TokenText;
 use super::{AuthError, Grant, Operator};
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, Realm, RoleName, TokenId};
+use crate::ids::{AgentId, ConversationId, Realm, RoleName, TokenId, UserId};
 use crate::ledger::Budget;
 use crate::store::{TokenKind, TokenRow};
 use crate::text::is_line;
@@ -34,6 +34,8 @@ pub struct Mint {
     pub role: Option<RoleName>,
     /// What the agent is to do, in the operator's words: at most [`TASK_CHARS_MAX`] characters.
     pub task: Option<String>,
+    /// The person whose own secrets it may use. None for an operator token.
+    pub user: Option<UserId>,
     /// What it may do. Empty for an operator token: that manages, and calls no tool.
     pub grant: Grant,
     /// How long it's valid from now on: at least a millisecond, at most [`LIFETIME_MAX`].
@@ -51,7 +53,7 @@ pub struct Minted {
 
 /// Checks a request and makes the token, without storing it.
 pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
-    let Mint { kind, realm, agent, conversation, role, task, grant, lifetime } = request;
+    let Mint { kind, realm, agent, conversation, role, task, user, grant, lifetime } = request;
     if lifetime.as_millis() == 0 {
         return invalid("the token would expire at once; give it a lifetime, for example one hour");
     }
@@ -70,6 +72,12 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     if kind == TokenKind::Operator && conversation.is_some() {
         return invalid("an operator token can't be bound to a conversation; leave the conversation out");
     }
+    if kind == TokenKind::Operator && user.is_some() {
+        return invalid("an operator token can't be bound to a user; leave the user out");
+    }
+    if grant.may_store_secrets && user.is_none() {
+        return invalid("a token that may store a user's secrets has to be bound to one; name the user");
+    }
     if task.as_ref().is_some_and(|task| task.chars().count() > TASK_CHARS_MAX) {
         return invalid("the task is longer than 512 characters; say it more briefly");
     }
@@ -86,7 +94,9 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
         conversation,
         role,
         task,
+        user,
         parent: None,
+        minted_by: None,
         grant,
         created_at: now,
         expires_at: now.plus(lifetime),

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Clock, Millis};
-use crate::ids::{TenantId, TokenId};
+use crate::ids::{AgentId, TenantId, TokenId};
 use crate::store::{ControlStore, StoreError, TokenRow};
 use cache::Cache;
 
@@ -109,7 +109,18 @@ impl Auth {
     /// operator token that could mint its own successor would never expire.
     pub fn mint_for(&self, operator: &Operator<'_>, request: Mint) -> Result<Minted, AuthError> {
         mint::check_operator(operator, &request)?;
-        self.mint(request)
+        self.mint_as(operator.caller().agent(), request)
+    }
+
+    /// As [`Auth::mint`]; on record is who mints: whoever holds the token doesn't ask in their own name alone.
+    ///
+    /// # Errors
+    /// As [`Auth::mint`].
+    pub fn mint_as(&self, operator: &AgentId, request: Mint) -> Result<Minted, AuthError> {
+        let mut minted = mint::make(request, self.clock.now())?;
+        minted.row.minted_by = Some(operator.clone());
+        self.store.insert_token(&minted.row)?;
+        Ok(minted)
     }
 
     /// Makes a token that its parent's holder hands on. It may do nothing that any token above it may not.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{AgentId, ApprovalId, KillId, PolicyId, Realm, SecretLabel};
+use crate::ids::{AgentId, ApprovalId, KillId, PolicyId, Realm, SecretLabel, UserId};
 use crate::store::{
     AgentRow, AgentStore, ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore,
     MemoryControl, Opening, PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
@@ -109,14 +109,28 @@ impl ControlStore for Watched {
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
         self.inner.insert_secret(row)
     }
-    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError> {
-        self.inner.newest_secret(realm, label)
+    fn newest_secret(
+        &self,
+        realm: &Realm,
+        user: Option<&UserId>,
+        label: &SecretLabel,
+    ) -> Result<Option<SecretRow>, StoreError> {
+        self.inner.newest_secret(realm, user, label)
+    }
+    fn user_secrets(&self, realm: &Realm, user: &UserId) -> Result<Vec<SecretRow>, StoreError> {
+        self.inner.user_secrets(realm, user)
     }
     fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError> {
         self.inner.secrets(tenant)
     }
-    fn remove_secret(&self, realm: &Realm, label: &SecretLabel, v: Option<u32>) -> Result<u32, StoreError> {
-        self.inner.remove_secret(realm, label, v)
+    fn remove_secret(
+        &self,
+        realm: &Realm,
+        user: Option<&UserId>,
+        label: &SecretLabel,
+        v: Option<u32>,
+    ) -> Result<u32, StoreError> {
+        self.inner.remove_secret(realm, user, label, v)
     }
     fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError> {
         self.inner.activate_component(row)
@@ -200,6 +214,7 @@ fn mint(kind: TokenKind) -> Mint {
         conversation: None,
         role: None,
         task: None,
+        user: None,
         grant,
         lifetime: HOUR,
     }
@@ -327,12 +342,17 @@ fn what_can_not_be_minted_says_why() {
         budgets: texts.iter().map(|text| text.parse().unwrap()).cycle().take(count).collect(),
         ..Grant::default()
     };
-    let cases: [(Mint, &str); 10] = [
+    let cases: [(Mint, &str); 12] = [
         (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
         (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
         (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "at most 32 budgets"),
         (Mint { grant: budgets(&["1 usd day"], 1), ..mint(TokenKind::Operator) }, "budgets out"),
         (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
+        (Mint { user: Some("ann".parse().unwrap()), ..mint(TokenKind::Operator) }, "bound to a user"),
+        (
+            Mint { grant: Grant { may_store_secrets: true, ..Grant::default() }, ..mint(TokenKind::Agent) },
+            "name the user",
+        ),
         (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: LIFETIME_MAX + Duration::from_millis(1), ..mint(TokenKind::Agent) }, "365 days"),
         (Mint { grant: mint(TokenKind::Agent).grant, ..mint(TokenKind::Operator) }, "calls no tool"),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Done;
 use super::context::{Opened, runtime};
 use super::out::Out;
-use crate::approval::{ApprovalDesk, Approvals, Approver};
+use crate::approval::{About, ApprovalDesk, Approvals, Approver};
 use crate::audit::Audit;
 use crate::ids::{ApprovalId, TenantId};
 use crate::store::{ApprovalRow, ApprovalState};
@@ -74,7 +74,7 @@ impl Approval {
             Self::Show { id } => show(&desk, out, &found(&desk, &id)?),
             Self::Approve { id, yes } => approve(&desk, out, &id, yes),
             Self::Deny { id } => {
-                let state = runtime()?.block_on(desk.deny(approver()?, &id))?;
+                let state = runtime()?.block_on(desk.deny(command_line_user()?, &id))?;
                 decided(out, &id, state)
             }
         };
@@ -97,7 +97,7 @@ fn list(
             row.id.to_string(),
             row.realm.to_string(),
             row.agent.to_string(),
-            format!("{}:{}", row.connection, row.operation),
+            row.about.shown(),
             row.state(now).as_str().to_owned(),
             format!("{} of {}", row.agreed().count(), row.quorum),
             row.expires_at.to_string(),
@@ -151,13 +151,13 @@ fn approve(desk: &ApprovalDesk, out: &Out, id: &ApprovalId, yes: bool) -> anyhow
             bail!("nothing was approved: that isn't how {id} ends");
         }
     }
-    let state = runtime()?.block_on(desk.approve(approver()?, id))?;
+    let state = runtime()?.block_on(desk.approve(command_line_user()?, id))?;
     decided(out, id, state)
 }
 
 fn decided(out: &Out, id: &ApprovalId, state: ApprovalState) -> anyhow::Result<Done> {
     out.line(match state {
-        ApprovalState::Pending => format!("{id} needs others to agree as well"),
+        ApprovalState::Pending => format!("{id} waits: somebody else has to agree as well"),
         state => format!("{id} is {}", state.as_str()),
     });
     out.value(&json!({ "id": id, "state": state }));
@@ -170,10 +170,15 @@ fn found(desk: &ApprovalDesk, id: &ApprovalId) -> anyhow::Result<ApprovalRow> {
 }
 
 fn value(desk: &ApprovalDesk, row: &ApprovalRow) -> serde_json::Value {
+    let (connection, operation, action, resource) = match &row.about {
+        About::Operation { connection, operation } => (Some(connection), Some(operation), None, None),
+        About::Api { action, resource } => (None, None, Some(action), Some(resource)),
+    };
     json!({
         "id": row.id, "state": row.state(desk.approvals().now()), "realm": row.realm, "token": row.token,
         "agent": row.agent, "role": row.role, "conversation": row.conversation,
-        "connection": row.connection, "operation": row.operation, "quorum": row.quorum, "votes": row.votes,
+        "connection": connection, "operation": operation, "action": action, "resource": resource,
+        "quorum": row.quorum, "votes": row.votes,
         "asked": row.asked_at.to_string(), "expires": row.expires_at.to_string(),
         "fingerprint": row.fingerprint,
     })
@@ -189,7 +194,7 @@ fn is_confirmed(id: &ApprovalId, line: &str) -> bool {
 
 /// The machine's user who runs this. Environment variables say what they are told to; the owner of a file that this
 /// process makes is its user.
-fn approver() -> anyhow::Result<Approver> {
+pub(super) fn command_line_user() -> anyhow::Result<Approver> {
     let uid = tempfile::tempfile().and_then(|file| file.metadata()).context("can't tell who you are")?.uid();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     Ok(Approver::command_line(&user_name(&users, uid))?)
@@ -230,6 +235,9 @@ mod tests {
         let root = folder.path().join("home");
         let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
         let (opened, _) = init::make(Home::named(Some(root.clone())).unwrap(), realm).unwrap();
+        let stripe = "base_url = \"https://api.example.com\"\nsecret = \"k\"\nattach = { kind = \"bearer\" }\n\
+             [operations.create_charge]\nrequest = \"POST /v1/charges\"\neffect = \"write\"\n";
+        std::fs::write(root.join("connections/stripe.toml"), stripe).unwrap();
         let approvals = Approvals::new(
             opened.control.clone(),
             Arc::new(opened.vault().unwrap()),

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::Done;
 use super::context::Opened;
 use super::out::Out;
+use crate::audit::{Audit, HeldWord};
 use crate::connection::{Connections, Problems};
 use crate::home::Home;
 use crate::ids::TenantId;
 use crate::ledger::report::{Standing, standings};
-use crate::ledger::{self, Budgets, ReservationId, Resolved, money};
+use crate::ledger::{Budgets, ReservationId, Resolved, money};
 use crate::store::{EntryRow, EntryState, LedgerStore};
 
 /// Commands on budgets.
@@ -130,7 +131,8 @@ fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::R
     let rows: Vec<_> = held
         .iter()
         .map(|entry| {
-            let operation = format!("{}:{}", entry.connection, entry.operation);
+            let operation = entry.connection.as_ref().zip(entry.operation.as_ref());
+            let operation = operation.map_or_else(|| "-".to_owned(), |(c, o)| format!("{c}:{o}"));
             vec![entry.id.to_string(), entry.at.to_string(), entry.realm.to_string(), operation, cost(entry)]
         })
         .collect();
@@ -160,11 +162,10 @@ fn resolve(
     amount: Option<u64>,
     out: &Out,
 ) -> anyhow::Result<Done> {
-    let mut resolved = Resolved::Unknown;
-    opened.audit_store()?.ledger(&mut |tx| {
-        resolved = ledger::resolve(tx, id, carried_out, amount)?;
-        Ok(())
-    })?;
+    let word = if carried_out { HeldWord::CarriedOut { amount } } else { HeldWord::NotCarriedOut };
+    let audit = Audit::start(opened.audit_store()?, opened.clock.clone())?;
+    let resolved = audit.resolve_held(None, id, word, "cli")?;
+    audit.shutdown();
     let entry = match resolved {
         Resolved::Done(entry) => entry,
         Resolved::UnderWay => bail!(
@@ -174,16 +175,9 @@ fn resolve(
             bail!("nothing is held under {id}; `keybearer budget list --held` shows what is")
         }
     };
-    let (action, word) =
-        if carried_out { ("budget.settle", "settled") } else { ("budget.release", "released") };
-    let minor = amount.or_else(|| entry.cost.as_ref().and_then(|cost| u64::try_from(cost.amount_minor).ok()));
-    let shown = match (minor, &entry.cost) {
-        (Some(minor), Some(cost)) => money::shown(minor, &cost.currency),
-        _ => "no money".to_owned(),
-    };
-    opened.record(Some(entry.realm.clone()), action, &format!("{id} {shown}"))?;
-    out.line(format!("{word} {id}: {shown}"));
-    out.value(&json!({ word: id, "amount": minor, "currency": entry.cost.map(|cost| cost.currency) }));
+    let (became, shown) = (if carried_out { "settled" } else { "released" }, word.shown(&entry));
+    out.line(format!("{became} {id}: {shown}"));
+    out.value(&json!({ became: id, "amount": word.amount(&entry), "currency": entry.cost.map(|cost| cost.currency) }));
     Ok(Done::Well)
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Done;
 use super::context::Opened;
 use super::out::Out;
-use crate::connection::{Connection as Upstream, Connections};
+use crate::connection::{Connection as Upstream, Connections, SecretOf};
 use crate::home::Home;
 
 /// Commands on connections.
@@ -70,7 +70,10 @@ fn row(connection: &Upstream) -> Vec<String> {
     vec![
         connection.name.to_string(),
         connection.base.to_string(),
-        connection.secret.to_string(),
+        match connection.secret_of {
+            SecretOf::Operator => connection.secret.to_string(),
+            SecretOf::User => format!("{} (the user's own)", connection.secret),
+        },
         operations.join(" "),
     ]
 }
@@ -81,6 +84,7 @@ fn value(connections: &Connections) -> Vec<serde_json::Value> {
         .map(|c| {
             json!({
                 "name": c.name, "base_url": c.base.to_string(), "secret": c.secret,
+                "secret_of": c.secret_of.as_str(),
                 "operations": c.operations.iter().map(|o| o.name.to_string()).collect::<Vec<_>>(),
             })
         })

@@ -195,6 +195,7 @@ impl Dev {
             conversation: self.conversation.clone().filter(|_| kind == TokenKind::Agent),
             role: None,
             task: None,
+            user: None,
             grant,
             lifetime: Duration::from_secs(86_400),
         })?)

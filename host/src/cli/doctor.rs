@@ -10,7 +10,7 @@ use super::context::Opened;
 use super::out::Out;
 use crate::app::open_catalog;
 use crate::audit;
-use crate::connection::Connections;
+use crate::connection::{Connections, SecretOf};
 use crate::home::Home;
 use crate::ids::ConnectionName;
 use crate::runtime::{Runtime, RuntimeConfig};
@@ -92,7 +92,10 @@ fn vault(opened: &Opened) -> Finding {
         Ok((_, bad)) if !bad.is_empty() => {
             let list: Vec<_> = bad
                 .iter()
-                .map(|f| format!("{} version {} in {}: {}", f.label, f.version, f.realm, f.cause))
+                .map(|f| {
+                    let of = f.user.as_ref().map_or(String::new(), |user| format!(" of the user {user}"));
+                    format!("{}{of} version {} in {}: {}", f.label, f.version, f.realm, f.cause)
+                })
                 .collect();
             Problem(list.join("; "))
         }
@@ -120,7 +123,11 @@ fn connections(opened: &Opened) -> Vec<Finding> {
     let secrets = opened.vault().and_then(|vault| Ok(vault.list(None)?)).unwrap_or_default();
     let mut findings: Vec<_> = connections
         .iter()
-        .filter(|connection| !secrets.iter().any(|secret| secret.label == connection.secret))
+        // Users bring theirs while the host runs.
+        .filter(|connection| connection.secret_of == SecretOf::Operator)
+        .filter(|connection| {
+            !secrets.iter().any(|secret| secret.user.is_none() && secret.label == connection.secret)
+        })
         .map(|connection| {
             Warning(format!(
                 "{} wants the secret {}, which no realm has: `keybearer vault set {}`",

@@ -56,6 +56,7 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
         conversation: None,
         role: None,
         task: None,
+        user: None,
         grant: Grant::default(),
         lifetime: Duration::from_secs(365 * 86_400),
     })?;

@@ -60,12 +60,14 @@ impl Serve {
 
 /// The app of an opened home.
 pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
+    let trail = opened.audit_store()?;
     let sources = Sources {
         home: &opened.home,
         shadow_policies: opened.shadow_policies.as_deref(),
         config: &opened.config,
         control: opened.control.clone(),
-        audit: opened.audit_store()?,
+        audit: trail.clone(),
+        ledger: trail,
         vault: opened.vault()?,
         clock: opened.clock.clone(),
     };
@@ -74,6 +76,7 @@ pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
 
 /// Flushes the trail, once nothing uses the app any more.
 pub(super) fn finish(app: Arc<App>) {
+    app.record_shadow();
     let audit = app.audit.clone();
     drop(app);
     audit.shutdown();

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::bail;
 use serde_json::json;
 
+use super::approval::command_line_user;
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
 use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
 use crate::clock::Millis;
-use crate::ids::{AgentId, ConversationId, RoleName, TokenId};
+use crate::ids::{AgentId, ConversationId, RoleName, TokenId, UserId};
 use crate::ledger::Budget;
 use crate::store::{TokenKind, TokenRow};
 
@@ -63,12 +64,18 @@ pub(super) struct MintArgs {
     /// Tokens may be delegated from it, each at most as wide as it is.
     #[arg(long)]
     may_delegate: bool,
+    /// The person whose own secrets it may use, for connections with `secret_of = "user"`.
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+    /// It may store, list and remove that user's secrets. Nobody may read them.
+    #[arg(long, requires = "user")]
+    may_store_secrets: bool,
     /// How long it's valid: 90s, 30m, 12h, 7d.
     #[arg(long, default_value = "1h", value_parser = span)]
     ttl: Duration,
     /// An operator's token: manages tokens and reads the audit trail of its tenant, calls no tools.
     #[arg(long, conflicts_with_all = [
-        "tools", "operations", "conversation", "role", "task", "budgets", "may_delegate",
+        "tools", "operations", "conversation", "role", "task", "budgets", "may_delegate", "user", "may_store_secrets",
     ])]
     operator: bool,
     #[command(flatten)]
@@ -97,25 +104,32 @@ impl Token {
 
 fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Result<Done> {
     let kind = if args.operator { TokenKind::Operator } else { TokenKind::Agent };
-    if kind == TokenKind::Agent && args.tools.is_empty() {
-        bail!("this token could call nothing: name what it may call with --tool NAME (or --tool '*')");
+    let (without_tools, without_operations) = (args.tools.is_empty(), args.operations.is_empty());
+    if kind == TokenKind::Agent && without_tools && without_operations {
+        bail!(
+            "this token could do nothing: name what it may call with --tool NAME (or --tool '*'), or what a vendor's \
+             SDK may send with --operation CONNECTION:OPERATION"
+        );
     }
-    let without_operations = args.operations.is_empty();
-    let minted = auth.mint(Mint {
+    let operator = command_line_user()?;
+    let mint = Mint {
         kind,
         realm: args.realm.realm(),
         agent: args.agent,
         conversation: args.conversation,
         role: args.role,
         task: args.task,
+        user: args.user,
         grant: Grant {
             tools: args.tools,
             operations: args.operations,
             budgets: args.budgets,
             may_delegate: args.may_delegate,
+            may_store_secrets: args.may_store_secrets,
         },
         lifetime: args.ttl,
-    })?;
+    };
+    let minted = auth.mint_as(operator.name(), mint)?;
     let row = &minted.row;
     opened.record(Some(row.realm.clone()), "token.mint", row.id.as_str())?;
     out.line(minted.token.to_string());
@@ -127,6 +141,9 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         out.note(format!("{} · {} · valid until {} · shown this once", row.id, row.realm, row.expires_at));
         if kind == TokenKind::Agent && without_operations {
             out.note("it may use no operation, so tools that send requests will be denied; add --operation CONNECTION:OPERATION");
+        }
+        if kind == TokenKind::Agent && without_tools {
+            out.note("it may call no tool: it's for a vendor's SDK at /proxy/CONNECTION alone; for tools add --tool NAME");
         }
     }
     Ok(Done::Well)
@@ -160,7 +177,7 @@ fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) ->
         .map(|row| {
             json!({
                 "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
-                "role": row.role, "task": row.task, "parent": row.parent,
+                "role": row.role, "task": row.task, "parent": row.parent, "minted_by": row.minted_by,
                 "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
                 "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
                 "revoked": row.revoked_at.map(|at| at.to_string()),
@@ -187,7 +204,10 @@ fn rights(row: &TokenRow) -> String {
     let operations = row.grant.operations.iter().map(ToString::to_string);
     let budgets = row.grant.budgets.iter().map(|budget| format!("[{budget}]"));
     let delegate = row.grant.may_delegate.then(|| "delegate".to_owned());
-    tools.chain(operations).chain(budgets).chain(delegate).collect::<Vec<_>>().join(" ")
+    let user = row.user.as_ref().map(|user| format!("user={user}"));
+    let store = row.grant.may_store_secrets.then(|| "store-secrets".to_owned());
+    let all = tools.chain(operations).chain(budgets).chain(delegate).chain(user).chain(store);
+    all.collect::<Vec<_>>().join(" ")
 }
 
 /// `90s`, `30m`, `12h`, `7d`.

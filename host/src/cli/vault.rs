@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
-use crate::egress::{MasterKey, SecretInput};
-use crate::ids::SecretLabel;
+use crate::egress::{MasterKey, SecretInfo, SecretInput};
+use crate::ids::{SecretLabel, UserId};
 
 /// Commands on secrets.
 #[derive(Debug, clap::Subcommand)]
@@ -20,13 +20,19 @@ pub(super) enum Vault {
     Set {
         /// The label that connections name.
         label: SecretLabel,
+        /// The user whose own secret it is, for connections with `secret_of = "user"`.
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
         #[command(flatten)]
         realm: RealmArgs,
     },
-    /// Store a new version of a secret. The old version is kept until it's removed.
+    /// Store a new version of a secret. The old version is kept until it's removed; of a user's own, the newest alone.
     Rotate {
         /// The label.
         label: SecretLabel,
+        /// The user whose own secret it is, for connections with `secret_of = "user"`.
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
         #[command(flatten)]
         realm: RealmArgs,
     },
@@ -45,6 +51,9 @@ pub(super) enum Vault {
         /// This version only.
         #[arg(long, value_name = "N")]
         version: Option<u32>,
+        /// The user whose own secret it is, for connections with `secret_of = "user"`.
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
         #[command(flatten)]
         realm: RealmArgs,
     },
@@ -62,10 +71,12 @@ impl Vault {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let opened = Opened::open(home)?;
         match self {
-            Self::Set { label, realm } => store(&opened, out, &label, &realm, false),
-            Self::Rotate { label, realm } => store(&opened, out, &label, &realm, true),
+            Self::Set { label, user, realm } => store(&opened, out, &label, user.as_ref(), &realm, false),
+            Self::Rotate { label, user, realm } => store(&opened, out, &label, user.as_ref(), &realm, true),
             Self::List { realm, all } => list(&opened, out, &realm, all),
-            Self::Remove { label, version, realm } => remove(&opened, out, &label, version, &realm),
+            Self::Remove { label, version, user, realm } => {
+                remove(&opened, out, &label, version, user.as_ref(), &realm)
+            }
             Self::RotateMaster { new_key_env } => rotate_master(&opened, out, new_key_env.as_deref()),
         }
     }
@@ -75,24 +86,43 @@ fn store(
     opened: &Opened,
     out: &Out,
     label: &SecretLabel,
+    user: Option<&UserId>,
     args: &RealmArgs,
     rotate: bool,
 ) -> anyhow::Result<Done> {
     let (realm, vault) = (args.realm(), opened.vault()?);
-    let known = vault.list(Some(&realm.tenant))?.iter().any(|s| s.realm == realm && s.label == *label);
+    let is_it = |s: &SecretInfo| s.realm == realm && s.user.as_ref() == user && s.label == *label;
+    let known = vault.list(Some(&realm.tenant))?.iter().any(is_it);
+    let (shown, flag) = (named(label, user), user.map_or(String::new(), |user| format!(" --user {user}")));
     match (known, rotate) {
         (true, false) => {
-            bail!("{label} is set already in {realm}; `keybearer vault rotate {label}` stores a new version")
+            bail!(
+                "{shown} is set already in {realm}; `keybearer vault rotate {label}{flag}` stores a new version"
+            )
         }
-        (false, true) => bail!("{label} is not set in {realm}; `keybearer vault set {label}` stores it"),
+        (false, true) => {
+            bail!("{shown} is not set in {realm}; `keybearer vault set {label}{flag}` stores it")
+        }
         _ => {}
     }
-    let version = vault.put(&realm, label, &read_secret(label)?)?;
+    let secret = read_secret(label)?;
+    let version = match user {
+        None => vault.put(&realm, label, &secret)?,
+        Some(user) => vault.put_own(&realm, user, label, &secret)?,
+    };
     let action = if rotate { "vault.rotate" } else { "vault.set" };
-    opened.record(Some(realm.clone()), action, &format!("{label} version {version}"))?;
-    out.line(format!("stored {label} version {version} in {realm}"));
-    out.value(&json!({ "label": label, "version": version, "realm": realm }));
+    opened.record(Some(realm.clone()), action, &format!("{shown} version {version}"))?;
+    if let Some(user) = user {
+        vault.keep_own(&realm, user, label, version)?;
+    }
+    out.line(format!("stored {shown} version {version} in {realm}"));
+    out.value(&json!({ "label": label, "user": user, "version": version, "realm": realm }));
     Ok(Done::Well)
+}
+
+/// A secret in words.
+fn named(label: &SecretLabel, user: Option<&UserId>) -> String {
+    user.map_or_else(|| label.to_string(), |user| format!("{label} of the user {user}"))
 }
 
 /// The secret from standard input, or from a prompt that shows nothing.
@@ -112,13 +142,14 @@ fn list(opened: &Opened, out: &Out, args: &RealmArgs, all: bool) -> anyhow::Resu
     let realm = args.realm();
     let mut secrets = opened.vault()?.list((!all).then_some(&realm.tenant))?;
     secrets.retain(|secret| all || secret.realm == realm);
-    let row = |s: &crate::egress::SecretInfo| {
-        vec![s.realm.to_string(), s.label.to_string(), s.version.to_string(), s.created_at.to_string()]
+    let row = |s: &SecretInfo| {
+        let user = s.user.as_ref().map_or("", |user| user.as_str()).to_owned();
+        vec![s.realm.to_string(), user, s.label.to_string(), s.version.to_string(), s.created_at.to_string()]
     };
-    out.table(&["REALM", "LABEL", "VERSION", "STORED"], &secrets.iter().map(row).collect::<Vec<_>>());
+    out.table(&["REALM", "USER", "LABEL", "VERSION", "STORED"], &secrets.iter().map(row).collect::<Vec<_>>());
     let value: Vec<_> = secrets
         .iter()
-        .map(|s| json!({ "realm": s.realm, "label": s.label, "version": s.version, "stored": s.created_at.to_string() }))
+        .map(|s| json!({ "realm": s.realm, "user": s.user, "label": s.label, "version": s.version, "stored": s.created_at.to_string() }))
         .collect();
     out.value(&value);
     Ok(Done::Well)
@@ -129,17 +160,22 @@ fn remove(
     out: &Out,
     label: &SecretLabel,
     version: Option<u32>,
+    user: Option<&UserId>,
     args: &RealmArgs,
 ) -> anyhow::Result<Done> {
-    let realm = args.realm();
-    let removed = opened.vault()?.remove(&realm, label, version)?;
+    let (realm, vault) = (args.realm(), opened.vault()?);
+    let removed = match user {
+        None => vault.remove(&realm, label, version)?,
+        Some(user) => vault.remove_own(&realm, user, label, version)?,
+    };
     if removed == 0 {
         bail!("there is no such secret in {realm}; `keybearer vault list --all` shows all labels");
     }
     let which = version.map_or_else(|| "all versions".to_owned(), |v| format!("version {v}"));
-    opened.record(Some(realm.clone()), "vault.remove", &format!("{label} {which}"))?;
-    out.line(format!("removed {label} ({which}) from {realm}"));
-    out.value(&json!({ "label": label, "removed": removed, "realm": realm }));
+    let shown = named(label, user);
+    opened.record(Some(realm.clone()), "vault.remove", &format!("{shown} {which}"))?;
+    out.line(format!("removed {shown} ({which}) from {realm}"));
+    out.value(&json!({ "label": label, "user": user, "removed": removed, "realm": realm }));
     Ok(Done::Well)
 }
 

@@ -90,6 +90,7 @@ struct RawApprovals {
     ttl_minutes: u64,
     per_token_max: u32,
     per_tenant_max: u32,
+    minter_may_approve: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -199,6 +200,8 @@ impl Default for RawApprovals {
             per_token_max: 10,
             // More than a person can look at carefully in fifteen minutes.
             per_tenant_max: 200,
+            // Where one person operates the host, nobody else could approve anything.
+            minter_may_approve: true,
         }
     }
 }
@@ -272,6 +275,7 @@ impl Raw {
                     per_token_max: approvals.per_token_max,
                     per_tenant_max: approvals.per_tenant_max,
                 },
+                minter_may_approve: approvals.minter_may_approve,
             },
             keep_questions: self.audit.keep_questions,
             duplicate_window: Duration::from_secs(self.ledger.duplicate_window_hours * 3_600),

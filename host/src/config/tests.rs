@@ -44,12 +44,42 @@ fn two_master_keys_are_one_too_many() {
 fn approvals_have_a_time_and_a_number() {
     let usual = parse("").unwrap().approvals;
     assert_eq!((usual.ttl, usual.pending.per_token_max), (Duration::from_secs(900), 10));
-    let set = parse("[approvals]\nttl_minutes = 2\nper_tenant_max = 3\n").unwrap().approvals;
+    assert!(usual.minter_may_approve, "one person alone may operate a host");
+    let set = "[approvals]\nttl_minutes = 2\nper_tenant_max = 3\nminter_may_approve = false\n";
+    let set = parse(set).unwrap().approvals;
     assert_eq!((set.ttl, set.pending.per_tenant_max), (Duration::from_secs(120), 3));
+    assert!(!set.minter_may_approve);
     for bad in
         ["ttl_minutes = 0", "ttl_minutes = 10081", "per_token_max = 0", "per_tenant_max = 0", "ttl = 1"]
     {
         assert!(parse(&format!("[approvals]\n{bad}\n")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn code_has_limits_of_its_own() {
+    let usual = parse("").unwrap().code;
+    assert_eq!((usual.timeout, usual.timeout_max), (Duration::from_secs(60), Duration::from_secs(300)));
+    assert_eq!((usual.at_once, usual.limits.memory_bytes_max), (16, 256 << 20));
+    let set =
+        parse("[calls]\nsends_max = 3\n[code]\ntimeout_ms_max = 90000\nmemory_mib = 64\noutput_kib = 1\n")
+            .unwrap();
+    assert_eq!((set.code.limits.wall, set.code.limits.sends_max), (Duration::from_secs(90), 3));
+    assert_eq!((set.code.limits.memory_bytes_max, set.code.output_bytes_max), (64 << 20, 1024));
+    assert_eq!(set.limits.memory_bytes_max, 256 << 20, "tools keep theirs");
+    for bad in [
+        "timeout_ms = 0",
+        "timeout_ms = 300001",
+        "timeout_ms_max = 3600001",
+        "at_once = 0",
+        "at_once = 513",
+        "memory_mib = 63",
+        "memory_mib = 1025",
+        "output_kib = 0",
+        "output_kib = 1025",
+        "memory_bytes_max = 1",
+    ] {
+        assert!(parse(&format!("[code]\n{bad}\n")).is_err(), "{bad}");
     }
 }
 

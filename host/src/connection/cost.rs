@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Operation, Parameter, Parameters};
+use crate::ids::OperationName;
 
 /// Where an operation's cost is found in its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,34 @@ pub struct SettleRule {
     pub amount: String,
 }
 
+/// Where a successful reply to a refund says what was given back: JSON pointers (RFC 6901). A reply that doesn't say all of
+/// it confirms nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRule {
+    /// The operation whose money is given back.
+    pub of: OperationName,
+    /// The refund's id: each counts once, however often the upstream confirms it.
+    pub id: String,
+    /// The amount in minor units: an integer of at least one.
+    pub amount: String,
+    /// The currency.
+    pub currency: String,
+    /// Where a text is, and which it has to be, for the refund to be final.
+    pub status: Option<(String, String)>,
+}
+
+/// A refund that a reply confirms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refunded {
+    /// The upstream's id of it.
+    pub id: String,
+    /// How much.
+    pub amount: Cost,
+}
+
+/// The longest id of a refund, in bytes.
+const REFUND_ID_BYTES_MAX: usize = 512;
+
 /// What one request costs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
@@ -91,8 +120,64 @@ impl CostRule {
     }
 }
 
+impl RefundRule {
+    /// What the body of a reply with a 2xx status confirms. `None`: nothing that could be counted.
+    #[must_use]
+    pub fn confirmed(&self, body: &[u8]) -> Option<Refunded> {
+        let reply: Value = serde_json::from_slice(body).ok()?;
+        let text = |pointer: &String| reply.pointer(pointer).and_then(Value::as_str);
+        if let Some((at, wanted)) = &self.status
+            && text(at) != Some(wanted)
+        {
+            return None;
+        }
+        let id = text(&self.id).filter(|id| (1..=REFUND_ID_BYTES_MAX).contains(&id.len()))?.to_owned();
+        let amount_minor = reply.pointer(&self.amount)?.as_i64().filter(|amount| *amount > 0)?;
+        let currency = text(&self.currency).and_then(currency)?;
+        Some(Refunded { id, amount: Cost { amount_minor, currency } })
+    }
+}
+
 /// One spelling for a currency, so that no budget is counted under two.
 fn currency(text: &str) -> Option<String> {
     let code = text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphabetic());
     code.then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refund_is_confirmed_whole_or_not_at_all() {
+        let rule = RefundRule {
+            of: "create_charge".parse().unwrap(),
+            id: "/id".to_owned(),
+            amount: "/amount".to_owned(),
+            currency: "/currency".to_owned(),
+            status: Some(("/status".to_owned(), "succeeded".to_owned())),
+        };
+        let said = |body: &str| rule.confirmed(body.as_bytes());
+        let good = r#"{"id":"re_1","amount":250,"currency":"USD","status":"succeeded"}"#;
+        let amount = Cost { amount_minor: 250, currency: "usd".to_owned() };
+        assert_eq!(said(good), Some(Refunded { id: "re_1".to_owned(), amount }));
+        for (part, other) in [
+            ("succeeded", "pending"),
+            ("\"re_1\"", "\"\""),
+            ("\"re_1\"", "1"),
+            ("250", "0"),
+            ("250", "-250"),
+            ("250", "2.5"),
+            ("250", "\"250\""),
+            ("250", "9223372036854775808"),
+            ("USD", "US"),
+            ("USD", "dollars"),
+            ("\"amount\"", "\"sum\""),
+            ("}", ""),
+        ] {
+            assert_eq!(said(&good.replace(part, other)), None, "{part} -> {other}");
+        }
+        let long = good.replace("re_1", &"r".repeat(REFUND_ID_BYTES_MAX + 1));
+        assert_eq!(said(&long), None);
+    }
 }

@@ -6,6 +6,7 @@
 //! ```toml
 //! base_url = "https://api.stripe.com"          # https, a host, a path prefix; nothing else
 //! secret = "stripe-prod"                       # the label in the vault
+//! secret_of = "operator"                       # or "user": the own secret of the user that the token is bound to
 //! attach = { kind = "bearer" }                 # basic {user?}, header {name, prefix?}, query {name}
 //! ca_file = "stripe-ca.pem"                    # the only authorities to trust; relative to this file
 //! headers = { "Stripe-Version" = "2024-06-20" }  # added to every request
@@ -62,7 +63,7 @@ mod typed;
 pub use attach::Attach;
 pub use base::{BaseUrl, Scheme};
 pub use ca::CaBundle;
-pub use cost::{Cost, CostRule, Currency, Place, SettleRule};
+pub use cost::{Cost, CostRule, Currency, Place, RefundRule, Refunded, SettleRule};
 pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
@@ -93,6 +94,8 @@ pub struct Connection {
     pub base: BaseUrl,
     /// The label of its secret.
     pub secret: SecretLabel,
+    /// Among whose secrets that label is looked for.
+    pub secret_of: SecretOf,
     /// How the secret is attached.
     pub attach: Attach,
     /// The only certificate authorities to trust. `None`: those that browsers trust.
@@ -125,6 +128,27 @@ pub struct Connection {
     pub error_profile: ErrorProfile,
     /// What it can do, by name.
     pub operations: Vec<Arc<Operation>>,
+}
+
+/// Whose secret a connection uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecretOf {
+    /// The realm's: an operator put it into the vault, and it's for all callers.
+    #[default]
+    Operator,
+    /// The own one of the user that the caller's token is bound to.
+    User,
+}
+
+impl SecretOf {
+    /// As a connection's file writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::User => "user",
+        }
+    }
 }
 
 /// The shape of errors at the proxy door: what the vendor's own SDK can read.

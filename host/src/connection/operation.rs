@@ -7,7 +7,7 @@ use std::str::FromStr;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::cost::{CostRule, Place, SettleRule};
+use super::cost::{CostRule, Place, RefundRule, SettleRule};
 use super::parameter::Parameter;
 use crate::egress::canonical_path;
 use crate::ids::OperationName;
@@ -38,6 +38,8 @@ pub struct Operation {
     pub customer: Option<Place>,
     /// Where a reply says what was really spent.
     pub settle: Option<SettleRule>,
+    /// Where a reply says what was given back, if that's what it does.
+    pub refund: Option<RefundRule>,
     /// The form field that the host writes the conversation's id into, so that the vendor's own records show it.
     pub conversation_field: Option<String>,
 }

@@ -15,6 +15,8 @@ pub struct Summary {
     pub base_url: String,
     /// The label of its secret.
     pub secret: String,
+    /// Whose secret that is: `operator` or `user`.
+    pub secret_of: &'static str,
     /// How the secret is attached.
     pub attach: &'static str,
     /// The only certificate authorities it trusts, if it names any.
@@ -51,6 +53,7 @@ impl Connection {
             name: self.name.to_string(),
             base_url: self.base.to_string(),
             secret: self.secret.to_string(),
+            secret_of: self.secret_of.as_str(),
             attach: self.attach.kind(),
             ca_file: self.ca.as_ref().map(|ca| ca.file().display().to_string()),
             tenants: names(self.tenants.as_ref().map(|all| all.iter().map(ToString::to_string).collect())),

@@ -246,7 +246,7 @@ fn all_problems_are_told_at_once_with_their_places() {
          c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
          c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
          c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
-         path, query, body, cost, customer, settle, conversation_field"
+         path, query, body, cost, customer, settle, refund, conversation_field"
     );
 }
 
@@ -277,6 +277,8 @@ fn every_rule_of_the_top_has_its_message() {
         ("idempotency_header = \"Authorization\"", "can't carry an idempotency key"),
         ("idempotency_header = \"a b\"", "isn't a header's name"),
         ("error_profile = \"strype\"", "unknown error profile"),
+        ("secret_of = \"users\"", "use operator or user"),
+        ("secret_of = true", "must be a string"),
     ] {
         let found = problems(&with(line));
         assert!(found.contains(message), "{line}: {found}");

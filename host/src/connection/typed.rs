@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::file::parameters::stem;
 use super::parameter::{check_object, shown_name};
-use super::{Connection, Cost, Operation, Parameter, Segment};
+use super::{Connection, Cost, Operation, Parameter, SecretOf, Segment};
 use crate::egress::{Canonical, CanonicalBody, FailureReason, SendFailure, is_json};
-use crate::ids::{ConnectionName, OperationName, SecretLabel};
+use crate::ids::{ConnectionName, OperationName, SecretLabel, UserId};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
 ///
@@ -24,6 +24,7 @@ pub struct TypedSend {
     parameters: Parameters,
     cost: Option<Cost>,
     idempotency: Option<(HeaderName, HeaderValue)>,
+    user: Option<UserId>,
 }
 
 /// A request's parameters, typed: `5` where an integer was declared, not `"5"`.
@@ -92,6 +93,23 @@ impl TypedSend {
         self.idempotency.as_ref()
     }
 
+    /// Binds the request to whom it's made for, where the connection uses that user's own secret: whose secret is attached
+    /// is part of what is decided on.
+    ///
+    /// # Errors
+    /// [`FailureReason::Denied`] where it does and there's no user.
+    pub(crate) fn bind(&mut self, user: Option<&UserId>) -> Result<(), SendFailure> {
+        self.connection.check_user(user)?;
+        self.user = user.filter(|_| self.connection.secret_of == SecretOf::User).cloned();
+        Ok(())
+    }
+
+    /// The user whose own secret will be attached; `None` for an operator's.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserId> {
+        self.user.as_ref()
+    }
+
     /// What it costs, when the operation has a cost rule.
     #[must_use]
     pub fn cost(&self) -> Option<&Cost> {
@@ -119,6 +137,24 @@ impl Operation {
 }
 
 impl Connection {
+    /// Whether a request for this user, or for nobody, can have a secret here.
+    ///
+    /// # Errors
+    /// [`FailureReason::Denied`] where the secret is to be a user's own and there's no user.
+    pub fn check_user(&self, user: Option<&UserId>) -> Result<(), SendFailure> {
+        match (self.secret_of, user) {
+            (SecretOf::User, None) => Err(SendFailure::unsent(
+                FailureReason::Denied,
+                format!(
+                    "the connection {} uses the own secret of a user, and this token is bound to no user; ask the operator \
+                     for one that is",
+                    self.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Finds the operation that a request is, and types its parameters.
     ///
     /// # Errors
@@ -146,6 +182,7 @@ impl Connection {
             parameters,
             cost,
             idempotency: None,
+            user: None,
         })
     }
 

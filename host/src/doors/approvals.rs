@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::router::{Door, Route, last_but_one_segment, last_segment};
 use super::wire::json;
-use crate::approval::{Approver, DecideError, Rendering};
+use crate::approval::{About, Approver, DecideError, Rendering};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{
@@ -67,8 +67,12 @@ pub(super) struct ApprovalEntry {
     agent: AgentId,
     role: Option<RoleName>,
     conversation: Option<ConversationId>,
-    connection: ConnectionName,
-    operation: OperationName,
+    /// Null for what isn't an operation of a connection.
+    connection: Option<ConnectionName>,
+    operation: Option<OperationName>,
+    /// Null for what is.
+    action: Option<String>,
+    resource: Option<String>,
     quorum: u32,
     votes: Vec<Vote>,
     asked_at: Millis,
@@ -95,8 +99,13 @@ pub(super) struct ApprovalStatus {
 
 impl ApprovalEntry {
     pub(super) fn of(row: ApprovalRow, now: Millis) -> Self {
+        let state = row.state(now);
+        let (connection, operation, action, resource) = match row.about {
+            About::Operation { connection, operation } => (Some(connection), Some(operation), None, None),
+            About::Api { action, resource } => (None, None, Some(action), Some(resource)),
+        };
         Self {
-            state: row.state(now),
+            state,
             id: row.id,
             tenant: row.realm.tenant,
             environment: row.realm.environment,
@@ -104,8 +113,10 @@ impl ApprovalEntry {
             agent: row.agent,
             role: row.role,
             conversation: row.conversation,
-            connection: row.connection,
-            operation: row.operation,
+            connection,
+            operation,
+            action,
+            resource,
             quorum: row.quorum,
             votes: row.votes,
             asked_at: row.asked_at,
@@ -189,6 +200,7 @@ fn refused(error: &DecideError, yes: bool) -> Refusal {
         | DecideError::Expired
         | DecideError::Own
         | DecideError::Twice
+        | DecideError::Enough
         | DecideError::NotAllowed => Refusal::new(Code::Denied, error.to_string()),
         DecideError::Unreadable(cause) => {
             tracing::error!(cause, "an approval can't be shown");

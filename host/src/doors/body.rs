@@ -18,10 +18,26 @@ const DISCARD_BYTES_MAX: usize = 1 << 20;
 /// [`Code::TooLarge`], [`Code::DeadlineExceeded`] when it doesn't arrive in time, [`Code::BadRequest`] when it breaks
 /// off or is wrongly framed.
 pub(super) async fn read(body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, Refusal> {
+    read_past(body, bytes_max, DISCARD_BYTES_MAX, time_max, &mut |_| {}).await
+}
+
+/// The same, and of a body that is too large `past` gets to see all parts, from the first on, up to
+/// `discard_bytes_max` bytes beyond the cap.
+///
+/// # Errors
+/// As for [`read`].
+pub(super) async fn read_past(
+    body: Body,
+    bytes_max: usize,
+    discard_bytes_max: usize,
+    time_max: Duration,
+    past: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<Bytes, Refusal> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(time_max, gather(body, bytes_max)).await {
+    let last = bytes_max.saturating_add(discard_bytes_max);
+    match tokio::time::timeout(time_max, gather(body, bytes_max, last, past)).await {
         Ok(result) => result,
         Err(_) => Err(Refusal::new(
             Code::DeadlineExceeded,
@@ -30,9 +46,14 @@ pub(super) async fn read(body: Body, bytes_max: usize, time_max: Duration) -> Re
     }
 }
 
-async fn gather(mut body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+async fn gather(
+    mut body: Body,
+    bytes_max: usize,
+    last: usize,
+    past: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<Bytes, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > bytes_max.saturating_add(DISCARD_BYTES_MAX) {
+    if announced > last {
         return Err(too_large(bytes_max));
     }
     // Nearly every body arrives as one frame, which is then handed on without a copy.
@@ -46,8 +67,11 @@ async fn gather(mut body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length > bytes_max {
-            rest = BytesMut::new();
-            if length > bytes_max.saturating_add(DISCARD_BYTES_MAX) {
+            // What was kept so far comes first; the first frame stands in `rest` too once there's a second one.
+            past(if rest.is_empty() { &first } else { &rest });
+            past(&data);
+            (first, rest) = (Bytes::new(), BytesMut::new());
+            if length > last {
                 break;
             }
         } else if first.is_empty() {
@@ -127,6 +151,20 @@ mod tests {
         for frames in [&["12", "34", "5"][..], &["12345", "6"], &["12345"]] {
             assert_eq!(read_frames(frames, After::End, 4).await.unwrap_err().code, Code::TooLarge);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_thrown_away_can_be_looked_at_up_to_the_end() {
+        for frames in [&["12345", "67", "8"][..], &["1", "2", "3456", "78"], &["12345678"]] {
+            let mut seen = Vec::new();
+            let body = Body::new(Frames(frames.to_vec(), After::End));
+            let read = read_past(body, 4, 4, LONG, &mut |part: &[u8]| seen.extend_from_slice(part)).await;
+            assert_eq!((read.unwrap_err().code, seen), (Code::TooLarge, b"12345678".to_vec()), "{frames:?}");
+        }
+        let mut seen = 0;
+        let body = Body::new(Frames(vec![], After::Drip));
+        let read = read_past(body, 4, 4, LONG, &mut |part: &[u8]| seen += part.len()).await;
+        assert_eq!((read.unwrap_err().code, seen), (Code::TooLarge, 9));
     }
 
     #[tokio::test]

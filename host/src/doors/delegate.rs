@@ -37,6 +37,8 @@ pub(super) struct DelegateBody {
     budgets: Vec<Budget>,
     #[serde(default)]
     may_delegate: bool,
+    #[serde(default)]
+    may_store_secrets: bool,
     expires_in_seconds: Option<u64>,
 }
 
@@ -89,6 +91,7 @@ impl From<DelegateBody> for Delegation {
                 operations: body.operations,
                 budgets: body.budgets,
                 may_delegate: body.may_delegate,
+                may_store_secrets: body.may_store_secrets,
             },
             lifetime: body.expires_in_seconds.map(Duration::from_secs),
         }

@@ -2,6 +2,9 @@
 //!
 //! The platform's key (an operator's token) says who asks; the capability token in the body says for whom. Whatever is
 //! wrong with the latter is a decision, not an error: the answer is `denied`.
+//!
+//! Where people have to agree, the answer names an approval. The same question again, once they have, is allowed once:
+//! with the approval's id, or without it.
 
 use std::sync::Arc;
 
@@ -15,10 +18,11 @@ use super::change::unrecorded;
 use super::router::{Door, Route};
 use super::wire::json;
 use crate::app::App;
+use crate::approval::{ApprovalAsk, Approved, Unanswered};
 use crate::audit::{Decided, Decision};
 use crate::auth::{AuthError, Caller};
 use crate::dto::read_json;
-use crate::ids::{ConversationId, DecisionId, TenantId};
+use crate::ids::{ApprovalId, ConnectionName, ConversationId, DecisionId, Digest, TenantId};
 use crate::kill::Subjects;
 use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
 use crate::refusal::{Code, Refusal};
@@ -42,6 +46,8 @@ pub(super) struct EnforceBody {
     tenant_id: Option<String>,
     #[serde(default)]
     context: Map<String, Value>,
+    /// The approval that people gave to exactly this question.
+    approval_id: Option<ApprovalId>,
 }
 
 /// The answer.
@@ -54,6 +60,8 @@ pub(super) struct EnforceAnswer {
     pub(super) message: String,
     pub(super) request_id: String,
     pub(super) decision_id: DecisionId,
+    /// The approval that the question waits for; null unless it does.
+    pub(super) approval_id: Option<ApprovalId>,
 }
 
 /// Answers a question.
@@ -74,9 +82,9 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
     }
     let app = &door.app;
     let subject = subject(app, &operator, &asked.capability_token);
-    let decision = match &subject {
-        Ok(caller) => decide(app, &operator, caller, &asked),
-        Err(refusal) => EnforceDecision::refused(refusal.code, refusal.message.clone()),
+    let (decision, approval) = match &subject {
+        Ok(caller) => decide_with_people(app, &operator, caller, &asked).await,
+        Err(refusal) => (EnforceDecision::refused(refusal.code, refusal.message.clone()), None),
     };
     let answer = EnforceAnswer {
         decision: match decision.verdict {
@@ -88,6 +96,7 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
         message: decision.message,
         request_id: asked.request_id.clone(),
         decision_id: DecisionId::fresh(),
+        approval_id: approval.clone().filter(|_| decision.verdict != Enforced::Allowed),
     };
     if let Some(cause) = &decision.cause {
         tracing::info!(decision = %answer.decision_id, policies = ?decision.policies, cause, "a question was not allowed");
@@ -104,6 +113,7 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
         decision: answer.decision,
         reason: answer.reason,
         policies: decision.policies,
+        approval,
     };
     // A subject that isn't the operator's own is on record in the operator's realm, with nothing of the other's.
     let realm = caller.unwrap_or(&operator).realm().clone();
@@ -143,7 +153,74 @@ fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Ref
     }
 }
 
-fn decide(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) -> EnforceDecision {
+/// Decides; where people have to agree, asks them, or uses what they have agreed to. With the answer comes the approval
+/// that it waits for or used.
+async fn decide_with_people(
+    app: &App,
+    operator: &Caller,
+    caller: &Caller,
+    asked: &EnforceBody,
+) -> (EnforceDecision, Option<ApprovalId>) {
+    let (context, mut decision) = decide(app, operator, caller, asked, None);
+    let Some(subject) = decision.subject.take() else { return (decision, None) };
+    let said = digest(&asked.context);
+    let own = app.approvals.own(caller);
+    let ask = ApprovalAsk::of_question(caller, &context, said, *subject, own);
+    match app.approvals.answer(ask, asked.approval_id.clone()).await {
+        Ok(approved) => {
+            // People take their time: whatever was checked is checked again.
+            let (_, decision) = decide(app, operator, caller, asked, Some(&approved));
+            let decision = match decision.verdict {
+                Enforced::ApprovalRequired { .. } => EnforceDecision {
+                    policies: decision.policies,
+                    cause: decision.cause,
+                    ..EnforceDecision::refused(
+                        Code::Denied,
+                        "this was approved, and the policies in force don't take that as enough: they have changed since",
+                    )
+                },
+                _ => decision,
+            };
+            (decision, Some(approved.id))
+        }
+        Err(unanswered) => {
+            let Unanswered { pending, code, message, cause } = unanswered;
+            let verdict = match code {
+                Code::ApprovalRequired => decision.verdict,
+                _ => Enforced::Denied,
+            };
+            let cause = cause.or(decision.cause);
+            (EnforceDecision { verdict, code: Some(code), message, cause, ..decision }, pending)
+        }
+    }
+}
+
+fn decide(
+    app: &App,
+    operator: &Caller,
+    caller: &Caller,
+    asked: &EnforceBody,
+    approved: Option<&Approved>,
+) -> (CallContext, EnforceDecision) {
+    let (context, decision) =
+        match context(asked).and_then(|context| app.policy.admit_forward(caller, context)) {
+            Ok(context) => (context, None),
+            Err(refusal) => {
+                (CallContext::default(), Some(EnforceDecision::refused(refusal.code, refusal.message)))
+            }
+        };
+    let decision = decision.unwrap_or_else(|| decide_in(app, operator, caller, asked, &context, approved));
+    (context, decision)
+}
+
+fn decide_in(
+    app: &App,
+    operator: &Caller,
+    caller: &Caller,
+    asked: &EnforceBody,
+    context: &CallContext,
+    approved: Option<&Approved>,
+) -> EnforceDecision {
     let refused = |refusal: Refusal| EnforceDecision::refused(refusal.code, refusal.message);
     let own = &operator.realm().tenant;
     let is_own = |name: &str| name == OWN_TENANT || name.parse::<TenantId>().is_ok_and(|name| name == *own);
@@ -160,10 +237,6 @@ fn decide(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) ->
              escapes, no query",
         );
     }
-    let context = match context(asked).and_then(|context| app.policy.admit_forward(caller, context)) {
-        Ok(context) => context,
-        Err(refusal) => return refused(refusal),
-    };
     let connection = asked.resource_id.strip_prefix("connection://");
     let connection = connection.and_then(|name| name.trim_end_matches('/').parse().ok());
     let subjects = Subjects {
@@ -176,25 +249,32 @@ fn decide(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) ->
     if let Err(killed) = app.kills.check(&subjects) {
         return refused(killed.refusal());
     }
+    let found = connection
+        .as_ref()
+        .and_then(|name: &ConnectionName| app.connections.load().get(caller.realm(), name.as_str()));
+    if let Some(Err(failure)) = found.map(|found| found.check_user(caller.user())) {
+        return EnforceDecision::refused(failure.reason.code(), failure.message);
+    }
     let alive = match app.auth.alive(caller) {
         Ok(alive) => alive,
         Err(_) => return EnforceDecision::refused(Code::Unauthorized, "the capability token is not valid"),
     };
-    // For an operation, the context is its parameters; for anything else it's the caller's own affair.
-    let parameters = asked.resource_id.starts_with("connection://").then(|| {
-        let parts = ["path", "query", "body"].into_iter();
-        let given = parts.filter_map(|part| Some((part.to_owned(), asked.context.get(part)?.clone())));
-        Value::Object(given.collect())
-    });
     app.policy.enforce(EnforceQuestion {
         alive: &alive,
-        context: &context,
+        context,
         action: &asked.action,
         resource: &asked.resource_id,
-        parameters: parameters.as_ref(),
+        said: &asked.context,
         now: app.clock.now(),
-        approved: None,
+        approved,
     })
+}
+
+/// The same for the same members, whatever their order.
+fn digest(said: &Map<String, Value>) -> Digest {
+    let mut said = Value::Object(said.clone());
+    said.sort_all_objects();
+    Digest::of(said.to_string().as_bytes())
 }
 
 /// `context.conversation`, if the enforcement point says which it is.

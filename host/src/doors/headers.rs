@@ -25,6 +25,8 @@ pub(super) const APPROVAL: HeaderName = HeaderName::from_static("keybearer-appro
 pub(super) const APPROVAL_WAIT: HeaderName = HeaderName::from_static("keybearer-approval-wait");
 /// Where an operator's token may stand instead of `Authorization`.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What the model calls this call.
+pub(super) const MODEL_CALL: HeaderName = HeaderName::from_static("keybearer-model-call");
 /// How long the caller waits, in milliseconds. More than the host allows is cut down to what it allows.
 pub(super) const DEADLINE: HeaderName = HeaderName::from_static("keybearer-deadline-ms");
 /// The call's id, on answers.
@@ -67,6 +69,7 @@ pub(super) fn context(headers: &HeaderMap) -> Result<CallContext, Refusal> {
         intent: id(headers, &INTENT)?,
         approval: id(headers, &APPROVAL)?,
         approval_wait: yes(headers, &APPROVAL_WAIT)?,
+        model_call: id(headers, &MODEL_CALL)?,
         trace: trace(headers).map(str::to_owned),
     })
 }
@@ -183,13 +186,18 @@ mod tests {
 
     #[test]
     fn ids_are_checked_and_given_once() {
-        let good = context(&headers(&[(CONVERSATION, "conv-1"), (TURN, "t:1")])).unwrap();
+        let good = [(CONVERSATION, "conv-1"), (TURN, "t:1"), (MODEL_CALL, "toolu_01/+=")];
+        let good = context(&headers(&good)).unwrap();
         assert_eq!(good.conversation.unwrap().as_str(), "conv-1");
         assert_eq!(good.turn.unwrap().as_str(), "t:1");
+        assert_eq!(good.model_call.unwrap().as_str(), "toolu_01/+=");
         for bad in [
             headers(&[(CONVERSATION, "a b")]),
             headers(&[(CONVERSATION, "")]),
             headers(&[(TURN, "../x")]),
+            headers(&[(MODEL_CALL, "a b")]),
+            headers(&[(MODEL_CALL, &"a".repeat(129))]),
+            headers(&[(MODEL_CALL, "a"), (MODEL_CALL, "b")]),
             headers(&[(CONVERSATION, "a"), (CONVERSATION, "a")]),
         ] {
             let refusal = context(&bad).unwrap_err();

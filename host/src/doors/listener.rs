@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::response::IntoResponse as _;
+use axum::routing::post;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,9 +25,10 @@ use tower::Service as _;
 
 use super::pace::{Paced, Phase};
 use super::problem::Problem;
-use super::router::{Door, router};
-use super::{ServeConfig, limits, tls};
+use super::router::{Door, Route, router};
+use super::{ServeConfig, limits, mcp, tls};
 use crate::app::App;
+use crate::config::DoorLimits;
 
 /// How long a connection may stay open between two requests. Longer than the pools of common clients keep one, so
 /// that it's the client that closes, and no request meets a closing socket.
@@ -140,7 +143,7 @@ impl Bound {
             tls: self.tls,
             time_max: Duration::from_millis(limits.read_ms_max),
             routes,
-            turned_away: Router::new().fallback(|| async { Problem::from(limits::busy()).into_response() }),
+            turned_away: turned_away(limits),
         });
 
         let mut connections = JoinSet::new();
@@ -245,6 +248,14 @@ impl Server {
             tracing::debug!(cause = %error, "a connection ended early");
         }
     }
+}
+
+/// The answers on connections that there's no room for.
+fn turned_away(limits: &DoorLimits) -> Router {
+    let limits = limits.clone();
+    let mcp = post(move |request: Request| async move { mcp::turned_away(request, &limits).await });
+    let busy = || async { Problem::from(limits::busy()).into_response() };
+    Router::new().route(Route::Mcp.path(), mcp).fallback(busy).method_not_allowed_fallback(busy)
 }
 
 fn http(header_bytes_max: usize, keep_alive: bool) -> http1::Builder {

@@ -7,6 +7,7 @@
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
 //!     → tools · code · tokens · approvals · audit · health · openapi
+//!     → mcp     the same tools in the words of the Model Context Protocol
 //!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
 //! ```
@@ -20,6 +21,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod body;
+mod budgets;
 mod change;
 mod code;
 mod delegate;
@@ -30,6 +32,7 @@ mod health;
 mod kill;
 mod limits;
 mod listener;
+mod mcp;
 mod openapi;
 mod pace;
 mod policies;
@@ -39,6 +42,7 @@ mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod user_secrets;
 mod vault_keys;
 mod wire;
 

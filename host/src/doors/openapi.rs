@@ -3,13 +3,16 @@
 //! It's the same for every host and every caller: what a token may call is in `GET /v1/tools`.
 
 mod approvals;
+mod budgets;
 mod code;
 mod identity;
+mod mcp;
 mod policies;
 mod proxy;
 mod schemas;
 #[cfg(test)]
 mod tests;
+mod user_secrets;
 
 use std::sync::{Arc, LazyLock};
 
@@ -70,9 +73,12 @@ fn paths() -> Value {
     let entries = [
         (Route::Tools, json!({ "get": list_tools() })),
         (Route::Call, json!({ "post": call_tool() })),
+        (Route::Mcp, json!({ "post": mcp::post() })),
         (Route::Code, json!({ "post": code::run() })),
         (Route::Tokens, json!({ "get": list_tokens(), "post": mint_token() })),
         (Route::Token, json!({ "delete": revoke_token() })),
+        (Route::UserSecrets, json!({ "get": user_secrets::list() })),
+        (Route::UserSecret, json!({ "put": user_secrets::put(), "delete": user_secrets::remove() })),
         (Route::VaultKeys, json!({ "post": identity::mint_vault_key() })),
         (Route::Agents, json!({ "get": identity::list_agents(), "post": identity::register_agent() })),
         (Route::Agent, json!({ "delete": identity::remove_agent() })),
@@ -86,6 +92,10 @@ fn paths() -> Value {
             json!({ "post": approvals::decide("approveRequest", "Says yes to a request that waits for people") }),
         ),
         (Route::Deny, json!({ "post": approvals::decide("denyRequest", "Says no to it: one no is enough") })),
+        (Route::Budgets, json!({ "get": budgets::list() })),
+        (Route::Held, json!({ "get": budgets::held() })),
+        (Route::SettleHeld, json!({ "post": budgets::settle() })),
+        (Route::ReleaseHeld, json!({ "post": budgets::release() })),
         (Route::Delegate, json!({ "post": identity::delegate_token() })),
         (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
         (Route::Kill, json!({ "delete": identity::lift_kill() })),
@@ -111,11 +121,13 @@ fn list_tools() -> Value {
     .into()
 }
 
-fn call_tool() -> Value {
-    let parameters = json!([
-        path_parameter("name", "The tool's name.", "ToolName"),
+/// What a caller may say of a call of a tool.
+fn call_headers() -> Vec<Value> {
+    vec![
         header(&headers::CONVERSATION, "The conversation. A token bound to one refuses any other.", label()),
         header(&headers::TURN, "The turn of that conversation.", label()),
+        header(&headers::INTENT, "What the caller calls this intended effect.", label()),
+        model_call(),
         header(
             &headers::APPROVAL,
             "The approval that a person gave to exactly this request.",
@@ -137,12 +149,17 @@ fn call_tool() -> Value {
             "W3C trace context; its trace id goes to the audit trail.",
             json!({ "type": "string" }),
         ),
-    ]);
+    ]
+}
+
+fn call_tool() -> Value {
+    let mut parameters = vec![path_parameter("name", "The tool's name.", "ToolName")];
+    parameters.extend(call_headers());
     let mut call = operation(
         "callTool",
         "Runs one tool",
         Some("agent"),
-        parameters,
+        parameters.into(),
         (
             "200",
             json!({
@@ -291,6 +308,11 @@ fn query(name: &str, about: &str, schema: Value) -> Value {
 
 fn header(name: &http::HeaderName, about: &str, schema: Value) -> Value {
     json!({ "name": name.as_str(), "in": "header", "description": about, "schema": schema })
+}
+
+fn model_call() -> Value {
+    let about = "What the model calls this call, as it's to be found in the audit trail.";
+    header(&headers::MODEL_CALL, about, reference("ModelCallId"))
 }
 
 fn label() -> Value {

@@ -31,18 +31,13 @@ pub(super) struct PolicyEntry {
     source: Value,
     /// What it means.
     cedar: String,
-    /// The members that are kept and not enforced.
-    not_enforced: Vec<&'static str>,
     created_at: Millis,
 }
 
 impl From<PolicyRow> for PolicyEntry {
     fn from(row: PolicyRow) -> Self {
-        let limit =
-            row.source.pointer("/constraints/maxConcurrentTasks").is_some_and(|limit| !limit.is_null());
-        let not_enforced = if limit { vec!["constraints.maxConcurrentTasks"] } else { Vec::new() };
         let PolicyRow { id, source, cedar, created_at, .. } = row;
-        Self { id, source, cedar, not_enforced, created_at }
+        Self { id, source, cedar, created_at }
     }
 }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post, put};
 use tokio::sync::SemaphorePermit;
 
 use super::limits::Places;
 use super::problem::Problem;
 use super::{
-    ServeConfig, agents, approvals, audit, code, delegate, enforce, health, kill, openapi, policies, proxy,
-    tokens, tools, vault_keys,
+    ServeConfig, agents, approvals, audit, budgets, code, delegate, enforce, health, kill, mcp, openapi,
+    policies, proxy, tokens, tools, user_secrets, vault_keys,
 };
 use crate::app::App;
 use crate::catalog::SANDBOX_TOOL;
@@ -29,8 +29,11 @@ pub(super) enum Route {
     Tools,
     Call,
     Code,
+    Mcp,
     Tokens,
     Token,
+    UserSecrets,
+    UserSecret,
     VaultKeys,
     Agents,
     Agent,
@@ -41,6 +44,10 @@ pub(super) enum Route {
     Approval,
     Approve,
     Deny,
+    Budgets,
+    Held,
+    SettleHeld,
+    ReleaseHeld,
     Delegate,
     Kills,
     Kill,
@@ -56,12 +63,15 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::Tools,
         Self::Call,
         Self::Code,
+        Self::Mcp,
         Self::Tokens,
         Self::Token,
+        Self::UserSecrets,
+        Self::UserSecret,
         Self::VaultKeys,
         Self::Agents,
         Self::Agent,
@@ -72,6 +82,10 @@ impl Route {
         Self::Approval,
         Self::Approve,
         Self::Deny,
+        Self::Budgets,
+        Self::Held,
+        Self::SettleHeld,
+        Self::ReleaseHeld,
         Self::Delegate,
         Self::Kills,
         Self::Kill,
@@ -91,8 +105,11 @@ impl Route {
             Self::Tools => "/v1/tools",
             Self::Call => "/v1/tools/{name}",
             Self::Code => "/v1/code",
+            Self::Mcp => "/mcp",
             Self::Tokens => "/v1/tokens",
             Self::Token => "/v1/tokens/{id}",
+            Self::UserSecrets => "/v1/users/{user}/secrets",
+            Self::UserSecret => "/v1/users/{user}/secrets/{label}",
             Self::VaultKeys => "/admin/vault-keys",
             Self::Agents => "/v1/agents",
             Self::Agent => "/v1/agents/{id}",
@@ -103,6 +120,10 @@ impl Route {
             Self::Approval => "/v1/approvals/{id}",
             Self::Approve => "/v1/approvals/{id}/approve",
             Self::Deny => "/v1/approvals/{id}/deny",
+            Self::Budgets => "/v1/budgets",
+            Self::Held => "/v1/budgets/held",
+            Self::SettleHeld => "/v1/budgets/held/{id}/settle",
+            Self::ReleaseHeld => "/v1/budgets/held/{id}/release",
             Self::Delegate => "/v1/tokens/delegate",
             Self::Kills => "/v1/kill",
             Self::Kill => "/v1/kill/{id}",
@@ -188,8 +209,11 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Tools.path(), get(tools::list))
         .route(Route::Call.path(), post(tools::call))
         .route(Route::Code.path(), post(code::run))
+        .route(Route::Mcp.path(), post(mcp::post))
         .route(Route::Tokens.path(), get(tokens::list).post(tokens::mint))
         .route(Route::Token.path(), delete(tokens::revoke))
+        .route(Route::UserSecrets.path(), get(user_secrets::list))
+        .route(Route::UserSecret.path(), put(user_secrets::put).delete(user_secrets::remove))
         .route(Route::VaultKeys.path(), post(vault_keys::mint))
         .route(Route::Agents.path(), get(agents::list).post(agents::register))
         .route(Route::Agent.path(), delete(agents::remove))
@@ -200,6 +224,10 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Approval.path(), get(approvals::show))
         .route(Route::Approve.path(), post(approvals::approve))
         .route(Route::Deny.path(), post(approvals::deny))
+        .route(Route::Budgets.path(), get(budgets::list))
+        .route(Route::Held.path(), get(budgets::held))
+        .route(Route::SettleHeld.path(), post(budgets::settle))
+        .route(Route::ReleaseHeld.path(), post(budgets::release))
         .route(Route::Delegate.path(), post(delegate::delegate))
         .route(Route::Kills.path(), get(kill::list).post(kill::throw))
         .route(Route::Kill.path(), delete(kill::lift))
@@ -236,7 +264,12 @@ pub(super) fn last_segment(request: &Request) -> &str {
 
 /// The segment before the last one: the id in `/v1/approvals/{id}/approve`.
 pub(super) fn last_but_one_segment(request: &Request) -> &str {
-    request.uri().path().rsplit('/').nth(1).unwrap_or("")
+    segment_before_last(request, 1)
+}
+
+/// The segment so many before the last one, which is 0.
+pub(super) fn segment_before_last(request: &Request, places: usize) -> &str {
+    request.uri().path().rsplit('/').nth(places).unwrap_or("")
 }
 
 async fn unknown_path(State(door): State<Arc<Door>>) -> Response {

@@ -94,11 +94,13 @@ async fn request_of(app: &Arc<App>, caller: &Arc<Caller>, wanted: MintBody) -> R
         conversation: wanted.conversation,
         role,
         task: wanted.task,
+        user: wanted.user,
         grant: Grant {
             tools: wanted.tools,
             operations: wanted.operations,
             budgets: wanted.budgets,
             may_delegate: wanted.may_delegate,
+            may_store_secrets: wanted.may_store_secrets,
         },
         lifetime: Duration::from_secs(wanted.expires_in_seconds),
     })

@@ -1,14 +1,14 @@
 //! `GET /v1/tools` and `POST /v1/tools/{name}`: what agents use.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use tracing::Instrument as _;
 
 use super::problem::Problem;
@@ -16,9 +16,10 @@ use super::router::{Door, Route, last_segment};
 use super::wire::{ToolEntry, ToolList, json};
 use super::{body, headers};
 use crate::auth::Caller;
+use crate::dto::Narrow;
 use crate::ids::{CallId, ToolName};
 use crate::pipeline::CallRequest;
-use crate::policy::unknown_tool;
+use crate::policy::{CallContext, unknown_tool};
 use crate::refusal::{Code, Refusal};
 
 /// The tools that the token may call, by name.
@@ -38,41 +39,73 @@ pub(super) async fn call(State(door): State<Arc<Door>>, request: Request) -> Res
         Err(refusal) => Err(Problem::from(refusal)),
         Ok(caller) => {
             let id = CallId::fresh(door.app.clock.now());
-            run(&door, caller, id.clone(), request, started)
+            asked(&door, caller, id.clone(), request, started)
                 .await
-                .map(|json| result_response(json, &id))
+                .map(|narrow| result_response(narrow.into_bytes(), &id))
                 .map_err(|refusal| Problem::of_call(refusal, id))
         }
     };
     door.answer(Route::Call, result)
 }
 
-async fn run(
+async fn asked(
     door: &Door,
     caller: Arc<Caller>,
     call: CallId,
     request: Request,
     started: Instant,
-) -> Result<Bytes, Refusal> {
-    if door.is_draining() {
-        return Err(Refusal::new(Code::ShuttingDown, "the host is stopping; try again in a moment"));
-    }
-    let segment = last_segment(&request);
-    let tool = segment.parse::<ToolName>().map_err(|_| unknown_tool(segment))?;
-    let context = headers::context(request.headers())?;
-    let deadline = headers::deadline(request.headers(), door.deadline, door.deadline_max)?;
+) -> Result<Narrow, Refusal> {
+    let asked = Asked::new(door, last_segment(&request), request.headers())?;
     // The body's time is part of the call's: the agent waits for both.
-    let arguments =
-        body::read(request.into_body(), door.body_bytes_max, door.body_time_max.min(deadline)).await?;
+    let time_max = door.body_time_max.min(asked.deadline);
+    let arguments = body::read(request.into_body(), door.body_bytes_max, time_max).await?;
     let arguments = if arguments.is_empty() { Bytes::from_static(b"{}") } else { arguments };
+    run(door, caller, call, asked, arguments, started).await
+}
 
+/// What a call's name and headers say, whichever door they came through.
+pub(super) struct Asked {
+    tool: ToolName,
+    context: CallContext,
+    deadline: Duration,
+}
+
+impl Asked {
+    /// Reads them, if calls are taken at all.
+    ///
+    /// # Errors
+    /// [`Code::ShuttingDown`]; [`Code::UnknownTool`] for what can't be a tool's name; [`Code::BadRequest`] for a
+    /// malformed header.
+    pub(super) fn new(door: &Door, name: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+        if door.is_draining() {
+            return Err(Refusal::new(Code::ShuttingDown, "the host is stopping; try again in a moment"));
+        }
+        let tool = name.parse().map_err(|_| unknown_tool(name))?;
+        let context = headers::context(headers)?;
+        let deadline = headers::deadline(headers, door.deadline, door.deadline_max)?;
+        Ok(Self { tool, context, deadline })
+    }
+}
+
+/// Runs a tool, if there's a place.
+///
+/// # Errors
+/// [`Code::Busy`], and whatever the call comes to.
+pub(super) async fn run(
+    door: &Door,
+    caller: Arc<Caller>,
+    call: CallId,
+    asked: Asked,
+    arguments: Bytes,
+    started: Instant,
+) -> Result<Narrow, Refusal> {
+    let Asked { tool, context, deadline } = asked;
     let _place = door.place(&tool)?;
     // Ids only: arguments and results are never logged.
     let span = tracing::info_span!("call", %call, %tool, token = %caller.token());
     let deadline = deadline.saturating_sub(started.elapsed());
     let request = CallRequest { caller, tool: tool.as_str().to_owned(), arguments, call, context, deadline };
-    let answer = door.app.pipeline.call(request).instrument(span).await;
-    answer.into_result().map(|narrow| narrow.into_bytes())
+    door.app.pipeline.call(request).instrument(span).await.into_result()
 }
 
 /// The result alone, as the body: nothing is wrapped around it, so that a model sees what the schema promises.

@@ -125,11 +125,13 @@ fn request_of(
         conversation: wanted.conversation_id,
         role: wanted.role,
         task: wanted.task,
+        user: None,
         grant: Grant {
             tools: Vec::new(),
             operations: operations.clone(),
             budgets: vec![daily],
             may_delegate: false,
+            may_store_secrets: false,
         },
         lifetime: Duration::from_secs(wanted.ttl_seconds),
     };

@@ -16,7 +16,9 @@ use crate::audit::Row;
 use crate::auth::{OperationPattern, ToolPattern};
 use crate::catalog::Tool;
 use crate::clock::Millis;
-use crate::ids::{AgentId, CallId, ConversationId, Environment, RoleName, TenantId, TokenId, ToolName};
+use crate::ids::{
+    AgentId, CallId, ConversationId, Environment, RoleName, TenantId, TokenId, ToolName, UserId,
+};
 use crate::ledger::Budget;
 use crate::refusal::{Code, RequestSent, Retry};
 use crate::store::{TokenKind, TokenRow};
@@ -74,6 +76,7 @@ pub(super) struct MintBody {
     pub(super) conversation: Option<ConversationId>,
     pub(super) role: Option<RoleName>,
     pub(super) task: Option<String>,
+    pub(super) user: Option<UserId>,
     #[serde(default)]
     pub(super) tools: Vec<ToolPattern>,
     #[serde(default)]
@@ -82,6 +85,8 @@ pub(super) struct MintBody {
     pub(super) budgets: Vec<Budget>,
     #[serde(default)]
     pub(super) may_delegate: bool,
+    #[serde(default)]
+    pub(super) may_store_secrets: bool,
     #[serde(alias = "expiresIn")]
     pub(super) expires_in_seconds: u64,
 }
@@ -103,11 +108,15 @@ pub(super) struct TokenEntry {
     conversation: Option<ConversationId>,
     role: Option<RoleName>,
     task: Option<String>,
+    user: Option<UserId>,
     parent: Option<TokenId>,
+    /// The operator's name, or `cli:` and a user of the host's machine.
+    minted_by: Option<AgentId>,
     tools: Vec<ToolPattern>,
     operations: Vec<OperationPattern>,
     budgets: Vec<Budget>,
     may_delegate: bool,
+    may_store_secrets: bool,
     created_at: Millis,
     expires_at: Millis,
     revoked_at: Option<Millis>,
@@ -124,11 +133,14 @@ impl From<TokenRow> for TokenEntry {
             conversation: row.conversation,
             role: row.role,
             task: row.task,
+            user: row.user,
             parent: row.parent,
+            minted_by: row.minted_by,
             tools: row.grant.tools,
             operations: row.grant.operations,
             budgets: row.grant.budgets,
             may_delegate: row.grant.may_delegate,
+            may_store_secrets: row.grant.may_store_secrets,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

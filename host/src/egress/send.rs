@@ -14,11 +14,11 @@ use super::live::LiveWire;
 use super::per_realm::PerRealm;
 use super::reply::clean;
 use super::resolve::Resolve;
-use super::vault::{Vault, VaultError};
+use super::vault::{Named, Vault, VaultError};
 use super::wire::{Wire, WireError, WireErrorKind, WireRequest};
 use super::{FailureReason, Secret, SendFailure, Sweep};
-use crate::connection::{Connection, TypedSend};
-use crate::ids::Realm;
+use crate::connection::{Connection, SecretOf, TypedSend};
+use crate::ids::{Realm, UserId};
 use crate::policy::Permitted;
 use crate::refusal::RequestSent;
 
@@ -30,7 +30,7 @@ pub struct Egress {
     secrets: Secrets,
     wire: Arc<dyn Wire>,
     observer: Option<Arc<dyn Observer>>,
-    sweeps: PerRealm<(u32, Arc<Sweep>)>,
+    sweeps: PerRealm<Swept>,
 }
 
 /// Sees what is sent before the secret is attached, and what comes of it once the leak sweep has passed it.
@@ -46,6 +46,9 @@ enum Secrets {
     Vault(Arc<Vault>),
     Canary(Arc<Secret>),
 }
+
+/// A sweep, and the secret that it looks for: whose, which version.
+type Swept = (Option<UserId>, u32, Arc<Sweep>);
 
 /// What came back, cleaned: the headers are those of the allow-list, the body is decompressed, and the secret is in
 /// neither.
@@ -126,6 +129,12 @@ impl Egress {
         Self::over(wire, Secrets::Canary(canary.secret))
     }
 
+    /// The pipeline over a wire that a test answers, with the vault's secrets.
+    #[cfg(test)]
+    pub(crate) fn for_tests(wire: Arc<dyn Wire>, vault: Arc<Vault>) -> Self {
+        Self::over(wire, Secrets::Vault(vault))
+    }
+
     /// The version of the secret that would be attached to this request now: what an approval is bound to.
     ///
     /// # Errors
@@ -135,7 +144,7 @@ impl Egress {
             Secrets::Canary(secret) => return Ok(secret.version()),
             Secrets::Vault(vault) => vault,
         };
-        match vault.newest_version(realm, send.secret()) {
+        match vault.newest_version(realm, send.user(), send.secret()) {
             Ok(Some(version)) => Ok(version),
             Ok(None) => Err(SendFailure::unsent(
                 FailureReason::NoSecret,
@@ -192,9 +201,10 @@ impl Egress {
                 "the deadline passed before the request was sent",
             ));
         }
-        let secret = self.secret(realm, &connection)?;
+        let user = permit.request().user().cloned();
+        let secret = self.secret(realm, user.as_ref(), &connection)?;
         let attached = attach(&permit, &connection.attach, &secret)?;
-        let sweep = self.sweep(realm, &connection, secret.version(), &attached)?;
+        let sweep = self.sweep(realm, &connection, (user, secret.version()), &attached)?;
         let request = wire_request(permit.into_request(), realm.clone(), attached);
 
         let reply = match timeout_at(deadline, self.wire.exchange(request, deadline)).await {
@@ -216,17 +226,27 @@ impl Egress {
         })
     }
 
-    fn secret(&self, realm: &Realm, connection: &Connection) -> Result<Arc<Secret>, SendFailure> {
+    /// INVARIANT (whose secret): a connection whose secret is its caller's own never gets an operator's, nor the other way
+    /// round. A request that nobody bound to a user gets none.
+    fn secret(
+        &self,
+        realm: &Realm,
+        user: Option<&UserId>,
+        connection: &Connection,
+    ) -> Result<Arc<Secret>, SendFailure> {
+        if user.is_some() != (connection.secret_of == SecretOf::User) {
+            return Err(SendFailure::unsent(FailureReason::NoSecret, no_secret(connection))
+                .because("it isn't known whose secret is to be attached".to_owned()));
+        }
         let vault = match &self.secrets {
             Secrets::Canary(secret) => return Ok(secret.clone()),
             Secrets::Vault(vault) => vault,
         };
-        vault.newest(realm, &connection.secret).map_err(|error| match error {
-            VaultError::NoSecret { cause } => SendFailure::unsent(
-                FailureReason::NoSecret,
-                format!("there is no usable secret for the connection {} here", connection.name),
-            )
-            .because(cause),
+        let named = Named { realm, user, label: &connection.secret };
+        vault.newest(named).map_err(|error| match error {
+            VaultError::NoSecret { cause } => {
+                SendFailure::unsent(FailureReason::NoSecret, no_secret(connection)).because(cause)
+            }
             VaultError::Store(error) => {
                 SendFailure::unsent(FailureReason::Internal, "the host's vault can't be read now")
                     .because(error.to_string())
@@ -234,18 +254,23 @@ impl Egress {
         })
     }
 
-    /// The sweep for what is injected, compiled once for each version of a secret.
+    /// The sweep for what is injected, compiled once for each version of a secret. One is kept: users whose own secrets
+    /// take turns on a connection have theirs compiled each time.
     fn sweep(
         &self,
         realm: &Realm,
         connection: &Arc<Connection>,
-        version: u32,
+        (user, version): (Option<UserId>, u32),
         attached: &Attached,
     ) -> Result<Arc<Sweep>, SendFailure> {
-        let compile = || Ok((version, Arc::new(Sweep::new(&attached.injected))));
-        let kept = self.sweeps.get(realm, connection, |(kept, _)| *kept == version, compile);
-        kept.map(|(_, sweep)| sweep)
+        let fits = |(of, kept, _): &Swept| *of == user && *kept == version;
+        let compile = || Ok((user.clone(), version, Arc::new(Sweep::new(&attached.injected))));
+        self.sweeps.get(realm, connection, fits, compile).map(|(_, _, sweep)| sweep)
     }
+}
+
+fn no_secret(connection: &Connection) -> String {
+    format!("there is no usable secret for the connection {} here", connection.name)
 }
 
 /// The canonical bytes with the secret beside them.

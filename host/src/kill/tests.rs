@@ -54,6 +54,7 @@ impl World {
             conversation: None,
             role: role.map(|role| role.parse().unwrap()),
             task: None,
+            user: None,
             grant: Grant { may_delegate: true, ..Grant::default() },
             lifetime: Duration::from_secs(3600),
         });

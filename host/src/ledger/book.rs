@@ -49,8 +49,21 @@ pub enum Reserved {
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.
 pub fn reserve(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Reserved, StoreError> {
-    if let Some(known) = known_write(tx, reservation)? {
-        return Ok(known);
+    Ok(reserve_attempt(tx, reservation)?.0)
+}
+
+/// As [`reserve`]; with it comes how often the upstream has refused this write before. An upstream that takes a key for
+/// each write answers a refused one with its refusal again, so the next attempt needs another key.
+///
+/// # Errors
+/// [`StoreError`]; the transaction has to be undone then.
+pub fn reserve_attempt(
+    tx: &mut dyn LedgerTx,
+    reservation: &Reservation,
+) -> Result<(Reserved, u32), StoreError> {
+    let (known, refused) = known_write(tx, reservation)?;
+    if let Some(known) = known {
+        return Ok((known, refused));
     }
     let mut found: Vec<(&Line, Option<CounterId>, Tally)> =
         Vec::with_capacity(reservation.lines.iter().len());
@@ -61,10 +74,11 @@ pub fn reserve(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Reser
         let fits = counted.checked_add(line.amount).is_some_and(|all| all <= line.limit.min(AMOUNT_MAX));
         if !fits {
             let shortfall = Shortfall::of(line, counted);
-            return Ok(match shortfall.passes() {
+            let said = match shortfall.passes() {
                 true => Reserved::RateLimited(shortfall),
                 false => Reserved::OverBudget(shortfall),
-            });
+            };
+            return Ok((said, refused));
         }
         // Fits: it's part of a sum that was checked.
         tally.reserved = tally.reserved.saturating_add(line.amount);
@@ -81,8 +95,8 @@ pub fn reserve(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Reser
         };
         lines.push(EntryLine { counter, amount: line.amount, kind: line.kind() });
     }
-    enter(tx, reservation, lines)?;
-    Ok(Reserved::Yes)
+    enter(tx, reservation, lines, refused)?;
+    Ok((Reserved::Yes, refused))
 }
 
 /// Ends a request: one call for every way that it may end. A reservation that isn't open any more stays as it is, and
@@ -119,7 +133,7 @@ pub fn settle(
     status: Option<u16>,
     reply: Option<Vec<u8>>,
 ) -> Result<bool, StoreError> {
-    close(tx, id, Some(WriteState::Done { status, reply }), &mut |tally, line| match line.kind {
+    close(tx, id, Write::Is(WriteState::Done { status, reply }), &mut |tally, line| match line.kind {
         LineKind::Money => add(&mut tally.settled, confirmed.unwrap_or(line.amount)),
         LineKind::Request => add(&mut tally.settled, line.amount),
         LineKind::AtOnce => {}
@@ -131,7 +145,7 @@ pub fn settle(
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.
 pub fn release(tx: &mut dyn LedgerTx, id: &ReservationId) -> Result<bool, StoreError> {
-    close(tx, id, None, &mut |_, _| {})
+    close(tx, id, Write::NotMade, &mut |_, _| {})
 }
 
 /// The upstream refused the request in a way that says that nothing was done: no money counts, the request does, and
@@ -140,7 +154,7 @@ pub fn release(tx: &mut dyn LedgerTx, id: &ReservationId) -> Result<bool, StoreE
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.
 pub fn refuse(tx: &mut dyn LedgerTx, id: &ReservationId) -> Result<bool, StoreError> {
-    close(tx, id, None, &mut |tally, line| {
+    close(tx, id, Write::Refused, &mut |tally, line| {
         if line.kind == LineKind::Request {
             add(&mut tally.settled, line.amount);
         }
@@ -169,7 +183,7 @@ pub fn hold(tx: &mut dyn LedgerTx, id: &ReservationId) -> Result<bool, StoreErro
             held.extend((line.kind == LineKind::Money).then_some(*line));
         }
     }
-    set_write(tx, &entry, Some(WriteState::Unknown))?;
+    set_write(tx, &entry, Write::Is(WriteState::Unknown))?;
     // Without money there's nothing that anybody could settle; whether the write may be made again is told apart.
     if held.is_empty() && entry.write.is_none() {
         tx.remove_entry(id)?;
@@ -243,23 +257,35 @@ pub fn prune(tx: &mut dyn LedgerTx, now: Millis) -> Result<u64, StoreError> {
     })
 }
 
-/// Whether the write of a reservation was begun before, and what came of it.
-fn known_write(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Option<Reserved>, StoreError> {
-    let Some(dedup) = &reservation.dedup else { return Ok(None) };
-    let Some(WriteRow { at, until, state, .. }) = tx.write(&dedup.key)? else { return Ok(None) };
-    Ok(match state {
+/// Whether the write of a reservation was begun before, and what came of it; and how often it was refused.
+fn known_write(
+    tx: &mut dyn LedgerTx,
+    reservation: &Reservation,
+) -> Result<(Option<Reserved>, u32), StoreError> {
+    let Some(dedup) = &reservation.dedup else { return Ok((None, 0)) };
+    let Some(WriteRow { at, until, state, refused, .. }) = tx.write(&dedup.key)? else {
+        return Ok((None, 0));
+    };
+    let known = match state {
         // However long it takes: two of them must never be under way.
         WriteState::UnderWay => Some(Reserved::InProgress),
+        WriteState::Refused => None,
         _ if until <= reservation.at => None,
         WriteState::Done { status, reply } => {
             Some(Reserved::Duplicate(FirstOutcome::Done { status, reply, at }))
         }
         WriteState::Unknown => Some(Reserved::Duplicate(FirstOutcome::Unknown { at })),
-    })
+    };
+    Ok((known, refused))
 }
 
 /// Notes a reservation whose lines are counted.
-fn enter(tx: &mut dyn LedgerTx, reservation: &Reservation, lines: Vec<EntryLine>) -> Result<(), StoreError> {
+fn enter(
+    tx: &mut dyn LedgerTx,
+    reservation: &Reservation,
+    lines: Vec<EntryLine>,
+    refused: u32,
+) -> Result<(), StoreError> {
     let Reservation { id, realm, connection, operation, cost, dedup, at, .. } = reservation;
     if lines.is_empty() && dedup.is_none() {
         return Ok(());
@@ -280,7 +306,7 @@ fn enter(tx: &mut dyn LedgerTx, reservation: &Reservation, lines: Vec<EntryLine>
     let until = Millis(at.0.saturating_add(window));
     tx.put_write(
         &dedup.key,
-        &WriteRow { reservation: id.clone(), at: *at, until, state: WriteState::UnderWay },
+        &WriteRow { reservation: id.clone(), at: *at, until, state: WriteState::UnderWay, refused },
     )
 }
 
@@ -288,7 +314,7 @@ fn enter(tx: &mut dyn LedgerTx, reservation: &Reservation, lines: Vec<EntryLine>
 fn close(
     tx: &mut dyn LedgerTx,
     id: &ReservationId,
-    write: Option<WriteState>,
+    write: Write,
     then: &mut dyn FnMut(&mut Tally, &EntryLine),
 ) -> Result<bool, StoreError> {
     let Some(entry) = tx.entry(id)? else { return Ok(false) };
@@ -308,14 +334,28 @@ fn close(
     Ok(true)
 }
 
-/// Says what became of a reservation's write. `None`: nothing was done, so it may be made again.
-fn set_write(tx: &mut dyn LedgerTx, entry: &EntryRow, state: Option<WriteState>) -> Result<(), StoreError> {
+/// What became of a reservation's write.
+enum Write {
+    Is(WriteState),
+    /// The upstream has seen it, and did nothing: it may be made again.
+    Refused,
+    /// The upstream hasn't seen it: it may be made again as if it had never been begun.
+    NotMade,
+}
+
+/// Says what became of a reservation's write.
+fn set_write(tx: &mut dyn LedgerTx, entry: &EntryRow, became: Write) -> Result<(), StoreError> {
     let Some(key) = &entry.write else { return Ok(()) };
     // The same write may have been begun anew meanwhile, after its time was over: that one isn't this one's.
     let Some(row) = tx.write(key)?.filter(|row| row.reservation == entry.id) else { return Ok(()) };
-    match state {
-        Some(state) => tx.put_write(key, &WriteRow { state, ..row }),
-        None => tx.remove_write(key),
+    match became {
+        Write::Is(state) => tx.put_write(key, &WriteRow { state, ..row }),
+        Write::Refused => {
+            let refused = row.refused.saturating_add(1);
+            tx.put_write(key, &WriteRow { state: WriteState::Refused, refused, ..row })
+        }
+        Write::NotMade if row.refused == 0 => tx.remove_write(key),
+        Write::NotMade => tx.put_write(key, &WriteRow { state: WriteState::Refused, ..row }),
     }
 }
 

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
 use crate::egress::{Canonical, CanonicalBody};
-use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm, random};
+use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm, UserId, random};
 use crate::store::{ControlStore, StoreError};
 
 /// Starts what is hashed, so that no hash of another kind can be passed off as one of these.
@@ -37,6 +37,8 @@ pub struct WriteFacts<'a> {
     pub request: &'a Canonical,
     /// What the caller calls its intent: the same write under another intent is meant to happen again.
     pub intent: Option<&'a IntentId>,
+    /// The user whose own secret is attached: the same request of two users is two writes, in two accounts.
+    pub user: Option<&'a UserId>,
 }
 
 /// What came of the write that the same write was made with before.
@@ -111,14 +113,23 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
         // The bytes of JSON are canonical, its keys sorted.
         CanonicalBody::None | CanonicalBody::Json(_) | CanonicalBody::Raw => part(request.body_bytes()),
     }
+    if let Some(user) = write.user {
+        part(b"user");
+        part(user.as_str().as_bytes());
+    }
     sha.finalize().into()
 }
 
 /// The key as the upstream gets it, for a header like `Idempotency-Key`: a UUID of version 8 (36 characters), which is
-/// what the strictest APIs take. The same for the same write and intent, however often it's sent.
+/// what the strictest APIs take. The same for the same write and intent, however often it's sent; but another one once the
+/// upstream has refused it: under the same key it would only refuse it again, though a card may be good by then.
 #[must_use]
-pub fn idempotency_value(key: &[u8; 32]) -> String {
-    let digest: [u8; 32] = Sha256::digest([b"keybearer idempotency 1\0".as_slice(), key].concat()).into();
+pub fn idempotency_value(key: &[u8; 32], refused: u32) -> String {
+    let mut hashed = [b"keybearer idempotency 1\0".as_slice(), key].concat();
+    if refused > 0 {
+        hashed.extend(refused.to_be_bytes());
+    }
+    let digest: [u8; 32] = Sha256::digest(hashed).into();
     let half = digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
     let uuid = (half & !(0xf << 76) & !(0b11 << 62)) | (0x8 << 76) | (0b10 << 62);
     let part = |shift: u32, bits: u32| (uuid >> shift) & ((1 << bits) - 1);

@@ -12,10 +12,12 @@
 mod book;
 mod budget;
 mod budgets;
+mod calls;
 mod dedup;
 mod facts;
 mod line;
 pub mod money;
+mod refund;
 pub mod report;
 mod reservation;
 mod settlement;
@@ -27,13 +29,16 @@ mod window;
 mod written;
 
 pub use book::{
-    AMOUNT_MAX, Reserved, Resolved, finish, hold, prune, recover, refuse, release, reserve, resolve, settle,
+    AMOUNT_MAX, Reserved, Resolved, finish, hold, prune, recover, refuse, release, reserve, reserve_attempt,
+    resolve, settle,
 };
 pub use budget::{Budget, GRANT_BUDGETS_MAX, Unit, Window};
 pub use budgets::{Budgets, Rule};
+pub use calls::{CallLimit, call_lines};
 pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, dedup_salt, idempotency_value};
 pub use facts::{Customer, Link, SpendFacts};
 pub use line::{Counted, Line, Lines};
+pub use refund::{Refund, give_back};
 pub use reservation::{Reservation, ReservationId};
 pub use settlement::Settlement;
 pub use shortfall::Shortfall;

@@ -17,10 +17,10 @@ pub struct Reservation {
     pub id: ReservationId,
     /// Whose it is.
     pub realm: Realm,
-    /// Where the request goes.
-    pub connection: ConnectionName,
+    /// Where the request goes. `None`: it's a call's place among those at once, not a request.
+    pub connection: Option<ConnectionName>,
     /// What it does there.
-    pub operation: OperationName,
+    pub operation: Option<OperationName>,
     /// What it costs.
     pub cost: Option<Cost>,
     /// What it takes, from which budgets.
@@ -45,7 +45,7 @@ impl Reservation {
 pub struct ReservationId {
     /// The call.
     pub call: CallId,
-    /// Which send of the call, from 1.
+    /// Which send of the call, from 1; 0 for the call itself, of which nothing is ever held.
     pub send: u32,
 }
 

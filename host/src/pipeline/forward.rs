@@ -60,7 +60,8 @@ impl Pipeline {
                 });
             }
         };
-        let begun = self.parts.audit.begin_forward(call, &caller, &context);
+        let limits = self.parts.policy.calls_at_once(&caller);
+        let begun = self.parts.audit.begin_forward(call, &caller, &context, &limits);
         let pending = tokio::time::timeout_at(deadline, begun)
             .await
             .map_err(|_| late())?

@@ -116,21 +116,35 @@ impl Gate {
                 return Err(failure);
             }
         };
-        let Agreed { permit, takes, dedup, approval } = agreed;
+        let Agreed { mut permit, takes, dedup, approval } = agreed;
         let (name, operation) =
             (permit.request().connection_name().clone(), permit.request().operation().clone());
         let plan = SendPlan { takes, approval, policy: permit.policy(), question };
-        let intent = match self.state.pending.send_begun(&permit, plan).await {
+        let reopened = self.parts.spending.reopened(
+            &self.caller,
+            &self.context,
+            permit.request(),
+            self.parts.clock.now(),
+        );
+        let mut intent = match self.state.pending.send_begun(&permit, plan).await {
             Ok(SendBegin::Begun(intent)) => intent,
             Ok(SendBegin::Refused(refused)) => return self.refused(refused, dedup.as_ref()),
             Err(error) => return Err(unrecorded(&error)),
         };
+        if let Some(dedup) = &dedup {
+            permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.refused()));
+        }
         let result = self.send_permitted(permit).await;
         let told = result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
         self.parts.metrics.send(&name, &operation.name, told);
         match result {
             Ok(reply) => {
                 let settlement = Settlement::of_reply(reply.status, operation.settle.as_ref(), &reply.body);
+                if matches!(settlement, Settlement::Settle { .. })
+                    && let Some(refund) = reopened.and_then(|reopened| reopened.confirmed(&reply.body))
+                {
+                    intent.give_back(refund);
+                }
                 let kept = dedup
                     .filter(|_| matches!(settlement, Settlement::Settle { .. }))
                     .and_then(|dedup| self.parts.spending.keep(self.caller.realm(), &dedup, &reply));
@@ -156,10 +170,8 @@ impl Gate {
             .filter(|found| self.via.connections().is_none_or(|usable| usable.contains(&found.name)))
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
         let mut send = connection.accept_in(draft, self.context.conversation.as_ref())?;
+        send.bind(self.caller.user())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
-        if let Some(dedup) = &dedup {
-            send.set_idempotency_key(&Spending::idempotency_key(dedup));
-        }
         *question = self.question(&send)?;
         let (permit, approval) = match self.permit(send, None)? {
             Permission::Given(permit) => (permit, None),
@@ -243,7 +255,7 @@ impl Gate {
                 "a person has to approve this first, and nobody can here",
             ));
         };
-        let own: Vec<_> = self.caller.chain().skip(1).map(|link| link.agent.clone()).collect();
+        let own = desk.own(&self.caller);
         let ask = || {
             Ok(ApprovalAsk::new(AskParts {
                 caller: &self.caller,

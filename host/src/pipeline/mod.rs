@@ -185,8 +185,9 @@ impl Pipeline {
         tool: &Tool,
         deadline: Instant,
     ) -> Result<Ran, Refusal> {
+        let limits = self.parts.policy.calls_at_once(&permit.request().caller);
         // The deadline holds for the trail too: a call that can't be recorded in time isn't run.
-        let pending = tokio::time::timeout_at(deadline, self.parts.audit.begin(&permit))
+        let pending = tokio::time::timeout_at(deadline, self.parts.audit.begin(&permit, &limits))
             .await
             .map_err(|_| late())?
             .map_err(|error| unrecorded(&error))?;
@@ -255,6 +256,11 @@ fn unrecorded(error: &AuditError) -> Refusal {
         AuditError::Full => {
             Refusal::new(Code::Busy, "the host is too busy to record the call; try again in a moment")
         }
+        AuditError::TooManyCalls => Refusal::new(
+            Code::RateLimited,
+            "this agent, or one that it acts for, has as many calls under way as it may have at once; try again when \
+             one of them has ended",
+        ),
         AuditError::Unavailable(cause) => {
             tracing::error!(%cause, "the audit trail can't be written");
             Refusal::new(Code::AuditUnavailable, "the host can't write its audit trail, so it runs no calls")

@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Takes;
 use crate::auth::Caller;
 use crate::clock::Millis;
-use crate::connection::{Effect, TypedSend};
+use crate::connection::{Effect, RefundRule, TypedSend};
 use crate::egress::{FailureReason, Reply, SendFailure, Sweep, Vault};
-use crate::ids::Realm;
+use crate::ids::{ConnectionName, Realm};
 use crate::ledger::{
-    Budgets, Dedup, FirstOutcome, Link, SpendFacts, WriteFacts, dedup_key, idempotency_value,
+    Budgets, Dedup, FirstOutcome, Link, Refund, SpendFacts, WriteFacts, dedup_key, idempotency_value,
 };
 use crate::policy::CallContext;
 use crate::refusal::RequestSent;
+use crate::store::CounterKey;
 
 /// The largest reply that is kept for a repetition, in bytes: what answers a write is small.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
@@ -28,6 +29,39 @@ pub struct Spending {
     salt: [u8; 32],
     window_ms: u64,
     vault: Option<Arc<Vault>>,
+}
+
+/// Where a refund gives room back, once the upstream has confirmed it.
+pub(super) struct Reopened {
+    rule: RefundRule,
+    realm: Realm,
+    connection: ConnectionName,
+    counters: Vec<(String, CounterKey)>,
+    now: Millis,
+}
+
+impl Reopened {
+    /// What the body of a reply with a 2xx status gives back. `None`: nothing that could be counted.
+    pub(super) fn confirmed(self, body: &[u8]) -> Option<Refund> {
+        let refunded = self.rule.confirmed(body)?;
+        let counters = self.counters.into_iter();
+        let counters = counters.filter(|(currency, _)| *currency == refunded.amount.currency);
+        let counters: Vec<_> = counters.map(|(_, counter)| counter).collect();
+        let none = counters.is_empty();
+        (!none).then(|| Refund::new(&self.realm, &self.connection, refunded, counters, self.now))
+    }
+}
+
+fn chain(caller: &Caller) -> Vec<Link<'_>> {
+    caller
+        .chain()
+        .map(|link| Link {
+            token: &link.id,
+            agent: &link.agent,
+            role: link.role.as_ref(),
+            budgets: &link.grant.budgets,
+        })
+        .collect()
 }
 
 /// A reply as it's kept for a repetition of its write.
@@ -75,14 +109,37 @@ impl Spending {
                 operation: send.operation_name(),
                 request: send.request(),
                 intent: context.intent.as_ref(),
+                user: send.user(),
             },
         );
         Some(Dedup { key, window_ms: self.window_ms })
     }
 
-    /// The write's key as the upstream gets it.
-    pub(super) fn idempotency_key(dedup: &Dedup) -> String {
-        idempotency_value(&dedup.key)
+    /// The write's key as the upstream gets it, after so many refusals of the same write.
+    pub(super) fn idempotency_key(dedup: &Dedup, refused: u32) -> String {
+        idempotency_value(&dedup.key, refused)
+    }
+
+    /// Where a refund that is about to be made gives room back. `None`: it's no refund, or no budget wants that.
+    pub(super) fn reopened(
+        &self,
+        caller: &Caller,
+        context: &CallContext,
+        send: &TypedSend,
+        now: Millis,
+    ) -> Option<Reopened> {
+        let rule = send.operation().refund.clone()?;
+        let chain = chain(caller);
+        let facts = SpendFacts::of(send, caller.realm(), context.conversation.as_ref(), &chain, now);
+        let counters = self.budgets.load().reopened(&SpendFacts { operation: &rule.of, ..facts });
+        let (realm, connection) = (caller.realm().clone(), send.connection_name().clone());
+        (!counters.is_empty()).then_some(Reopened { rule, realm, connection, counters, now })
+    }
+
+    /// The operator's budgets in force.
+    #[must_use]
+    pub fn budgets(&self) -> Arc<Budgets> {
+        self.budgets.load_full()
     }
 
     /// What a request takes. `None`: nothing is to be reserved.
@@ -97,15 +154,7 @@ impl Spending {
         dedup: Option<Dedup>,
         now: Millis,
     ) -> Result<Option<Takes>, SendFailure> {
-        let chain: Vec<_> = caller
-            .chain()
-            .map(|link| Link {
-                token: &link.id,
-                agent: &link.agent,
-                role: link.role.as_ref(),
-                budgets: &link.grant.budgets,
-            })
-            .collect();
+        let chain = chain(caller);
         let facts = SpendFacts::of(send, caller.realm(), context.conversation.as_ref(), &chain, now);
         let lines = self.budgets.load().lines(&facts)?;
         let nothing = lines.is_empty() && dedup.is_none();

@@ -3,22 +3,21 @@
 use super::Policy;
 use super::question::{Question, What, Who};
 use super::set::Ruling;
+use crate::approval::About;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect};
-use crate::ids::{AgentId, ConnectionName, OperationName, Realm, RoleName};
+use crate::ids::{AgentId, Realm, RoleName};
 
 /// May this operator agree to this request? The action is `Action::"approve"`, the principal the operator, the
-/// resource the connection; the rest is in the context.
+/// resource the connection or the `api://…` resource; the rest is in the context.
 #[derive(Debug, Clone, Copy)]
 pub struct ApproveQuestion<'a> {
     /// Whose request it is. An operator approves in its own tenant only; that's checked before.
     pub realm: &'a Realm,
     /// The operator's name.
     pub approver: &'a AgentId,
-    /// Where the request goes.
-    pub connection: &'a ConnectionName,
-    /// What it does there.
-    pub operation: &'a OperationName,
+    /// What it would do, and where.
+    pub about: &'a About,
     /// Whether that changes anything upstream.
     pub effect: Effect,
     /// What it costs, when the operation has a cost rule.
@@ -44,8 +43,7 @@ impl Policy {
             who: Who::Operator(question.approver),
             now: question.now,
             what: What::Approve {
-                connection: question.connection,
-                operation: question.operation,
+                about: question.about,
                 effect: question.effect,
                 cost: question.cost,
                 requester: question.requester,

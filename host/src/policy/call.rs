@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::dto::Arguments;
-use crate::ids::{ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ToolName, TurnId};
+use crate::ids::{
+    ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ModelCallId, ToolName, TurnId,
+};
 use crate::store::ComponentKind;
 
 use super::ask::{Door, Via};
@@ -68,6 +70,9 @@ pub struct CallContext {
     pub approval: Option<ApprovalId>,
     /// `Keybearer-Approval-Wait: yes`: wait for a person up to the deadline instead of answering at once.
     pub approval_wait: bool,
+    /// `Keybearer-Model-Call`: what the model calls this call. For the record alone: a model picks it, so nothing is
+    /// decided by it.
+    pub model_call: Option<ModelCallId>,
     /// The trace id of `traceparent`: 32 hexadecimal digits.
     pub trace: Option<String>,
 }

@@ -7,6 +7,7 @@ use super::kinds::Unfit;
 use super::names;
 use super::question::{AgentFacts, Question, What, Who};
 use super::world::World;
+use crate::approval::About;
 use crate::connection::Cost;
 use crate::ids::{Digest, ToolName};
 
@@ -73,9 +74,15 @@ pub(super) fn context(
             pairs.text("action", action);
             pairs.approval(approval)?;
         }
-        What::Approve { operation, effect, cost, requester, role, .. } => {
+        What::Approve { about, effect, cost, requester, role } => {
             let tenant = &question.realm.tenant;
-            pairs.text("operation", operation.as_str());
+            pairs.text(
+                "operation",
+                match about {
+                    About::Operation { operation, .. } => operation.as_str(),
+                    About::Api { action, .. } => action,
+                },
+            );
             pairs.text("effect", effect.as_str());
             pairs.cost(cost)?;
             pairs.add("requester", Expression::new_entity_uid(names::agent(tenant, requester)));
@@ -144,6 +151,7 @@ impl Pairs {
         self.optional("task", agent.task);
         self.optional("turn", agent.turn);
         self.optional("intent", agent.intent);
+        self.optional("user", agent.user);
         self.text("token", agent.token);
         self.add("depth", Expression::new_long(agent.depth.into()));
     }

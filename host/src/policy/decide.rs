@@ -149,6 +149,7 @@ pub(super) fn questions<'q>(
             task: link.task.as_deref(),
             turn: context.turn.as_ref().map(|name| name.as_str()),
             intent: context.intent.as_ref().map(|name| name.as_str()),
+            user: caller.user().map(|user| user.as_str()),
             token: link.id.as_str(),
             depth,
         };

@@ -1,16 +1,19 @@
 //! A question about something that the host doesn't do itself: the agent's own code asks, and acts on the answer.
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use super::ask::Door;
 use super::decide::{questions, refused};
 use super::question::What;
-use super::set::Ruling;
-use super::{CallContext, Policy, grants};
-use crate::approval::Approved;
+use super::set::{Decided, Ruling};
+use super::{CallContext, Facts, Policy, grants};
+use crate::approval::{About, Approved};
 use crate::auth::Alive;
 use crate::clock::Millis;
-use crate::connection::Parameters;
+use crate::connection::{Connection, Cost, Effect, Operation, Parameters};
+use crate::ids::Digest;
 use crate::refusal::Code;
 
 /// The longest action, in bytes: it's a word.
@@ -31,16 +34,40 @@ pub struct EnforceQuestion<'a> {
     pub action: &'a str,
     /// `api://…`, or `connection://NAME`.
     pub resource: &'a str,
-    /// An operation's parameters: `{"path": {…}, "query": {…}, "body": {…}}`, each part optional. Not for `api://…`.
-    pub parameters: Option<&'a Value>,
+    /// What the enforcement point says of it. For an operation its parameters are read from it: `path`, `query` and
+    /// `body`, each an object and optional.
+    pub said: &'a Map<String, Value>,
     /// The time.
     pub now: Millis,
     /// What people decided of exactly this question, if they did.
     pub approved: Option<&'a Approved>,
 }
 
+/// What people are asked, where they have to agree first.
+#[derive(Debug, Clone)]
+pub struct EnforceSubject {
+    /// What would be done, and where.
+    pub about: About,
+    /// Whether it changes anything. What isn't known counts as if it did.
+    pub effect: Effect,
+    /// What it costs, where an operation has a cost rule.
+    pub cost: Option<Cost>,
+    /// The operation, if it's one.
+    pub operation: Option<(Arc<Connection>, Arc<Operation>)>,
+    /// The operation's parameters.
+    pub parameters: Parameters,
+    /// All that the enforcement point said of something outside of the host.
+    pub said: Map<String, Value>,
+    /// The question, so that the policies can be asked it again.
+    pub facts: Facts,
+    /// The digest of the policies that want people to agree.
+    pub policy: Digest,
+    /// How many.
+    pub quorum: u32,
+}
+
 /// What the policy says, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EnforceDecision {
     /// Yes, no, or not yet.
     pub verdict: Enforced,
@@ -53,6 +80,8 @@ pub struct EnforceDecision {
     pub policies: Vec<String>,
     /// For the operator alone: why, and the smallest rule that would allow it.
     pub cause: Option<String>,
+    /// What people are asked, where they have to agree first.
+    pub subject: Option<Box<EnforceSubject>>,
 }
 
 /// Yes, no, or not yet.
@@ -79,6 +108,7 @@ impl EnforceDecision {
             message: message.into(),
             policies: Vec::new(),
             cause: None,
+            subject: None,
         }
     }
 }
@@ -101,7 +131,24 @@ impl Policy {
                 url: question.resource,
                 approvers: question.approved.map(|approved| approved.approvers.as_slice()),
             };
-            return self.enforced(&question, what);
+            return self.enforced(&question, what, |facts| EnforceSubject {
+                about: About::Api {
+                    action: question.action.to_owned(),
+                    resource: question.resource.to_owned(),
+                },
+                effect: Effect::Write,
+                cost: None,
+                operation: None,
+                parameters: Parameters::default(),
+                said: question.said.clone(),
+                facts: Facts {
+                    api: Some(question.resource.to_owned()),
+                    action: Some(question.action.to_owned()),
+                    ..facts
+                },
+                policy: Digest::of(b""),
+                quorum: 0,
+            });
         }
         let Some(name) = question.resource.strip_prefix("connection://") else {
             return invalid("the resource must be api://… or connection://NAME");
@@ -125,8 +172,8 @@ impl Policy {
             let refused = EnforceDecision::refused(Code::Denied, failure.message);
             return EnforceDecision { cause: failure.cause, ..refused };
         }
-        let parameters = match question.parameters.map(parameters).transpose() {
-            Ok(parameters) => parameters.unwrap_or_default(),
+        let parameters = match parameters(question.said) {
+            Ok(parameters) => parameters,
             Err(message) => return invalid(message),
         };
         let cost = match operation.check(&parameters) {
@@ -145,40 +192,65 @@ impl Policy {
             tool: None,
             approvers: question.approved.map(|approved| approved.approvers.as_slice()),
         };
-        self.enforced(question, what)
+        self.enforced(question, what, |facts| EnforceSubject {
+            about: About::Operation {
+                connection: connection.name.clone(),
+                operation: operation.name.clone(),
+            },
+            effect: operation.effect,
+            cost: cost.clone(),
+            operation: Some((connection.clone(), operation.clone())),
+            facts: Facts {
+                operation: Some(format!("{}:{}", connection.name, operation.name)),
+                path: parameters.path.clone(),
+                query: parameters.query.clone(),
+                body: parameters.body.clone(),
+                ..facts
+            },
+            parameters: parameters.clone(),
+            said: Map::new(),
+            policy: Digest::of(b""),
+            quorum: 0,
+        })
     }
 
-    fn enforced(&self, question: &EnforceQuestion<'_>, what: What<'_>) -> EnforceDecision {
+    fn enforced(
+        &self,
+        question: &EnforceQuestion<'_>,
+        what: What<'_>,
+        subject: impl FnOnce(Facts) -> EnforceSubject,
+    ) -> EnforceDecision {
         let caller = question.alive.caller();
         let questions = questions(caller, question.context, question.now, what);
-        let (decided, _) = self.decide(questions, &caller.realm().tenant);
+        let (decided, policy) = self.decide(questions, &caller.realm().tenant);
+        let mut asked = None;
         let (verdict, code, message) = match decided.ruling {
             Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", what.subject())),
             Ruling::Denied => (Enforced::Denied, Some(Code::Denied), refused(&what)),
-            Ruling::NeedsApproval { quorum } => (
-                Enforced::ApprovalRequired { quorum },
-                Some(Code::ApprovalRequired),
-                format!("a person has to approve {} first", what.subject()),
-            ),
+            Ruling::NeedsApproval { quorum } => {
+                let conversation = question.context.conversation.clone();
+                let facts = Facts { conversation, ..Facts::of_caller(caller) };
+                asked = Some(Box::new(EnforceSubject { policy, quorum, ..subject(facts) }));
+                (
+                    Enforced::ApprovalRequired { quorum },
+                    Some(Code::ApprovalRequired),
+                    format!("a person has to approve {} first", what.subject()),
+                )
+            }
         };
-        EnforceDecision { verdict, code, message, policies: decided.policies, cause: decided.cause }
+        let Decided { policies, cause, .. } = decided;
+        EnforceDecision { verdict, code, message, policies, cause, subject: asked }
     }
 }
 
-/// `{"path": {…}, "query": {…}, "body": {…}}`, nothing else.
-fn parameters(value: &Value) -> Result<Parameters, &'static str> {
-    const SHAPE: &str = "the parameters must be objects under path, query and body, and nothing else";
-    let mut parameters = Parameters::default();
-    for (place, members) in value.as_object().ok_or(SHAPE)? {
-        let members = members.as_object().ok_or(SHAPE)?.clone();
-        match place.as_str() {
-            "path" => parameters.path = members,
-            "query" => parameters.query = members,
-            "body" => parameters.body = members,
-            _ => return Err(SHAPE),
-        }
-    }
-    Ok(parameters)
+/// An operation's parameters among what was said.
+fn parameters(said: &Map<String, Value>) -> Result<Parameters, &'static str> {
+    let members = |place: &str| match said.get(place) {
+        None => Ok(Map::new()),
+        Some(Value::Object(members)) => Ok(members.clone()),
+        Some(_) => Err("the parameters under path, query and body must be objects"),
+    };
+    Ok(Parameters { path: members("path")?, query: members("query")?, body: members("body")? })
 }
 
 fn invalid(message: &str) -> EnforceDecision {

@@ -4,18 +4,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::ask::{Door, SendAsk};
-use super::call::Invocation;
+use super::ask::{Door, SendAsk, Via};
+use super::call::{CallContext, Invocation};
 use super::decide::code_bytes;
 use super::enforce::Enforced;
 use super::question::{AgentFacts, Question, What, Who};
 use super::set::Ruling;
 use super::{Policy, grants};
+use crate::approval::About;
 use crate::auth::Caller;
 use crate::clock::Millis;
-use crate::connection::{Cost, Parameters, TypedSend};
+use crate::connection::{Cost, Effect, Parameters, TypedSend};
 use crate::ids::{
     AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
+    UserId,
 };
 use crate::store::ComponentKind;
 
@@ -52,6 +54,9 @@ pub struct Facts {
     /// What the agent is to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The user that the token is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
     /// The token's public id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenId>,
@@ -103,7 +108,8 @@ pub struct Facts {
     /// The word for what is to be done with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// An operation, as `stripe:create_charge`: the question is whether the operator may agree to it.
+    /// An operation, as `stripe:create_charge`, or an `api://…` resource with an `action`: the question is whether the
+    /// operator may agree to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<String>,
     /// For `approve`: what the request costs.
@@ -153,19 +159,10 @@ impl SendAsk<'_> {
     /// The facts of this request, as the policies are asked about it.
     #[must_use]
     pub fn facts(&self, send: &TypedSend) -> Facts {
-        let parameters = send.parameters();
         Facts {
-            conversation: self.context.conversation.clone(),
-            turn: self.context.turn.clone(),
-            intent: self.context.intent.clone(),
-            operation: Some(format!("{}:{}", send.connection_name(), send.operation_name())),
-            door: self.via.door(),
-            tool: self.via.tool().cloned(),
-            path: parameters.path.clone(),
-            query: parameters.query.clone(),
-            body: parameters.body.clone(),
             approvers: self.approved.map(|approved| approved.approvers.clone()),
-            ..Facts::of_caller(self.alive.caller(), self.now)
+            now: Some(self.now),
+            ..Facts::of_send(self.alive.caller(), self.context, self.via, send)
         }
     }
 }
@@ -180,7 +177,8 @@ impl Invocation {
             conversation: self.context.conversation.clone(),
             turn: self.context.turn.clone(),
             intent: self.context.intent.clone(),
-            ..Facts::of_caller(&self.caller, self.now)
+            now: Some(self.now),
+            ..Facts::of_caller(&self.caller)
         };
         match self.kind {
             ComponentKind::Tool => Facts { call: Some(self.tool.clone()), arguments, ..caller },
@@ -193,8 +191,27 @@ impl Invocation {
 }
 
 impl Facts {
+    /// The facts of a request that nobody has approved, at no time.
+    #[must_use]
+    pub fn of_send(caller: &Caller, context: &CallContext, via: &Via, send: &TypedSend) -> Self {
+        let parameters = send.parameters();
+        Self {
+            conversation: context.conversation.clone(),
+            turn: context.turn.clone(),
+            intent: context.intent.clone(),
+            operation: Some(format!("{}:{}", send.connection_name(), send.operation_name())),
+            door: via.door(),
+            tool: via.tool().cloned(),
+            path: parameters.path.clone(),
+            query: parameters.query.clone(),
+            body: parameters.body.clone(),
+            now: None,
+            ..Self::of_caller(caller)
+        }
+    }
+
     /// What is known of a caller, with no question yet.
-    fn of_caller(caller: &Caller, now: Millis) -> Self {
+    pub(super) fn of_caller(caller: &Caller) -> Self {
         Self {
             tenant: caller.realm().tenant.clone(),
             environment: caller.realm().environment.clone(),
@@ -205,6 +222,7 @@ impl Facts {
             turn: None,
             intent: None,
             task: caller.task().map(str::to_owned),
+            user: caller.user().cloned(),
             token: Some(caller.token().clone()),
             depth: grants::depth(caller),
             above: caller
@@ -217,7 +235,7 @@ impl Facts {
                     token: Some(link.id.clone()),
                 })
                 .collect(),
-            now: Some(now),
+            now: None,
             operation: None,
             door: Door::Tool,
             tool: None,
@@ -254,6 +272,7 @@ impl Facts {
             task,
             turn: self.turn.as_ref().map(|name| name.as_str()),
             intent: self.intent.as_ref().map(|name| name.as_str()),
+            user: self.user.as_ref().map(|user| user.as_str()),
             token: token.map_or("", |token| token.as_str()),
             depth: self.depth,
         })
@@ -307,15 +326,23 @@ impl Policy {
             }
             (None, None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
-                let (connection, operation) = self.operation(&realm, name)?;
+                let (about, effect) = match &facts.action {
+                    Some(action) if name.starts_with("api://") => {
+                        (About::Api { action: action.clone(), resource: name.clone() }, Effect::Write)
+                    }
+                    _ => {
+                        let (connection, operation) = self.operation(&realm, name)?;
+                        let names = (connection.name.clone(), operation.name.clone());
+                        (About::Operation { connection: names.0, operation: names.1 }, operation.effect)
+                    }
+                };
                 let cost = facts
                     .cost
                     .as_ref()
                     .map(|cost| Cost { amount_minor: cost.amount, currency: cost.currency.clone() });
                 let what = What::Approve {
-                    connection: &connection.name,
-                    operation: &operation.name,
-                    effect: operation.effect,
+                    about: &about,
+                    effect,
                     cost: cost.as_ref(),
                     requester: &facts.agent,
                     role: facts.role.as_ref(),

@@ -35,6 +35,7 @@ mod set;
 mod shadow;
 mod slot;
 mod source;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -42,7 +43,9 @@ mod world;
 pub use approve::ApproveQuestion;
 pub use ask::{Door, SendAsk, Verdict, Via};
 pub use call::{CallContext, Invocation};
-pub use enforce::{ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, Enforced, RESOURCE_BYTES_MAX};
+pub use enforce::{
+    ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSubject, Enforced, RESOURCE_BYTES_MAX,
+};
 pub use engine::START;
 pub use facts::{CostFacts, Facts, Judged, LinkFacts};
 pub use load::{POLICIES_MAX, POLICY_FILE_BYTES_MAX, PolicyFile};
@@ -63,8 +66,10 @@ use self::engine::Engine;
 use self::question::Question;
 use self::set::{Decided, Set};
 use self::shadow::Shadow;
+use crate::auth::Caller;
 use crate::connection::{Connection, Operation};
 use crate::ids::{Digest, Realm, TenantId};
+use crate::ledger::CallLimit;
 use crate::refusal::{Code, Refusal};
 use crate::store::PolicyRow;
 
@@ -175,6 +180,26 @@ impl Policy {
         let connection = self.connection(realm, connection).ok_or_else(missing)?;
         let operation = connection.operations.iter().find(|o| o.name.as_str() == operation).cloned();
         Ok((connection, operation.ok_or_else(missing)?))
+    }
+
+    /// How many calls the agents of a caller's chain may have under way at once, where posted policies say so: each
+    /// agent once. Whoever delegates can't get more done at once by handing it on.
+    #[must_use]
+    pub fn calls_at_once(&self, caller: &Caller) -> Vec<CallLimit> {
+        let engine = self.inner.engine.load();
+        let Engine::Set(set) = &**engine else { return Vec::new() };
+        let mut limits: Vec<CallLimit> = Vec::new();
+        for link in caller.chain() {
+            let Some(calls_max) = set.calls_max(&caller.realm().tenant, &link.agent, link.role.as_ref())
+            else {
+                continue;
+            };
+            match limits.iter_mut().find(|known| known.agent == link.agent) {
+                Some(known) => known.calls_max = known.calls_max.min(calls_max),
+                None => limits.push(CallLimit { agent: link.agent.clone(), calls_max }),
+            }
+        }
+        limits
     }
 
     /// The answer to the same question asked by everyone of a chain, and the hash of the policies that gave it.

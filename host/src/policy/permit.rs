@@ -1,5 +1,6 @@
 //! The policy's yes.
 
+use crate::connection::TypedSend;
 use crate::ids::Digest;
 
 /// A request that the policy allowed, exactly as it stands inside.
@@ -35,5 +36,13 @@ impl<T> Permitted<T> {
     /// Uses the permit up.
     pub fn into_request(self) -> T {
         self.request
+    }
+}
+
+impl Permitted<TypedSend> {
+    /// Has the host's own key for this write sent along. It's no part of what was allowed: it says which attempt this is,
+    /// and nothing of what is asked for.
+    pub(crate) fn set_idempotency_key(&mut self, key: &str) {
+        self.request.set_idempotency_key(key);
     }
 }

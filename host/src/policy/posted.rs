@@ -53,8 +53,9 @@ pub struct Constraints {
     /// A person has to agree first, whichever policy allows it.
     #[serde(default)]
     pub requires_approval: bool,
-    /// How many may be under way at once. It's kept and shown, and not enforced: an enforcement point doesn't say when
-    /// a task has ended.
+    /// How many tasks each of its agents may have under way at once. A task is a call of the host: of a tool, code that
+    /// it wrote, or a request at the proxy door. Of what an agent's own code does after it has asked, the host doesn't
+    /// see the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_tasks: Option<u32>,
 }
@@ -118,10 +119,14 @@ impl PostedPolicy {
                 return Err(format!("name 1 to {LIST_MAX} {what}"));
             }
         }
-        if self.constraints.unwrap_or_default().requires_approval && self.effect == PostedEffect::Deny {
+        let constraints = self.constraints.unwrap_or_default();
+        if constraints.requires_approval && self.effect == PostedEffect::Deny {
             return Err(
                 "what is denied needs no approval: leave requiresApproval out, or allow it".to_owned()
             );
+        }
+        if constraints.max_concurrent_tasks.is_some() && self.effect == PostedEffect::Deny {
+            return Err("what is denied never runs: leave maxConcurrentTasks out, or allow it".to_owned());
         }
         for action in &self.actions {
             // A star would look like "any action" and be none.
@@ -312,6 +317,17 @@ mod tests {
                 "not both",
             ),
             (PostedPolicy { constraints, effect: PostedEffect::Deny, ..allow.clone() }, "needs no approval"),
+            (
+                PostedPolicy {
+                    constraints: Some(Constraints {
+                        max_concurrent_tasks: Some(1),
+                        ..Constraints::default()
+                    }),
+                    effect: PostedEffect::Deny,
+                    ..allow.clone()
+                },
+                "never runs",
+            ),
             (posted(&["read"; 101], &["api://tasks/*"], PostedEffect::Allow), "1 to 100 actions"),
         ] {
             let error = policy.cedar(&acme()).unwrap_err();

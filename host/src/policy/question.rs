@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 use super::ask::Door;
 use super::names;
+use crate::approval::About;
 use crate::clock::Millis;
 use crate::connection::{Connection, Cost, Effect, Operation, Parameters};
-use crate::ids::{AgentId, ConnectionName, Digest, OperationName, Realm, RoleName, ToolName};
+use crate::ids::{AgentId, Digest, Realm, RoleName, ToolName};
 
 /// Who asks what.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,7 @@ pub(super) struct AgentFacts<'a> {
     pub(super) task: Option<&'a str>,
     pub(super) turn: Option<&'a str>,
     pub(super) intent: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
     pub(super) token: &'a str,
     pub(super) depth: u32,
 }
@@ -58,8 +60,7 @@ pub(super) enum What<'a> {
     Api { action: &'a str, url: &'a str, approvers: Option<&'a [AgentId]> },
     /// Agreeing to a request.
     Approve {
-        connection: &'a ConnectionName,
-        operation: &'a OperationName,
+        about: &'a About,
         effect: Effect,
         cost: Option<&'a Cost>,
         requester: &'a AgentId,
@@ -77,7 +78,7 @@ impl What<'_> {
                 let shown: String = action.chars().filter(char::is_ascii_graphic).take(64).collect();
                 format!("the action {shown:?}")
             }
-            Self::Approve { connection, operation, .. } => format!("approving {connection}:{operation}"),
+            Self::Approve { about, .. } => format!("approving {}", about.shown()),
         }
     }
 }
@@ -116,11 +117,16 @@ impl Question<'_> {
                 names::api(url),
                 format!(" when {{ context.action == {} }}", names::quoted(action)),
             ),
-            What::Approve { connection, operation, .. } => (
-                "approve".to_owned(),
-                names::connection(connection),
-                format!(" when {{ context.operation == {} }}", names::quoted(operation.as_str())),
-            ),
+            What::Approve { about, .. } => {
+                let (operation, resource) = match about {
+                    About::Operation { connection, operation } => {
+                        (operation.as_str(), names::connection(connection))
+                    }
+                    About::Api { action, resource } => (action.as_str(), names::api(resource)),
+                };
+                let condition = format!(" when {{ context.operation == {} }}", names::quoted(operation));
+                ("approve".to_owned(), resource, condition)
+            }
         };
         let action = names::action(&action);
         format!("permit (principal == {principal}, action == {action}, resource == {resource}){condition};")

@@ -12,7 +12,7 @@ const HEAD: &str = include_str!("head.cedarschema");
 
 /// What every question's context has.
 const COMMON: &str = r#"    "conversation"?: String, "task"?: String, "turn"?: String, "intent"?: String,
-    "token": String, "depth": Long, "environment": String, "now": datetime,
+    "user"?: String, "token": String, "depth": Long, "environment": String, "now": datetime,
 "#;
 
 /// The schema of a world, in Cedar's own syntax.

@@ -12,6 +12,7 @@ use super::problem::{PolicyProblem, PolicyProblems};
 use super::question::{Question, What, Who};
 use super::rule::Rule;
 use super::slot::{Said, Slot};
+use super::tasks::TaskLimit;
 use super::world::World;
 use crate::ids::{AgentId, ConnectionName, Digest, Environment, OperationName, RoleName, TenantId, ToolName};
 use crate::store::PolicyRow;
@@ -50,7 +51,7 @@ pub(super) struct Set {
 /// The policies that a tenant posted.
 #[derive(Debug, Clone)]
 enum Posted {
-    Rules(Vec<Rule>),
+    Rules(Vec<Rule>, Vec<TaskLimit>),
     /// They don't fit the world: nothing is allowed in this tenant, since one of them may be a forbid.
     Broken(PolicyProblems),
 }
@@ -114,10 +115,10 @@ impl Set {
         for (tenant, rows) in by_tenant(rows) {
             let kept = || before.and_then(|before| before.posted.get(tenant)).cloned();
             let rules = match (posted_rules(&rows, &schema), kept()) {
-                (Ok(rules), _) => Posted::Rules(rules),
-                (Err(problems), Some(Posted::Rules(rules))) => {
+                (Ok((rules, tasks)), _) => Posted::Rules(rules, tasks),
+                (Err(problems), Some(Posted::Rules(rules, tasks))) => {
                     tracing::error!(%tenant, %problems, "posted policies don't fit: the earlier ones stay in force");
-                    Posted::Rules(rules)
+                    Posted::Rules(rules, tasks)
                 }
                 (Err(problems), _) => {
                     tracing::error!(%tenant, %problems, "posted policies don't fit: the tenant is denied everything");
@@ -176,6 +177,17 @@ impl Set {
     /// The policies that apply to a tenant.
     pub(super) fn rules(&self, tenant: &TenantId) -> impl Iterator<Item = &Rule> {
         self.files.iter().chain(self.posted.get(tenant).map(Posted::rules).unwrap_or_default())
+    }
+
+    /// How many calls an agent of a tenant may have under way at once: the least that any policy says.
+    pub(super) fn calls_max(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        role: Option<&RoleName>,
+    ) -> Option<u32> {
+        let Some(Posted::Rules(_, tasks)) = self.posted.get(tenant) else { return None };
+        tasks.iter().filter(|limit| limit.is_for(agent, role)).map(|limit| limit.calls_max).min()
     }
 
     /// Answers a question.
@@ -277,14 +289,14 @@ impl Decided {
 impl Posted {
     fn rules(&self) -> &[Rule] {
         match self {
-            Self::Rules(rules) => rules,
+            Self::Rules(rules, _) => rules,
             Self::Broken(_) => &[],
         }
     }
 
     fn hash(&self, files: Digest) -> Digest {
         let own = match self {
-            Self::Rules(rules) => hash(rules.iter()),
+            Self::Rules(rules, _) => hash(rules.iter()),
             Self::Broken(problems) => Digest::of(problems.to_string().as_bytes()),
         };
         Digest::of(&[files.0, own.0].concat())
@@ -322,11 +334,18 @@ fn by_tenant(rows: &[PolicyRow]) -> BTreeMap<&TenantId, Vec<&PolicyRow>> {
     tenants
 }
 
-fn posted_rules(rows: &[&PolicyRow], schema: &Schema) -> Result<Vec<Rule>, PolicyProblems> {
+fn posted_rules(rows: &[&PolicyRow], schema: &Schema) -> Result<(Vec<Rule>, Vec<TaskLimit>), PolicyProblems> {
     let file = |row: &&PolicyRow| PolicyFile::new(row.id.as_str(), row.cedar.clone());
     let files: Vec<_> = rows.iter().map(file).collect();
-    let Loaded { rules, problems, .. } = load(&files, Naming::Numbered, schema);
-    if problems.is_empty() { Ok(rules) } else { Err(PolicyProblems(problems)) }
+    let Loaded { rules, mut problems, .. } = load(&files, Naming::Numbered, schema);
+    let mut tasks = Vec::new();
+    for row in rows {
+        match TaskLimit::of_stored(&row.source) {
+            Ok(limit) => tasks.extend(limit),
+            Err(message) => problems.push(PolicyProblem::of(row.id.as_str(), message)),
+        }
+    }
+    if problems.is_empty() { Ok((rules, tasks)) } else { Err(PolicyProblems(problems)) }
 }
 
 /// Over ids and texts, in the order of the ids: neither white space nor the order of files changes it.

@@ -12,6 +12,7 @@ use super::names;
 use super::question::{Question, What, Who};
 use super::rule::{Rule, Subject, joined};
 use super::set::authorizer;
+use crate::approval::About;
 use crate::connection::Effect;
 
 /// From how many on forbids are merged.
@@ -183,7 +184,8 @@ fn resource(question: &Question<'_>) -> Subject {
         What::Send { connection, .. } => names::connection(&connection.name),
         What::Call { tool, .. } | What::Code { tool, .. } => names::tool(tool),
         What::Api { url, .. } => names::api(url),
-        What::Approve { connection, .. } => names::connection(connection),
+        What::Approve { about: About::Operation { connection, .. }, .. } => names::connection(connection),
+        What::Approve { about: About::Api { resource, .. }, .. } => names::api(resource),
     };
     Subject { uid, within: vec![names::environment(question.realm), names::tenant(&question.realm.tenant)] }
 }
@@ -198,6 +200,9 @@ fn entities(question: &Question<'_>, subjects: [&Subject; 3]) -> Result<Entities
             (0, Who::Agent(agent), _) => vec![("name", text(agent.agent.as_str()))],
             (0, Who::Operator(name), _) => vec![("name", text(name.as_str()))],
             (2, _, What::Api { url, .. }) => vec![("url", text(url))],
+            (2, _, What::Approve { about: About::Api { resource, .. }, .. }) => {
+                vec![("url", text(resource))]
+            }
             _ => Vec::new(),
         };
         let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -35,6 +35,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         conversation: None,
         role: None,
         task: None,
+        user: None,
         grant: Grant::default(),
         lifetime: Duration::from_secs(3600),
     });

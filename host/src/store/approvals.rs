@@ -3,11 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::approval::Fingerprint;
+use crate::approval::{About, Fingerprint};
 use crate::clock::Millis;
-use crate::ids::{
-    AgentId, ApprovalId, ConnectionName, ConversationId, OperationName, Realm, RoleName, TenantId, TokenId,
-};
+use crate::ids::{AgentId, ApprovalId, ConversationId, Realm, RoleName, TenantId, TokenId};
 
 /// A request that was put before people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +24,8 @@ pub struct ApprovalRow {
     pub role: Option<RoleName>,
     /// The conversation it asked in.
     pub conversation: Option<ConversationId>,
-    /// Where the request would go.
-    pub connection: ConnectionName,
-    /// What it would do there.
-    pub operation: OperationName,
+    /// What it would do, and where.
+    pub about: About,
     /// How many people have to agree, at least 1.
     pub quorum: u32,
     /// Who asked, directly or by handing out the token, and so can't approve.

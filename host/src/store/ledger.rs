@@ -52,10 +52,10 @@ pub struct EntryRow {
     pub id: ReservationId,
     /// Whose it is.
     pub realm: Realm,
-    /// Where the request goes.
-    pub connection: ConnectionName,
+    /// Where the request goes. `None`: it's a call's place among those at once.
+    pub connection: Option<ConnectionName>,
     /// What it does there.
-    pub operation: OperationName,
+    pub operation: Option<OperationName>,
     /// What it costs.
     pub cost: Option<Cost>,
     /// When it was made.
@@ -110,6 +110,8 @@ pub struct WriteRow {
     pub until: Millis,
     /// What came of it.
     pub state: WriteState,
+    /// How often the upstream has refused it since. Each time, the next attempt is another one to the upstream.
+    pub refused: u32,
 }
 
 /// What came of a write.
@@ -126,6 +128,8 @@ pub enum WriteState {
     },
     /// Nobody knows.
     Unknown,
+    /// The upstream refused it: nothing was done, and it may be made again.
+    Refused,
 }
 
 /// How old what is pruned has to be.
@@ -173,6 +177,9 @@ pub trait LedgerTx {
     fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError>;
     /// Forgets a write.
     fn remove_write(&mut self, key: &[u8; 32]) -> Result<(), StoreError>;
+
+    /// Notes a refund, for ever. False when it's noted already.
+    fn note_refund(&mut self, key: &[u8; 32], at: Millis) -> Result<bool, StoreError>;
 
     /// Removes what is too old to count, and answers how many rows that were.
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError>;

@@ -13,13 +13,16 @@ use super::{
     TenantKeyRow, TokenRow,
 };
 use crate::clock::Millis;
-use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
+use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
 
 /// A [`ControlStore`] that lives as long as this value.
 #[derive(Default)]
 pub struct MemoryControl {
     tables: Mutex<Tables>,
 }
+
+/// Whose, which, and which version of it.
+type SecretKey = (Realm, Option<UserId>, SecretLabel, u32);
 
 #[derive(Default)]
 struct Tables {
@@ -28,7 +31,7 @@ struct Tables {
     tokens: Vec<TokenRow>,
     tenant_keys: BTreeMap<TenantId, TenantKeyRow>,
     settings: BTreeMap<String, Vec<u8>>,
-    secrets: BTreeMap<(Realm, SecretLabel, u32), SecretRow>,
+    secrets: BTreeMap<SecretKey, SecretRow>,
     components: Vec<ComponentRow>,
     /// In the order in which they were registered.
     agents: Vec<AgentRow>,
@@ -143,7 +146,7 @@ impl ControlStore for MemoryControl {
 
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
         let mut tables = self.write();
-        let key = (row.realm.clone(), row.label.clone(), row.version);
+        let key = (row.realm.clone(), row.user.clone(), row.label.clone(), row.version);
         if tables.secrets.contains_key(&key) {
             return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
         }
@@ -151,9 +154,14 @@ impl ControlStore for MemoryControl {
         Ok(())
     }
 
-    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError> {
-        let all = (realm.clone(), label.clone(), 0)..=(realm.clone(), label.clone(), u32::MAX);
-        Ok(self.read().secrets.range(all).next_back().map(|(_, row)| row.clone()))
+    fn newest_secret(
+        &self,
+        realm: &Realm,
+        user: Option<&UserId>,
+        label: &SecretLabel,
+    ) -> Result<Option<SecretRow>, StoreError> {
+        let key = |version| (realm.clone(), user.cloned(), label.clone(), version);
+        Ok(self.read().secrets.range(key(0)..=key(u32::MAX)).next_back().map(|(_, row)| row.clone()))
     }
 
     fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError> {
@@ -162,17 +170,24 @@ impl ControlStore for MemoryControl {
         Ok(tables.secrets.values().filter(of_tenant).cloned().collect())
     }
 
+    fn user_secrets(&self, realm: &Realm, user: &UserId) -> Result<Vec<SecretRow>, StoreError> {
+        let own = |row: &&SecretRow| row.realm == *realm && row.user.as_ref() == Some(user);
+        Ok(self.read().secrets.values().filter(own).cloned().collect())
+    }
+
     fn remove_secret(
         &self,
         realm: &Realm,
+        user: Option<&UserId>,
         label: &SecretLabel,
         version: Option<u32>,
     ) -> Result<u32, StoreError> {
         let mut tables = self.write();
         let before = tables.secrets.len();
-        tables
-            .secrets
-            .retain(|(r, l, v), _| r != realm || l != label || version.is_some_and(|one| one != *v));
+        let is_one = |(r, u, l, v): &SecretKey| {
+            r == realm && u.as_ref() == user && l == label && version.is_none_or(|one| one == *v)
+        };
+        tables.secrets.retain(|key, _| !is_one(key));
         Ok(u32::try_from(before - tables.secrets.len()).unwrap_or(u32::MAX))
     }
 

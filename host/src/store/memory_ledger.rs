@@ -1,11 +1,12 @@
 //! The ledger in memory, for fixtures and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, PruneBefore, StoreError,
     Tally, WriteRow, WriteState,
 };
+use crate::clock::Millis;
 use crate::ledger::ReservationId;
 
 /// A ledger that lives as long as this value.
@@ -16,6 +17,7 @@ pub struct MemoryLedger {
     counters: BTreeMap<CounterId, CounterRow>,
     entries: BTreeMap<ReservationId, EntryRow>,
     writes: BTreeMap<[u8; 32], WriteRow>,
+    refunds: BTreeSet<[u8; 32]>,
     /// What the transaction under way has changed, as it was before.
     undo: Vec<Was>,
 }
@@ -27,6 +29,7 @@ enum Was {
     Tally(CounterId, Tally),
     Entry(ReservationId, Option<EntryRow>),
     Write([u8; 32], Option<WriteRow>),
+    NoRefund([u8; 32]),
 }
 
 impl MemoryLedger {
@@ -68,6 +71,9 @@ impl MemoryLedger {
                 }
                 Was::Entry(id, row) => put(&mut self.entries, id, row),
                 Was::Write(key, row) => put(&mut self.writes, key, row),
+                Was::NoRefund(key) => {
+                    self.refunds.remove(&key);
+                }
             }
         }
     }
@@ -165,6 +171,14 @@ impl LedgerTx for MemoryLedger {
         let was = self.writes.remove(key);
         self.undo.push(Was::Write(*key, was));
         Ok(())
+    }
+
+    fn note_refund(&mut self, key: &[u8; 32], _: Millis) -> Result<bool, StoreError> {
+        let is_new = self.refunds.insert(*key);
+        if is_new {
+            self.undo.push(Was::NoRefund(*key));
+        }
+        Ok(is_new)
     }
 
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {

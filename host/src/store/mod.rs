@@ -31,7 +31,7 @@ pub use policies::{PolicyRow, PolicyStore};
 pub use rows::{AuditRecord, ComponentKind, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
 
 use crate::clock::Millis;
-use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId};
+use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId, UserId};
 
 /// Why the store couldn't do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -89,14 +89,22 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
 
     /// Adds a version of a secret. Fails with [`StoreError::Exists`] when that version is there.
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError>;
-    /// The newest version of a secret.
-    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError>;
-    /// Every stored version, of one tenant where one is given, by realm, label and version.
+    /// The newest version of a secret: a user's own, or an operator's for `None`.
+    fn newest_secret(
+        &self,
+        realm: &Realm,
+        user: Option<&UserId>,
+        label: &SecretLabel,
+    ) -> Result<Option<SecretRow>, StoreError>;
+    /// Every stored version, of one tenant where one is given, by realm, user (an operator's first), label and version.
     fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError>;
+    /// Every stored version of a user's own secrets in a realm, by label and version.
+    fn user_secrets(&self, realm: &Realm, user: &UserId) -> Result<Vec<SecretRow>, StoreError>;
     /// Removes one version, or all of them; answers how many there were.
     fn remove_secret(
         &self,
         realm: &Realm,
+        user: Option<&UserId>,
         label: &SecretLabel,
         version: Option<u32>,
     ) -> Result<u32, StoreError>;

@@ -6,6 +6,7 @@ use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::ids::{
     AgentId, CallId, ConnectionName, ConversationId, Digest, Realm, RoleName, SecretLabel, TenantId, TokenId,
+    UserId,
 };
 
 /// What a token is for.
@@ -37,8 +38,13 @@ pub struct TokenRow {
     pub role: Option<RoleName>,
     /// What the agent is to do, in the operator's words. Policies may ask for it; nobody acts on it.
     pub task: Option<String>,
+    /// The person whose own secrets it may use. A child's is its parent's.
+    pub user: Option<UserId>,
     /// The token that this one was delegated from: it may do nothing that its parent may not.
     pub parent: Option<TokenId>,
+    /// The operator who minted it: the name on its token, or `cli:` and a user of the machine. None for a token that was
+    /// delegated, and for those that the host makes by itself.
+    pub minted_by: Option<AgentId>,
     /// What it may do.
     pub grant: Grant,
     /// When it was minted.
@@ -65,7 +71,9 @@ pub struct TenantKeyRow {
 pub struct SecretRow {
     /// Whose it is.
     pub realm: Realm,
-    /// Its name.
+    /// The person whose own it is. `None`: an operator put it there.
+    pub user: Option<UserId>,
+    /// Its name. Another user's of the same name, and an operator's, are others.
     pub label: SecretLabel,
     /// Its version, from 1.
     pub version: u32,

@@ -1,4 +1,4 @@
-//! Processor time and memory of this process, as Linux counts them.
+//! Processor time and memory, as Linux counts them: of this process, or of another one.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +10,11 @@ pub(crate) const LOAD: &str = "load";
 pub(crate) const UPSTREAM: &str = "upstream";
 
 /// What each thread had used at one moment.
-pub(crate) struct Cpu(HashMap<String, Used>);
+pub(crate) struct Cpu {
+    used: HashMap<String, Used>,
+    /// Another program. `None`: this one.
+    other: Option<u32>,
+}
 
 /// Time of a thread, or of several.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,28 +28,51 @@ pub(crate) struct Used {
 impl Cpu {
     /// Reads it for all threads but those that make load or play the upstream.
     pub(crate) fn now() -> Self {
-        let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-        let used = threads.filter_map(|thread| {
-            let name = fs::read_to_string(thread.path().join("comm")).ok()?;
-            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            let mut nanoseconds = text.split_whitespace().map(|word| word.parse().map(Duration::from_nanos));
-            let (ran, waited) = (nanoseconds.next()?.ok()?, nanoseconds.next()?.ok()?);
-            let is_ours = !name.starts_with(LOAD) && !name.starts_with(UPSTREAM);
-            is_ours.then(|| (thread.file_name().to_string_lossy().into_owned(), Used { ran, waited }))
-        });
-        Self(used.collect())
+        let is_ours = |name: &str| !name.starts_with(LOAD) && !name.starts_with(UPSTREAM);
+        Self { used: threads("self", is_ours).collect(), other: None }
+    }
+
+    /// Reads it for another program and its children.
+    pub(crate) fn of(pid: u32) -> Self {
+        let all = std::iter::once(pid).chain(children(pid));
+        let used = all.flat_map(|pid| threads(&pid.to_string(), |_| true).collect::<Vec<_>>()).collect();
+        Self { used, other: Some(pid) }
     }
 
     /// What these threads have used since. Threads that have ended meanwhile are left out.
     pub(crate) fn elapsed(&self) -> Used {
         let mut sum = Used::default();
-        for (id, now) in Self::now().0 {
-            let before = self.0.get(&id).copied().unwrap_or_default();
+        let now = self.other.map_or_else(Self::now, Self::of);
+        for (id, now) in now.used {
+            let before = self.used.get(&id).copied().unwrap_or_default();
             sum.ran += now.ran.saturating_sub(before.ran);
             sum.waited += now.waited.saturating_sub(before.waited);
         }
         sum
     }
+}
+
+/// The threads of a process whose names are wanted, and what they have used.
+fn threads(pid: &str, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, Used)> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(move |thread| {
+        let name = fs::read_to_string(thread.path().join("comm")).ok()?;
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let mut nanoseconds = text.split_whitespace().map(|word| word.parse().map(Duration::from_nanos));
+        let (ran, waited) = (nanoseconds.next()?.ok()?, nanoseconds.next()?.ok()?);
+        is_wanted(&name).then(|| (thread.file_name().to_string_lossy().into_owned(), Used { ran, waited }))
+    })
+}
+
+/// The processes that this one has started.
+fn children(pid: u32) -> impl Iterator<Item = u32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(move |process| {
+        let status = fs::read_to_string(process.path().join("status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        let is_child = parent.trim().parse() == Ok(pid);
+        is_child.then(|| process.file_name().to_str()?.parse().ok()).flatten()
+    })
 }
 
 /// The memory in use, in bytes.

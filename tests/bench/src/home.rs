@@ -24,10 +24,19 @@ pub(crate) fn open(home: &Home) -> anyhow::Result<App> {
     let clock = Arc::new(SystemClock);
     let control = Arc::new(SqliteControl::open(&home.control_db())?);
     let vault = Vault::open(control.clone(), MasterKeys::from_file(&key(home))?, clock.clone())?;
-    let audit = Arc::new(SqliteAudit::open(&home.audit_db())?);
+    let trail = Arc::new(SqliteAudit::open(&home.audit_db())?);
     let config = Config::load(&home.config_file())?;
     App::open(
-        Sources { home, config: &config, control, audit, vault, clock, shadow_policies: None },
+        Sources {
+            home,
+            config: &config,
+            control,
+            audit: trail.clone(),
+            ledger: trail,
+            vault,
+            clock,
+            shadow_policies: None,
+        },
         &mut |_| {},
     )
 }

@@ -43,10 +43,32 @@ impl Request {
         );
         Self { to, bytes: text.into_bytes().into() }
     }
+
+    /// A request with a form in its body; without one, if that is empty.
+    pub(crate) fn form(to: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> Self {
+        let length = body.len();
+        let about = match length {
+            0 => String::new(),
+            _ => format!("content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n"),
+        };
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {token}\r\n{about}\r\n{body}"
+        );
+        Self { to, bytes: text.into_bytes().into() }
+    }
 }
 
 /// Sends the request over and over on this many connections.
 pub(crate) fn run(request: &Request, connections: usize) -> anyhow::Result<Round> {
+    watched(request, connections, Watch::start)
+}
+
+/// The same for another program: the processor time is its own and its children's.
+pub(crate) fn run_other(request: &Request, connections: usize, pid: u32) -> anyhow::Result<Round> {
+    watched(request, connections, || Watch::of(pid))
+}
+
+fn watched(request: &Request, connections: usize, watch: impl Fn() -> Watch) -> anyhow::Result<Round> {
     let shared = Arc::new(Shared::default());
     let thread = std::thread::Builder::new().name(LOAD.to_owned()).spawn({
         let (shared, request) = (shared.clone(), request.clone());
@@ -54,7 +76,7 @@ pub(crate) fn run(request: &Request, connections: usize) -> anyhow::Result<Round
     })?;
     std::thread::sleep(WARM_UP);
     shared.measuring.store(true, Ordering::Relaxed);
-    let (watch, before) = (Watch::start(), shared.done.load(Ordering::Relaxed));
+    let (watch, before) = (watch(), shared.done.load(Ordering::Relaxed));
     std::thread::sleep(MEASURED);
     let calls = shared.done.load(Ordering::Relaxed) - before;
     let mut round = watch.stop(calls, Vec::new());

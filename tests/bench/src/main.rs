@@ -6,6 +6,7 @@
 //! | [`code`] | Python in the sandbox |
 //! | [`door`] | the HTTP door, beside a bare route and one that only runs an instance |
 //! | [`send`] | one send over TLS, beside reqwest alone |
+//! | [`proxy`] | the proxy door, beside nginx |
 //! | [`kill`] | how fast a kill switch works |
 //! | [`policy`] | one decision of the policies |
 //! | [`start`] | a second start, and memory |
@@ -18,6 +19,7 @@ mod in_process;
 mod kill;
 mod load;
 mod policy;
+mod proxy;
 mod raw;
 mod sample;
 mod send;
@@ -58,6 +60,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("durable", in_process::durable),
     ("door", door::run),
     ("send", send::run),
+    ("proxy", proxy::run),
     ("ledger", in_process::ledger),
     ("policy", policy::run),
     ("kill", kill::run),

@@ -54,6 +54,7 @@ fn percentiles(concerned: usize) -> anyhow::Result<(f64, f64)> {
         conversation: Some("c-1".parse()?),
         role: Some("billing".parse()?),
         task: Some("pay the invoices of May".to_owned()),
+        user: None,
         grant: Grant { operations: vec!["shop:*".parse()?], ..Grant::default() },
         lifetime: Duration::from_secs(600),
     })?;

@@ -29,6 +29,11 @@ impl Watch {
         Self { cpu: Cpu::now(), started: Instant::now() }
     }
 
+    /// Begins a round of another program, and its children.
+    pub(crate) fn of(pid: u32) -> Self {
+        Self { cpu: Cpu::of(pid), started: Instant::now() }
+    }
+
     /// Ends it. There may be more calls than latencies.
     pub(crate) fn stop(&self, calls: u64, latencies: Vec<Duration>) -> Round {
         let wall = self.started.elapsed();

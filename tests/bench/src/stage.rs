@@ -229,6 +229,7 @@ pub(crate) fn token(auth: &Auth) -> anyhow::Result<String> {
         conversation: None,
         role: None,
         task: None,
+        user: None,
         grant,
         lifetime,
     };

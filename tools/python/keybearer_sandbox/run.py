@@ -20,8 +20,8 @@ FILE = "main.py"
 RESULT_BYTES_MAX = 128 << 10
 # Memory that is let go when the program has used up all it may have, so that its traceback can be written.
 _RESERVE_BYTES = 1 << 20
-# The folder of this package: its frames aren't the program's.
-_OWN = __file__.rpartition("/")[0] + "/"
+# Where this package and the module `keybearer` lie: their frames aren't the program's.
+_OWN = (__file__.rpartition("/")[0] + "/", "/python/site-packages/keybearer.py", "/python/site-packages/keybearer_sandbox/")
 # Compiler flags that `from __future__ import …` sets.
 _FUTURE = 0x1FE0000 | 0x1000 | 0x2000
 _ONLY_AST = 0x400
@@ -156,7 +156,7 @@ def _end(error):
 
 
 def _trimmed(trace):
-    """A traceback without the frames of this package: they aren't the program's."""
+    """A traceback without the frames that aren't the program's."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN):
         trace = trace.tb_next
     at = trace
@@ -229,7 +229,7 @@ def _result(value):
     except Exception:
         try:
             text = repr(value)
-        except Exception as error:
+        except BaseException as error:
             text = f"<{type(value).__name__}: its repr failed with {type(error).__name__}>"
     # A lone surrogate can't be passed on; inside JSON its escape means the same.
     text = text.encode("utf-8", "backslashreplace")

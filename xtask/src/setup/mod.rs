@@ -2,9 +2,12 @@
 
 mod components;
 mod python;
+mod sandbox;
 mod stamp;
 
 use std::path::PathBuf;
+
+pub(crate) use python::{Environment, FRAMEWORKS, MAIN};
 
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
@@ -18,17 +21,26 @@ pub(crate) struct Made {
     pub tools: Vec<PathBuf>,
     /// The components of `tests/guests/`, by name.
     pub guests: Vec<PathBuf>,
+    /// The component that runs Python.
+    pub sandbox: PathBuf,
 }
 
-/// Runs all steps.
+/// Runs the steps that the demo needs.
 pub(crate) fn run(place: &Place) -> Outcome<Made> {
     println!("Set-up (in {})", place.target.display());
     wasm_target(place)?;
     programs(place)?;
     let tools = components::build(place, "tools", "tools")?;
     let guests = components::build(place, "tests/guests", "hostile guests")?;
-    python::environment(place)?;
-    Ok(Made { tools, guests })
+    let sandbox = sandbox::build(place)?;
+    python::make(place, &MAIN)?;
+    Ok(Made { tools, guests, sandbox })
+}
+
+/// What the tests need besides: the component of a guide, and the other agent frameworks.
+pub(crate) fn for_tests(place: &Place) -> Outcome<()> {
+    components::build(place, "examples/migration", "the guide to migration")?;
+    FRAMEWORKS.iter().try_for_each(|environment| python::make(place, environment))
 }
 
 fn wasm_target(place: &Place) -> Outcome<()> {

@@ -1,5 +1,5 @@
-//! The virtual environment with AutoGen and the fake Stripe, pinned. pip's own configuration decides where packages
-//! come from.
+//! Virtual environments with the frameworks that the demo and the tests run, pinned. pip's own configuration decides
+//! where packages come from.
 
 use std::fs;
 use std::process::Command;
@@ -12,21 +12,59 @@ use crate::step::Step;
 /// AutoGen 0.7.5 needs this.
 const OLDEST: (u32, u32) = (3, 10);
 
-const REQUIREMENTS: &str = "tests/python/requirements.txt";
+/// Packages that are installed together.
+pub(crate) struct Environment {
+    /// Its folder below the target directory.
+    pub folder: &'static str,
+    title: &'static str,
+    /// The file that pins every package.
+    requirements: &'static str,
+}
 
-/// Makes the environment, or makes it anew when the pins or the Python changed.
-pub(super) fn environment(place: &Place) -> Outcome<()> {
-    let mut step = Step::begin("Python packages");
+impl Environment {
+    /// The variable that tells the tests where it is.
+    pub(crate) fn variable(&self) -> String {
+        format!("KEYBEARER_{}", self.folder.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// AutoGen and the fake Stripe: all that the demo needs. pytest runs in it.
+pub(crate) const MAIN: Environment =
+    Environment { folder: "venv", title: "Python packages", requirements: "tests/python/requirements.txt" };
+
+/// Frameworks whose packages exclude AutoGen's, or each other's. Scripts that the tests start run in them.
+pub(crate) const FRAMEWORKS: [Environment; 3] = [
+    Environment {
+        folder: "venv-classic",
+        title: "Python packages: AG2 classic",
+        requirements: "tests/python/requirements/classic.txt",
+    },
+    Environment {
+        folder: "venv-ag2",
+        title: "Python packages: AG2 1.x",
+        requirements: "tests/python/requirements/ag2.txt",
+    },
+    Environment {
+        folder: "venv-agent-framework",
+        title: "Python packages: Agent Framework",
+        requirements: "tests/python/requirements/agent-framework.txt",
+    },
+];
+
+/// Makes an environment, or makes it anew when its pins or the Python changed.
+pub(super) fn make(place: &Place, environment: &Environment) -> Outcome<()> {
+    let mut step = Step::begin(environment.title);
     let version = version()?;
-    let file = place.root.join(REQUIREMENTS);
+    let file = place.root.join(environment.requirements);
     let pins = fs::read_to_string(&file).map_err(cannot("read", &file))?;
-    let stamp = Stamp::over_text(place, "python", format!("{version}\n{pins}"))?;
-    if stamp.is_fresh() && place.python().exists() {
+    let stamp = Stamp::over_text(place, environment.folder, format!("{version}\n{pins}"))?;
+    let venv = place.venv(environment);
+    let pip = venv.join("bin/python");
+    if stamp.is_fresh() && pip.exists() {
         step.passed("");
         return Ok(());
     }
 
-    let venv = place.venv();
     if venv.exists() {
         fs::remove_dir_all(&venv).map_err(cannot("remove", &venv))?;
     }
@@ -40,7 +78,7 @@ pub(super) fn environment(place: &Place) -> Outcome<()> {
         return Err(failure);
     }
 
-    let mut install = place.command(place.python());
+    let mut install = place.command(pip);
     install
         .args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--requirement"])
         .arg(&file);

@@ -45,6 +45,7 @@ fn caller(task: &str) -> Arc<Caller> {
             conversation: None,
             role: Some("payer".parse().unwrap()),
             task: Some(task.to_owned()),
+            user: None,
             grant: Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() },
             lifetime: Duration::from_secs(60),
         })
@@ -110,6 +111,24 @@ fn an_approver_reads_what_will_be_sent() {
         "in the words of the agent or its operator, which nobody has checked:\n  conversation: \"conv-1\"\n  \
          task: \"Collect what is owed\"\n"
     ));
+}
+
+#[test]
+fn an_approver_is_told_that_no_person_wrote_the_request() {
+    let via = Via::Code {
+        name: "run_python".parse().unwrap(),
+        component: Digest::of(b"c"),
+        connections: Arc::from([]),
+    };
+    let body = serde_json::json!({"amount": 5, "currency": "usd"});
+    let rendering = Rendering::of(&caller("t"), &CallContext::default(), &via, &charge("cus_1", &body));
+    let text = rendering.text().replace("\n      | ", "");
+    assert!(
+        text.contains(
+            "asked by: billing as payer, through code that it wrote itself (run_python), with tok_"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

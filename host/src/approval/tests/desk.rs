@@ -9,12 +9,18 @@ use crate::ids::{CallId, Digest};
 use crate::policy::CallContext;
 use crate::store::{AuditRecord, AuditStore, MemoryAudit, RowFilter, TrailWork};
 
-/// Who may approve: anyone but `intern`.
+/// Who may approve: anyone but `intern`. Where the task says so, `anna` has to be among them.
 struct NoIntern;
+
+const ANNA: &str = "anna has to agree";
 
 impl MayApprove for NoIntern {
     fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
         approver.principal().as_str() != "intern"
+    }
+
+    fn is_enough(&self, note: &Note, agreed: &[AgentId], _: Millis) -> bool {
+        note.facts.task.as_deref() != Some(ANNA) || agreed.contains(&name("anna"))
     }
 }
 
@@ -217,6 +223,41 @@ async fn the_users_of_the_command_line_are_people_of_their_own() {
     assert_eq!(office.desk.approve(user("ann"), &id).await.unwrap(), ApprovalState::Pending);
     assert!(matches!(office.desk.approve(user("ann"), &id).await, Err(DecideError::Twice)));
     assert_eq!(office.desk.approve(user("ben"), &id).await.unwrap(), ApprovalState::Granted);
+}
+
+#[tokio::test]
+async fn it_waits_for_whom_the_policies_want_and_is_not_used_up_meanwhile() {
+    let office = office();
+    let mut ask = ask("acme", 1, "pay");
+    ask.note.facts.task = Some(ANNA.to_owned());
+    let id = office.world.asked(&ask);
+    let yes = |who: &str| office.desk.approve(operator(who, "acme"), &id);
+    for who in ["ben", "carol"] {
+        assert_eq!(yes(who).await.unwrap(), ApprovalState::Pending);
+        let failure = office.obtain(&ask, Some(&id), false).await.unwrap_err();
+        assert_eq!(failure.reason, FailureReason::ApprovalRequired);
+        assert!(failure.message.contains("still waits"), "{failure:?}");
+    }
+    assert!(matches!(yes("ben").await, Err(DecideError::Twice)));
+    assert_eq!(yes("anna").await.unwrap(), ApprovalState::Granted);
+    let approved = office.obtain(&ask, Some(&id), false).await.unwrap();
+    assert_eq!(approved.approvers, ["ben", "carol", "anna"].map(name));
+    assert!(office.obtain(&ask, Some(&id), false).await.is_err(), "once");
+}
+
+#[tokio::test]
+async fn not_everybody_can_agree_in_vain_for_ever() {
+    let office = office();
+    let mut ask = ask("acme", 1, "pay");
+    ask.note.facts.task = Some(ANNA.to_owned());
+    let id = office.world.asked(&ask);
+    for number in 0..20 {
+        let someone = operator(&format!("someone-{number}"), "acme");
+        assert_eq!(office.desk.approve(someone, &id).await.unwrap(), ApprovalState::Pending);
+    }
+    let anna = office.desk.approve(operator("anna", "acme"), &id).await;
+    assert!(matches!(anna, Err(DecideError::Enough)), "{anna:?}");
+    assert_eq!(office.desk.deny(operator("anna", "acme"), &id).await.unwrap(), ApprovalState::Denied);
 }
 
 #[tokio::test]

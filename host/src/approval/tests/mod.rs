@@ -26,7 +26,8 @@ pub(super) struct World {
 }
 
 pub(super) fn limits() -> ApprovalLimits {
-    ApprovalLimits { ttl: TTL, pending: PendingLimits { per_token_max: 3, per_tenant_max: 5 } }
+    let pending = PendingLimits { per_token_max: 3, per_tenant_max: 5 };
+    ApprovalLimits { ttl: TTL, pending, minter_may_approve: true }
 }
 
 pub(super) fn approvals(store: Arc<dyn ControlStore>, clock: Arc<ManualClock>) -> Arc<Approvals> {
@@ -78,6 +79,7 @@ pub(crate) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
             role: None,
             token: "tok".into(),
             tool: None,
+            question: false,
         },
         words: Vec::new(),
     };
@@ -88,12 +90,20 @@ pub(crate) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
         agent: name("billing"),
         role: None,
         conversation: Some("c-1".parse().unwrap()),
-        connection: "stripe".parse().unwrap(),
-        operation: "create_charge".parse().unwrap(),
+        about: About::Operation {
+            connection: "stripe".parse().unwrap(),
+            operation: "create_charge".parse().unwrap(),
+        },
         quorum: 1,
         own: vec![name("minter")],
-        note: Note { rendering, cost: None },
+        note: Note { rendering, cost: None, facts: facts(tenant) },
     }
+}
+
+fn facts(tenant: &str) -> crate::policy::Facts {
+    let facts =
+        serde_json::json!({ "tenant": tenant, "agent": "billing", "operation": "stripe:create_charge" });
+    serde_json::from_value(facts).unwrap()
 }
 
 /// A row in which nothing is left out, and what it's about.

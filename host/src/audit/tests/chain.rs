@@ -279,6 +279,9 @@ fn rows_are_shown_on_one_line_each() {
         line.contains("approval approved  apr_000000000000000000000001  by=cli:root  fingerprint="),
         "{line}"
     );
+    let call = CallBegun { model_call: Some("toolu_01/x".parse().unwrap()), ..intent() };
+    let line = export::line(&record(Event::CallBegun(call)));
+    assert!(line.contains("  conversation=c-1  model_call=toolu_01/x  arguments="), "{line}");
     let mut begun = record(Event::SendBegun(send_intent(1)));
     (begun.realm, begun.call) = (Some(realm()), Some(CallId::fresh(Millis(0))));
     let line = export::line(&begun);

@@ -1,6 +1,7 @@
 mod calls;
 mod chain;
 mod failures;
+mod places;
 mod recovery;
 
 use std::future::poll_fn;
@@ -94,7 +95,7 @@ impl Fixture {
 }
 
 async fn begin(audit: &Audit) -> Result<Pending, AuditError> {
-    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent()).await
+    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent(), &[]).await
 }
 
 async fn begin_send(pending: &Pending) -> Result<PendingSend, AuditError> {
@@ -122,6 +123,7 @@ fn intent() -> CallBegun {
         arguments_bytes: 2,
         policy: None,
         trace: None,
+        model_call: None,
     }
 }
 
@@ -133,6 +135,7 @@ fn send_intent(send: u32) -> SendBegun {
         request: Digest::of(b"request"),
         body_bytes: 0,
         secret: "stripe-prod".parse().unwrap(),
+        user: None,
         cost: None,
         budgets: 0,
         approval: None,
@@ -169,6 +172,7 @@ fn told(event: &Event) -> String {
         }
         Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
         Event::Decided(row) => format!("decided {}", row.decision.as_str()),
+        Event::ShadowDiffered(row) => format!("shadow: {}", row.candidate.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }
 }

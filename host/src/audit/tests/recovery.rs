@@ -22,6 +22,7 @@ fn send_done(send: u32, request_sent: RequestSent) -> Event {
         request_sent,
         secret_version: None,
         settlement: None,
+        refunded: None,
         reply: None,
         reply_bytes: 0,
         took_ms: 1,
@@ -57,6 +58,46 @@ fn begun() -> Event {
 
 fn send(number: u32) -> Event {
     Event::SendBegun(send_intent(number))
+}
+
+/// What belongs to no call is no obstacle to the next start.
+#[tokio::test]
+async fn rows_that_belong_to_no_call_are_passed_over() {
+    let trail = fixture();
+    let (audit, realm) = (&trail.audit, realm());
+    audit.recover().unwrap();
+    let decided = Decided {
+        id: crate::ids::DecisionId::fresh(),
+        request: "r".to_owned(),
+        by: crate::ids::TokenId::fresh(),
+        token: None,
+        agent: None,
+        action: "plan".to_owned(),
+        resource: "api://tasks/1".to_owned(),
+        decision: Decision::Denied,
+        reason: Some(Code::Denied),
+        policies: Vec::new(),
+        approval: None,
+    };
+    audit.decided(realm.clone(), decided).await.unwrap();
+    audit.shadow_differed(
+        realm.clone(),
+        ShadowDiffered {
+            who: "billing-bot".parse().unwrap(),
+            subject: "stripe:create_charge".to_owned(),
+            live: Decision::Allowed,
+            candidate: Decision::Denied,
+            policies: Vec::new(),
+            hash: Digest::of(b"others"),
+        },
+    );
+    audit.admin(Some(realm.clone()), "token.mint", "tok", "cli").await.unwrap();
+    let Event::Approval(step) = approval() else { unreachable!() };
+    audit.approval(&realm, None, step).await.unwrap();
+    let pending = trail.begin().await.unwrap();
+    pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
+    assert_eq!(audit.recover().unwrap(), 0);
+    assert!(trail.story().contains(&"shadow: denied".to_owned()));
 }
 
 #[tokio::test]
@@ -129,39 +170,6 @@ async fn nothing_is_marked_when_the_store_fails() {
     assert!(matches!(trail.audit.recover(), Err(AuditError::Unavailable(_))));
     trail.store.fail(false);
     assert_eq!(trail.audit.recover().unwrap(), 1);
-}
-
-#[tokio::test]
-async fn a_start_goes_past_rows_that_are_no_call_s() {
-    use crate::approval::Fingerprint;
-    use crate::audit::{ApprovalStep, Decided, Decision, Step};
-    use crate::ids::{ApprovalId, DecisionId, TokenId};
-
-    let trail = fixture();
-    write(&*trail.store, vec![(&call(1), begun())]);
-    trail.audit.admin(None, "token.mint", "tok", "cli").await.unwrap();
-    let step = ApprovalStep {
-        id: ApprovalId::fresh(),
-        step: Step::Asked,
-        by: "billing-bot".parse().unwrap(),
-        token: None,
-        fingerprint: Fingerprint::for_tests("x"),
-    };
-    trail.audit.approval(&realm(), None, step).await.unwrap();
-    let decided = Decided {
-        id: DecisionId::fresh(),
-        request: String::new(),
-        by: TokenId::fresh(),
-        token: None,
-        agent: None,
-        action: "read".to_owned(),
-        resource: "api://example".to_owned(),
-        decision: Decision::Denied,
-        reason: None,
-        policies: Vec::new(),
-    };
-    trail.audit.decided(realm(), decided).await.unwrap();
-    assert_eq!(trail.audit.recover().unwrap(), 1, "the call before them is found");
 }
 
 #[tokio::test]

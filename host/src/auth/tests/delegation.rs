@@ -11,6 +11,7 @@ fn root() -> Mint {
             operations: vec!["stripe:charge".parse().unwrap(), "github:*".parse().unwrap()],
             budgets: vec!["500 usd day".parse().unwrap()],
             may_delegate: true,
+            may_store_secrets: false,
         },
         ..mint(TokenKind::Agent)
     }
@@ -248,4 +249,26 @@ fn a_chain_is_read_once_per_version() {
     w.store.set_setting("any", b"change").unwrap();
     w.auth.alive(&chain[3]).unwrap();
     assert_eq!(w.store.lookups.load(Ordering::SeqCst), before + 4);
+}
+
+#[test]
+fn a_chain_is_of_one_user_and_a_row_that_says_otherwise_is_no_token() {
+    let w = world();
+    let user = |id: &str| Some(id.parse::<UserId>().unwrap());
+    let grant = Grant { may_store_secrets: true, ..root().grant };
+    let parent = w.caller(&w.auth.mint(Mint { user: user("ann"), grant, ..root() }).unwrap());
+    let ann = user("ann").unwrap();
+    assert_eq!(parent.user(), Some(&ann));
+    assert!(parent.may_store_secrets_of(&ann) && !parent.may_store_secrets_of(&user("bob").unwrap()));
+    let minted = w.auth.delegate(&parent, narrower()).unwrap();
+    assert_eq!(minted.row.user, user("ann"));
+    let child = w.caller(&minted);
+    assert_eq!(child.user(), Some(&ann));
+    assert!(!child.may_store_secrets_of(&ann));
+    for says in [user("bob"), None] {
+        let forged = TokenRow { id: TokenId::fresh(), user: says, ..minted.row.clone() };
+        assert!(is_unauthorized(w.auth.verify(w.smuggle(&forged).as_str())), "{forged:?}");
+    }
+    let honest = TokenRow { id: TokenId::fresh(), ..minted.row.clone() };
+    assert_eq!(w.auth.verify(w.smuggle(&honest).as_str()).unwrap().user(), Some(&ann));
 }

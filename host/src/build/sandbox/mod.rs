@@ -97,9 +97,7 @@ pub fn build_sandbox(
     let dir = tempfile::tempdir().map_err(file(Path::new("a temporary folder")))?;
     sources::write(dir.path())?;
     let packages = dir.path().join("packages");
-    let pins = dir.path().join("packages.txt");
-    sources::put(&pins, sources::PACKAGES)?;
-    environment.install(&packages, &["--require-hashes".into(), "--requirement".into(), pins.into()])?;
+    environment.install_own(&packages)?;
     let mut wanted: Vec<OsString> = options.with.iter().map(Into::into).collect();
     if let Some(path) = requirements {
         wanted.extend(["--requirement".into(), path.into()]);

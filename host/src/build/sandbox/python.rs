@@ -14,8 +14,25 @@ const INSIDE: &str = "3.14";
 /// What a folder holds once its environment is whole.
 const WHOLE: &str = "whole";
 
+/// Where an environment keeps the wheels of the packages that every component holds.
+const WHEELS: &str = "wheels";
+/// Wheels for any platform, and no others: what isn't pure Python isn't found, and nothing is built.
+const PURE: [&str; 10] = [
+    "--only-binary",
+    ":all:",
+    "--platform",
+    "any",
+    "--implementation",
+    "py",
+    "--abi",
+    "none",
+    "--python-version",
+    INSIDE,
+];
+
 /// An environment that has componentize-py.
 pub(super) struct Environment {
+    dir: PathBuf,
     python: PathBuf,
 }
 
@@ -24,9 +41,9 @@ impl Environment {
     /// anew when either changes.
     pub(super) fn open(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, SandboxBuildError> {
         let version = version()?;
-        let name = Digest::of(format!("{version}\n{}", sources::TOOLS).as_bytes()).to_string();
-        let dir = cache.join(name.chars().filter(char::is_ascii_alphanumeric).take(24).collect::<String>());
-        let environment = Self { python: dir.join("bin").join("python") };
+        let pins = format!("{version}\n{}\n{}", sources::TOOLS, sources::PACKAGES);
+        let dir = cache.join(hex::encode(Digest::of(pins.as_bytes()).0.get(..8).unwrap_or_default()));
+        let environment = Self { python: dir.join("bin").join("python"), dir: dir.clone() };
         if dir.join(WHOLE).is_file() && environment.python.exists() {
             return Ok(environment);
         }
@@ -42,25 +59,35 @@ impl Environment {
         if !made.ok {
             return Err(SandboxBuildError::NoEnvironment(made.said));
         }
-        let pins = dir.join("requirements.txt");
-        sources::put(&pins, sources::TOOLS)?;
         let mut install = environment.pip("install");
-        install.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(&pins);
-        let installed = run(&mut install)?;
-        if !installed.ok {
-            return Err(SandboxBuildError::Tools(installed.said));
+        install.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]);
+        install.arg(environment.pins("requirements.txt", sources::TOOLS)?);
+        let mut download = environment.pip("download");
+        download.args(PURE).args(["--require-hashes", "--no-deps", "--dest"]).arg(dir.join(WHEELS));
+        download.arg("--requirement").arg(environment.pins("packages.txt", sources::PACKAGES)?);
+        for mut command in [install, download] {
+            let ran = run(&mut command)?;
+            if !ran.ok {
+                return Err(SandboxBuildError::Tools(ran.said));
+            }
         }
         sources::put(&dir.join(WHOLE), "")?;
         Ok(environment)
     }
 
+    /// Installs the packages that every component holds, from what was kept.
+    pub(super) fn install_own(&self, into: &Path) -> Result<(), SandboxBuildError> {
+        let pins = self.pins("packages.txt", sources::PACKAGES)?;
+        let wheels = self.dir.join(WHEELS);
+        let from: [OsString; 5] =
+            ["--no-index".into(), "--find-links".into(), wheels.into(), "--requirement".into(), pins.into()];
+        self.install(into, &from)
+    }
+
     /// Installs packages into a folder: wheels of pure Python, and nothing that would have to be built.
     pub(super) fn install(&self, into: &Path, what: &[OsString]) -> Result<(), SandboxBuildError> {
         let mut install = self.pip("install");
-        install.args(["--no-compile", "--only-binary", ":all:", "--target"]).arg(into);
-        // Wheels for any platform, and no others: what isn't pure Python isn't found.
-        install.args(["--platform", "any", "--implementation", "py", "--abi", "none"]);
-        install.args(["--python-version", INSIDE, "--upgrade"]).args(what);
+        install.args(PURE).args(["--no-compile", "--upgrade", "--target"]).arg(into).args(what);
         let installed = run(&mut install)?;
         if installed.ok { Ok(()) } else { Err(SandboxBuildError::Packages(explain(&installed.said))) }
     }
@@ -76,6 +103,13 @@ impl Environment {
         make.env_remove("VIRTUAL_ENV");
         let made = run(&mut make)?;
         if made.ok { Ok(()) } else { Err(SandboxBuildError::Componentize(without_backtrace(&made.said))) }
+    }
+
+    /// A requirements file of ours, written.
+    fn pins(&self, name: &str, text: &str) -> Result<PathBuf, SandboxBuildError> {
+        let path = self.dir.join(name);
+        sources::put(&path, text)?;
+        Ok(path)
     }
 
     fn pip(&self, command: &str) -> Command {

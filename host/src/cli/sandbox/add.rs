@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::catalog::{Catalog, CatalogError, SANDBOX_TOOL};
 use crate::cli::Done;
@@ -61,7 +61,9 @@ impl Add {
         }
         let earlier = opened.control.components()?.into_iter().find(|row| row.active && row.name == name);
         let mut told = value(&inspection);
-        told["connections"] = json!(connections);
+        if let Value::Object(told) = &mut told {
+            told.insert("connections".to_owned(), json!(connections));
+        }
         if earlier.as_ref().is_some_and(|row| {
             row.kind == ComponentKind::Sandbox
                 && row.digest == inspection.digest

@@ -16,7 +16,7 @@ use super::limits::{
     CONNECT_MS_DEFAULT, CONNECT_MS_LIMIT, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_LIMIT, RESPONSE_BYTES_DEFAULT,
     RESPONSE_BYTES_LIMIT, TOTAL_MS_DEFAULT, TOTAL_MS_LIMIT,
 };
-use super::{Attach, BaseUrl, CaBundle, Connection, ErrorProfile, Problem};
+use super::{Attach, BaseUrl, CaBundle, Connection, ErrorProfile, Problem, SecretOf};
 use crate::egress::{header_value, is_reserved, may_be_allowed};
 
 /// The headers that a guest may give where the file says nothing: what the reply is to look like, and what makes a
@@ -95,6 +95,7 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
     let secret = top
         .required("secret", "write secret = \"LABEL\": the secret's label in the vault")
         .and_then(|f| f.ok(f.string()?.parse()));
+    let secret_of = top.optional("secret_of").and_then(|f| secret_of(&f)).unwrap_or_default();
     let attach = top.required("attach", "write attach = { kind = \"bearer\" }").and_then(|f| attach(&f));
     let ca = top.optional("ca_file").map(|f| f.ok(CaBundle::read(&source.dir.join(f.string()?))));
     let constant_headers = top.optional("headers").map(|f| constant_headers(&f, attach.as_ref()));
@@ -150,6 +151,7 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
         name: name.ok()?,
         base: base?,
         secret: secret?,
+        secret_of,
         attach,
         ca: match ca {
             Some(read) => Some(read?),
@@ -274,6 +276,17 @@ fn error_profile(field: &Field<'_, '_>) -> Option<ErrorProfile> {
         "stripe" => Some(ErrorProfile::Stripe),
         other => {
             field.problem_hint(format!("unknown error profile {other:?}"), "use problem or stripe");
+            None
+        }
+    }
+}
+
+fn secret_of(field: &Field<'_, '_>) -> Option<SecretOf> {
+    match field.string()? {
+        "operator" => Some(SecretOf::Operator),
+        "user" => Some(SecretOf::User),
+        other => {
+            field.problem_hint(format!("nobody is {other:?}"), "use operator or user");
             None
         }
     }

@@ -10,7 +10,7 @@ use super::reader::{Field, Table};
 use crate::connection::operation::overlap;
 use crate::connection::problem::did_you_mean;
 use crate::connection::{
-    CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place, SettleRule,
+    CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place, RefundRule, SettleRule,
 };
 use crate::egress::{FORM, is_json};
 
@@ -39,6 +39,16 @@ pub(super) fn operations(field: &Field<'_, '_>) -> Vec<Arc<Operation>> {
         }
         found.push((field, Arc::new(operation)));
     }
+    for (field, operation) in &found {
+        let Some(rule) = &operation.refund else { continue };
+        let has_cost = found.iter().any(|(_, other)| other.name == rule.of && other.cost.is_some());
+        if !has_cost {
+            field.problem_hint(
+                format!("says that it refunds {}, which is no operation here that costs anything", rule.of),
+                "write refund.of = \"create_charge\": the operation that has the cost",
+            );
+        }
+    }
     found.into_iter().map(|(_, operation)| operation).collect()
 }
 
@@ -65,6 +75,7 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
     let cost = table.optional("cost");
     let customer = table.optional("customer");
     let settle = table.optional("settle").and_then(|f| settle_rule(&f));
+    let refund = table.optional("refund").and_then(|f| refund_rule(&f));
     let conversation_field =
         table.optional("conversation_field").and_then(|f| conversation_field(&f, is_form, &body_parameters));
     if settle.is_some() && cost.is_none() {
@@ -89,6 +100,7 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
         cost: None,
         customer: None,
         settle,
+        refund,
         conversation_field,
     };
     operation.cost = cost.and_then(|f| cost_rule(&f, &operation));
@@ -193,6 +205,36 @@ fn settle_rule(field: &Field<'_, '_>) -> Option<SettleRule> {
         .and_then(|f| pointer(&f));
     table.finish();
     Some(SettleRule { amount: amount? })
+}
+
+fn refund_rule(field: &Field<'_, '_>) -> Option<RefundRule> {
+    let mut table = field.table()?;
+    let of = table
+        .required("of", "write of = \"create_charge\": the operation whose money is given back")
+        .and_then(|f| f.ok(f.string()?.parse()));
+    let mut place = |key: &'static str, hint: &str| table.required(key, hint).and_then(|f| pointer(&f));
+    let id = place("id", "write id = \"/id\": where the reply has the refund's id");
+    let amount = place("amount", "write amount = \"/amount\": where the reply has what was given back");
+    let currency = place("currency", "write currency = \"/currency\": where the reply has its currency");
+    let status = table.optional("status").map(|f| final_status(&f));
+    table.finish();
+    let status = match status {
+        None => None,
+        Some(status) => Some(status?),
+    };
+    Some(RefundRule { of: of?, id: id?, amount: amount?, currency: currency?, status })
+}
+
+fn final_status(field: &Field<'_, '_>) -> Option<(String, String)> {
+    let mut table = field.table()?;
+    let at = table
+        .required("at", "write at = \"/status\": where the reply says how the refund stands")
+        .and_then(|f| pointer(&f));
+    let is = table
+        .required("is", "write is = \"succeeded\": what it says once that is final")
+        .and_then(|f| f.string().map(str::to_owned));
+    table.finish();
+    Some((at?, is?))
 }
 
 /// A field that a request may lack, since not every call is part of a conversation.

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{closed, described, list, may_delegate, nullable, operations, task, tools};
+use super::schemas::{
+    closed, described, list, may_delegate, may_store_secrets, nullable, operations, task, tools, user,
+};
 use super::{answer, operation, path_parameter, reference};
 use crate::ledger::Window;
 
@@ -126,23 +128,29 @@ pub(super) fn schemas() -> Value {
             "environment": described("Slug", "The operator's own unless given."),
             "conversation": described("Label", "Binds the token to one conversation."),
             "task": task(),
+            "user": user(),
             "tools": tools(),
             "operations": operations(),
             "budgets": list("Budget"),
             "may_delegate": may_delegate(),
-        }), &["environment", "conversation", "task", "tools", "operations", "budgets", "may_delegate"]),
+            "may_store_secrets": may_store_secrets(),
+        }), &["environment", "conversation", "task", "user", "tools", "operations", "budgets", "may_delegate",
+            "may_store_secrets"]),
         "MintByName": closed(json!({
             "agent": reference("Label"),
             "environment": described("Slug", "The operator's own unless given."),
             "conversation": described("Label", "Binds the token to one conversation."),
             "role": described("Slug", "What the agent is for: policies speak of roles."),
             "task": task(),
+            "user": user(),
             "tools": tools(),
             "operations": operations(),
             "budgets": list("Budget"),
             "may_delegate": may_delegate(),
+            "may_store_secrets": may_store_secrets(),
             "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000 },
-        }), &["environment", "conversation", "role", "task", "tools", "operations", "budgets", "may_delegate"]),
+        }), &["environment", "conversation", "role", "task", "user", "tools", "operations", "budgets", "may_delegate",
+            "may_store_secrets"]),
         "Delegate": closed(json!({
             "agent": described("Label", "The caller's own unless given."),
             "role": described("Slug", "The caller's own unless given. It opens nothing that the caller's doesn't."),
@@ -152,10 +160,11 @@ pub(super) fn schemas() -> Value {
             "operations": operations(),
             "budgets": list("Budget"),
             "may_delegate": may_delegate(),
+            "may_store_secrets": may_store_secrets(),
             "expires_in_seconds": { "type": "integer", "minimum": 1, "maximum": 31_536_000,
                 "description": "As long as the caller's own unless given, and no longer." },
         }), &["agent", "role", "task", "conversation", "tools", "operations", "budgets", "may_delegate",
-            "expires_in_seconds"]),
+            "may_store_secrets", "expires_in_seconds"]),
         "Budget": budget(),
         "RegisterAgent": closed(json!({
             "name": { "type": "string", "minLength": 1, "maxLength": 128 },

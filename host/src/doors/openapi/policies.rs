@@ -77,13 +77,13 @@ pub(super) fn schemas() -> Value {
         "Constraints": closed(json!({
             "requiresApproval": { "type": "boolean", "description": "Whichever policy allows it." },
             "maxConcurrentTasks": { "type": "integer", "minimum": 0,
-                "description": "Kept and shown, and not enforced: nobody says when a task has ended." },
+                "description": "How many calls (of tools, or at the proxy door) each of its agents may have under way at \
+                    once. Not with `deny`." },
         }), &["requiresApproval", "maxConcurrentTasks"]),
         "PostPolicy": posted(json!({}), &[]),
         "Policy": posted(json!({
             "id": reference("PolicyId"),
             "cedar": { "type": "string", "description": "What it means, as Cedar." },
-            "not_enforced": { "type": "array", "items": { "type": "string" } },
             "created_at": reference("Time"),
         }), &[]),
         "PolicyList": closed(json!({ "policies": list_of("Policy") }), &[]),
@@ -96,13 +96,16 @@ pub(super) fn schemas() -> Value {
                 "description": "The platform key's own tenant, or `default-tenant` for that." },
             "context": { "type": "object",
                 "description": "`conversation`; for an operation its parameters under `path`, `query` and `body`." },
-        }), &["tenantId", "context"]),
+            "approvalId": nullable("ApprovalId"),
+        }), &["tenantId", "context", "approvalId"]),
         "EnforceAnswer": closed(json!({
             "decision": reference("Decision"),
             "reason": nullable("Code"),
             "message": { "type": "string" },
             "requestId": { "type": "string" },
             "decisionId": reference("DecisionId"),
+            "approvalId": { "anyOf": [reference("ApprovalId"), { "type": "null" }],
+                "description": "What it waits for. The same question again, once people have agreed, is allowed once." },
         }), &[]),
     })
 }

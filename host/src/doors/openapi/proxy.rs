@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{header, headers, label, operation, reference};
+use super::{header, headers, label, model_call, operation, reference};
 
 /// Every method of the path, each with the same words.
 pub(super) fn item() -> Value {
@@ -22,6 +22,7 @@ fn forward(method: &str) -> Value {
         header(&headers::CONVERSATION, "The conversation. A token bound to one refuses any other.", label()),
         header(&headers::TURN, "The turn of that conversation.", label()),
         header(&headers::INTENT, "What the caller calls this intended effect.", label()),
+        model_call(),
         header(
             &headers::DEADLINE,
             "How long the caller waits, in milliseconds.",

@@ -10,8 +10,11 @@ use crate::refusal::Code;
 /// Every schema by name.
 pub(super) fn all() -> Value {
     with(
-        with(with(known(), super::approvals::schemas()), super::code::schemas()),
-        with(super::identity::schemas(), super::policies::schemas()),
+        with(
+            with(known(), super::approvals::schemas()),
+            with(super::budgets::schemas(), super::code::schemas()),
+        ),
+        with(with(super::identity::schemas(), super::policies::schemas()), super::user_secrets::schemas()),
     )
 }
 
@@ -20,6 +23,7 @@ fn known() -> Value {
         "ToolName": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "Slug": { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
         "Label": { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}$" },
+        "ModelCallId": { "type": "string", "pattern": "^[!-~]{1,128}$" },
         "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
         "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
         "ApprovalId": { "type": "string", "pattern": "^apr_[0-9a-f]{24}$" },
@@ -89,12 +93,16 @@ fn token() -> Value {
         "conversation": nullable("Label"),
         "role": nullable("Slug"),
         "task": { "type": ["string", "null"] },
+        "user": nullable("Label"),
         "parent": { "oneOf": [reference("TokenId"), { "type": "null" }],
             "description": "The token that it was delegated from." },
+        "minted_by": { "oneOf": [reference("Label"), { "type": "null" }],
+            "description": "The operator who minted it: a name, or `cli:` and a user of the host's machine." },
         "tools": tools(),
         "operations": operations(),
         "budgets": list("Budget"),
         "may_delegate": may_delegate(),
+        "may_store_secrets": may_store_secrets(),
         "created_at": reference("Time"),
         "expires_at": reference("Time"),
         "revoked_at": nullable("Time"),
@@ -108,6 +116,15 @@ pub(super) fn task() -> Value {
 
 pub(super) fn may_delegate() -> Value {
     json!({ "type": "boolean", "description": "Whether tokens may be delegated from it. False unless given." })
+}
+
+pub(super) fn user() -> Value {
+    described("Label", "The person whose own secrets the token may use.")
+}
+
+pub(super) fn may_store_secrets() -> Value {
+    json!({ "type": "boolean",
+        "description": "Whether it may store, list and remove that user's secrets. False unless given." })
 }
 
 pub(super) fn tools() -> Value {
@@ -125,6 +142,7 @@ fn audit_row() -> Value {
     let text = json!({ "type": "string" });
     let optional_text = json!({ "type": ["string", "null"] });
     let optional_count = json!({ "type": ["integer", "null"], "minimum": 0 });
+    let cost = closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]);
     let events = [
         ("host_started", json!({ "version": text, "recovered": reference("Count") })),
         (
@@ -134,13 +152,14 @@ fn audit_row() -> Value {
                 "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
                 "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
+                "model_call": reference("ModelCallId"),
             }),
         ),
         (
             "call_refused",
             json!({
                 "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
-                "tool": text, "code": reference("Code"),
+                "tool": text, "code": reference("Code"), "model_call": reference("ModelCallId"),
             }),
         ),
         (
@@ -148,8 +167,8 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "connection": reference("Slug"), "operation": reference("ToolName"),
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
-                "cost": { "oneOf": [closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]),
-                    { "type": "null" }] },
+                "user": reference("Label"),
+                "cost": { "oneOf": [cost, { "type": "null" }] },
                 "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
             }),
         ),
@@ -158,6 +177,7 @@ fn audit_row() -> Value {
             json!({
                 "send": reference("Count"), "status": optional_count, "failure": nullable("Code"),
                 "request_sent": reference("RequestSent"), "secret_version": optional_count, "settlement": optional_text,
+                "refunded": cost,
                 "reply": nullable("Digest"), "reply_bytes": reference("Count"), "took_ms": reference("Count"),
             }),
         ),
@@ -182,6 +202,15 @@ fn audit_row() -> Value {
                 "id": reference("DecisionId"), "request": text, "by": reference("TokenId"), "token": nullable("TokenId"),
                 "agent": nullable("Label"), "action": text, "resource": text, "decision": reference("Decision"),
                 "reason": nullable("Code"), "policies": { "type": "array", "items": text },
+                "approval": reference("ApprovalId"),
+            }),
+        ),
+        (
+            "shadow_differed",
+            json!({
+                "who": reference("Label"), "subject": text, "live": reference("Decision"),
+                "candidate": reference("Decision"), "policies": { "type": "array", "items": text },
+                "hash": reference("Digest"),
             }),
         ),
         ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
@@ -197,7 +226,14 @@ fn audit_row() -> Value {
     });
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
-        let optional: &[&str] = if event == "admin" { &["reason"] } else { &[] };
+        let optional: &[&str] = match event {
+            "admin" => &["reason"],
+            "call_begun" | "call_refused" => &["model_call"],
+            "decided" => &["approval"],
+            "send_begun" => &["user", "question"],
+            "send_finished" => &["refunded"],
+            _ => &[],
+        };
         closed(with(with(every.clone(), tag), members), optional)
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })

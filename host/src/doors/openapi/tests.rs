@@ -4,10 +4,12 @@ use jsonschema::Validator;
 
 use super::super::agents::{AgentList, RegisterBody};
 use super::super::approvals::{ApprovalDetail, ApprovalEntry, ApprovalList, ApprovalStatus};
+use super::super::code::{CodeAnswer, CodeBody};
 use super::super::enforce::EnforceAnswer;
 use super::super::kill::{KillEntry, KillList, ThrowBody};
 use super::super::policies::PolicyList;
 use super::super::problem::Problem;
+use super::super::user_secrets::{OwnSecret, OwnSecretList, StoredSecret};
 use super::super::vault_keys::{CapBody, VaultKey, VaultKeyBody};
 use super::super::wire::{
     AuditCall, AuditPage, MintBody, MintedBody, StatusBody, TokenEntry, TokenList, ToolEntry, ToolList,
@@ -16,7 +18,7 @@ use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
-    SendFinished, Step,
+    SendFinished, ShadowDiffered, Step,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
@@ -69,7 +71,9 @@ fn token(kind: TokenKind) -> TokenRow {
         conversation: Some("conv-1".parse().unwrap()),
         role: None,
         task: None,
+        user: None,
         parent: None,
+        minted_by: Some("alice".parse().unwrap()),
         grant: Grant {
             tools: vec!["*".parse().unwrap(), "get_invoice".parse().unwrap()],
             operations: vec!["stripe:*".parse().unwrap(), "stripe:get_invoice".parse().unwrap()],
@@ -120,6 +124,7 @@ fn what_can_be_minted_is_what_is_described() {
     let whole = json!({
         "agent": "billing", "environment": "dev", "conversation": "c", "role": "biller", "task": "bill", "tools": ["*"],
         "operations": ["stripe:*"], "may_delegate": true, "expires_in_seconds": 60,
+        "user": "user-1", "may_store_secrets": true,
         "budgets": [{ "limit": 5, "unit": "usd", "window": "day", "time_zone": "Asia/Tokyo", "connection": "stripe",
             "operation": "create_charge", "effect": "write" }, { "limit": 5, "unit": "requests", "window": "at_once" }],
     });
@@ -136,6 +141,8 @@ fn what_can_be_minted_is_what_is_described() {
         ("operations", json!(["*"])),
         ("role", json!("Biller")),
         ("may_delegate", json!("yes")),
+        ("may_store_secrets", json!(1)),
+        ("user", json!("a b")),
         ("budgets", json!([{ "limit": -5, "unit": "usd", "window": "day" }])),
         ("budgets", json!([{ "limit": 0.5, "unit": "usd", "window": "day" }])),
         ("budgets", json!([{ "limit": 5, "unit": "dollars", "window": "day" }])),
@@ -204,6 +211,34 @@ fn vault_keys_fit() {
 }
 
 #[test]
+fn code_and_what_comes_of_it_fit() {
+    let block = json!({ "language": "python", "code": "1 + 1" });
+    for good in [json!({ "blocks": [block] }), json!({ "blocks": [block, block], "timeout_ms": 1 })] {
+        fits("RunCode", &good);
+        serde_json::from_value::<CodeBody>(good).unwrap();
+    }
+    for bad in [json!({ "blocks": [], "x": 1 }), json!({ "blocks": [{ "language": "python" }] }), json!({})] {
+        assert!(!validator("RunCode").is_valid(&bad));
+        assert!(serde_json::from_value::<CodeBody>(bad).is_err());
+    }
+    fits("CodeResult", &CodeAnswer::default());
+    let result = Some("2".to_owned());
+    fits(
+        "CodeResult",
+        &CodeAnswer { exit_code: -1, output: "o".to_owned(), result, calls: vec![call(), call()] },
+    );
+}
+
+#[test]
+fn users_secrets_fit_and_show_no_value() {
+    let (reference, label) = ("secret:github".to_owned(), "github".parse().unwrap());
+    fits("StoredSecret", &StoredSecret { reference: reference.clone(), label, version: 1 });
+    let secret = OwnSecret { reference, label: "github".parse().unwrap(), version: 2, stored_at: Millis(1) };
+    fits("OwnSecretList", &OwnSecretList { secrets: vec![secret] });
+    fits("PutSecret", &json!({ "secret": "ghp_12345678" }));
+}
+
+#[test]
 fn policies_and_decisions_fit() {
     let body = json!({
         "name": "Executor Capabilities", "actions": ["execute"], "resources": ["api://tasks/execute/*"],
@@ -233,6 +268,7 @@ fn policies_and_decisions_fit() {
                 message: "m".to_owned(),
                 request_id: "r".to_owned(),
                 decision_id: DecisionId::fresh(),
+                approval_id: reason.map(|_| ApprovalId::fresh()),
             },
         );
     }
@@ -286,6 +322,7 @@ fn audit_rows_of_every_event_fit() {
             arguments_bytes: 2,
             policy: Some(digest),
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+            model_call: Some("call_x/1".parse().unwrap()),
         }),
         Event::CallRefused(CallRefused {
             token: TokenId::fresh(),
@@ -293,6 +330,7 @@ fn audit_rows_of_every_event_fit() {
             conversation: None,
             tool: "get_invoice".to_owned(),
             code: Code::UnknownTool,
+            model_call: None,
         }),
         Event::SendBegun(SendBegun {
             send: 1,
@@ -301,6 +339,7 @@ fn audit_rows_of_every_event_fit() {
             request: digest,
             body_bytes: 0,
             secret: "stripe-prod".parse().unwrap(),
+            user: Some("ann".parse().unwrap()),
             cost: Some(Cost { amount_minor: 1_999, currency: "usd".to_owned() }),
             budgets: 2,
             approval: Some(ApprovalId::fresh()),
@@ -314,6 +353,7 @@ fn audit_rows_of_every_event_fit() {
             request_sent: RequestSent::Unknown,
             secret_version: Some(1),
             settlement: Some("settled".to_owned()),
+            refunded: Some(Cost { amount_minor: 5, currency: "usd".to_owned() }),
             reply: None,
             reply_bytes: 0,
             took_ms: 1,
@@ -338,6 +378,15 @@ fn audit_rows_of_every_event_fit() {
             decision: Decision::ApprovalRequired,
             reason: Some(Code::ApprovalRequired),
             policies: vec!["pol_x".to_owned()],
+            approval: Some(ApprovalId::fresh()),
+        }),
+        Event::ShadowDiffered(ShadowDiffered {
+            who: "billing".parse().unwrap(),
+            subject: "stripe:create_charge".to_owned(),
+            live: Decision::Allowed,
+            candidate: Decision::ApprovalRequired,
+            policies: vec!["new".to_owned()],
+            hash: digest,
         }),
         Event::Approval(ApprovalStep {
             id: ApprovalId::fresh(),

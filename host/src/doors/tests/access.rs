@@ -9,9 +9,10 @@ use super::host::{Host, Reply};
 use crate::store::TokenKind;
 
 /// Every route that needs a token.
-const GUARDED: [(&str, &str); 19] = [
+const GUARDED: [(&str, &str); 20] = [
     ("GET", "/v1/tools"),
     ("POST", "/v1/tools/get_invoice"),
+    ("POST", "/mcp"),
     ("GET", "/v1/tokens"),
     ("POST", "/v1/tokens"),
     ("POST", "/v1/tokens/delegate"),
@@ -92,7 +93,7 @@ async fn each_kind_of_token_opens_its_own_routes_alone() {
     let (_, agent) = host.token(TokenKind::Agent);
     let (_, operator) = host.token(TokenKind::Operator);
     for (method, path) in GUARDED {
-        let for_agents = path.starts_with("/v1/tools") || path.ends_with("/delegate");
+        let for_agents = path.starts_with("/v1/tools") || path == "/mcp" || path.ends_with("/delegate");
         let (wrong, hint) = if for_agents { (&operator, "kbt_") } else { (&agent, "kbo_") };
         let detail = host.ask(method, path, wrong, "{}").await.problem(403, "denied");
         assert!(detail.contains(hint), "{method} {path}: {detail}");

@@ -7,7 +7,7 @@ use crate::ids::{ApprovalId, Realm, TokenId};
 use crate::store::TokenKind;
 
 /// A token of this kind for someone of this name.
-fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (TokenId, String) {
+pub(super) fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (TokenId, String) {
     let minted = host
         .door
         .app
@@ -19,6 +19,7 @@ fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (TokenId, St
             conversation: None,
             role: None,
             task: None,
+            user: None,
             grant: match kind {
                 TokenKind::Agent => Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() },
                 TokenKind::Operator => Grant::default(),
@@ -159,4 +160,34 @@ async fn a_yes_that_can_not_be_recorded_does_not_count() {
     let refused = host.ask("POST", &format!("/v1/approvals/{id}/approve"), &alice, "").await;
     assert!(refused.problem(503, "audit_unavailable").contains("the yes doesn't count"));
     assert_eq!(host.get(&format!("/v1/approvals/{id}"), &agent).await.json()["state"], "pending");
+}
+
+#[tokio::test]
+async fn whoever_minted_the_token_does_not_agree_to_what_is_asked_with_it_where_that_is_not_wanted() {
+    let host = Host::start();
+    let (_, alice) = token(&host, "acme", "alice", TokenKind::Operator);
+    let body = r#"{"agent":"billing","tools":["*"],"may_delegate":true,"expires_in_seconds":600}"#;
+    let minted = host.ask("POST", "/v1/tokens", &alice, body).await.json();
+    assert_eq!(minted["minted_by"], "alice");
+    let parent = minted["token"].as_str().unwrap();
+    let child = host.ask("POST", "/v1/tokens/delegate", parent, r#"{"agent":"helper"}"#).await.json();
+    assert_eq!(child["minted_by"], serde_json::Value::Null);
+    // The tests' host is set up so; one that isn't lets her.
+    let desk = &host.door.app.approvals;
+    let own = |text: &str| desk.own(&host.door.app.auth.verify(text).unwrap());
+    let names =
+        |names: &[&str]| -> Vec<crate::ids::AgentId> { names.iter().map(|n| n.parse().unwrap()).collect() };
+    assert_eq!(own(parent), names(&["alice"]));
+    assert_eq!(own(child["token"].as_str().unwrap()), names(&["billing", "alice"]));
+    let (_, by_nobody) = token(&host, "acme", "other", TokenKind::Agent);
+    assert_eq!(own(&by_nobody), names(&[]));
+
+    let caller = host.door.app.auth.verify(parent).unwrap();
+    let ask = crate::approval::ApprovalAsk { own: desk.own(&caller), ..ask_by(&caller, "pay") };
+    let id = desk.approvals().request(&ask).unwrap().id;
+    let refused = host.ask("POST", &format!("/v1/approvals/{id}/approve"), &alice, "").await;
+    assert!(refused.problem(403, "denied").contains("nobody approves their own"));
+    let (_, bob) = token(&host, "acme", "bob", TokenKind::Operator);
+    let done = host.ask("POST", &format!("/v1/approvals/{id}/approve"), &bob, "").await;
+    assert_eq!(done.json()["state"], "granted");
 }

@@ -52,6 +52,7 @@ async fn a_result_is_the_whole_body_and_the_call_is_on_the_trail() {
     let headers = [
         ("keybearer-conversation", "conv-1"),
         ("keybearer-turn", "t1"),
+        ("keybearer-model-call", "toolu_01/x"),
         ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ];
     for body in ["{}", "", " {} "] {
@@ -63,6 +64,7 @@ async fn a_result_is_the_whole_body_and_the_call_is_on_the_trail() {
         assert_eq!(events, ["call_begun", "call_finished"]);
         assert_eq!(rows[0]["conversation"], "conv-1");
         assert_eq!(rows[0]["turn"], "t1");
+        assert_eq!(rows[0]["model_call"], "toolu_01/x");
         assert_eq!(rows[0]["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(rows[1]["mark"], "ok");
     }
@@ -75,7 +77,8 @@ async fn arguments_that_do_not_fit_begin_nothing() {
     let (_, agent) = host.token(TokenKind::Agent);
     let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
     for body in ["x", "[]", "null", r#"{"extra": 1}"#, "{} {}", r#"{"a": 1, "a": 1}"#, deep.as_str()] {
-        let reply = post(&host, "/v1/tools/probe", &agent, &[], body).await;
+        let headers = [("keybearer-model-call", "m1")];
+        let reply = post(&host, "/v1/tools/probe", &agent, &headers, body).await;
         let detail = reply.problem(422, "invalid_arguments");
         assert!(detail.contains("Nothing was sent."), "{detail}");
         let rows = trail(&host, reply.json()["call"].as_str().unwrap()).await;
@@ -84,6 +87,7 @@ async fn arguments_that_do_not_fit_begin_nothing() {
             (&rows[0]["event"], &rows[0]["code"]),
             (&json!("call_refused"), &json!("invalid_arguments"))
         );
+        assert_eq!(rows[0]["model_call"], "m1");
     }
 }
 
@@ -99,6 +103,7 @@ async fn a_token_lists_and_calls_what_it_names_alone() {
         conversation: Some("mine".parse().unwrap()),
         role: None,
         task: None,
+        user: None,
         grant: Grant { tools: vec!["probe".parse().unwrap()], operations: Vec::new(), ..Grant::default() },
         lifetime: Duration::from_secs(60),
     };

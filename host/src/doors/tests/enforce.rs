@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::approvals::token as token_of;
 use super::host::{Host, Reply};
 use crate::kill::{Order, Target};
 use crate::store::TokenKind;
@@ -81,7 +82,6 @@ async fn the_quick_start_of_another_platform_runs_as_it_stands() {
     let policy = host.post_as(&key, "/v1/policies", &planner_policy()).await;
     assert!(policy["id"].as_str().unwrap().starts_with("pol_"));
     let second = host.post_as(&key, "/v1/policies", &executor_policy()).await;
-    assert_eq!(second["not_enforced"], json!(["constraints.maxConcurrentTasks"]));
 
     let answer = host.enforce(&key, &planner, "plan", "api://workflows/plan").await;
     assert_eq!(verdict(&answer), ("allowed", ""), "{answer}");
@@ -277,6 +277,147 @@ async fn policies_are_their_tenant_s_and_hostile_ones_stay_inside_their_quotes()
         policy[member] = value;
         host.ask_with_key("POST", "/v1/policies", &rival, &policy).await.problem(400, "bad_request");
     }
+}
+
+#[tokio::test]
+async fn people_agree_to_a_question_and_it_is_allowed_once() {
+    let host = Host::start_governed();
+    let (_, key) = host.token(TokenKind::Operator);
+    let (_, rival) = host.token_in("rival", TokenKind::Operator);
+    host.post_as(&key, "/v1/policies", &executor_policy()).await;
+    let (_, executor) = host.agent_with_token(&key, "executor").await;
+    let (_, other) = host.agent_with_token(&key, "executor").await;
+    let asked = |change: fn(&mut Value)| {
+        let mut body = question(&executor, "execute", "api://tasks/execute/7");
+        body["context"] = json!({ "amount": 5, "who": "a" });
+        change(&mut body);
+        body
+    };
+    let ask = |body: Value| {
+        let (host, key) = (&host, key.clone());
+        async move { host.enforce_raw(&key, &body).await.json() }
+    };
+    let first = ask(asked(|_| ())).await;
+    assert_eq!(verdict(&first), ("approval_required", "approval_required"), "{first}");
+    let id = first["approvalId"].as_str().unwrap().to_owned();
+    // The same question, its members in another order, is the same one; nobody has agreed yet.
+    let again = ask(asked(|body| body["context"] = json!({ "who": "a", "amount": 5 }))).await;
+    assert_eq!((verdict(&again).0, &again["approvalId"]), ("approval_required", &json!(id)));
+
+    let shown = host.get(&format!("/v1/approvals/{id}"), &key).await.json();
+    assert_eq!((&shown["action"], &shown["resource"]), (&json!("execute"), &json!("api://tasks/execute/7")));
+    assert_eq!((&shown["connection"], &shown["operation"]), (&Value::Null, &Value::Null));
+    let text = shown["text"].as_str().unwrap();
+    for line in ["action: \"execute\" on \"api://tasks/execute/7\"", "agent's own code", "context.amount: 5"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    let approve = format!("/v1/approvals/{id}/approve");
+    host.ask("POST", &approve, &rival, "").await.problem(404, "not_found");
+    // Who minted the agent's token doesn't count here; nor does another tenant's operator.
+    host.ask("POST", &approve, &key, "").await.problem(403, "denied");
+    let (_, alice) = token_of(&host, "acme", "alice", TokenKind::Operator);
+    assert_eq!(host.ask("POST", &approve, &alice, "").await.json()["state"], "granted");
+
+    // Nothing but this very question is allowed by it.
+    let changes: [fn(&mut Value); 4] = [
+        |body| body["resourceId"] = json!("api://tasks/execute/8"),
+        |body| body["action"] = json!("update"),
+        |body| body["context"]["amount"] = json!(6),
+        |body| body["context"]["conversation"] = json!("c-1"),
+    ];
+    for change in changes {
+        let mut body = asked(change);
+        body["approvalId"] = json!(id);
+        let answer = ask(body).await;
+        assert_eq!(
+            (verdict(&answer).0, &answer["approvalId"]),
+            ("approval_required", &Value::Null),
+            "{answer}"
+        );
+    }
+    let mut body = question(&other, "execute", "api://tasks/execute/7");
+    body["context"] = json!({ "amount": 5, "who": "a" });
+    body["approvalId"] = json!(id);
+    assert_eq!(verdict(&ask(body).await).0, "approval_required", "another agent's");
+
+    let allowed = ask(asked(|_| ())).await;
+    assert_eq!((verdict(&allowed), &allowed["approvalId"]), (("allowed", ""), &Value::Null), "{allowed}");
+    let mut used = asked(|_| ());
+    used["approvalId"] = json!(id);
+    let used = ask(used).await;
+    assert_eq!(verdict(&used).0, "approval_required");
+    assert!(used["message"].as_str().unwrap().contains("was used before"), "{used}");
+    let anew = ask(asked(|_| ())).await;
+    assert_ne!(anew["approvalId"], json!(id));
+
+    let trail = host.get("/v1/audit?limit=100", &key).await.json();
+    let rows = trail["rows"].as_array().unwrap();
+    let decided = rows.iter().find(|row| row["id"] == allowed["decisionId"]).unwrap();
+    assert_eq!((&decided["decision"], &decided["approval"]), (&json!("allowed"), &json!(id)));
+    let steps: Vec<_> =
+        rows.iter().filter(|row| row["id"] == json!(id)).map(|row| row["step"].as_str()).collect();
+    assert_eq!(steps, [Some("claimed"), Some("approved"), Some("asked")]);
+}
+
+#[tokio::test]
+async fn what_people_refuse_or_the_rules_take_back_stays_a_no() {
+    let host = Host::start_governed();
+    let (_, key) = host.token(TokenKind::Operator);
+    let (_, alice) = token_of(&host, "acme", "alice", TokenKind::Operator);
+    host.post_as(&key, "/v1/policies", &executor_policy()).await;
+    let (_, executor) = host.agent_with_token(&key, "executor").await;
+    let asked = |task: &str| {
+        let (host, key, body) =
+            (&host, key.clone(), question(&executor, "execute", &format!("api://tasks/execute/{task}")));
+        async move { host.enforce_raw(&key, &body).await.json() }
+    };
+    let decide = |answer: &Value, word: &str| {
+        let path = format!("/v1/approvals/{}/{word}", answer["approvalId"].as_str().unwrap());
+        let (host, alice) = (&host, alice.clone());
+        async move { assert_eq!(host.ask("POST", &path, &alice, "").await.status, 200) }
+    };
+    decide(&asked("1").await, "deny").await;
+    assert_eq!(verdict(&asked("1").await), ("denied", "denied"));
+
+    // A no that comes after the yes holds, and the yes isn't used up by it.
+    decide(&asked("2").await, "approve").await;
+    let mut deny = executor_policy();
+    (deny["effect"], deny["constraints"]) = (json!("deny"), Value::Null);
+    let deny = host.post_as(&key, "/v1/policies", &deny).await;
+    assert_eq!(verdict(&asked("2").await), ("denied", "denied"));
+    let path = format!("/v1/policies/{}", deny["id"].as_str().unwrap());
+    assert_eq!(host.ask_with_key("DELETE", &path, &key, &Value::Null).await.status, 204);
+    assert_eq!(verdict(&asked("2").await).0, "allowed");
+
+    decide(&asked("3").await, "approve").await;
+    decide(&asked("4").await, "approve").await;
+    host.clock.advance(std::time::Duration::from_secs(900));
+    let (_, key) = host.token(TokenKind::Operator);
+    let late = host.enforce(&key, &executor, "execute", "api://tasks/execute/3").await;
+    assert_eq!(verdict(&late).0, "approval_required", "its time is over");
+    host.trail.fill_up();
+    let body = question(&executor, "execute", "api://tasks/execute/4");
+    host.enforce_raw(&key, &body).await.problem(503, "audit_unavailable");
+}
+
+#[tokio::test]
+async fn what_shadow_policies_decide_otherwise_is_on_record() {
+    let host = Host::start_shadowed();
+    let (_, key) = host.token(TokenKind::Operator);
+    let (planner_id, planner) = host.agent_with_token(&key, "planner").await;
+    host.post_as(&key, "/v1/policies", &planner_policy()).await;
+    assert_eq!(verdict(&host.enforce(&key, &planner, "read", "api://tasks/7").await).0, "allowed");
+    assert_eq!(verdict(&host.enforce(&key, &planner, "drop", "api://tasks/7").await).0, "denied");
+    host.door.app.record_shadow();
+    host.door.app.record_shadow();
+    let trail = host.get("/v1/audit", &key).await.json();
+    let differed: Vec<_> =
+        trail["rows"].as_array().unwrap().iter().filter(|row| row["event"] == "shadow_differed").collect();
+    assert_eq!(differed.len(), 1, "once, and only what differs: {trail:#}");
+    let row = differed[0];
+    assert_eq!((&row["who"], &row["subject"]), (&json!(planner_id), &json!("the action \"read\"")));
+    assert_eq!((&row["live"], &row["candidate"]), (&json!("allowed"), &json!("denied")));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -23,7 +24,7 @@ use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{Clock as _, ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
-use crate::ids::{Digest, Realm, TokenId};
+use crate::ids::{AgentId, Digest, Realm, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
@@ -31,8 +32,8 @@ use crate::policy::{Policy, PolicySource};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
-    ApprovalRow, AuditRecord, AuditStore, MemoryAudit, MemoryControl, PendingLimits, RowFilter, StoreError,
-    TokenKind, TrailWork,
+    ApprovalRow, AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryAudit, MemoryControl,
+    PendingLimits, RowFilter, StoreError, TokenKind, TrailWork,
 };
 
 pub(super) struct Host {
@@ -50,6 +51,8 @@ enum Rules<'t> {
     Baseline,
     /// What is posted, at the doors; of which there's nothing at first.
     Posted,
+    /// The same, with policies beside them that permit nothing of what is asked at `/v1/enforce`.
+    Shadowed,
     /// This text.
     Written(&'t str),
 }
@@ -81,6 +84,19 @@ impl AuditStore for Trail {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         self.rows.head()
+    }
+}
+
+impl LedgerStore for Trail {
+    fn ledger(
+        &self,
+        act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.rows.ledger(act)
+    }
+
+    fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
+        self.rows.counters()
     }
 }
 
@@ -118,27 +134,38 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
-        Self::build(connections, wire, canary, Rules::Baseline)
+        Self::build(connections, Ok(Egress::scripted(wire, canary)), Rules::Baseline)
     }
 
-    /// The same, going by these policies at the doors and at the gate.
+    /// A host with these connections, whose upstreams are this wire and whose secrets are its vault's.
+    pub(super) fn start_with_vault(connections: &[(&str, &str)], wire: Arc<dyn Wire>) -> Self {
+        Self::build(connections, Err(wire), Rules::Baseline)
+    }
+
+    /// The same with a canary, going by these policies at the doors and at the gate.
     pub(super) fn start_ruled(connections: &[(&str, &str)], wire: Arc<dyn Wire>, policies: &str) -> Self {
-        Self::build(connections, wire, Canary::fresh(), Rules::Written(policies))
+        Self::build(connections, Ok(Egress::scripted(wire, Canary::fresh())), Rules::Written(policies))
     }
 
     /// A host without upstreams that goes by the policies that are posted, of which there are none at first.
     pub(super) fn start_governed() -> Self {
-        Self::build(&[], Arc::new(NoWire), Canary::fresh(), Rules::Posted)
+        Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), Rules::Posted)
     }
 
-    fn build(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary, rules: Rules<'_>) -> Self {
+    /// The same, with policies beside the posted ones that permit nothing of what is asked at `/v1/enforce`.
+    pub(super) fn start_shadowed() -> Self {
+        Self::build(&[], Ok(Egress::scripted(Arc::new(NoWire), Canary::fresh())), Rules::Shadowed)
+    }
+
+    /// `egress` is a wire where the secrets are to be the vault's.
+    fn build(connections: &[(&str, &str)], egress: Result<Egress, Arc<dyn Wire>>, rules: Rules<'_>) -> Self {
         let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
         let trail = Arc::new(Trail::default());
         let audit = Audit::start(trail.clone(), clock.clone()).unwrap();
         let tools = tempfile::tempdir().unwrap();
         let connections = Connections::parse(connections).unwrap();
-        let egress = Egress::scripted(wire, canary);
-        let app = app(clock.clone(), audit, tools.path().to_owned(), connections, egress, rules);
+        let ledger = trail.clone();
+        let app = app(clock.clone(), (audit, ledger), tools.path().to_owned(), connections, egress, rules);
         let mut config = config();
         config.limits.calls_max = 1;
         let door = Arc::new(Door::new(Arc::new(app), &config));
@@ -187,6 +214,18 @@ impl Host {
         grant: Grant,
         conversation: Option<&str>,
     ) -> (TokenId, String) {
+        self.mint_for(tenant, kind, grant, conversation, None)
+    }
+
+    /// A fresh token with this grant, bound to a user where one is given.
+    pub(super) fn mint_for(
+        &self,
+        tenant: &str,
+        kind: TokenKind,
+        grant: Grant,
+        conversation: Option<&str>,
+        user: Option<&str>,
+    ) -> (TokenId, String) {
         let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
         let lifetime = Duration::from_secs(60);
         let mint = Mint {
@@ -196,6 +235,7 @@ impl Host {
             conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,
             task: None,
+            user: user.map(|id| id.parse().unwrap()),
             grant,
             lifetime,
         };
@@ -237,10 +277,10 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 /// An app without tools at first.
 fn app(
     clock: Arc<ManualClock>,
-    audit: Audit,
+    (audit, ledger): (Audit, Arc<dyn LedgerStore>),
     tools_dir: PathBuf,
     connections: Connections,
-    egress: Egress,
+    egress: Result<Egress, Arc<dyn Wire>>,
     rules: Rules<'_>,
 ) -> App {
     let store = Arc::new(MemoryControl::new());
@@ -255,6 +295,9 @@ fn app(
     let (policy, gate_policy) = match rules {
         Rules::Baseline => (Policy::permissive(), Policy::permissive()),
         Rules::Posted => (open(None), Policy::permissive()),
+        Rules::Shadowed => {
+            (open(None).with_shadow(Policy::permissive(), Counter::default()), Policy::permissive())
+        }
         Rules::Written(text) => {
             let dir = tools_dir.join("policies");
             std::fs::create_dir_all(&dir).unwrap();
@@ -263,17 +306,21 @@ fn app(
             (policy.clone(), policy)
         }
     };
+    let vault = Vault::open(control.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+    let vault = Arc::new(vault);
     assemble(Made {
-        approvals: approvals(control.clone(), clock.clone(), audit.clone()),
+        egress: egress.unwrap_or_else(|wire| Egress::for_tests(wire, vault.clone())),
+        approvals: approvals(control.clone(), clock.clone(), audit.clone(), vault.clone()),
+        vault,
         spending: Spending::none(),
         questions: None,
         gate_policy,
         control,
         clock,
         audit,
+        ledger,
         catalog,
         connections,
-        egress,
         policy,
     })
 }
@@ -283,6 +330,7 @@ pub(super) struct Made {
     pub(super) control: Arc<MemoryControl>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) audit: Audit,
+    pub(super) ledger: Arc<dyn LedgerStore>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) connections: Arc<LiveConnections>,
     pub(super) egress: Egress,
@@ -291,13 +339,14 @@ pub(super) struct Made {
     /// What the gate asks.
     pub(super) gate_policy: Policy,
     pub(super) approvals: ApprovalDesk,
+    pub(super) vault: Arc<Vault>,
     pub(super) spending: Spending,
     pub(super) questions: Option<Arc<Vault>>,
 }
 
 /// An app of these.
 pub(super) fn assemble(made: Made) -> App {
-    let Made { control, clock, audit, catalog, connections, egress, policy, approvals, .. } = made;
+    let Made { control, clock, audit, catalog, connections, egress, policy, approvals, vault, .. } = made;
     let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -325,8 +374,10 @@ pub(super) fn assemble(made: Made) -> App {
         kills,
         pipeline,
         audit,
+        vault,
         approvals,
         spending,
+        ledger: made.ledger,
         budgets: BudgetsFile::default(),
         catalog,
         connections,
@@ -337,13 +388,18 @@ pub(super) fn assemble(made: Made) -> App {
 }
 
 /// Approvals of a host on which anyone but `nobody` may approve.
-fn approvals(store: Arc<MemoryControl>, clock: Arc<ManualClock>, audit: Audit) -> ApprovalDesk {
-    let vault = Vault::open(store.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+fn approvals(
+    store: Arc<MemoryControl>,
+    clock: Arc<ManualClock>,
+    audit: Audit,
+    vault: Arc<Vault>,
+) -> ApprovalDesk {
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(900),
         pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
+        minter_may_approve: false,
     };
-    let approvals = Approvals::new(store, Arc::new(vault), clock, limits);
+    let approvals = Approvals::new(store, vault, clock, limits);
     ApprovalDesk::new(Arc::new(approvals), audit, Arc::new(AllButNobody))
 }
 
@@ -352,6 +408,10 @@ struct AllButNobody;
 impl MayApprove for AllButNobody {
     fn may_approve(&self, approver: &Approver, _: &ApprovalRow, _: &Note, _: Millis) -> bool {
         approver.principal().as_str() != "nobody"
+    }
+
+    fn is_enough(&self, _: &Note, _: &[AgentId], _: Millis) -> bool {
+        true
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod approvals;
+mod budgets;
 mod calls;
 mod client;
 mod code;
@@ -11,8 +12,10 @@ mod enforce;
 mod golden;
 mod host;
 mod kill;
+mod mcp;
 mod proxy;
 mod routes;
 mod sockets;
 mod tokens;
+mod user_secrets;
 mod vault_keys;

@@ -1,13 +1,15 @@
 //! Looks at every row: what `doctor` reports of the vault.
 
-use super::{AdminError, Vault};
-use crate::ids::{Realm, SecretLabel};
+use super::{AdminError, Named, Vault};
+use crate::ids::{Realm, SecretLabel, UserId};
 
 /// A stored secret that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Whose it is.
     pub realm: Realm,
+    /// The person whose own it is; `None` for an operator's.
+    pub user: Option<UserId>,
     /// Its name.
     pub label: SecretLabel,
     /// Its version.
@@ -24,8 +26,9 @@ impl Vault {
     pub fn check(&self) -> Result<Vec<Finding>, AdminError> {
         let rows = self.store.secrets(None)?;
         let finding = |row: crate::store::SecretRow| {
-            let cause = self.unseal(&row.realm, &row.label, &row).err()?.to_string();
-            Some(Finding { realm: row.realm, label: row.label, version: row.version, cause })
+            let named = Named { realm: &row.realm, user: row.user.as_ref(), label: &row.label };
+            let cause = self.unseal(named, &row).err()?.to_string();
+            Some(Finding { realm: row.realm, user: row.user, label: row.label, version: row.version, cause })
         };
         Ok(rows.into_iter().filter_map(finding).collect())
     }

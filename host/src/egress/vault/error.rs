@@ -1,6 +1,6 @@
 //! Why the vault couldn't do what was asked.
 
-use super::MasterKeyError;
+use super::{MasterKeyError, OWN_LABELS_MAX};
 use crate::ids::TenantId;
 use crate::store::StoreError;
 
@@ -50,6 +50,9 @@ pub enum AdminError {
     /// The master key is in use already.
     #[error("the new master key is the one in use")]
     SameMaster,
+    /// A user has as many secrets of its own as there may be.
+    #[error("this user has {OWN_LABELS_MAX} secrets already; remove one first")]
+    TooManyOwn,
     /// A master key couldn't be read or written.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),

@@ -4,8 +4,8 @@
 //! master key ── wraps ─→ tenant's key ── wraps ─→ data key ── encrypts ─→ one version of one secret
 //! ```
 //!
-//! AES-256-GCM throughout; each ciphertext is bound to its purpose, tenant, environment, label and version. The
-//! vault is write-only towards everyone but `egress`: nothing public gives a secret back.
+//! AES-256-GCM throughout; each ciphertext is bound to its purpose, tenant, environment, label and version, and to the
+//! user whose own it is (`own`). The vault is write-only towards everyone but `egress`: nothing public gives a secret back.
 
 mod cache;
 mod check;
@@ -14,6 +14,7 @@ mod input;
 mod key_file;
 mod master;
 mod note;
+mod own;
 mod passphrase;
 mod rotate;
 mod seal;
@@ -25,9 +26,11 @@ pub use error::{AdminError, VaultError};
 pub use input::{InvalidSecret, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInput};
 pub use master::{MasterKey, MasterKeyError, MasterKeys};
 pub use note::NoteError;
+pub use own::OWN_LABELS_MAX;
 pub use passphrase::PASSPHRASE_CHARS_MIN;
 pub use rotate::Rotated;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -37,7 +40,7 @@ use self::error::Unreadable;
 use self::seal::{Place, SealingKey};
 use super::Secret;
 use crate::clock::{Clock, Millis};
-use crate::ids::{Realm, SecretLabel, TenantId};
+use crate::ids::{Realm, SecretLabel, TenantId, UserId};
 use crate::store::{ControlStore, SecretRow, StoreError, TenantKeyRow};
 
 /// Under which name the store keeps the id of the master key, from before the first tenant has a key on.
@@ -58,12 +61,32 @@ pub struct Vault {
 pub struct SecretInfo {
     /// Whose it is.
     pub realm: Realm,
+    /// The person whose own it is; `None` for an operator's.
+    pub user: Option<UserId>,
     /// Its name.
     pub label: SecretLabel,
     /// Its version, from 1. The highest one of a label is in use.
     pub version: u32,
     /// When it was stored.
     pub created_at: Millis,
+}
+
+/// Which secret is meant. A user's own and an operator's of one label are two, in the store and in what seals them.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::egress) struct Named<'a> {
+    pub(in crate::egress) realm: &'a Realm,
+    /// The person whose own it is; `None` for an operator's.
+    pub(in crate::egress) user: Option<&'a UserId>,
+    pub(in crate::egress) label: &'a SecretLabel,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.user {
+            None => write!(f, "{} {}", self.realm, self.label),
+            Some(user) => write!(f, "{} {} of the user {user}", self.realm, self.label),
+        }
+    }
 }
 
 impl Vault {
@@ -91,20 +114,26 @@ impl Vault {
     /// # Errors
     /// [`AdminError::DamagedTenantKey`] when the tenant's key can't be opened; [`AdminError::Store`].
     pub fn put(&self, realm: &Realm, label: &SecretLabel, value: &SecretInput) -> Result<u32, AdminError> {
+        self.put_named(Named { realm, user: None, label }, value)
+    }
+
+    pub(super) fn put_named(&self, named: Named<'_>, value: &SecretInput) -> Result<u32, AdminError> {
+        let Named { realm, user, label } = named;
         let tenant_key = self.ensure_tenant_key(&realm.tenant)?;
         for _ in 0..PUT_ATTEMPTS_MAX {
-            let version = self.next_version(realm, label)?;
+            let version = self.next_version(named)?;
             let data_key = SealingKey::fresh();
             let row = SecretRow {
                 realm: realm.clone(),
+                user: user.cloned(),
                 label: label.clone(),
                 version,
-                wrapped_key: tenant_key.wrap(&Place::data_key(realm, label, version), &data_key),
-                ciphertext: data_key.seal(&Place::secret(realm, label, version), value.expose()),
+                wrapped_key: tenant_key.wrap(&Place::data_key(named, version), &data_key),
+                ciphertext: data_key.seal(&Place::secret(named, version), value.expose()),
                 created_at: self.clock.now(),
             };
             // Before the row: a number that was given out stays taken even if the row is removed again.
-            self.store.set_setting(&last_version_name(realm, label), version.to_string().as_bytes())?;
+            self.store.set_setting(&last_version_name(named), version.to_string().as_bytes())?;
             match self.store.insert_secret(&row) {
                 Err(StoreError::Exists(_)) => {}
                 done => return Ok(done.map(|()| version)?),
@@ -113,18 +142,12 @@ impl Vault {
         Err(StoreError::Failed(format!("others keep storing the secret {label}; try again")).into())
     }
 
-    /// Every stored version, of one tenant where one is given, by realm, label and version.
+    /// Every stored version, of one tenant where one is given, by realm, user (an operator's first), label and version.
     ///
     /// # Errors
     /// [`AdminError::Store`].
     pub fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretInfo>, AdminError> {
-        let info = |row: SecretRow| SecretInfo {
-            realm: row.realm,
-            label: row.label,
-            version: row.version,
-            created_at: row.created_at,
-        };
-        Ok(self.store.secrets(tenant)?.into_iter().map(info).collect())
+        Ok(self.store.secrets(tenant)?.into_iter().map(SecretInfo::from).collect())
     }
 
     /// Removes one version, or all of them, and answers how many there were. When the newest one goes and an older one
@@ -138,7 +161,7 @@ impl Vault {
         label: &SecretLabel,
         version: Option<u32>,
     ) -> Result<u32, AdminError> {
-        Ok(self.store.remove_secret(realm, label, version)?)
+        Ok(self.store.remove_secret(realm, None, label, version)?)
     }
 
     /// The newest version of a secret, in clear. Kept until the store changes.
@@ -146,43 +169,41 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSecret`] when there's none and when it can't be opened, whatever the reason;
     /// [`VaultError::Store`] when the store can't be read.
-    pub(in crate::egress) fn newest(
-        &self,
-        realm: &Realm,
-        label: &SecretLabel,
-    ) -> Result<Arc<Secret>, VaultError> {
+    pub(in crate::egress) fn newest(&self, named: Named<'_>) -> Result<Arc<Secret>, VaultError> {
         // The version first, as in `auth`: what is read after it is never older.
         let version = self.store.version()?;
-        if let Some(secret) = self.cache.get(version, realm, label) {
+        if let Some(secret) = self.cache.get(version, named) {
             return Ok(secret);
         }
-        let secret = match self.read_newest(realm, label) {
+        let secret = match self.read_newest(named) {
             Ok(secret) => Arc::new(secret),
             // A damaged row is one that can't be opened; anything else is the store's own trouble.
             Err(Unreadable::Store(error)) if !matches!(error, StoreError::Damaged(_)) => {
                 return Err(error.into());
             }
-            Err(cause) => return Err(VaultError::NoSecret { cause: format!("{realm} {label}: {cause}") }),
+            Err(cause) => return Err(VaultError::NoSecret { cause: format!("{named}: {cause}") }),
         };
-        self.cache.put(version, realm, label, Arc::clone(&secret));
+        self.cache.put(version, named, Arc::clone(&secret));
         Ok(secret)
     }
 
-    fn read_newest(&self, realm: &Realm, label: &SecretLabel) -> Result<Secret, Unreadable> {
-        let row = self.store.newest_secret(realm, label)?.ok_or(Unreadable::Missing)?;
-        self.unseal(realm, label, &row)
+    fn read_newest(&self, named: Named<'_>) -> Result<Secret, Unreadable> {
+        let Named { realm, user, label } = named;
+        let row = self.store.newest_secret(realm, user, label)?.ok_or(Unreadable::Missing)?;
+        self.unseal(named, &row)
     }
 
-    /// Opens a row as the one that was asked for. What the row says of its own realm and label doesn't count: a
+    /// Opens a row as the one that was asked for. What the row says of its own realm, user and label doesn't count: a
     /// store that was tampered with could answer with another label's row, and that would open.
-    fn unseal(&self, realm: &Realm, label: &SecretLabel, row: &SecretRow) -> Result<Secret, Unreadable> {
-        let key_row = self.store.tenant_key(&realm.tenant)?.ok_or(Unreadable::NoTenantKey)?;
-        let tenant_key = self.unwrap_tenant_key(&realm.tenant, &key_row)?;
+    fn unseal(&self, named: Named<'_>, row: &SecretRow) -> Result<Secret, Unreadable> {
+        let tenant = &named.realm.tenant;
+        let key_row = self.store.tenant_key(tenant)?.ok_or(Unreadable::NoTenantKey)?;
+        let tenant_key = self.unwrap_tenant_key(tenant, &key_row)?;
         let data_key = tenant_key
-            .unwrap(&Place::data_key(realm, label, row.version), &row.wrapped_key)
+            .unwrap(&Place::data_key(named, row.version), &row.wrapped_key)
             .map_err(|_| Unreadable::DataKey(row.version))?;
         let bytes = data_key
-            .open(&Place::secret(realm, label, row.version), &row.ciphertext)
+            .open(&Place::secret(named, row.version), &row.ciphertext)
             .map_err(|_| Unreadable::Ciphertext(row.version))?;
         Ok(Secret::new(bytes, row.version))
     }
@@ -214,9 +235,10 @@ impl Vault {
         self.unwrap_tenant_key(tenant, &row).map_err(|cause| AdminError::from_tenant_key(tenant, cause))
     }
 
-    fn next_version(&self, realm: &Realm, label: &SecretLabel) -> Result<u32, AdminError> {
-        let stored = self.store.newest_secret(realm, label)?.map_or(0, |row| row.version);
-        let name = last_version_name(realm, label);
+    fn next_version(&self, named: Named<'_>) -> Result<u32, AdminError> {
+        let Named { realm, user, label } = named;
+        let stored = self.store.newest_secret(realm, user, label)?.map_or(0, |row| row.version);
+        let name = last_version_name(named);
         let given_out = match self.store.setting(&name)? {
             None => 0,
             Some(text) => std::str::from_utf8(&text)
@@ -264,7 +286,18 @@ impl Vault {
     }
 }
 
-/// Under which name the store keeps the highest version number that a label ever had.
-fn last_version_name(realm: &Realm, label: &SecretLabel) -> String {
-    format!("vault.last-version:{realm}/{label}")
+impl From<SecretRow> for SecretInfo {
+    fn from(row: SecretRow) -> Self {
+        let SecretRow { realm, user, label, version, created_at, .. } = row;
+        Self { realm, user, label, version, created_at }
+    }
+}
+
+/// Under which name the store keeps the highest version number that a label ever had. No part of it holds a slash.
+fn last_version_name(named: Named<'_>) -> String {
+    let Named { realm, user, label } = named;
+    match user {
+        None => format!("vault.last-version:{realm}/{label}"),
+        Some(user) => format!("vault.last-user-version:{realm}/{user}/{label}"),
+    }
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::error::Unreadable;
 use super::seal::{Place, SealingKey, Unopenable};
 use super::{AdminError, Vault};
-use crate::ids::{Realm, SecretLabel};
+use crate::ids::Realm;
 use crate::store::StoreError;
 
 /// The length of a wrapped data key: nonce, key, tag.
@@ -54,15 +54,6 @@ impl Vault {
         let place = Place::note(realm, about);
         let (wrapped, sealed) = sealed.split_at_checked(WRAPPED_BYTES).ok_or(Unopenable)?;
         Ok(tenant_key.unwrap(&place, wrapped)?.open(&place, sealed)?)
-    }
-
-    /// The version of the secret that would be attached now. `None`: there's no such secret. Whether it opens isn't
-    /// looked at.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn newest_version(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<u32>, StoreError> {
-        Ok(self.store.newest_secret(realm, label)?.map(|row| row.version))
     }
 }
 

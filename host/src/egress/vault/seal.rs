@@ -3,7 +3,8 @@
 use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _};
 use zeroize::Zeroizing;
 
-use crate::ids::{Realm, SecretLabel, TenantId, random};
+use super::Named;
+use crate::ids::{Realm, TenantId, random};
 
 const KEY_BYTES: usize = 32;
 /// 96 random bits: with one key, two of four thousand million messages meet with a chance of 2⁻³³ (NIST SP 800-38D,
@@ -91,13 +92,13 @@ impl Place {
     }
 
     /// The data key of one version of a secret.
-    pub(super) fn data_key(realm: &Realm, label: &SecretLabel, version: u32) -> Self {
-        Self::of_version("data key", realm, label, version)
+    pub(super) fn data_key(of: Named<'_>, version: u32) -> Self {
+        Self::of_version(["data key", "user's data key"], of, version)
     }
 
     /// One version of a secret itself.
-    pub(super) fn secret(realm: &Realm, label: &SecretLabel, version: u32) -> Self {
-        Self::of_version("secret", realm, label, version)
+    pub(super) fn secret(of: Named<'_>, version: u32) -> Self {
+        Self::of_version(["secret", "user's secret"], of, version)
     }
 
     /// A note about something of this name.
@@ -108,16 +109,18 @@ impl Place {
         )
     }
 
-    fn of_version(purpose: &str, realm: &Realm, label: &SecretLabel, version: u32) -> Self {
-        Self::encode(
-            purpose,
-            &[
-                realm.tenant.as_str().as_bytes(),
-                realm.environment.as_str().as_bytes(),
-                label.as_str().as_bytes(),
-                &version.to_be_bytes(),
-            ],
-        )
+    /// The place of an operator's secret, or of a user's own: each has a purpose of its own, so that no label and no
+    /// user's id, however it's chosen, makes one into the other.
+    fn of_version([operators, users]: [&str; 2], of: Named<'_>, version: u32) -> Self {
+        let Named { realm, user, label } = of;
+        let (tenant, environment) = (realm.tenant.as_str().as_bytes(), realm.environment.as_str().as_bytes());
+        let (label, version) = (label.as_str().as_bytes(), version.to_be_bytes());
+        match user {
+            None => Self::encode(operators, &[tenant, environment, label, &version]),
+            Some(user) => {
+                Self::encode(users, &[tenant, environment, user.as_str().as_bytes(), label, &version])
+            }
+        }
     }
 
     fn encode(purpose: &str, fields: &[&[u8]]) -> Self {
@@ -133,6 +136,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{SecretLabel, UserId};
 
     fn realm(tenant: &str, environment: &str) -> Realm {
         Realm { tenant: tenant.parse().unwrap(), environment: environment.parse().unwrap() }
@@ -142,10 +146,14 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn named<'a>(realm: &'a Realm, label: &'a SecretLabel) -> Named<'a> {
+        Named { realm, user: None, label }
+    }
+
     #[test]
     fn what_is_sealed_opens_in_its_place() {
         let key = SealingKey::fresh();
-        let place = Place::secret(&realm("acme", "prod"), &label("stripe"), 1);
+        let place = Place::secret(named(&realm("acme", "prod"), &label("stripe")), 1);
         let sealed = key.seal(&place, b"sk_live_1");
         assert_eq!(sealed.len(), NONCE_BYTES + 9 + TAG_BYTES);
         assert_eq!(&**key.open(&place, &sealed).unwrap(), b"sk_live_1");
@@ -155,15 +163,16 @@ mod tests {
     #[test]
     fn another_place_does_not_open() {
         let key = SealingKey::fresh();
-        let sealed = key.seal(&Place::secret(&realm("acme", "prod"), &label("stripe"), 1), b"sk_live_1");
+        let sealed =
+            key.seal(&Place::secret(named(&realm("acme", "prod"), &label("stripe")), 1), b"sk_live_1");
         for (what, place) in [
-            ("tenant", Place::secret(&realm("acm", "prod"), &label("stripe"), 1)),
-            ("environment", Place::secret(&realm("acme", "dev"), &label("stripe"), 1)),
-            ("label", Place::secret(&realm("acme", "prod"), &label("stripe2"), 1)),
-            ("version", Place::secret(&realm("acme", "prod"), &label("stripe"), 2)),
-            ("purpose", Place::data_key(&realm("acme", "prod"), &label("stripe"), 1)),
+            ("tenant", Place::secret(named(&realm("acm", "prod"), &label("stripe")), 1)),
+            ("environment", Place::secret(named(&realm("acme", "dev"), &label("stripe")), 1)),
+            ("label", Place::secret(named(&realm("acme", "prod"), &label("stripe2")), 1)),
+            ("version", Place::secret(named(&realm("acme", "prod"), &label("stripe")), 2)),
+            ("purpose", Place::data_key(named(&realm("acme", "prod"), &label("stripe")), 1)),
             ("note", Place::note(&realm("acme", "prod"), "stripe")),
-            ("shifted fields", Place::secret(&realm("acmep", "rod"), &label("stripe"), 1)),
+            ("shifted fields", Place::secret(named(&realm("acmep", "rod"), &label("stripe")), 1)),
         ] {
             assert_eq!(key.open(&place, &sealed).err(), Some(Unopenable), "{what}");
         }
@@ -175,9 +184,35 @@ mod tests {
     }
 
     #[test]
+    fn no_label_makes_a_user_s_secret_an_operator_s_or_another_user_s() {
+        let (key, realm) = (SealingKey::fresh(), realm("acme", "prod"));
+        let of = |user: &str, name: &str| {
+            let user: Option<UserId> = (!user.is_empty()).then(|| user.parse().unwrap());
+            let name = label(name);
+            Place::secret(Named { realm: &realm, user: user.as_ref(), label: &name }, 1)
+        };
+        let sealed = key.seal(&of("ann", "github"), b"ghp_12345");
+        assert!(key.open(&of("ann", "github"), &sealed).is_ok());
+        for (user, name) in [
+            ("", "github"),
+            ("", "ann"),
+            ("", "ann:github"),
+            ("", "ann.github"),
+            ("bob", "github"),
+            ("annagithub", "b"),
+            ("ann:github", "github"),
+            ("a", "nngithub"),
+            ("anng", "ithub"),
+            ("github", "ann"),
+        ] {
+            assert_eq!(key.open(&of(user, name), &sealed).err(), Some(Unopenable), "{user} {name}");
+        }
+    }
+
+    #[test]
     fn no_damage_goes_unseen() {
         let key = SealingKey::fresh();
-        let place = Place::secret(&realm("acme", "prod"), &label("stripe"), 1);
+        let place = Place::secret(named(&realm("acme", "prod"), &label("stripe")), 1);
         let sealed = key.seal(&place, b"sk_live_1");
         for at in 0..sealed.len() {
             let mut damaged = sealed.clone();

@@ -37,13 +37,17 @@ fn label(text: &str) -> SecretLabel {
     text.parse().unwrap()
 }
 
+fn named<'a>(realm: &'a Realm, label: &'a SecretLabel) -> Named<'a> {
+    Named { realm, user: None, label }
+}
+
 fn input(text: &str) -> SecretInput {
     SecretInput::new(Zeroizing::new(text.as_bytes().to_vec())).ok().unwrap()
 }
 
 /// The newest secret as text, or why there's none.
 fn read(vault: &Vault, realm: &Realm, name: &str) -> Result<String, VaultError> {
-    let secret = vault.newest(realm, &label(name))?;
+    let secret = vault.newest(Named { realm, user: None, label: &label(name) })?;
     Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
 }
 
@@ -56,7 +60,7 @@ fn cause(vault: &Vault, realm: &Realm, name: &str) -> String {
 
 /// Puts `row` where the secret `row` names should be, in place of what is there.
 fn plant(store: &MemoryControl, row: &SecretRow) {
-    store.remove_secret(&row.realm, &row.label, Some(row.version)).unwrap();
+    store.remove_secret(&row.realm, row.user.as_ref(), &row.label, Some(row.version)).unwrap();
     store.insert_secret(row).unwrap();
 }
 
@@ -65,7 +69,7 @@ fn a_stored_secret_is_read_back_and_stored_nowhere_in_clear() {
     let w = world();
     assert_eq!(w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap(), 1);
     assert_eq!(read(&w.vault, &prod(), "stripe").unwrap(), "sk_live_12345678");
-    let row = w.store.newest_secret(&prod(), &label("stripe")).unwrap().unwrap();
+    let row = w.store.newest_secret(&prod(), None, &label("stripe")).unwrap().unwrap();
     assert!(!row.ciphertext.windows(8).any(|part| b"sk_live_12345678".windows(8).any(|s| s == part)));
     assert_eq!(row.created_at, Millis(7));
 }
@@ -127,7 +131,7 @@ fn a_row_that_was_moved_does_not_open() {
     ] {
         w.vault.put(&target, &label(name), &input("placeholder")).unwrap();
     }
-    let row = w.store.newest_secret(&prod(), &label("stripe")).unwrap().unwrap();
+    let row = w.store.newest_secret(&prod(), None, &label("stripe")).unwrap().unwrap();
     for (what, moved) in [
         ("tenant", SecretRow { realm: realm("beta", "prod"), ..row.clone() }),
         ("environment", SecretRow { realm: realm("acme", "dev"), ..row.clone() }),
@@ -145,21 +149,23 @@ fn a_row_that_was_moved_does_not_open() {
 fn a_store_that_answers_with_another_labels_row_is_not_believed() {
     let w = world();
     w.vault.put(&prod(), &label("cheap"), &input("sk_live_12345678")).unwrap();
-    let row = w.store.newest_secret(&prod(), &label("cheap")).unwrap().unwrap();
-    assert!(w.vault.unseal(&prod(), &label("cheap"), &row).is_ok());
-    assert!(w.vault.unseal(&prod(), &label("dear"), &row).is_err());
-    assert!(w.vault.unseal(&realm("acme", "dev"), &label("cheap"), &row).is_err());
+    let row = w.store.newest_secret(&prod(), None, &label("cheap")).unwrap().unwrap();
+    assert!(w.vault.unseal(named(&prod(), &label("cheap")), &row).is_ok());
+    assert!(w.vault.unseal(named(&prod(), &label("dear")), &row).is_err());
+    assert!(w.vault.unseal(named(&realm("acme", "dev"), &label("cheap")), &row).is_err());
 }
 
 #[test]
 fn secrets_are_decrypted_once_per_version_of_the_store() {
     let w = world();
     w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
-    let newest = || w.vault.newest(&prod(), &label("stripe")).ok().unwrap();
+    let (realm, stripe) = (prod(), label("stripe"));
+    let named = Named { realm: &realm, user: None, label: &stripe };
+    let newest = || w.vault.newest(named).ok().unwrap();
     let first = newest();
     assert!(Arc::ptr_eq(&first, &newest()));
     w.vault.remove(&prod(), &label("stripe"), None).unwrap();
-    assert!(w.vault.newest(&prod(), &label("stripe")).is_err(), "a removed secret is gone at once");
+    assert!(w.vault.newest(named).is_err(), "a removed secret is gone at once");
 }
 
 #[test]
@@ -183,7 +189,7 @@ fn a_tenants_key_does_not_open_for_another_tenant() {
 fn missing_and_damaged_look_alike_to_callers() {
     let w = world();
     w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
-    let mut row = w.store.newest_secret(&prod(), &label("stripe")).unwrap().unwrap();
+    let mut row = w.store.newest_secret(&prod(), None, &label("stripe")).unwrap().unwrap();
     row.ciphertext[20] ^= 1;
     plant(&w.store, &row);
     let damaged = read(&w.vault, &prod(), "stripe").unwrap_err();
@@ -360,8 +366,101 @@ fn a_note_opens_in_its_place_alone_and_lies_nowhere_in_clear() {
 #[test]
 fn the_newest_version_is_told_without_opening_it() {
     let World { vault, .. } = world();
-    assert_eq!(vault.newest_version(&prod(), &label("stripe")).unwrap(), None);
+    assert_eq!(vault.newest_version(&prod(), None, &label("stripe")).unwrap(), None);
     vault.put(&prod(), &label("stripe"), &input("sk_live_0001")).unwrap();
     vault.put(&prod(), &label("stripe"), &input("sk_live_0002")).unwrap();
-    assert_eq!(vault.newest_version(&prod(), &label("stripe")).unwrap(), Some(2));
+    assert_eq!(vault.newest_version(&prod(), None, &label("stripe")).unwrap(), Some(2));
+}
+
+fn user(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+/// A user's newest secret as text, if it can be had.
+fn own(vault: &Vault, realm: &Realm, who: &str, name: &str) -> Option<String> {
+    let secret = vault.newest(Named { realm, user: Some(&user(who)), label: &label(name) }).ok()?;
+    Some(String::from_utf8(secret.expose().to_vec()).unwrap())
+}
+
+#[test]
+fn users_and_operators_secrets_of_one_label_are_apart() {
+    let w = world();
+    let (realm, github) = (prod(), label("github"));
+    w.vault.put(&realm, &github, &input("ghp_operator")).unwrap();
+    assert_eq!(w.vault.put_own(&realm, &user("ann"), &github, &input("ghp_of_ann")).unwrap(), 1);
+    assert_eq!(w.vault.put_own(&realm, &user("bob"), &github, &input("ghp_of_bob")).unwrap(), 1);
+    assert_eq!(read(&w.vault, &realm, "github").unwrap(), "ghp_operator");
+    assert_eq!(own(&w.vault, &realm, "ann", "github").unwrap(), "ghp_of_ann");
+    assert_eq!(own(&w.vault, &realm, "bob", "github").unwrap(), "ghp_of_bob");
+    for (who, name) in [("cid", "github"), ("ann", "gitlab"), ("ann:github", "github"), ("Ann", "github")] {
+        assert_eq!(own(&w.vault, &realm, who, name), None, "{who} {name}");
+    }
+    for elsewhere in [self::realm("beta", "prod"), self::realm("acme", "dev")] {
+        assert_eq!(own(&w.vault, &elsewhere, "ann", "github"), None);
+    }
+    // An operator's label that looks like a user's secret is an operator's label.
+    w.vault.put(&realm, &label("ann:github"), &input("ghp_forged_")).unwrap();
+    assert_eq!(own(&w.vault, &realm, "ann", "github").unwrap(), "ghp_of_ann");
+    assert_eq!(w.vault.remove(&realm, &github, None).unwrap(), 1);
+    assert_eq!(own(&w.vault, &realm, "ann", "github").unwrap(), "ghp_of_ann");
+    assert_eq!(w.vault.remove_own(&realm, &user("ann"), &github, None).unwrap(), 1);
+    assert_eq!(own(&w.vault, &realm, "ann", "github"), None, "a removed secret is gone at once");
+    assert_eq!(own(&w.vault, &realm, "bob", "github").unwrap(), "ghp_of_bob");
+}
+
+#[test]
+fn a_row_that_is_moved_to_another_user_does_not_open() {
+    let w = world();
+    let (realm, github) = (prod(), label("github"));
+    w.vault.put_own(&realm, &user("ann"), &github, &input("ghp_of_ann")).unwrap();
+    w.vault.put_own(&realm, &user("bob"), &github, &input("ghp_of_bob")).unwrap();
+    w.vault.put(&realm, &github, &input("ghp_operator")).unwrap();
+    let ann = w.store.newest_secret(&realm, Some(&user("ann")), &github).unwrap().unwrap();
+    let operators = w.store.newest_secret(&realm, None, &github).unwrap().unwrap();
+    plant(&w.store, &SecretRow { user: Some(user("bob")), ..ann.clone() });
+    assert_eq!(own(&w.vault, &realm, "bob", "github"), None);
+    plant(&w.store, &SecretRow { user: None, ..ann });
+    assert!(matches!(read(&w.vault, &realm, "github"), Err(VaultError::NoSecret { .. })));
+    plant(&w.store, &SecretRow { user: Some(user("ann")), ..operators });
+    assert_eq!(own(&w.vault, &realm, "ann", "github"), None);
+    let found: Vec<_> = w.vault.check().unwrap().into_iter().map(|f| f.user).collect();
+    assert_eq!(found, [None, Some(user("ann")), Some(user("bob"))]);
+}
+
+#[test]
+fn a_user_s_new_secret_takes_the_place_of_the_old_one_and_no_number_comes_twice() {
+    let w = world();
+    let (realm, ann, github) = (prod(), user("ann"), label("github"));
+    w.vault.put_own(&realm, &ann, &github, &input("ghp_first_1")).unwrap();
+    let version = w.vault.put_own(&realm, &ann, &github, &input("ghp_second_")).unwrap();
+    w.vault.keep_own(&realm, &ann, &github, version).unwrap();
+    let versions: Vec<_> = w.vault.own(&realm, &ann).unwrap().iter().map(|info| info.version).collect();
+    assert_eq!(versions, [2]);
+    assert_eq!(w.vault.remove_own(&realm, &ann, &github, None).unwrap(), 1);
+    assert_eq!(w.vault.put_own(&realm, &ann, &github, &input("ghp_third__")).unwrap(), 3);
+    w.vault.put_own(&realm, &ann, &label("gitlab"), &input("glp_1234567")).unwrap();
+    w.vault.keep_own(&realm, &ann, &github, 3).unwrap();
+    assert_eq!(w.vault.own(&realm, &ann).unwrap().len(), 2, "another label's stay");
+}
+
+#[test]
+fn a_user_has_so_many_secrets_and_no_more() {
+    let w = world();
+    let put = |who: &str, n: usize| {
+        w.vault.put_own(&prod(), &user(who), &label(&format!("l{n}")), &input("12345678"))
+    };
+    (0..OWN_LABELS_MAX).for_each(|n| assert_eq!(put("ann", n).unwrap(), 1));
+    assert!(matches!(put("ann", OWN_LABELS_MAX), Err(AdminError::TooManyOwn)));
+    assert_eq!(put("ann", 0).unwrap(), 2, "what is there can be replaced");
+    assert_eq!(put("bob", 0).unwrap(), 1);
+}
+
+#[test]
+fn users_secrets_outlive_another_master_key() {
+    let w = world();
+    w.vault.put_own(&prod(), &user("ann"), &label("github"), &input("ghp_of_ann")).unwrap();
+    w.vault.rotate_master(master(2)).unwrap();
+    assert_eq!(own(&w.vault, &prod(), "ann", "github").unwrap(), "ghp_of_ann");
+    let again = open(&w.store, master(2)).ok().unwrap();
+    assert_eq!(own(&again, &prod(), "ann", "github").unwrap(), "ghp_of_ann");
 }

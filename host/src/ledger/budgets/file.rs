@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::Rule;
 use crate::connection::{Connections, Effect, Problem, Problems};
-use crate::ledger::{Budget, SUBJECT_FORMS};
+use crate::ledger::{Budget, SUBJECT_FORMS, Unit, Window};
 
 /// The most budgets in the file: each is looked at for every send.
 const RULES_MAX: usize = 1_000;
@@ -34,6 +34,7 @@ struct RawBudget {
     connection: Option<Spanned<String>>,
     operation: Option<Spanned<String>>,
     effect: Option<Spanned<String>>,
+    refunds: Option<Spanned<String>>,
 }
 
 pub(super) fn read(text: &str, file: &str, connections: &Connections) -> Result<Vec<Rule>, Problems> {
@@ -100,8 +101,12 @@ impl Reading<'_> {
             return None;
         }
         self.exists(&budget, &raw.connection, &raw.operation, connections)?;
+        let reopens = match &raw.refunds {
+            None => false,
+            Some(refunds) => self.reopens(refunds, &budget, connections)?,
+        };
         let zone = budget.time_zone.as_deref().map(TimeZone::get).transpose().ok()?;
-        Some(Rule { subject: subject?, tenant: tenant?, environment: environment?, budget, zone })
+        Some(Rule { subject: subject?, tenant: tenant?, environment: environment?, reopens, budget, zone })
     }
 
     /// A budget on what isn't there would limit nothing, and nobody would notice.
@@ -132,6 +137,44 @@ impl Reading<'_> {
         let message = format!("the connection {} has no operation {name}", connection.name);
         self.problem(&at.span(), "operation", message, known_as(&known));
         None
+    }
+
+    /// Whether refunds give room back. A budget that says so, and to which nothing ever would, is a slip.
+    fn reopens(
+        &mut self,
+        refunds: &Spanned<String>,
+        budget: &Budget,
+        connections: &Connections,
+    ) -> Option<bool> {
+        let problem = |reading: &mut Self, message: String, hint: &str| {
+            reading.problem(&refunds.span(), "refunds", message, Some(hint.to_owned()));
+            None
+        };
+        match refunds.get_ref().as_str() {
+            "keep" => return Some(false),
+            "reopen" => {}
+            other => {
+                let hint = "write \"reopen\", or \"keep\" as it is without this key";
+                return problem(self, format!("{other:?} is nothing that refunds do"), hint);
+            }
+        }
+        let counts = !matches!(budget.window, Window::PerCall | Window::AtOnce);
+        if budget.unit == Unit::Requests || !counts || budget.effect == Some(Effect::Read) {
+            let hint = "leave refunds out, or limit money over a minute, hour, day, month or in total";
+            return problem(self, "a refund gives no room back to such a budget".to_owned(), hint);
+        }
+        let refundable = connections
+            .iter()
+            .filter(|connection| budget.connection.as_ref().is_none_or(|name| connection.name == *name))
+            .flat_map(|connection| &connection.operations)
+            .filter_map(|operation| operation.refund.as_ref())
+            .any(|rule| budget.operation.as_ref().is_none_or(|name| rule.of == *name));
+        if !refundable {
+            let hint = "in the connection's file, give the operation that refunds a refund = { of = …, id = …, amount = …, \
+                        currency = … }";
+            return problem(self, "no operation says what it refunds".to_owned(), hint);
+        }
+        Some(true)
     }
 
     fn effect(&mut self, effect: &Spanned<String>) -> Option<Effect> {

@@ -27,6 +27,38 @@ pub(super) fn lines(rules: &[Rule], facts: &SpendFacts<'_>) -> Result<Lines, Sen
     taking.finish()
 }
 
+/// Where a refund gives room back.
+pub(super) fn reopened(rules: &[Rule], facts: &SpendFacts<'_>) -> Vec<(String, CounterKey)> {
+    let counted = |subject: &Subject, budget: &Budget, zone: Option<&TimeZone>| {
+        let Unit::Money(currency) = &budget.unit else { return None };
+        let start = budget.window.period(facts.now, zone)?.start;
+        let name = counter_name(facts.realm, subject, budget);
+        Some((currency.clone(), CounterKey { name, start }))
+    };
+    let (mut given, mut kept) = (Vec::new(), Vec::new());
+    for rule in rules.iter().filter(|rule| rule.is_for(facts.realm) && rule.budget.covers(facts)) {
+        for subject in rule.subject.among(facts) {
+            let counter = counted(&subject, &rule.budget, rule.zone.as_ref());
+            if rule.reopens {
+                given.extend(counter);
+            } else {
+                kept.extend(counter);
+            }
+        }
+    }
+    // A token's own budgets never get anything back.
+    for link in facts.chain {
+        for budget in link.budgets {
+            let zone = zone(budget).ok().flatten();
+            kept.extend(counted(&Subject::Token(link.token.clone()), budget, zone.as_ref()));
+        }
+    }
+    given.sort();
+    given.dedup();
+    given.retain(|counter| !kept.contains(counter));
+    given
+}
+
 /// The lines found so far.
 struct Taking<'a> {
     facts: &'a SpendFacts<'a>,

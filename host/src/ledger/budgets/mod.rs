@@ -12,6 +12,7 @@ use super::{Budget, Lines, SpendFacts, SubjectRule};
 use crate::connection::{Connections, Problem, Problems};
 use crate::egress::SendFailure;
 use crate::ids::{Environment, Realm, TenantId};
+use crate::store::CounterKey;
 
 /// The operator's budgets. None: only the tokens' own hold.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub struct Rule {
     pub tenant: Option<TenantId>,
     /// In this environment only.
     pub environment: Option<Environment>,
+    /// Whether a refund that the upstream confirms gives room back to it.
+    pub reopens: bool,
     /// The limit.
     pub budget: Budget,
     /// The budget's time zone, looked up.
@@ -77,6 +80,13 @@ impl Budgets {
     /// no money, a cost in a currency that isn't budgeted.
     pub fn lines(&self, facts: &SpendFacts<'_>) -> Result<Lines, SendFailure> {
         lines::lines(&self.rules, facts)
+    }
+
+    /// Where a refund gives room back, by currency: `facts` are those of a request of the operation whose money it gives
+    /// back. Where budgets count together, none of them gets anything unless all say so.
+    #[must_use]
+    pub fn reopened(&self, facts: &SpendFacts<'_>) -> Vec<(String, CounterKey)> {
+        lines::reopened(&self.rules, facts)
     }
 }
 

@@ -2,8 +2,8 @@ use super::*;
 use crate::egress::{Draft, DraftBody as Body};
 use crate::ids::IntentId;
 use crate::ledger::{
-    FirstOutcome, Settlement, WriteFacts, dedup_key, finish, hold, idempotency_value, prune, recover, refuse,
-    release, reserve, resolve, settle,
+    FirstOutcome, Resolved, Settlement, WriteFacts, dedup_key, finish, hold, idempotency_value, prune,
+    recover, refuse, release, reserve, reserve_attempt, resolve, settle,
 };
 
 const WINDOW_MS: u64 = 1_000;
@@ -41,6 +41,36 @@ fn a_write_that_was_made_gives_its_first_outcome_though_the_budget_is_used_up() 
             Reserved::Duplicate(FirstOutcome::Done { status: Some(201), reply: sealed.clone(), at: NOW });
         assert_eq!(again(store, 2, Millis(NOW.0 + 999)), first);
         assert_eq!(tally(store, &line("tenant", "usd", Window::Total, 100, 40)).counted(), 100);
+    });
+}
+
+#[test]
+fn each_refusal_makes_the_next_attempt_another_one_to_the_upstream() {
+    on_both(|store| {
+        let attempt = |number, at| {
+            let (said, refused) = within(store, |tx| reserve_attempt(tx, &write(number, 1, at)));
+            assert_eq!(said, Reserved::Yes);
+            refused
+        };
+        assert_eq!(attempt(1, NOW), 0);
+        within(store, |tx| refuse(tx, &id(1)));
+        assert_eq!(attempt(2, NOW), 1);
+        // What the upstream hasn't seen, and what nobody knows the end of, is the same attempt still.
+        within(store, |tx| release(tx, &id(2)));
+        assert_eq!(attempt(3, NOW), 1);
+        within(store, |tx| hold(tx, &id(3)));
+        assert!(within(store, |tx| resolve(tx, &id(3), false, None)) != Resolved::Unknown);
+        assert_eq!(attempt(4, NOW), 1);
+        within(store, |tx| refuse(tx, &id(4)));
+        let later = Millis(NOW.0 + 999);
+        assert_eq!(attempt(5, later), 2);
+        within(store, |tx| refuse(tx, &id(5)));
+        // Each attempt begins the time anew for which an upstream remembers its keys; afterwards none is known.
+        within(store, |tx| prune(tx, Millis(later.0 + 999)));
+        assert_eq!(attempt(6, Millis(later.0 + 999)), 3);
+        within(store, |tx| refuse(tx, &id(6)));
+        within(store, |tx| prune(tx, Millis(later.0 + 999 + 1_000)));
+        assert_eq!(attempt(7, Millis(later.0 + 2_000)), 0);
     });
 }
 
@@ -150,6 +180,7 @@ struct Ask<'a> {
     header: &'a str,
     body: Body,
     intent: Option<&'a str>,
+    user: Option<&'a str>,
 }
 
 fn form(pairs: &[(&str, &str)]) -> Body {
@@ -179,6 +210,7 @@ impl Ask<'_> {
                 operation: typed.operation_name(),
                 request: typed.request(),
                 intent: self.intent.map(|intent| intent.parse::<IntentId>().unwrap()).as_ref(),
+                user: self.user.map(|user| user.parse().unwrap()).as_ref(),
             },
         )
     }
@@ -192,6 +224,7 @@ fn ask<'a>() -> Ask<'a> {
         header: "a",
         body: form(&[("amount", "500"), ("customer", "cus_1")]),
         intent: None,
+        user: None,
     }
 }
 
@@ -213,6 +246,8 @@ fn whatever_makes_a_write_another_changes_its_key() {
         Ask { conversation: "chat-8", ..ask() }.key(),
         Ask { intent: Some("again"), ..ask() }.key(),
         Ask { intent: Some("again2"), ..ask() }.key(),
+        Ask { user: Some("ann"), ..ask() }.key(),
+        Ask { user: Some("bob"), ..ask() }.key(),
         Ask { body: form(&[("amount", "501"), ("customer", "cus_1")]), ..ask() }.key(),
         Ask { body: form(&[("amount", "500")]), ..ask() }.key(),
         note("/v1/notes/1", r#"{"text":"a"}"#),
@@ -228,9 +263,11 @@ fn whatever_makes_a_write_another_changes_its_key() {
 
 #[test]
 fn the_upstream_gets_a_uuid_that_stays_the_same() {
-    let value = idempotency_value(&[1; 32]);
-    assert_eq!(value, idempotency_value(&[1; 32]));
-    assert_ne!(value, idempotency_value(&[2; 32]));
+    let value = idempotency_value(&[1; 32], 0);
+    assert_eq!(value, idempotency_value(&[1; 32], 0));
+    assert_ne!(value, idempotency_value(&[2; 32], 0));
+    let others = [1, 2, 256].map(|refused| idempotency_value(&[1; 32], refused));
+    assert!(!others.contains(&value) && others[0] != others[1] && others[0] != others[2]);
     let parts: Vec<_> = value.split('-').map(str::len).collect();
     assert_eq!(parts, [8, 4, 4, 4, 12]);
     assert_eq!(value.as_bytes()[14], b'8');

@@ -4,6 +4,7 @@ mod book;
 mod budgets;
 mod dedup;
 mod random;
+mod refunds;
 
 use crate::clock::Millis;
 use crate::connection::{Connections, Cost, Effect};
@@ -67,8 +68,8 @@ fn reservation(number: u32, lines: impl IntoIterator<Item = Line>) -> Reservatio
     Reservation {
         id: id(number),
         realm: realm(),
-        connection: "stripe".parse().unwrap(),
-        operation: "create_charge".parse().unwrap(),
+        connection: Some("stripe".parse().unwrap()),
+        operation: Some("create_charge".parse().unwrap()),
         cost: Some(Cost { amount_minor: 5, currency: "usd".to_owned() }),
         lines: all,
         dedup: None,

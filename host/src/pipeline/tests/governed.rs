@@ -141,6 +141,7 @@ impl Governed {
             conversation: conversation.map(|text| text.parse().unwrap()),
             role: Some("payer".parse().unwrap()),
             task: None,
+            user: None,
             grant: Grant {
                 operations: vec!["stripe:*".parse().unwrap()],
                 budgets: budgets.iter().map(|text| text.parse::<Budget>().unwrap()).collect(),
@@ -337,6 +338,26 @@ async fn the_same_write_again_is_answered_with_the_first_reply() {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 5);
+}
+
+#[tokio::test]
+async fn a_declined_write_is_another_attempt_to_the_upstream_the_next_time() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &[]);
+    let charge = || world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a"));
+    world.wire.status.store(402, Ordering::SeqCst);
+    assert_eq!(charge().await.unwrap().status, 402);
+    assert_eq!(charge().await.unwrap().status, 402);
+    world.wire.gone.store(true, Ordering::SeqCst);
+    assert_eq!(code(charge().await), Code::UpstreamUnreachable);
+    world.wire.gone.store(false, Ordering::SeqCst);
+    world.wire.status.store(503, Ordering::SeqCst);
+    assert_eq!(charge().await.unwrap().status, 503);
+    // Nobody knows what became of that one: it's not made again, so no other key goes out for it.
+    assert_eq!(code(charge().await), Code::Duplicate);
+    let keys = world.wire.keys.lock().unwrap().clone();
+    let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!((keys.len(), distinct.len()), (3, 3), "{keys:?}");
 }
 
 #[tokio::test]

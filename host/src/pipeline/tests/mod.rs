@@ -106,6 +106,7 @@ impl World {
                 conversation: None,
                 role: None,
                 task: None,
+                user: None,
                 grant: Grant {
                     tools: vec!["probe".parse().unwrap()],
                     operations: vec!["stripe:get".parse().unwrap()],

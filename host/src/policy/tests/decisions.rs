@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::approval::About;
 
 fn charge(body: Value) -> Value {
     json!({ "operation": "stripe:create_charge", "body": body })
@@ -34,6 +35,9 @@ fn conditions_see_typed_parameters_and_the_call() {
             charge(json!({ "amount": 5, "currency": "usd", "customer": "cus_2" })),
             "allowed",
         ),
+        ("context has user && context.user == \"ann\"", with(small(), json!({ "user": "ann" })), "allowed"),
+        ("context has user && context.user == \"ann\"", with(small(), json!({ "user": "bob" })), "denied"),
+        ("context has user && context.user == \"ann\"", small(), "denied"),
         (
             "context.body has \"metadata[order]\" && context.body[\"metadata[order]\"] == \"7\"",
             charge(json!({ "amount": 5, "currency": "usd", "metadata[order]": "7" })),
@@ -288,8 +292,10 @@ fn approvers_are_chosen_by_policy() {
         policy.may_approve(ApproveQuestion {
             realm: &realm,
             approver: &approver.parse().unwrap(),
-            connection: &"stripe".parse().unwrap(),
-            operation: &"create_charge".parse().unwrap(),
+            about: &About::Operation {
+                connection: "stripe".parse().unwrap(),
+                operation: "create_charge".parse().unwrap(),
+            },
             effect: crate::connection::Effect::Write,
             cost: None,
             requester: &requester.parse().unwrap(),
@@ -297,6 +303,15 @@ fn approvers_are_chosen_by_policy() {
             now: NOON,
         })
     };
+    for (operator, resource, known) in [
+        ("cfo", "api://tasks/1", "allowed"),
+        // What is let approve at a connection isn't, outside of the host.
+        ("ann", "api://tasks/1", "denied"),
+    ] {
+        let question = facts(json!({ "approve": resource, "action": "execute", "operator": operator,
+            "cost": { "amount": 1, "currency": "usd" } }));
+        assert_eq!(verdict(&policy, &question), known, "{operator} {resource}");
+    }
     assert!(ask("cfo", "bot"));
     assert!(!ask("ann", "bot"));
     assert!(!ask("cfo", "cfo"), "nobody approves their own");

@@ -145,6 +145,7 @@ fn caller(
             conversation: talk.map(|talk| talk.parse().unwrap()),
             role: None,
             task: None,
+            user: None,
             grant: Grant {
                 tools: tools.iter().map(|tool| tool.parse().unwrap()).collect(),
                 operations: operations.iter().map(|operation| operation.parse().unwrap()).collect(),

@@ -61,3 +61,43 @@ fn a_tenants_hash_changes_with_its_own_policies() {
     assert_eq!(one.hash_for(&acme), two.hash_for(&acme), "another tenant's policy changed it");
     assert_ne!(one.hash(), two.hash());
 }
+
+/// A posted policy that allows so many tasks at once.
+fn tasks(tenant: &str, limit: serde_json::Value, whom: serde_json::Value) -> PolicyRow {
+    let mut source = json!({
+        "name": "t", "actions": ["run"], "resources": ["api://tasks/*"], "effect": "allow",
+        "constraints": { "maxConcurrentTasks": limit },
+    });
+    for (name, value) in whom.as_object().unwrap() {
+        source[name] = value.clone();
+    }
+    PolicyRow { source, ..posted(tenant, READ) }
+}
+
+#[test]
+fn the_least_of_the_limits_on_tasks_that_are_for_an_agent_holds() {
+    let auth = auth();
+    let caller = caller(&auth, TokenKind::Agent, &["*"], &[], None);
+    let limits = |rows: &[PolicyRow]| -> Vec<_> {
+        let limits = of("", rows).calls_at_once(&caller);
+        limits.into_iter().map(|limit| (limit.agent.to_string(), limit.calls_max)).collect()
+    };
+    let one = |max: u32| vec![("billing".to_owned(), max)];
+    assert_eq!(limits(&[posted("acme", READ)]), []);
+    assert_eq!(limits(&[tasks("acme", json!(5), json!({}))]), one(5));
+    assert_eq!(limits(&[tasks("acme", json!(5), json!({})), tasks("acme", json!(0), json!({}))]), one(0));
+    assert_eq!(limits(&[tasks("acme", json!(2), json!({ "agents": ["other", "billing"] }))]), one(2));
+    for other in [json!({ "agents": ["other"] }), json!({ "role": "payer" })] {
+        assert_eq!(limits(&[tasks("acme", json!(2), other)]), []);
+    }
+    assert_eq!(limits(&[tasks("beta", json!(2), json!({}))]), [], "another tenant's limit");
+}
+
+#[test]
+fn a_limit_on_tasks_that_can_not_be_read_denies_its_tenant() {
+    for limit in [json!("5"), json!(-1), json!(1.5), json!({})] {
+        let policy = of("permit (principal, action, resource);", &[tasks("acme", limit, json!({}))]);
+        assert_eq!(verdict(&policy, &list("acme")), "denied");
+        assert_eq!(verdict(&policy, &list("beta")), "allowed");
+    }
+}

@@ -88,7 +88,7 @@ rows! {
     malformed_requests = "M";
     conversations_times_and_kill_switches = "TWK";
     budgets = "B";
-    currencies_settlements_and_rates = "YSR";
+    currencies_settlements_refunds_and_rates = "YSFR";
     writes_made_again = "D";
     approvals = "A";
     delegation_and_what_agents_may_not_change = "HO";

@@ -8,6 +8,8 @@ use super::table::{Cells, Section};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Tool,
+    /// The same tool, called over the Model Context Protocol: wherever a row says `tool`.
+    Mcp,
     Proxy,
     Enforce,
     /// Any other route of the host's, as `POST /v1/tokens {…}`.
@@ -126,10 +128,10 @@ fn row(cells: &Cells, doors: &[String]) -> Row {
         ways = doors.to_vec();
     }
     let way = |name: &String| match name.as_str() {
-        "tool" => Way::Tool,
-        "proxy" => Way::Proxy,
-        "enforce" => Way::Enforce,
-        "http" => Way::Http,
+        "tool" => vec![Way::Tool, Way::Mcp],
+        "proxy" => vec![Way::Proxy],
+        "enforce" => vec![Way::Enforce],
+        "http" => vec![Way::Http],
         other => panic!("no door: {other:?}"),
     };
     Row {
@@ -139,7 +141,7 @@ fn row(cells: &Cells, doors: &[String]) -> Row {
         rules: list(cells, "rules", ','),
         before: list(cells, "before", ';'),
         verdict,
-        doors: ways.iter().map(way).collect(),
+        doors: ways.iter().flat_map(way).collect(),
         peer: cells.get("peer").cloned(),
     }
 }

@@ -12,6 +12,7 @@
 //! | `kill TARGET`, `kill TARGET in TENANT`, `kill TARGET only ENVIRONMENT`, `lift` | switches |
 //! | `revoke NAME` | an actor's token |
 //! | `posted POLICY` | the tenant acme posts a policy |
+//! | `tasks N`, `tasks N of ROLE` | the tenant acme posts a policy that allows so many tasks at once |
 //! | `asked`, `asked ASK` | asks, and must be told that approval is needed; the approval is brought along from then on |
 //! | `asked elsewhere` | the same at another door |
 //! | `NAME asked ASK` | another actor does |
@@ -30,6 +31,7 @@ use crate::approval::Approver;
 use crate::clock::Clock as _;
 use crate::ids::{PolicyId, TokenId};
 use crate::kill::Order;
+use crate::policy::PostedPolicy;
 use crate::store::{PolicyRow, PolicyStore as _};
 
 const DAY_MS: i64 = 86_400_000;
@@ -125,7 +127,10 @@ impl<'r> Running<'r> {
 
     /// The door that an earlier request goes through: a question to an enforcement point spends nothing.
     fn earlier(&self) -> Way {
-        if self.way == Way::Tool { Way::Tool } else { Way::Proxy }
+        match self.way {
+            Way::Tool | Way::Mcp => self.way,
+            Way::Proxy | Way::Enforce | Way::Http => Way::Proxy,
+        }
     }
 
     async fn step(&mut self, step: &str) -> Result<(), String> {
@@ -148,6 +153,7 @@ impl<'r> Running<'r> {
                 assert!(self.world.app.auth.revoke(&self.world.tokens[rest].0, None).unwrap());
             }
             "posted" => self.post(rest),
+            "tasks" => self.limit_tasks(rest),
             "approved" => self.decide(rest, true).await?,
             "denied" => self.decide(rest, false).await?,
             "without" => self.approval = None,
@@ -171,8 +177,10 @@ impl<'r> Running<'r> {
 
     async fn earlier_ask(&mut self, who: &str, verb: &str, ask: &str) -> Result<(), String> {
         let (world, way) = match (ask, self.earlier()) {
-            ("elsewhere", Way::Tool) => (self.world, Way::Proxy),
+            ("elsewhere", Way::Tool | Way::Mcp) => (self.world, Way::Proxy),
             ("elsewhere", _) => (self.world, Way::Tool),
+            // A question is put before people where it's asked.
+            _ if verb == "asked" && self.way == Way::Enforce => (self.world, Way::Enforce),
             (_, way) => (self.world, way),
         };
         let own = ask.is_empty() || ask == "elsewhere";
@@ -274,12 +282,27 @@ impl<'r> Running<'r> {
     }
 
     fn post(&self, name: &str) {
+        self.put(name, serde_json::json!({}), policy_text(name).to_owned());
+    }
+
+    fn limit_tasks(&self, text: &str) {
+        let (limit, role) = text.split_once(" of ").map_or((text, None), |(limit, role)| (limit, Some(role)));
+        let posted: PostedPolicy = serde_json::from_value(serde_json::json!({
+            "name": "Tasks", "actions": ["run"], "resources": ["api://tasks/*"], "effect": "allow", "role": role,
+            "constraints": { "maxConcurrentTasks": limit.parse::<u32>().unwrap() },
+        }))
+        .unwrap();
+        let cedar = posted.cedar(&"acme".parse().unwrap()).unwrap();
+        self.put("Tasks", serde_json::to_value(&posted).unwrap(), cedar);
+    }
+
+    fn put(&self, name: &str, source: serde_json::Value, cedar: String) {
         let row = PolicyRow {
             id: PolicyId::fresh(),
             tenant: "acme".parse().unwrap(),
             name: name.to_owned(),
-            source: serde_json::json!({}),
-            cedar: policy_text(name).to_owned(),
+            source,
+            cedar,
             created_at: self.world.clock.now(),
         };
         self.world.store.insert_policy(&row).unwrap();

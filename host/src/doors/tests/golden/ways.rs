@@ -40,6 +40,13 @@ impl World {
                 let request = request.uri(format!("/v1/tools/{}", guest::TOOL));
                 self.send(request.body(Body::from(arguments)).unwrap()).await
             }
+            Way::Mcp => {
+                let arguments = guest::arguments(&ask.draft);
+                let params = format!(r#"{{"name":"{}","arguments":{arguments}}}"#, guest::TOOL);
+                let body = format!(r#"{{"method":"tools/call","params":{params},"jsonrpc":"2.0","id":1}}"#);
+                let request = self.request(ask, who, approval).method(Method::POST).uri("/mcp");
+                self.call(request.body(Body::from(body)).unwrap()).await
+            }
             Way::Proxy => {
                 let (target, body) = ask.on_wire();
                 let mut request = self.request(ask, who, approval).method(&*ask.draft.method).uri(target);
@@ -52,7 +59,7 @@ impl World {
                 });
                 self.send(request.body(Body::from(bytes)).unwrap()).await
             }
-            Way::Enforce => self.enforce(who, ask).await,
+            Way::Enforce => self.enforce(who, ask, approval).await,
             Way::Http => unreachable!("asked with `http`"),
         }
     }
@@ -81,11 +88,26 @@ impl World {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Said {
-        let response = self.routes.clone().oneshot(request).await.unwrap();
-        let (head, body) = response.into_parts();
+    /// Calls over the Model Context Protocol: what the model gets to read says whether it was refused, and why.
+    async fn call(&self, request: Request<Body>) -> Said {
+        let (head, text) = self.exchange(request).await;
+        assert_eq!(head.status, http::StatusCode::OK, "{text}");
+        let message: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(message["id"], 1, "{text}");
+        let text = message["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{text}"));
+        let code = text.strip_prefix("The call failed (").and_then(|text| text.split(')').next());
+        assert_eq!(message["result"]["isError"], code.is_some(), "{message:#}");
+        Said { code: code.map(str::to_owned), text: text.to_owned() }
+    }
+
+    async fn exchange(&self, request: Request<Body>) -> (http::response::Parts, String) {
+        let (head, body) = self.routes.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8_lossy(&body).into_owned();
+        (head, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn send(&self, request: Request<Body>) -> Said {
+        let (head, text) = self.exchange(request).await;
         // An upstream's own error isn't the host's.
         let is_problem = head.headers.get("content-type").is_some_and(|t| t == "application/problem+json");
         let code = is_problem.then(|| {
@@ -99,7 +121,7 @@ impl World {
     }
 
     /// The enforcement point's question: the platform's key says who asks, the capability token for whom.
-    async fn enforce(&self, who: &str, ask: &Ask) -> Said {
+    async fn enforce(&self, who: &str, ask: &Ask, approval: Option<&str>) -> Said {
         let Question { connection, operation, parameters } =
             ask.question.as_ref().unwrap_or_else(|| panic!("no question: {ask:?}"));
         let mut context = parameters.clone();
@@ -113,6 +135,7 @@ impl World {
             "action": operation,
             "resourceId": format!("connection://{connection}"),
             "context": context,
+            "approvalId": approval,
         });
         let request = Request::builder().method(Method::POST).uri("/v1/enforce");
         let request = request.header("x-api-key", self.platform_key(who));

@@ -111,7 +111,7 @@ impl World {
         let live = Arc::new(LiveConnections::fixed(connections.clone()));
         let upstream = Arc::new(Upstream::new());
         let ledger = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
-        let audit = Audit::start(ledger, clock.clone()).unwrap();
+        let audit = Audit::start(ledger.clone(), clock.clone()).unwrap();
         let (policies, budgets) = rules(row, corpus);
         let dir = folder.path().join("policies");
         std::fs::create_dir(&dir).unwrap();
@@ -123,6 +123,7 @@ impl World {
         let limits = ApprovalLimits {
             ttl: Duration::from_secs(900),
             pending: PendingLimits { per_token_max: 3, per_tenant_max: 5 },
+            minter_may_approve: true,
         };
         let approvals = Approvals::new(store.clone(), vault.clone(), clock.clone(), limits);
         let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
@@ -131,7 +132,8 @@ impl World {
         let day = Duration::from_secs(86_400);
         let app = Arc::new(assemble(Made {
             spending: Spending::new(budgets, [7; 32], day, Some(vault.clone())),
-            questions: Some(vault),
+            questions: Some(vault.clone()),
+            vault,
             gate_policy: policy.clone(),
             catalog: catalog.clone(),
             egress: Egress::scripted(upstream.clone(), Canary::fresh()),
@@ -139,6 +141,7 @@ impl World {
             clock: clock.clone(),
             connections: live,
             audit,
+            ledger,
             policy,
             approvals,
         }));
@@ -180,6 +183,7 @@ impl World {
             conversation: None,
             role: None,
             task: None,
+            user: None,
             grant: Grant::default(),
             lifetime: Duration::from_secs(60),
         });
@@ -231,6 +235,7 @@ fn mint(actor: &Actor) -> Mint {
         conversation: actor.conversation.as_ref().map(|name| name.parse().unwrap()),
         role: actor.role.as_ref().map(|name| name.parse().unwrap()),
         task: actor.task.clone(),
+        user: None,
         grant,
         lifetime: actor.lifetime,
     }

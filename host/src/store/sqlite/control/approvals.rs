@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::SqliteControl;
+use crate::approval::About;
 use crate::clock::Millis;
 use crate::ids::{ApprovalId, Realm, TenantId};
 use crate::store::sqlite::error::is_taken;
@@ -21,8 +22,10 @@ pub(super) const TABLES: &str = "
         agent        TEXT NOT NULL,
         role         TEXT,
         conversation TEXT,
-        connection   TEXT NOT NULL,
-        operation    TEXT NOT NULL,
+        connection   TEXT,
+        operation    TEXT,
+        action       TEXT,
+        resource     TEXT,
         quorum       INTEGER NOT NULL,
         own          TEXT NOT NULL,
         note         BLOB NOT NULL,
@@ -38,7 +41,7 @@ pub(super) const TABLES: &str = "
 ";
 
 const COLUMNS: &str = "id, tenant, environment, fingerprint, token, agent, role, conversation, connection, \
-     operation, quorum, own, note, asked_at, expires_at, stage, votes";
+     operation, action, resource, quorum, own, note, asked_at, expires_at, stage, votes";
 
 impl ApprovalStore for SqliteControl {
     fn open_approval(
@@ -122,8 +125,14 @@ fn open(
 fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> {
     let sql = format!(
         "INSERT INTO approvals ({COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
     );
+    let (connection_name, operation, action, resource) = match &row.about {
+        About::Operation { connection, operation } => {
+            (Some(connection.as_str()), Some(operation.as_str()), None, None)
+        }
+        About::Api { action, resource } => (None, None, Some(action.as_str()), Some(resource.as_str())),
+    };
     let inserted = connection.prepare_cached(&sql)?.execute(params![
         row.id.as_str(),
         row.realm.tenant.as_str(),
@@ -133,8 +142,10 @@ fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> 
         row.agent.as_str(),
         row.role.as_ref().map(|role| role.as_str()),
         row.conversation.as_ref().map(|conversation| conversation.as_str()),
-        row.connection.as_str(),
-        row.operation.as_str(),
+        connection_name,
+        operation,
+        action,
+        resource,
         row.quorum,
         json(&row.own)?,
         row.note,
@@ -176,6 +187,13 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
     let fields = Fields::new(row, "approval", &["id"]);
     let stage: String = fields.get("stage")?;
     let known = Stage::ALL.into_iter().find(|known| known.as_str() == stage);
+    let operation = (fields.parse_optional("connection")?, fields.parse_optional("operation")?);
+    let api = (fields.get::<Option<String>>("action")?, fields.get::<Option<String>>("resource")?);
+    let about = match (operation, api) {
+        ((Some(connection), Some(operation)), (None, None)) => About::Operation { connection, operation },
+        ((None, None), (Some(action), Some(resource))) => About::Api { action, resource },
+        _ => return Err(fields.damaged("operation", &"it's about an operation or about a resource")),
+    };
     Ok(ApprovalRow {
         id: fields.parse("id")?,
         realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
@@ -184,8 +202,7 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
         agent: fields.parse("agent")?,
         role: fields.parse_optional("role")?,
         conversation: fields.parse_optional("conversation")?,
-        connection: fields.parse("connection")?,
-        operation: fields.parse("operation")?,
+        about,
         quorum: fields.unsigned("quorum")?,
         own: fields.json("own")?,
         note: fields.get("note")?,

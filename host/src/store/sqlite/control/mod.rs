@@ -14,7 +14,7 @@ use std::path::Path;
 use super::changes::Changes;
 use super::open::{Schema, Shared};
 use crate::clock::Millis;
-use crate::ids::{Realm, SecretLabel, TenantId, TokenId};
+use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::store::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
 
 const SCHEMA: Schema = Schema {
@@ -34,7 +34,9 @@ const SCHEMA: Schema = Schema {
             conversation TEXT,
             role         TEXT,
             task         TEXT,
+            user         TEXT,
             parent       TEXT,
+            minted_by    TEXT,
             rights       TEXT NOT NULL,
             created_at   INTEGER NOT NULL,
             expires_at   INTEGER NOT NULL,
@@ -54,12 +56,14 @@ const SCHEMA: Schema = Schema {
         CREATE TABLE secrets (
             tenant      TEXT NOT NULL,
             environment TEXT NOT NULL,
+            -- Empty for an operator's: no user's id is.
+            user        TEXT NOT NULL,
             label       TEXT NOT NULL,
             version     INTEGER NOT NULL,
             wrapped_key BLOB NOT NULL,
             ciphertext  BLOB NOT NULL,
             created_at  INTEGER NOT NULL,
-            PRIMARY KEY (tenant, environment, label, version)
+            PRIMARY KEY (tenant, environment, user, label, version)
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE components (
             name        TEXT NOT NULL,
@@ -165,21 +169,31 @@ impl ControlStore for SqliteControl {
         self.writer.write(|transaction| secrets::insert(transaction, row))
     }
 
-    fn newest_secret(&self, realm: &Realm, label: &SecretLabel) -> Result<Option<SecretRow>, StoreError> {
-        secrets::newest(&self.reader.lock(), realm, label)
+    fn newest_secret(
+        &self,
+        realm: &Realm,
+        user: Option<&UserId>,
+        label: &SecretLabel,
+    ) -> Result<Option<SecretRow>, StoreError> {
+        secrets::newest(&self.reader.lock(), realm, user, label)
     }
 
     fn secrets(&self, tenant: Option<&TenantId>) -> Result<Vec<SecretRow>, StoreError> {
         secrets::list(&self.reader.lock(), tenant)
     }
 
+    fn user_secrets(&self, realm: &Realm, user: &UserId) -> Result<Vec<SecretRow>, StoreError> {
+        secrets::of_user(&self.reader.lock(), realm, user)
+    }
+
     fn remove_secret(
         &self,
         realm: &Realm,
+        user: Option<&UserId>,
         label: &SecretLabel,
         version: Option<u32>,
     ) -> Result<u32, StoreError> {
-        self.writer.write(|transaction| secrets::remove(transaction, realm, label, version))
+        self.writer.write(|transaction| secrets::remove(transaction, realm, user, label, version))
     }
 
     fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError> {

@@ -41,7 +41,9 @@ fn token(tenant: &str, created_at: i64) -> TokenRow {
         conversation: Some("c-1".parse().unwrap()),
         role: None,
         task: None,
+        user: Some("user:1@x".parse().unwrap()),
         parent: None,
+        minted_by: Some("alice".parse().unwrap()),
         grant: serde_json::from_str(r#"{"tools": ["get_invoice"], "operations": ["stripe:*"]}"#).unwrap(),
         created_at: Millis(created_at),
         expires_at: Millis(created_at + 1_000),
@@ -56,6 +58,7 @@ fn key(tenant: &str, wrapped: &[u8]) -> TenantKeyRow {
 fn secret(tenant: &str, version: u32) -> SecretRow {
     SecretRow {
         realm: realm(tenant),
+        user: None,
         label: "stripe-prod".parse().unwrap(),
         version,
         wrapped_key: vec![1, 2, 3],
@@ -167,18 +170,39 @@ fn secrets_have_versions() {
         store.insert_secret(row).unwrap();
     }
     assert!(matches!(store.insert_secret(&rows[0]), Err(StoreError::Exists(_))));
-    assert_eq!(store.newest_secret(&realm("acme"), &label).unwrap().as_ref(), Some(&rows[2]));
-    assert_eq!(store.newest_secret(&realm("initech"), &label).unwrap(), None);
+    assert_eq!(store.newest_secret(&realm("acme"), None, &label).unwrap().as_ref(), Some(&rows[2]));
+    assert_eq!(store.newest_secret(&realm("initech"), None, &label).unwrap(), None);
     let other = Realm { environment: "dev".parse().unwrap(), ..realm("acme") };
-    assert_eq!(store.newest_secret(&other, &label).unwrap(), None);
+    assert_eq!(store.newest_secret(&other, None, &label).unwrap(), None);
     assert_eq!(store.secrets(None).unwrap(), rows);
     assert_eq!(store.secrets(Some(&realm("globex").tenant)).unwrap(), rows[3..]);
 
-    assert_eq!(store.remove_secret(&realm("acme"), &label, Some(10)).unwrap(), 1);
-    assert_eq!(store.newest_secret(&realm("acme"), &label).unwrap().as_ref(), Some(&rows[1]));
-    assert_eq!(store.remove_secret(&realm("acme"), &label, None).unwrap(), 2);
-    assert_eq!(store.remove_secret(&realm("acme"), &label, None).unwrap(), 0);
+    assert_eq!(store.remove_secret(&realm("acme"), None, &label, Some(10)).unwrap(), 1);
+    assert_eq!(store.newest_secret(&realm("acme"), None, &label).unwrap().as_ref(), Some(&rows[1]));
+    assert_eq!(store.remove_secret(&realm("acme"), None, &label, None).unwrap(), 2);
+    assert_eq!(store.remove_secret(&realm("acme"), None, &label, None).unwrap(), 0);
     assert_eq!(store.secrets(None).unwrap(), rows[3..]);
+}
+
+#[test]
+fn a_user_s_secrets_and_an_operator_s_of_one_label_are_apart() {
+    let Fixture { store, .. } = &fixture();
+    let label = "stripe-prod".parse().unwrap();
+    let of = |user: &str, version| SecretRow { user: Some(user.parse().unwrap()), ..secret("acme", version) };
+    let rows = [secret("acme", 1), of("ann", 1), of("ann", 2), of("bob", 1)];
+    rows.iter().for_each(|row| store.insert_secret(row).unwrap());
+    assert!(matches!(store.insert_secret(&rows[1]), Err(StoreError::Exists(_))));
+    let (ann, cid) = ("ann".parse().unwrap(), "cid".parse().unwrap());
+    let newest = |user| store.newest_secret(&realm("acme"), user, &label).unwrap();
+    assert_eq!(newest(None).as_ref(), Some(&rows[0]));
+    assert_eq!(newest(Some(&ann)).as_ref(), Some(&rows[2]));
+    assert_eq!(newest(Some(&cid)), None);
+    assert_eq!(store.secrets(None).unwrap(), rows);
+    assert_eq!(store.user_secrets(&realm("acme"), &ann).unwrap(), rows[1..3]);
+    assert_eq!(store.user_secrets(&realm("globex"), &ann).unwrap(), []);
+    assert_eq!(store.remove_secret(&realm("acme"), None, &label, None).unwrap(), 1);
+    assert_eq!(store.remove_secret(&realm("acme"), Some(&ann), &label, Some(1)).unwrap(), 1);
+    assert_eq!(store.secrets(None).unwrap(), rows[2..]);
 }
 
 #[test]
@@ -275,7 +299,7 @@ fn damaged_rows_are_named() {
     damage("DELETE FROM tokens; UPDATE tenant_keys SET tenant = 'A'", &["key of tenant A"]);
     damage(
         "DELETE FROM tenant_keys; UPDATE secrets SET version = -1",
-        &["acme/prod/stripe-prod/-1", "version"],
+        &["acme/prod//stripe-prod/-1", "version"],
     );
     damage("DELETE FROM secrets; UPDATE components SET digest = 'x'", &["component stripe/x", "digest"]);
     damage(

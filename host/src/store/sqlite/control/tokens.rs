@@ -8,13 +8,14 @@ use crate::store::sqlite::error::is_taken;
 use crate::store::sqlite::fields::{Fields, all, first};
 use crate::store::{StoreError, TokenKind, TokenRow};
 
-const COLUMNS: &str = "id, hash, kind, tenant, environment, agent, conversation, role, task, parent, rights, \
-     created_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, hash, kind, tenant, environment, agent, conversation, role, task, user, parent, minted_by, \
+     rights, created_at, expires_at, revoked_at";
 
 pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), StoreError> {
     let rights = serde_json::to_string(&row.grant).map_err(|error| StoreError::Failed(error.to_string()))?;
     let sql = format!(
-        "INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+        "INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+          ?15, ?16)"
     );
     let inserted = connection.prepare_cached(&sql)?.execute(params![
         row.id.as_str(),
@@ -26,7 +27,9 @@ pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), Stor
         row.conversation.as_ref().map(|conversation| conversation.as_str()),
         row.role.as_ref().map(|role| role.as_str()),
         row.task,
+        row.user.as_ref().map(|user| user.as_str()),
         row.parent.as_ref().map(|parent| parent.as_str()),
+        row.minted_by.as_ref().map(|operator| operator.as_str()),
         rights,
         row.created_at.0,
         row.expires_at.0,
@@ -86,7 +89,9 @@ fn token(row: &Row<'_>) -> Result<TokenRow, StoreError> {
         conversation: fields.parse_optional("conversation")?,
         role: fields.parse_optional("role")?,
         task: fields.get("task")?,
+        user: fields.parse_optional("user")?,
         parent: fields.parse_optional("parent")?,
+        minted_by: fields.parse_optional("minted_by")?,
         grant: fields.json("rights")?,
         created_at: Millis(fields.get("created_at")?),
         expires_at: Millis(fields.get("expires_at")?),

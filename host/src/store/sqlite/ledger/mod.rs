@@ -38,8 +38,8 @@ pub(super) const TABLES: &str = "
         send        INTEGER NOT NULL,
         tenant      TEXT NOT NULL,
         environment TEXT NOT NULL,
-        connection  TEXT NOT NULL,
-        operation   TEXT NOT NULL,
+        connection  TEXT,
+        operation   TEXT,
         amount      INTEGER,
         currency    TEXT,
         at          INTEGER NOT NULL,
@@ -56,9 +56,14 @@ pub(super) const TABLES: &str = "
         until     INTEGER NOT NULL,
         state     TEXT NOT NULL,
         status    INTEGER,
-        reply     BLOB
+        reply     BLOB,
+        refused   INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX ledger_writes_until ON ledger_writes (until);
+    CREATE TABLE ledger_refunds (
+        refund_key BLOB PRIMARY KEY,
+        at         INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ";
 
 macro_rules! select_entry {
@@ -212,8 +217,8 @@ impl LedgerTx for SqliteLedger<'_> {
             row.id.send,
             row.realm.tenant.as_str(),
             row.realm.environment.as_str(),
-            row.connection.as_str(),
-            row.operation.as_str(),
+            row.connection.as_ref().map(|connection| connection.as_str()),
+            row.operation.as_ref().map(|operation| operation.as_str()),
             row.cost.as_ref().map(|cost| cost.amount_minor),
             row.cost.as_ref().map(|cost| cost.currency.as_str()),
             row.at.0,
@@ -269,19 +274,18 @@ impl LedgerTx for SqliteLedger<'_> {
     }
 
     fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-        let sql =
-            "SELECT call, send, at, until, state, status, reply FROM ledger_writes WHERE write_key = ?1";
+        let sql = "SELECT call, send, at, until, state, status, reply, refused FROM ledger_writes WHERE write_key = ?1";
         first(&mut *self.transaction.prepare_cached(sql)?, params![key.as_slice()], write)
     }
 
     fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError> {
         let (status, reply) = match &row.state {
             WriteState::Done { status, reply } => (*status, reply.as_deref()),
-            WriteState::UnderWay | WriteState::Unknown => (None, None),
+            WriteState::UnderWay | WriteState::Unknown | WriteState::Refused => (None, None),
         };
-        let sql = "INSERT INTO ledger_writes (write_key, call, send, at, until, state, status, reply) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (write_key) DO UPDATE SET call = ?2, \
-                   send = ?3, at = ?4, until = ?5, state = ?6, status = ?7, reply = ?8";
+        let sql = "INSERT INTO ledger_writes (write_key, call, send, at, until, state, status, reply, refused) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (write_key) DO UPDATE SET call = ?2, \
+                   send = ?3, at = ?4, until = ?5, state = ?6, status = ?7, reply = ?8, refused = ?9";
         self.transaction.prepare_cached(sql)?.execute(params![
             key.as_slice(),
             row.reservation.call.as_str(),
@@ -291,6 +295,7 @@ impl LedgerTx for SqliteLedger<'_> {
             write_text(&row.state),
             status,
             reply,
+            row.refused,
         ])?;
         Ok(())
     }
@@ -299,6 +304,11 @@ impl LedgerTx for SqliteLedger<'_> {
         let sql = "DELETE FROM ledger_writes WHERE write_key = ?1";
         self.transaction.prepare_cached(sql)?.execute(params![key.as_slice()])?;
         Ok(())
+    }
+
+    fn note_refund(&mut self, key: &[u8; 32], at: Millis) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO ledger_refunds (refund_key, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        Ok(self.transaction.prepare_cached(sql)?.execute(params![key.as_slice(), at.0])? == 1)
     }
 
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {

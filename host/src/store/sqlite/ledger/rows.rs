@@ -31,8 +31,8 @@ pub(super) fn entry(row: &Row<'_>) -> Result<EntryRow, StoreError> {
     Ok(EntryRow {
         id: ReservationId { call: fields.parse("call")?, send: fields.unsigned("send")? },
         realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
-        connection: fields.parse("connection")?,
-        operation: fields.parse("operation")?,
+        connection: fields.parse_optional("connection")?,
+        operation: fields.parse_optional("operation")?,
         cost,
         at: Millis(fields.get("at")?),
         state: [EntryState::UnderWay, EntryState::Held]
@@ -57,8 +57,10 @@ pub(super) fn write(row: &Row<'_>) -> Result<WriteRow, StoreError> {
             "under_way" => WriteState::UnderWay,
             "done" => WriteState::Done { status, reply: fields.get("reply")? },
             "unknown" => WriteState::Unknown,
+            "refused" => WriteState::Refused,
             _ => return Err(fields.damaged("state", &"no such state")),
         },
+        refused: fields.unsigned("refused")?,
     })
 }
 
@@ -74,6 +76,7 @@ pub(super) fn write_text(state: &WriteState) -> &'static str {
         WriteState::UnderWay => "under_way",
         WriteState::Done { .. } => "done",
         WriteState::Unknown => "unknown",
+        WriteState::Refused => "refused",
     }
 }
 

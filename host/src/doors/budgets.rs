@@ -1,0 +1,278 @@
+//! `GET /v1/budgets`, `GET /v1/budgets/held`, and `POST …/held/{id}/settle` and `…/release`: what an operator's tenant has
+//! spent, and what nobody knows the end of.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::body;
+use super::change::{blocking, parse, settled};
+use super::router::{Door, Route, last_but_one_segment};
+use super::wire::json;
+use crate::app::App;
+use crate::audit::{AuditError, HeldWord};
+use crate::auth::Caller;
+use crate::clock::Millis;
+use crate::connection::{Cost, Effect};
+use crate::ids::{ConnectionName, Environment, OperationName, TenantId};
+use crate::ledger::report::{Standing, standings};
+use crate::ledger::{AMOUNT_MAX, ReservationId, Resolved, Unit, Window};
+use crate::refusal::{Code, Refusal};
+use crate::store::{EntryRow, EntryState, StoreError};
+
+/// Budgets in an answer when the request doesn't say.
+const PAGE: usize = 1_000;
+/// Budgets in an answer at most.
+const PAGE_MAX: usize = 10_000;
+
+/// How budgets stand that anything was spent of.
+pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = listed(&door, request).await;
+    door.answer(Route::Budgets, result)
+}
+
+/// What is held.
+pub(super) async fn held(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = list_held(&door, request).await;
+    door.answer(Route::Held, result)
+}
+
+/// A held request was carried out.
+pub(super) async fn settle(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = resolved(&door, request, true).await;
+    door.answer(Route::SettleHeld, result)
+}
+
+/// It wasn't.
+pub(super) async fn release(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = resolved(&door, request, false).await;
+    door.answer(Route::ReleaseHeld, result)
+}
+
+/// `GET /v1/budgets`.
+#[derive(Debug, Serialize)]
+pub(super) struct BudgetList {
+    pub(super) budgets: Vec<BudgetEntry>,
+    /// Whether there are more than the answer has room for.
+    pub(super) more: bool,
+}
+
+/// A budget and one of those whom it limits.
+#[derive(Debug, Serialize)]
+pub(super) struct BudgetEntry {
+    tenant: TenantId,
+    environment: Environment,
+    subject: String,
+    unit: Unit,
+    window: Window,
+    time_zone: Option<String>,
+    connection: Option<ConnectionName>,
+    operation: Option<OperationName>,
+    effect: Option<Effect>,
+    /// When its window ends; null: never.
+    ends: Option<Millis>,
+    spent: u64,
+    under_way: u64,
+    held: u64,
+    /// The smallest limit that holds now; null where there's none any more.
+    limit: Option<u64>,
+    left: Option<u64>,
+}
+
+impl From<Standing> for BudgetEntry {
+    fn from(standing: Standing) -> Self {
+        let left = standing.left();
+        let Standing { counted, ends, tally, limit } = standing;
+        Self {
+            tenant: counted.realm.tenant,
+            environment: counted.realm.environment,
+            subject: counted.subject,
+            unit: counted.unit,
+            window: counted.window,
+            time_zone: counted.time_zone,
+            connection: counted.connection,
+            operation: counted.operation,
+            effect: counted.effect,
+            ends,
+            spent: tally.settled,
+            under_way: tally.reserved,
+            held: tally.held,
+            limit,
+            left,
+        }
+    }
+}
+
+/// `GET /v1/budgets/held`, the oldest first.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldList {
+    pub(super) held: Vec<HeldEntry>,
+}
+
+/// A request that nobody knows the end of.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldEntry {
+    id: ReservationId,
+    tenant: TenantId,
+    environment: Environment,
+    connection: Option<ConnectionName>,
+    operation: Option<OperationName>,
+    cost: Option<Cost>,
+    since: Millis,
+}
+
+impl From<EntryRow> for HeldEntry {
+    fn from(row: EntryRow) -> Self {
+        let EntryRow { id, realm, connection, operation, cost, at, .. } = row;
+        let (tenant, environment) = (realm.tenant, realm.environment);
+        Self { id, tenant, environment, connection, operation, cost, since: at }
+    }
+}
+
+/// The body of `POST …/settle`. None is `{}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SettleBody {
+    /// How much it really was, in minor units; what was reserved, unless given.
+    #[serde(default)]
+    amount: Option<u64>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldAnswer {
+    pub(super) id: ReservationId,
+    /// `settled` or `released`.
+    pub(super) became: &'static str,
+    /// What counts as spent, or is there again; null where it's about no money.
+    pub(super) amount: Option<u64>,
+    pub(super) currency: Option<String>,
+}
+
+async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let limit = limit(request.uri().query().unwrap_or(""))?;
+    let app = door.app.clone();
+    let all = blocking(move || {
+        let tenant = &caller.realm().tenant;
+        let (counters, tokens) = (app.ledger.counters()?, app.control.tokens(Some(tenant))?);
+        let mut all = standings(&counters, &app.spending.budgets(), &tokens, app.clock.now());
+        all.retain(|standing| standing.counted.realm.tenant == *tenant);
+        Ok(all)
+    });
+    let mut all = all.await?.map_err(|error: StoreError| failed(&error))?;
+    let more = all.len() > limit;
+    all.truncate(limit);
+    Ok(json(&BudgetList { budgets: all.into_iter().map(BudgetEntry::from).collect(), more }))
+}
+
+async fn list_held(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let app = door.app.clone();
+    let rows = blocking(move || {
+        let mut rows = Vec::new();
+        app.ledger.ledger(&mut |tx| {
+            rows = tx.entries(EntryState::Held)?;
+            Ok(())
+        })?;
+        rows.retain(|row| row.realm.tenant == caller.realm().tenant);
+        Ok(rows)
+    });
+    let rows: Vec<EntryRow> = rows.await?.map_err(|error: StoreError| failed(&error))?;
+    Ok(json(&HeldList { held: rows.into_iter().map(HeldEntry::from).collect() }))
+}
+
+async fn resolved(door: &Door, request: Request, carried_out: bool) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let id: ReservationId = last_but_one_segment(&request).parse().map_err(|_| missing())?;
+    let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
+    let body: SettleBody = if bytes.is_empty() { SettleBody::default() } else { parse(&bytes)? };
+    let bad = |sentence: &str| Err(Refusal::new(Code::BadRequest, sentence));
+    let word = match (carried_out, body.amount) {
+        (true, Some(amount)) if amount > AMOUNT_MAX => return bad("the amount is more than can be counted"),
+        (true, amount) => HeldWord::CarriedOut { amount },
+        (false, None) => HeldWord::NotCarriedOut,
+        (false, Some(_)) => return bad("what wasn't carried out has no amount: leave it out"),
+    };
+    settled(resolve(door.app.clone(), caller, id, word)).await
+}
+
+async fn resolve(
+    app: Arc<App>,
+    caller: Arc<Caller>,
+    id: ReservationId,
+    word: HeldWord,
+) -> Result<Response, Refusal> {
+    let done = {
+        let id = id.clone();
+        blocking(move || {
+            let (tenant, by) = (&caller.realm().tenant, caller.token().as_str());
+            app.audit.resolve_held(Some(tenant), &id, word, by)
+        })
+    };
+    match done.await?.map_err(|error| unwritten(&error))? {
+        Resolved::Unknown => Err(missing()),
+        Resolved::UnderWay => Err(Refusal::new(
+            Code::Denied,
+            "the request is under way: the host itself will see the end of it",
+        )),
+        Resolved::Done(entry) => Ok(json(&HeldAnswer {
+            id,
+            became: if matches!(word, HeldWord::NotCarriedOut) { "released" } else { "settled" },
+            amount: word.amount(&entry),
+            currency: entry.cost.map(|cost| cost.currency),
+        })),
+    }
+}
+
+/// `limit=N`, at most once, and nothing else: left unread, another key would widen the answer.
+fn limit(query: &str) -> Result<usize, Refusal> {
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let value = match (pairs.next(), pairs.next()) {
+        (None, _) => return Ok(PAGE),
+        (Some(pair), None) => pair.strip_prefix("limit="),
+        _ => None,
+    };
+    let number = value.filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let number = number.and_then(|text| text.parse().ok()).filter(|number| (1..=PAGE_MAX).contains(number));
+    number.ok_or_else(|| {
+        Refusal::new(
+            Code::BadRequest,
+            format!("the query is not valid: only limit can be given, once, from 1 to {PAGE_MAX}"),
+        )
+    })
+}
+
+fn missing() -> Refusal {
+    Refusal::new(Code::NotFound, "nothing is held under this id in this tenant")
+}
+
+fn unwritten(error: &AuditError) -> Refusal {
+    tracing::error!(cause = %error, "an operator's word on a held request could not be recorded");
+    Refusal::new(
+        Code::AuditUnavailable,
+        "the host can't write its ledger and its audit trail, so nothing has changed",
+    )
+}
+
+fn failed(error: &StoreError) -> Refusal {
+    tracing::error!(cause = %error, "the ledger can't be read");
+    Refusal::new(Code::Internal, "the host can't read its ledger now; its operator can see why in the log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_read_strictly() {
+        assert_eq!((limit("").unwrap(), limit("limit=7").unwrap()), (PAGE, 7));
+        for bad in
+            ["limit=", "limit=0", "limit=10001", "limit=+1", "limit=1&limit=1", "tenant=x", "limit=1&x"]
+        {
+            assert_eq!(limit(bad).unwrap_err().code, Code::BadRequest, "{bad}");
+        }
+    }
+}

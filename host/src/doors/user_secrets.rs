@@ -1,0 +1,267 @@
+//! `PUT|DELETE /v1/users/{user}/secrets/{label}` and `GET /v1/users/{user}/secrets`: users' own secrets go in, none comes
+//! out.
+//!
+//! A user types a secret into a chat; the agent's application takes it out of the message, stores it here, and leaves the
+//! reference in its place. A connection with `secret_of = "user"` uses it, for calls with a token of that user alone.
+//!
+//! INVARIANT (no echo): nothing that is answered, logged or recorded here holds any part of a body.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
+
+use super::body;
+use super::change::{blocking, done, settled, unrecorded};
+use super::headers::API_KEY;
+use super::router::{Door, Route, last_but_one_segment, last_segment, segment_before_last};
+use super::wire::json;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::clock::Millis;
+use crate::egress::SecretInput;
+use crate::egress::vault::AdminError;
+use crate::ids::{Environment, Realm, SecretLabel, UserId};
+use crate::refusal::{Code, Refusal};
+use crate::store::TokenKind;
+
+/// The largest body of a `PUT`: the longest secret, every character of it escaped.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The answer to a `PUT`.
+#[derive(Debug, Serialize)]
+pub(super) struct StoredSecret {
+    pub(super) reference: String,
+    pub(super) label: SecretLabel,
+    pub(super) version: u32,
+}
+
+/// `GET`: what is stored, by label.
+#[derive(Debug, Serialize)]
+pub(super) struct OwnSecretList {
+    pub(super) secrets: Vec<OwnSecret>,
+}
+
+/// All that may be told of one.
+#[derive(Debug, Serialize)]
+pub(super) struct OwnSecret {
+    pub(super) reference: String,
+    pub(super) label: SecretLabel,
+    pub(super) version: u32,
+    pub(super) stored_at: Millis,
+}
+
+/// The labels and versions of a user's secrets.
+pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = listed(&door, request).await;
+    door.answer(Route::UserSecrets, result)
+}
+
+/// Stores one, in place of the one before.
+pub(super) async fn put(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = stored(&door, request).await;
+    door.answer(Route::UserSecret, result)
+}
+
+/// Removes one.
+pub(super) async fn remove(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = removed(&door, request).await;
+    door.answer(Route::UserSecret, result)
+}
+
+/// What stands behind a `secret:` in a message.
+pub(super) fn reference(label: &SecretLabel) -> String {
+    format!("secret:{label}")
+}
+
+async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let whose = Whose::of(door, &request, last_but_one_segment(&request))?;
+    let app = door.app.clone();
+    let rows = blocking(move || app.vault.own(&whose.realm, &whose.user)).await?;
+    let secret = |info: crate::egress::SecretInfo| OwnSecret {
+        reference: reference(&info.label),
+        label: info.label,
+        version: info.version,
+        stored_at: info.created_at,
+    };
+    let secrets = rows.map_err(|error| failed(&error))?.into_iter().map(secret).collect();
+    Ok(json(&OwnSecretList { secrets }))
+}
+
+async fn stored(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let whose = Whose::of(door, &request, segment_before_last(&request, 2))?;
+    let label = label(&request)?;
+    let bytes_max = door.body_bytes_max.min(BODY_BYTES_MAX);
+    let bytes = body::read(request.into_body(), bytes_max, door.body_time_max).await?;
+    let secret = secret(bytes)?;
+    let version = settled(store_recorded(door.app.clone(), whose, label.clone(), secret)).await?;
+    Ok(json(&StoredSecret { reference: reference(&label), label, version }))
+}
+
+async fn removed(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let whose = Whose::of(door, &request, segment_before_last(&request, 2))?;
+    let missing = || Refusal::new(Code::NotFound, "this user has no secret of this label here");
+    let label: SecretLabel = last_segment(&request).parse().map_err(|_| missing())?;
+    let found = settled(remove_recorded(door.app.clone(), whose, label)).await?;
+    if found { Ok(done()) } else { Err(missing()) }
+}
+
+/// Whose secrets a request is about, once it's known that its sender may change them.
+struct Whose {
+    caller: Arc<Caller>,
+    realm: Realm,
+    user: UserId,
+}
+
+impl Whose {
+    /// An operator changes those of every user of its own tenant, in its own environment or the one that `?environment=`
+    /// names; an agent those of the user that its token is bound to, in the token's realm, if the token says so.
+    fn of(door: &Door, request: &Request, user: &str) -> Result<Self, Refusal> {
+        let caller = caller(door, request.headers())?;
+        let user = user.parse::<UserId>();
+        let environment = environment(request)?;
+        match (caller.kind(), user) {
+            (TokenKind::Operator, Ok(user)) => {
+                let mut realm = caller.realm().clone();
+                realm.environment = environment.unwrap_or(realm.environment);
+                Ok(Self { realm, user, caller })
+            }
+            (TokenKind::Operator, Err(error)) => {
+                Err(Refusal::new(Code::BadRequest, format!("the user's id is not valid: {}", error.rule)))
+            }
+            (TokenKind::Agent, Ok(user))
+                if caller.may_store_secrets_of(&user)
+                    && environment.is_none_or(|name| name == caller.realm().environment) =>
+            {
+                Ok(Self { realm: caller.realm().clone(), user, caller })
+            }
+            // One answer, so that nobody learns of other users here.
+            (TokenKind::Agent, _) => Err(Refusal::new(
+                Code::Denied,
+                "this token may not store secrets of this user: it has to be bound to that user, and allowed to store secrets",
+            )),
+        }
+    }
+}
+
+/// An operator's key may stand in `X-Api-Key`, as elsewhere.
+fn caller(door: &Door, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    if headers.contains_key(API_KEY) { door.operator(headers) } else { door.anyone(headers) }
+}
+
+/// `?environment=NAME`, and nothing else.
+fn environment(request: &Request) -> Result<Option<Environment>, Refusal> {
+    let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return Ok(None) };
+    let name = query.strip_prefix("environment=").and_then(|name| name.parse().ok());
+    let wrong =
+        || Refusal::new(Code::BadRequest, "the query is not valid: only environment=NAME can be given, once");
+    name.map(Some).ok_or_else(wrong)
+}
+
+fn label(request: &Request) -> Result<SecretLabel, Refusal> {
+    last_segment(request).parse().map_err(|error: crate::ids::InvalidName| {
+        Refusal::new(Code::BadRequest, format!("the label is not valid: {}", error.rule))
+    })
+}
+
+/// `{"secret": "…"}`. What is wrong with it is said without a word of it: what a reader of JSON says repeats what it read.
+fn secret(bytes: Bytes) -> Result<SecretInput, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[serde(deserialize_with = "text")]
+        secret: Zeroizing<Vec<u8>>,
+    }
+    // A list of members in their order would be taken for an object, too.
+    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let read = serde_json::from_slice::<Body>(&bytes).map(|body| body.secret).ok().filter(|_| is_object);
+    wipe(bytes);
+    let secret = read.ok_or_else(|| {
+        Refusal::new(
+            Code::BadRequest,
+            "the body can't be used: it has to be one JSON object with one member, \"secret\", which is a string",
+        )
+    })?;
+    SecretInput::new(secret).map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))
+}
+
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<Vec<u8>>, D::Error> {
+    let text = String::deserialize(from).map_err(|_| D::Error::custom("no string"))?;
+    Ok(Zeroizing::new(text.into_bytes()))
+}
+
+/// Overwrites a body, where nobody else holds a part of its buffer. (Docs: where the promises end.)
+fn wipe(bytes: Bytes) {
+    use zeroize::Zeroize as _;
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.as_mut().zeroize();
+    }
+}
+
+/// Stores a secret and records it: both or neither. Then the one before goes.
+async fn store_recorded(
+    app: Arc<App>,
+    whose: Whose,
+    label: SecretLabel,
+    secret: SecretInput,
+) -> Result<u32, Refusal> {
+    let Whose { caller, realm, user } = whose;
+    let version = {
+        let (app, realm, user, label) = (app.clone(), realm.clone(), user.clone(), label.clone());
+        blocking(move || app.vault.put_own(&realm, &user, &label, &secret))
+            .await?
+            .map_err(|error| failed(&error))?
+    };
+    let subject = format!("{label} version {version} of the user {user}");
+    let by = caller.token().as_str();
+    let recorded = app.audit.admin(Some(realm.clone()), "user-secret.set", &subject, by).await;
+    let refusal = recorded.err().map(|error| {
+        unrecorded(&error, &subject, "the host can't write its audit trail, so no secret was stored")
+    });
+    blocking(move || match refusal {
+        Some(refusal) => {
+            app.vault.remove_own(&realm, &user, &label, Some(version)).map_err(|error| failed(&error))?;
+            Err(refusal)
+        }
+        None => app.vault.keep_own(&realm, &user, &label, version).map_err(|error| failed(&error)),
+    })
+    .await??;
+    Ok(version)
+}
+
+async fn remove_recorded(app: Arc<App>, whose: Whose, label: SecretLabel) -> Result<bool, Refusal> {
+    let Whose { caller, realm, user } = whose;
+    let removed = {
+        let (app, realm, user, label) = (app.clone(), realm.clone(), user.clone(), label.clone());
+        blocking(move || app.vault.remove_own(&realm, &user, &label, None))
+            .await?
+            .map_err(|error| failed(&error))?
+    };
+    if removed == 0 {
+        return Ok(false);
+    }
+    // The removal comes first: a trail that can't be written must not keep what a user wants gone.
+    let subject = format!("{label} of the user {user}");
+    let by = caller.token().as_str();
+    let recorded = app.audit.admin(Some(realm), "user-secret.remove", &subject, by).await;
+    recorded.map_err(|error| {
+        unrecorded(&error, &subject, "the secret is removed, and that could not be recorded")
+    })?;
+    Ok(true)
+}
+
+fn failed(error: &AdminError) -> Refusal {
+    if matches!(error, AdminError::TooManyOwn) {
+        return Refusal::new(Code::BadRequest, error.to_string());
+    }
+    tracing::error!(cause = %error, "a user's secret can't be stored or read");
+    Refusal::new(
+        Code::Internal,
+        "the host's vault can't be read or changed now; its operator can see why in the log",
+    )
+}

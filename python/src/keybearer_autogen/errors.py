@@ -1,0 +1,126 @@
+"""What can go wrong, in sentences that stand alone.
+
+Every error has a `detail` for the agent's model, which names no address, and a text (`str(error)`) for whoever runs
+the agent, which may. Neither holds a token or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+RequestSent = Literal["no", "yes", "unknown"]
+Retry = Literal["no", "safe", "check_first"]
+
+
+class KeybearerError(Exception):
+    """A call that failed.
+
+    Attributes:
+        code: A stable code: the host's own (`denied`, `over_budget`, …), or one of this package's
+            (`host_unreachable`, `host_timeout`, `not_a_host`, `not_configured`).
+        detail: A sentence for the model: that the call failed, why, and whether to try again.
+        request_sent: Whether an upstream may have seen a request of this call.
+        retry: Whether the same call may be made again.
+        call: The call's id in the host's audit trail, if it has one.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        request_sent: RequestSent = "no",
+        retry: Retry = "no",
+        call: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        super().__init__(detail if note is None else f"{detail} [{note}]")
+        self.code = code
+        self.detail = detail
+        self.request_sent: RequestSent = request_sent
+        self.retry: Retry = retry
+        self.call = call
+
+
+class ConfigurationError(KeybearerError):
+    """This process isn't set up: a variable is missing, an address is wrong. Nothing was sent anywhere."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("not_configured", _sentence("not_configured", reason, "Trying the same again won't help."))
+
+
+class Refused(KeybearerError):
+    """The host answered, and the answer is no. The text is the host's own."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int,
+        request_sent: RequestSent,
+        retry: Retry,
+        call: str | None,
+    ) -> None:
+        super().__init__(code, detail, request_sent=request_sent, retry=retry, call=call)
+        self.status = status
+
+
+class HostUnreachable(KeybearerError):
+    """No connection to the host, or one that broke before the answer was there."""
+
+    def __init__(self, reason: str, origin: str, request_sent: RequestSent) -> None:
+        advice = (
+            "Trying the same again won't help until the host can be reached."
+            if request_sent == "no"
+            else "Check what was done before you try again."
+        )
+        super().__init__(
+            "host_unreachable",
+            _sentence("host_unreachable", reason, _sent(request_sent), advice),
+            request_sent=request_sent,
+            retry="no" if request_sent == "no" else "check_first",
+            note=origin,
+        )
+
+
+class HostTimeout(KeybearerError):
+    """The host didn't answer in time, although it was told how long the caller waits."""
+
+    def __init__(self, seconds: float, origin: str) -> None:
+        reason = f"the Keybearer host did not answer within {seconds:g} s"
+        super().__init__(
+            "host_timeout",
+            _sentence("host_timeout", reason, _sent("unknown"), "Check what was done before you try again."),
+            request_sent="unknown",
+            retry="check_first",
+            note=origin,
+        )
+
+
+class NotAHost(KeybearerError):
+    """Something else than a Keybearer host answered. None of its words are repeated."""
+
+    def __init__(self, reason: str, origin: str) -> None:
+        super().__init__(
+            "not_a_host",
+            _sentence(
+                "not_a_host",
+                f"what answered isn't a Keybearer host ({reason})",
+                "Trying the same again won't help until its address is right.",
+            ),
+            request_sent="unknown",
+            note=origin,
+        )
+
+
+def _sentence(code: str, reason: str, *rest: str) -> str:
+    return " ".join([f"The call failed ({code}): {reason}.", *rest])
+
+
+def _sent(request_sent: RequestSent) -> str:
+    return {
+        "no": "Nothing was sent.",
+        "yes": "A request was sent, and the upstream answered it.",
+        "unknown": "A request may have been sent.",
+    }[request_sent]

@@ -1,0 +1,141 @@
+"""The host's tools over MCP, for AutoGen's `McpWorkbench`.
+
+Inside AutoGen, :class:`~keybearer_autogen.KeybearerWorkbench` says more to the host (the model's id of a call, the turn)
+and less to nobody (its dump names a variable). This is for programs that speak MCP to everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .access import Access
+from .extras import needs
+from .token import Token
+from .wire import Context
+
+with needs("mcp", "keybearer_autogen.mcp"):
+    from autogen_core import Component
+    from autogen_core.tools import ToolOverride
+    from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
+    from pydantic import Field
+    from typing_extensions import Self
+
+    from .component import HostConfig
+
+
+class _Unshown(str):
+    """A header's value that isn't shown where the header is."""
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
+def mcp_server_params(
+    *,
+    url: str | None = None,
+    url_env: str = "KEYBEARER_URL",
+    token_env: str = "KEYBEARER_TOKEN",
+    token: Token | str | None = None,
+    conversation: str | None = None,
+    timeout_s: float = 30.0,
+    insecure_http: bool = False,
+) -> StreamableHttpServerParams:
+    """What `McpWorkbench` takes to use the host's tools.
+
+    **These parameters hold the token**, as AutoGen's do: `dump_component()` of a workbench that was made from them
+    writes it in clear. :class:`KeybearerMcpWorkbench` has the same tools and a dump without it.
+
+    Args:
+        url: The host's address. Without it, the environment variable that `url_env` names is read.
+        url_env: The name of the environment variable that holds the address.
+        token_env: The name of the environment variable that holds the token.
+        token: The token itself, for factories.
+        conversation: The conversation that all calls belong to.
+        timeout_s: How long one call may take, in seconds.
+        insecure_http: Allows `http://` beyond loopback.
+
+    Raises:
+        ConfigurationError: The address or the token is missing or can't be right.
+    """
+    access = Access(url=url, url_env=url_env, token_env=token_env, token=token, insecure_http=insecure_http)
+    return _params(access, Context(conversation=conversation), timeout_s)
+
+
+class KeybearerMcpWorkbenchConfig(HostConfig):
+    """The workbench's configuration. The token is named by its environment variable."""
+
+    timeout_s: float = 30.0
+    tool_overrides: dict[str, ToolOverride] = Field(default_factory=dict)
+
+
+class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]):
+    """AutoGen's own `McpWorkbench` on the host's `/mcp`, except that the token is read when it starts, and dumped never.
+
+    Args:
+        url: The host's address. Without it, the environment variable that `url_env` names is read.
+        url_env: The name of the environment variable that holds the address.
+        token_env: The name of the environment variable that holds the token. It's read when the workbench starts.
+        token: The token itself, for factories. A workbench that was given one can't be dumped.
+        conversation: The conversation that all calls belong to.
+        timeout_s: How long one call may take, in seconds.
+        tool_overrides: Other names and descriptions for tools, as `McpWorkbench` takes them.
+        insecure_http: Allows `http://` beyond loopback.
+    """
+
+    component_config_schema = KeybearerMcpWorkbenchConfig  # type: ignore[assignment]
+    component_provider_override = "keybearer_autogen.mcp.KeybearerMcpWorkbench"
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        url_env: str = "KEYBEARER_URL",
+        token_env: str = "KEYBEARER_TOKEN",
+        token: Token | str | None = None,
+        conversation: str | None = None,
+        timeout_s: float = 30.0,
+        tool_overrides: dict[str, ToolOverride] | None = None,
+        insecure_http: bool = False,
+    ) -> None:
+        # What stands here until it's started leads nowhere.
+        super().__init__(StreamableHttpServerParams(url="http://127.0.0.1:0/"), tool_overrides=tool_overrides)
+        self._access = Access(url=url, url_env=url_env, token_env=token_env, token=token, insecure_http=insecure_http)
+        self._context, self._timeout_s = Context(conversation=conversation), timeout_s
+
+    async def start(self) -> None:
+        """Connects.
+
+        Raises:
+            ConfigurationError: The address or the token is missing or can't be right.
+        """
+        self._server_params = _params(self._access, self._context, self._timeout_s)
+        await super().start()
+
+    def __repr__(self) -> str:
+        return f"KeybearerMcpWorkbench({self._access!r})"
+
+    def _to_config(self) -> KeybearerMcpWorkbenchConfig:  # type: ignore[override]
+        return KeybearerMcpWorkbenchConfig(
+            **self._access.for_config(),
+            conversation=self._context.conversation,
+            timeout_s=self._timeout_s,
+            tool_overrides=self._tool_overrides,
+        )
+
+    @classmethod
+    def _from_config(cls, config: KeybearerMcpWorkbenchConfig) -> Self:  # type: ignore[override]
+        given: dict[str, Any] = config.model_dump(exclude={"ca_file", "tool_overrides"})
+        return cls(**given, tool_overrides=config.tool_overrides)
+
+
+def _params(access: Access, context: Context, timeout_s: float) -> StreamableHttpServerParams:
+    headers = {"Authorization": _Unshown(f"Bearer {access.token(operator=False).reveal()}"), **context.headers()}
+    return StreamableHttpServerParams(
+        url=str(access.url().join("mcp")),
+        headers=headers,
+        timeout=timeout_s,
+        # How long a call waits for its answer; the host's own deadline comes before it.
+        sse_read_timeout=timeout_s,
+        # The host keeps no session that could be ended.
+        terminate_on_close=False,
+    )

@@ -1,0 +1,356 @@
+"""What is asked of the host and what its answers mean. Nothing here opens a socket, reads a clock or the environment.
+
+The sync and the async client drive the same :func:`exchange`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Iterator, Literal, cast
+from urllib.parse import quote
+
+from .errors import ConfigurationError, HostTimeout, HostUnreachable, NotAHost, Refused, RequestSent, Retry
+
+ANSWER_BYTES_MAX = 8 << 20
+"""The largest answer that is read: a host sends at most 1 MiB of result."""
+
+GRACE_S = 5.0
+"""How much longer than the deadline that the host was told this side waits, so that the host's own words arrive."""
+
+_DETAIL_CHARACTERS_MAX = 8000
+_PAUSE_S_MAX = 5.0
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
+_MODEL_CALL = re.compile(r"[!-~]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a call says of itself. The agent's identity isn't in here: that is the token's.
+
+    Each id is 1 to 128 letters, digits and any of `-_.:@`, starting with a letter or digit.
+
+    Attributes:
+        conversation: The conversation that the call is part of. Budgets, the recognition of repeated writes, and kill
+            switches go by it. A token bound to a conversation refuses another.
+        turn: The turn of the conversation; recorded.
+        intent: Says that a write is meant, even if the same was made before in this conversation.
+        approval: The approval (`apr_…`) that the request was given.
+        wait_for_approval: Wait for a person up to the deadline.
+    """
+
+    conversation: str | None = None
+    turn: str | None = None
+    intent: str | None = None
+    approval: str | None = None
+    wait_for_approval: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("conversation", "turn", "intent", "approval"):
+            value = getattr(self, name)
+            if value is not None and not _ID.fullmatch(value):
+                raise ConfigurationError(
+                    f"the {name} isn't valid: use 1 to 128 letters, digits and any of '-_.:@', starting with a letter "
+                    "or digit"
+                )
+
+    def over(self, other: Context) -> Context:
+        """This one, with `other` where this one says nothing."""
+        return Context(
+            conversation=self.conversation or other.conversation,
+            turn=self.turn or other.turn,
+            intent=self.intent or other.intent,
+            approval=self.approval or other.approval,
+            wait_for_approval=self.wait_for_approval or other.wait_for_approval,
+        )
+
+    def headers(self) -> dict[str, str]:
+        """As the host takes it."""
+        named = {
+            "Keybearer-Conversation": self.conversation,
+            "Keybearer-Turn": self.turn,
+            "Keybearer-Intent": self.intent,
+            "Keybearer-Approval": self.approval,
+            "Keybearer-Approval-Wait": "yes" if self.wait_for_approval else None,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+_current: ContextVar[Context] = ContextVar("keybearer_context", default=Context())
+
+
+@contextmanager
+def calling(
+    *,
+    conversation: str | None = None,
+    turn: str | None = None,
+    intent: str | None = None,
+    approval: str | None = None,
+    wait_for_approval: bool = False,
+) -> Iterator[Context]:
+    """Says these of every call made inside, by this task and those it starts. It goes before what a component was
+    given::
+
+        with calling(turn="3"):
+            await agent.run(task=…)
+    """
+    context = Context(conversation, turn, intent, approval, wait_for_approval).over(_current.get())
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+def current_context() -> Context:
+    """What :func:`calling` says here and now."""
+    return _current.get()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request to the host. It holds no token: that is attached when the request is sent.
+
+    Attributes:
+        wait_s: How long an answer is waited for, over all attempts.
+        deadline: Whether the host is told how long it has.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    body: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait_s: float = 30.0
+    deadline: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    media_type: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """No answer: what the client saw of it."""
+
+    kind: Literal["unreachable", "timeout", "garbled"]
+    reason: str
+    request_sent: RequestSent
+
+
+@dataclass(frozen=True)
+class Send:
+    """A step of :func:`exchange`: send this, and wait so many seconds for all of the answer."""
+
+    ask: Ask
+    headers: Mapping[str, str]
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A step of :func:`exchange`: wait so many seconds."""
+
+    seconds: float
+
+
+Steps = Generator["Send | Pause", "Answer | Broken | None", Answer]
+
+
+def exchange(ask: Ask, origin: str, *, retries: int, now: Callable[[], float]) -> Steps:
+    """One request up to its answer, a generator of what to do.
+
+    It is sent again only where the host said that nothing was sent upstream and that trying again is safe, and while
+    time is left.
+
+    Args:
+        ask: The request.
+        origin: The host's address, for errors.
+        retries: How often it may be sent again.
+        now: A clock that only goes forward, in seconds.
+
+    Returns:
+        An answer that isn't an error.
+
+    Raises:
+        KeybearerError: Anything else.
+    """
+    end = now() + ask.wait_s
+    attempt = 0
+    while True:
+        left = max(end - now(), 0.001)
+        headers = dict(ask.headers)
+        if ask.deadline:
+            headers["Keybearer-Deadline-Ms"] = str(max(int(left * 1000), 1))
+        got = yield Send(ask, headers, left + GRACE_S if ask.deadline else left)
+        if isinstance(got, Broken):
+            raise _broken(got, ask, origin)
+        assert got is not None, "a request ends with an answer or without one"
+        if 200 <= got.status < 300:
+            return replace(got, origin=origin)
+        refusal = _refusal(got, origin)
+        pause = _pause(refusal, got, attempt)
+        if pause is None or attempt >= retries or now() + pause >= end:
+            raise refusal
+        attempt += 1
+        yield Pause(pause)
+
+
+def list_tools() -> Ask:
+    """The tools that the token may call."""
+    return Ask("GET", "v1/tools", wait_s=10.0)
+
+
+def call_tool(
+    name: str, arguments: Mapping[str, Any] | None, context: Context, model_call: str | None, deadline_s: float
+) -> Ask:
+    """A call of a tool."""
+    headers = context.headers() | _model_call(model_call)
+    return _posted(f"v1/tools/{_segment(name)}", dict(arguments or {}), headers, deadline_s, deadline=True)
+
+
+def run_code(language: str, code: str, context: Context, timeout_s: float) -> Ask:
+    """One block of code, in a sandbox of its own."""
+    body = {"blocks": [{"language": language, "code": code}], "timeout_ms": max(int(timeout_s * 1000), 1)}
+    return replace(_posted("v1/code", body, context.headers(), timeout_s + GRACE_S), deadline=False)
+
+
+def mint_token(body: Mapping[str, Any]) -> Ask:
+    """A new agent's token."""
+    return _posted("v1/tokens", dict(body), {}, 15.0)
+
+
+def revoke_token(token_id: str) -> Ask:
+    """The end of a token."""
+    return Ask("DELETE", f"v1/tokens/{_segment(token_id)}", wait_s=15.0)
+
+
+def store_secret(user: str, label: str, secret: str) -> Ask:
+    """A user's own secret, to be kept under a label."""
+    ask = _posted(f"v1/users/{_segment(user)}/secrets/{_segment(label)}", {"secret": secret}, {}, 15.0)
+    return replace(ask, method="PUT")
+
+
+def read_json(answer: Answer) -> dict[str, Any]:
+    """The object that the answer holds.
+
+    Raises:
+        NotAHost: It's none.
+    """
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise NotAHost(_seen(answer), answer.origin)
+    return value
+
+
+def read_text(answer: Answer) -> str:
+    """The JSON that the answer holds, as it came: what a model is shown.
+
+    Raises:
+        NotAHost: It isn't JSON.
+    """
+    if answer.media_type != "application/json":
+        raise NotAHost(_seen(answer), answer.origin)
+    try:
+        text = answer.body.decode()
+        json.loads(text)
+    except ValueError:
+        raise NotAHost(_seen(answer), answer.origin) from None
+    return text
+
+
+def _posted(
+    path: str, body: Mapping[str, Any], headers: Mapping[str, str], wait_s: float, *, deadline: bool = False
+) -> Ask:
+    try:
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        # The error's text may hold what was to be sent; a lone surrogate's does.
+        raise ConfigurationError("what is to be sent can't be written as JSON") from None
+    return Ask("POST", path, content, {"Content-Type": "application/json", **headers}, wait_s, deadline)
+
+
+def _segment(name: str) -> str:
+    """One segment of a path, whatever the name is: it leads nowhere else."""
+    if name in ("", ".", ".."):
+        raise ConfigurationError("an empty name, or one that is only dots, names nothing on the host")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError("a name that isn't text names nothing on the host") from None
+
+
+def _model_call(call_id: str | None) -> dict[str, str]:
+    """The model's own id of the call. Providers choose it, so one that doesn't fit a header goes as its digest."""
+    if not call_id:
+        return {}
+    if not _MODEL_CALL.fullmatch(call_id):
+        call_id = "sha256:" + hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return {"Keybearer-Model-Call": call_id}
+
+
+def _broken(broken: Broken, ask: Ask, origin: str) -> HostUnreachable | HostTimeout | NotAHost:
+    # A read of the host's own lists sends nothing to anyone else.
+    request_sent: RequestSent = "no" if ask.method == "GET" else broken.request_sent
+    if broken.kind == "timeout" and broken.request_sent != "no":
+        return HostTimeout(ask.wait_s, origin)
+    if broken.kind == "garbled":
+        return NotAHost(broken.reason, origin)
+    return HostUnreachable(broken.reason, origin, request_sent)
+
+
+def _refusal(answer: Answer, origin: str) -> Refused | NotAHost:
+    """The error that an answer is. Only a problem in the host's own form is quoted."""
+    if answer.media_type == "application/problem+json":
+        try:
+            problem = json.loads(answer.body)
+        except ValueError:
+            problem = None
+        if isinstance(problem, dict) and str(problem.get("type", "")).startswith("urn:keybearer:problem:"):
+            code, detail, call = problem.get("code"), problem.get("detail"), problem.get("call")
+            sent, retry = problem.get("request_sent"), problem.get("retry")
+            if isinstance(code, str) and isinstance(detail, str):
+                return Refused(
+                    code[:64],
+                    detail[:_DETAIL_CHARACTERS_MAX],
+                    status=answer.status,
+                    request_sent=cast(RequestSent, sent) if sent in ("no", "yes", "unknown") else "unknown",
+                    retry=cast(Retry, retry) if retry in ("no", "safe", "check_first") else "no",
+                    call=call if isinstance(call, str) else None,
+                )
+    return NotAHost(_seen(answer), origin)
+
+
+def _pause(refusal: Refused | NotAHost, answer: Answer, attempt: int) -> float | None:
+    """How long to wait before it's sent again, or that it isn't.
+
+    A 429 isn't waited for: its window is a minute, an hour or a day.
+    """
+    safe = refusal.retry == "safe" and refusal.request_sent == "no"
+    if not safe or answer.status not in (502, 503):
+        return None
+    asked = answer.headers.get("retry-after", "")
+    if asked.isascii() and asked.isdigit() and len(asked) < 6:
+        return float(asked) if float(asked) <= _PAUSE_S_MAX else None
+    return 0.2 * (attempt + 1)
+
+
+def _seen(answer: Answer) -> str:
+    if 300 <= answer.status < 400:
+        return f"a redirect, status {answer.status}; it isn't followed, since the token would go along"
+    media_type = answer.media_type if re.fullmatch(r"[\w.+-]{1,60}/[\w.+-]{1,60}", answer.media_type) else "no JSON"
+    return f"status {answer.status}, {media_type}"

@@ -1,0 +1,70 @@
+"""KeybearerMcpWorkbench: AutoGen's own McpWorkbench on a real host's /mcp, with a dump that holds no token."""
+
+import asyncio
+import json
+
+import pytest
+from autogen_agentchat.agents import AssistantAgent
+from autogen_core.tools import Workbench
+from autogen_ext.tools.mcp import McpWorkbench
+from keybearer_autogen import ConfigurationError
+from keybearer_autogen.mcp import KeybearerMcpWorkbench, mcp_server_params
+
+from scripted import OPERATOR, TOKEN
+from test_package_workbench import last_seq, model, results, rows_of
+
+
+def look_up(workbench, invoice):
+    """What a model sees that asks for an invoice."""
+
+    async def run():
+        async with workbench:
+            agent = AssistantAgent("billing", model(("get_invoice", {"id": invoice})), workbench=workbench)
+            return results((await agent.run(task="Look it up.")).messages)
+
+    [result] = asyncio.run(run())
+    return result
+
+
+def test_an_agent_calls_the_host_s_tools(host, stripe):
+    since = last_seq(host)
+    minted = host.mint(tools=["get_invoice"], operations=["stripe:get_invoice"], conversation="c-5")
+    given = {"url": host.url, "token": minted["token"], "conversation": "c-5"}
+    for workbench in (KeybearerMcpWorkbench(**given), McpWorkbench(mcp_server_params(**given))):
+        result = look_up(workbench, stripe.facts["invoice"])
+        assert not result.is_error and stripe.facts["invoice"] in result.content
+    assert [row["conversation"] for row in rows_of(host, since, "call_begun")] == ["c-5", "c-5"]
+
+
+def test_a_refusal_is_a_tool_error_in_words(host, stripe):
+    token = host.mint(tools=["get_invoice"])["token"]
+    result = look_up(KeybearerMcpWorkbench(url=host.url, token=token), stripe.facts["invoice"])
+    assert result.is_error and "denied" in result.content and "Nothing was sent." in result.content
+
+
+def test_a_dump_names_the_variable_and_loads(host, stripe, monkeypatch):
+    monkeypatch.setenv("KEYBEARER_URL", host.url)
+    monkeypatch.setenv("KEYBEARER_TOKEN", host.token)
+    workbench = KeybearerMcpWorkbench(conversation="c-6", timeout_s=9)
+    assert not look_up(workbench, stripe.facts["invoice"]).is_error
+    # Also when it has been started, and so has read its token.
+    dumped = workbench.dump_component()
+    assert host.token not in dumped.model_dump_json() and "KEYBEARER_TOKEN" in dumped.model_dump_json()
+    assert host.token not in f"{workbench!r} {workbench.server_params!r} {workbench.server_params}"
+    again = Workbench.load_component(json.loads(dumped.model_dump_json()))
+    assert isinstance(again, KeybearerMcpWorkbench) and again.dump_component() == dumped
+    assert not look_up(again, stripe.facts["invoice"]).is_error
+
+
+def test_a_workbench_that_was_given_its_token_is_not_dumped():
+    with pytest.raises(ConfigurationError, match="a dump must not hold a token"):
+        KeybearerMcpWorkbench(url="http://127.0.0.1:1", token=TOKEN).dump_component()
+
+
+def test_what_is_missing_is_told_before_anything_is_sent(monkeypatch):
+    monkeypatch.delenv("KEYBEARER_TOKEN", raising=False)
+    monkeypatch.setenv("KEYBEARER_URL", "http://127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="KEYBEARER_TOKEN isn't set"):
+        asyncio.run(KeybearerMcpWorkbench().start())
+    with pytest.raises(ConfigurationError, match="no agent should have"):
+        mcp_server_params(token=OPERATOR)
