@@ -173,40 +173,6 @@ async fn nothing_is_marked_when_the_store_fails() {
 }
 
 #[tokio::test]
-async fn a_start_goes_past_rows_that_are_no_call_s() {
-    use crate::approval::Fingerprint;
-    use crate::audit::{ApprovalStep, Decided, Decision, Step};
-    use crate::ids::{ApprovalId, DecisionId, TokenId};
-
-    let trail = fixture();
-    write(&*trail.store, vec![(&call(1), begun())]);
-    trail.audit.admin(None, "token.mint", "tok", "cli").await.unwrap();
-    let step = ApprovalStep {
-        id: ApprovalId::fresh(),
-        step: Step::Asked,
-        by: "billing-bot".parse().unwrap(),
-        token: None,
-        fingerprint: Fingerprint::for_tests("x"),
-    };
-    trail.audit.approval(&realm(), None, step).await.unwrap();
-    let decided = Decided {
-        id: DecisionId::fresh(),
-        request: String::new(),
-        by: TokenId::fresh(),
-        token: None,
-        agent: None,
-        action: "read".to_owned(),
-        resource: "api://example".to_owned(),
-        decision: Decision::Denied,
-        reason: None,
-        policies: Vec::new(),
-        approval: None,
-    };
-    trail.audit.decided(realm(), decided).await.unwrap();
-    assert_eq!(trail.audit.recover().unwrap(), 1, "the call before them is found");
-}
-
-#[tokio::test]
 async fn a_damaged_row_stops_the_start_and_is_named() {
     let trail = fixture();
     write(&*trail.store, vec![(&call(1), begun())]);
