@@ -13,6 +13,7 @@ mod dev;
 mod doctor;
 mod init;
 mod kill;
+mod offer;
 mod out;
 mod policy;
 mod sandbox;

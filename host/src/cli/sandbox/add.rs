@@ -5,61 +5,35 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, CatalogError, SANDBOX_TOOL};
+use crate::catalog::{Catalog, SANDBOX_TOOL};
 use crate::cli::Done;
 use crate::cli::context::Opened;
+use crate::cli::offer::{Offer, Offered, stem};
 use crate::cli::out::Out;
-use crate::cli::tool::add::stem;
 use crate::cli::tool::inspect::{show, value};
 use crate::clock::Millis;
 use crate::connection::Connections;
 use crate::home::Home;
-use crate::ids::{ConnectionName, Digest};
+use crate::ids::ConnectionName;
 use crate::store::ComponentKind;
 
 /// Flags of `sandbox add`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Add {
-    /// The component.
-    file: PathBuf,
+    #[command(flatten)]
+    offer: Offer,
     /// A connection that agent-written code may use. May be given several times [default: none].
     #[arg(long = "connection", value_name = "NAME")]
     connections: Vec<ConnectionName>,
-    /// The name to keep it under [default: the file's name without `.wasm`].
-    #[arg(long)]
-    name: Option<String>,
-    /// Consent without being asked.
-    #[arg(long, short)]
-    yes: bool,
-    /// Refuse any other digest than this one.
-    #[arg(long, value_name = "SHA256")]
-    digest: Option<Digest>,
 }
 
 impl Add {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let opened = Opened::open(home)?;
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => stem(&self.file)?,
-        };
-        // Read once: what is shown is what is added. The catalog keeps the compiled code for the second look.
-        let bytes = std::fs::read(&self.file).with_context(|| self.file.display().to_string())?;
         let connections = known(&opened.home, &self.connections)?;
         let catalog = opened.catalog(out)?;
-        let inspection =
-            catalog.inspect(&bytes).with_context(|| format!("{} can't be used", self.file.display()))?;
-        if inspection.kind != ComponentKind::Sandbox {
-            bail!("{}: {}", self.file.display(), CatalogError::NotASandbox);
-        }
-        if let Some(pinned) = self.digest.filter(|pinned| *pinned != inspection.digest) {
-            bail!(
-                "{} has the digest {}, not {pinned}; nothing was added",
-                self.file.display(),
-                inspection.digest
-            );
-        }
-        let earlier = opened.control.components()?.into_iter().find(|row| row.active && row.name == name);
+        let Offered { name, bytes, inspection, earlier } =
+            self.offer.read(&opened, &catalog, ComponentKind::Sandbox)?;
         let mut told = value(&inspection);
         if let Value::Object(told) = &mut told {
             told.insert("connections".to_owned(), json!(connections));
@@ -83,9 +57,7 @@ impl Add {
             ));
         }
         out.line(format!("\n{}", meaning(&connections)));
-        if !self.yes && !out.confirm(&format!("\nAdd {name}?")) {
-            bail!("not added: consent at the terminal, or with --yes");
-        }
+        self.offer.consent(out, &format!("\nAdd {name}?"))?;
         catalog.add_sandbox(&name, &bytes, &connections, opened.clock.now())?;
         let subject = format!(
             "{name} {} {}",

@@ -1,6 +1,6 @@
 //! `keybearer tool`.
 
-pub(super) mod add;
+mod add;
 mod build;
 pub(super) mod inspect;
 pub(super) mod list;
