@@ -71,7 +71,7 @@ def main():
     for name, our, their in zip(("p50", "p99"), ours, theirs):
         reached = "yes" if our / their <= 0.2 else "NO"
         print(
-            f"| n print('hi') over HTTP beside LocalCommandLineCodeExecutor: {name} | {our:.1f} ms | {their:.1f} ms "
+            f"| o print('hi') over HTTP beside LocalCommandLineCodeExecutor: {name} | {our:.1f} ms | {their:.1f} ms "
             f"| {our / their:.2f} | ≤ 0.20 | {reached} |"
         )
 

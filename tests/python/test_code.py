@@ -75,6 +75,17 @@ def test_code_runs_as_a_program_does(code_host):
     assert apart["output"] == "False\n" and len(apart["calls"]) == 2
 
 
+def test_no_execution_repeats_another_s_random_values(code_host):
+    """The interpreter's image is made once, so whatever is seeded in it would be the same for all."""
+    code = """
+import os, random, secrets, tempfile, uuid
+print(random.random(), random.randbytes(8).hex(), uuid.uuid4(), secrets.token_hex(8), os.urandom(8).hex(),
+      next(tempfile._get_candidate_names()))
+"""
+    one, other = (run(code_host, code)["output"].split() for _ in range(2))
+    assert len(one) == 6 and not set(one) & set(other), (one, other)
+
+
 def test_there_is_nothing_of_the_host_to_be_found(code_host):
     code = """
 import os

@@ -39,12 +39,12 @@ fn executors(place: &Place, made: &Made) -> Command {
     dev
 }
 
-/// Builds the bench with our own crates optimised.
+/// Builds the bench, and the host that the executors are measured against, with our own crates optimised.
 fn build(place: &Place) -> Outcome<()> {
     let mut step = Step::begin("bench, optimised");
     let mut build = place.cargo();
     // With `-p` Cargo would choose other features for the dependencies, and build them all again.
-    build.args(["build", "--locked", "--workspace", "--bin", "keybearer-bench"]);
+    build.args(["build", "--locked", "--workspace", "--bin", "keybearer-bench", "--bin", "keybearer"]);
     build.envs(OPTIMISED.iter().copied());
     step.must(place, build, "The compiler's message above says what is wrong.")?;
     step.passed("");

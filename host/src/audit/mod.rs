@@ -14,6 +14,7 @@
 //! [`Head`] somewhere else from time to time and give it to [`Audit::verify`].
 
 mod chain;
+mod entry;
 mod error;
 pub mod export;
 mod held;
@@ -49,7 +50,8 @@ use crate::ledger::CallLimit;
 use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::refusal::Code;
 use crate::store::{AuditStore, RowFilter};
-use queue::{Entry, Queue, Reply};
+use entry::{Entry, Reply};
+use queue::Queue;
 
 /// How many characters each text of an [`Event::Admin`] keeps: they are names and ids, a row stays small.
 const ADMIN_CHARS_MAX: usize = 256;

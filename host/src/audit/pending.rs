@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::entry::{Begun, Entry, Finish, LedgerStep, Reply};
 use super::plan::{SendBegin, SendPlan};
-use super::queue::{Begun, Entry, Finish, LedgerStep, Reply};
 use super::{AuditError, Outcome, SendResult, Trail, outcome};
 use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
 use crate::clock::Millis;

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::queue::{Entry, LedgerStep, Reply};
+use super::entry::{Entry, LedgerStep, Reply};
 use super::{AuditError, CallBegun, CallRefused, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
 use crate::ledger::{self, Reserved};

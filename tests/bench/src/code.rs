@@ -22,7 +22,7 @@ const WARM_MS_MAX: f64 = 2.0;
 const RESIDENT_MIB_MAX: f64 = 1024.0;
 const MIB: f64 = (1 << 20) as f64;
 
-/// Measures m.
+/// Measures n.
 pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
     let stage = Arc::new(Stage::python(place, 64)?);
     let (one, two) = (executor(1)?, executor(2)?);
@@ -34,24 +34,24 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
         many.add(two.block_on(at_once(&stage, IN_FLIGHT, 2 * CALLS))?);
     }
     let ms = |share: f64| alone.percentile_us(share) / 1e3;
-    lines.push(Line::within("m Python print('hi') in process: wall p50", "ms", ms(0.5), WARM_MS_MAX));
-    lines.push(Line::alone("m the same: wall p99", "ms", ms(0.99)));
-    lines.push(Line::alone("m the same: CPU", "ms", alone.cpu_us() / 1e3));
+    lines.push(Line::within("n Python print('hi') in process: wall p50", "ms", ms(0.5), WARM_MS_MAX));
+    lines.push(Line::alone("n the same: wall p99", "ms", ms(0.99)));
+    lines.push(Line::alone("n the same: CPU", "ms", alone.cpu_us() / 1e3));
     lines.push(
         Line::beside(
-            "m Python, 16 at once on two threads beside one by one",
+            "n Python, 16 at once on two threads beside one by one",
             "/s",
             many.per_second(),
             alone.per_second(),
         )
         .wants(Target::Least(1.5)),
     );
-    lines.push(Line::alone("m 16 at once: time spent waiting for a core", "%", many.waited_percent()));
+    lines.push(Line::alone("n 16 at once: time spent waiting for a core", "%", many.waited_percent()));
     let tools = place.tools.to_str().context("a path in UTF-8")?;
     let scratch = place.scratch.to_str().context("a path in UTF-8")?;
     let [before, after] = again(&["code-memory", tools, scratch])?;
-    lines.push(Line::within("m memory after 50 at once", "MiB", after, RESIDENT_MIB_MAX));
-    lines.push(Line::alone("m memory of an idle sandbox", "MiB", before));
+    lines.push(Line::within("n memory after 50 at once", "MiB", after, RESIDENT_MIB_MAX));
+    lines.push(Line::alone("n memory of an idle sandbox", "MiB", before));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::queue::Begun;
+use super::entry::Begun;
 use super::*;
 use crate::clock::{ManualClock, Millis};
 use crate::ids::{CallId, Digest};

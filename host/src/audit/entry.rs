@@ -1,0 +1,172 @@
+//! One row on its way to the writer, and who waits for it.
+
+use tokio::sync::oneshot;
+
+use super::AuditError;
+use super::chain::Unsealed;
+use super::pending::{Pending, PendingSend};
+use crate::audit::{CallMark, Event};
+use crate::ids::{CallId, Realm};
+use crate::ledger::{Refund, Reservation, ReservationId, Reserved, Settlement};
+use crate::refusal::Code;
+use crate::store::StoreError;
+
+/// One row to be written, and who waits for it.
+pub(super) struct Entry {
+    pub(super) realm: Option<Realm>,
+    pub(super) call: Option<CallId>,
+    pub(super) event: Event,
+    pub(super) reply: Reply,
+    /// What the ledger does in the same transaction.
+    pub(super) ledger: Option<LedgerStep>,
+    /// The row that the event makes. `None`: it has yet to be encoded.
+    row: Option<Unsealed>,
+}
+
+/// What the ledger does with a send.
+pub(super) enum LedgerStep {
+    /// Reserves, or refuses: then the send's intent isn't recorded, but that it was refused.
+    Reserve(Box<Reservation>),
+    /// Refused it was, and why. Set by the writer.
+    Refused(Reserved),
+    /// Ends a reservation.
+    Finish(Box<Finish>),
+}
+
+/// How a reservation ends.
+pub(super) struct Finish {
+    pub(super) id: ReservationId,
+    pub(super) settlement: Settlement,
+    pub(super) status: Option<u16>,
+    /// The reply, sealed, for a repetition of the same write.
+    pub(super) reply: Option<Vec<u8>>,
+    /// What it gives back to budgets.
+    pub(super) refund: Option<Box<Refund>>,
+}
+
+/// Who waits for a row.
+///
+/// INVARIANT (no orphan): an intent's guard travels with the intent. If its row is written but nobody waits for the
+/// guard any more, the guard is dropped, which records that the call or send was given up.
+pub(super) enum Reply {
+    /// Nobody: the row is an outcome that must not be lost.
+    Nobody,
+    /// Someone who wants to know that it's on the disk.
+    Written(oneshot::Sender<Result<(), AuditError>>),
+    /// The caller of a tool, who gets the guard.
+    Call(Pending, oneshot::Sender<Result<Pending, AuditError>>),
+    /// A call that sends, which gets the guard.
+    Send(PendingSend, oneshot::Sender<Result<Begun, AuditError>>),
+}
+
+/// What came of the intent to send.
+pub(super) enum Begun {
+    /// It's on the disk, and everything is reserved.
+    Yes(PendingSend),
+    /// The ledger refused it, which is on the disk.
+    No(Reserved),
+}
+
+impl Reply {
+    /// Tells that the row is on the disk. Whoever has stopped waiting drops the guard.
+    fn written(self, refused: Option<Reserved>) {
+        match self {
+            Self::Nobody => {}
+            Self::Written(to) => drop(to.send(Ok(()))),
+            Self::Call(guard, to) => match refused {
+                None => drop(to.send(Ok(guard))),
+                Some(_) => {
+                    guard.never_began();
+                    drop(to.send(Err(AuditError::TooManyCalls)));
+                }
+            },
+            Self::Send(guard, to) => match refused {
+                None => drop(to.send(Ok(Begun::Yes(guard)))),
+                Some(refused) => {
+                    guard.never_began();
+                    drop(to.send(Ok(Begun::No(refused))));
+                }
+            },
+        }
+    }
+}
+
+impl Entry {
+    /// A row, and who waits for it. It's encoded here, where it arises, so that the writer needn't; an event that can't be
+    /// is the writer's to report.
+    pub(super) fn new(realm: Option<Realm>, call: Option<CallId>, event: Event, reply: Reply) -> Self {
+        let row = Unsealed::new(realm.as_ref(), call.as_ref(), &event).ok();
+        Self { realm, call, event, reply, ledger: None, row }
+    }
+
+    /// An outcome that nobody waits for.
+    pub(super) fn outcome(realm: Realm, call: CallId, event: Event) -> Self {
+        Self::new(Some(realm), Some(call), event, Reply::Nobody)
+    }
+
+    /// The row, to be sealed.
+    pub(super) fn take_row(&mut self) -> Result<Unsealed, StoreError> {
+        match self.row.take() {
+            Some(row) => Ok(row),
+            None => Unsealed::new(self.realm.as_ref(), self.call.as_ref(), &self.event),
+        }
+    }
+
+    /// Puts another event in its place.
+    pub(super) fn replace(&mut self, event: Event) {
+        (self.event, self.row) = (event, None);
+    }
+
+    /// Whether somebody waits for it.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !matches!(self.reply, Reply::Nobody)
+    }
+
+    /// Tells that the row is on the disk.
+    pub(super) fn written(self) {
+        let refused = match self.ledger {
+            Some(LedgerStep::Refused(refused)) => Some(refused),
+            _ => None,
+        };
+        self.reply.written(refused);
+    }
+
+    pub(super) fn is_intent(&self) -> bool {
+        match self.event {
+            Event::CallBegun(_)
+            | Event::CallRefused(_)
+            | Event::SendBegun(_)
+            | Event::Approval(_)
+            | Event::Decided(_)
+            | Event::Admin { .. } => true,
+            Event::CallFinished(_)
+            | Event::SendFinished(_)
+            | Event::SendRefused(_)
+            | Event::ShadowDiffered(_)
+            | Event::HostStarted { .. } => false,
+        }
+    }
+
+    /// Tells that the row could not be written. Answers what must be written in its stead as soon as possible: an
+    /// outcome, since its intent is in the trail; nothing for an intent.
+    pub(super) fn failed(mut self, error: &AuditError) -> Option<Self> {
+        match std::mem::replace(&mut self.reply, Reply::Nobody) {
+            Reply::Nobody => return Some(self),
+            Reply::Written(to) => drop(to.send(Err(error.clone()))),
+            Reply::Call(guard, to) => {
+                guard.never_began();
+                drop(to.send(Err(error.clone())));
+            }
+            Reply::Send(guard, to) => {
+                guard.never_began();
+                drop(to.send(Err(error.clone())));
+            }
+        }
+        let Event::CallFinished(outcome) = &mut self.event else { return None };
+        // The result was withheld, since its record couldn't be written.
+        (outcome.mark, outcome.code) = (CallMark::Failed, Some(Code::AuditUnavailable));
+        (outcome.result, outcome.result_bytes) = (None, 0);
+        self.row = None;
+        Some(self)
+    }
+}
