@@ -9,8 +9,8 @@ use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
 use crate::step::Step;
 
-/// AutoGen 0.7.5 needs this.
-const OLDEST: (u32, u32) = (3, 10);
+/// The pinned packages need this.
+const OLDEST: (u32, u32) = (3, 11);
 
 /// Packages that are installed together.
 pub(crate) struct Environment {
