@@ -219,7 +219,7 @@ impl PendingSend {
     /// write gets: sealed bytes.
     pub fn finished(mut self, result: SendResult, settlement: Settlement, reply: Option<Vec<u8>>) {
         let refund = self.refund.take();
-        self.call.close_send(self.send, |_| (result, settlement, reply, refund));
+        self.call.close_send(self.send, |_| SendEnd { result, settlement, reply, refund });
     }
 
     /// The intent wasn't written, so there's nothing to finish.
@@ -230,8 +230,17 @@ impl PendingSend {
 
 impl Drop for PendingSend {
     fn drop(&mut self) {
-        self.call.close_send(self.send, |open| (open.abandoned(), open.given_up(), None, None));
+        self.call.close_send(self.send, OpenSend::abandoned);
     }
+}
+
+/// What became of a send, and what the ledger does about it.
+struct SendEnd {
+    result: SendResult,
+    settlement: Settlement,
+    /// The reply, sealed, for a repetition of the same write.
+    reply: Option<Vec<u8>>,
+    refund: Option<Box<Refund>>,
 }
 
 /// A call, for as long as it or one of its sends is open.
@@ -287,9 +296,9 @@ impl Call {
         let mut entries: Vec<_> = open
             .iter()
             .map(|open| {
-                let result = open.abandoned();
-                progress.request_sent = progress.request_sent.and(result.request_sent);
-                self.send_finished(open, result, (open.given_up(), None, None), now)
+                let end = open.abandoned();
+                progress.request_sent = progress.request_sent.and(end.result.request_sent);
+                self.send_finished(open, end, now)
             })
             .collect();
         let (result, result_bytes) = outcome.result.unzip();
@@ -317,28 +326,19 @@ impl Call {
     }
 
     /// Queues what came of a send, once.
-    fn close_send(
-        &self,
-        send: u32,
-        result: impl FnOnce(&OpenSend) -> (SendResult, Settlement, Option<Vec<u8>>, Option<Box<Refund>>),
-    ) {
+    fn close_send(&self, send: u32, end: impl FnOnce(&OpenSend) -> SendEnd) {
         let now = self.trail.clock.now();
         let mut progress = self.progress();
         let Some(index) = progress.open.iter().position(|open| open.send == send) else { return };
         let open = progress.open.remove(index);
-        let (result, settlement, reply, refund) = result(&open);
-        progress.request_sent = progress.request_sent.and(result.request_sent);
+        let end = end(&open);
+        progress.request_sent = progress.request_sent.and(end.result.request_sent);
         // Queued under the lock, so that the call's own outcome can't come first.
-        self.trail.queue.push_outcomes([self.send_finished(&open, result, (settlement, reply, refund), now)]);
+        self.trail.queue.push_outcomes([self.send_finished(&open, end, now)]);
     }
 
-    fn send_finished(
-        &self,
-        open: &OpenSend,
-        result: SendResult,
-        (settlement, kept, refund): (Settlement, Option<Vec<u8>>, Option<Box<Refund>>),
-        now: Millis,
-    ) -> Entry {
+    fn send_finished(&self, open: &OpenSend, end: SendEnd, now: Millis) -> Entry {
+        let SendEnd { result, settlement, reply: kept, refund } = end;
         let (reply, reply_bytes) = result.reply.unzip();
         let finished = SendFinished {
             send: open.send,
@@ -413,19 +413,22 @@ impl Progress {
     }
 
     fn request_sent(&self) -> RequestSent {
-        let open = self.open.iter().map(|open| open.abandoned().request_sent);
+        let open = self.open.iter().map(|open| open.request_sent());
         open.fold(self.request_sent, RequestSent::and)
     }
 }
 
 impl OpenSend {
-    fn abandoned(&self) -> SendResult {
-        SendResult::abandoned(if self.handed_over { RequestSent::Unknown } else { RequestSent::No })
+    /// What becomes of it when nobody saw its end.
+    fn abandoned(&self) -> SendEnd {
+        let settlement = if self.handed_over { Settlement::Hold } else { Settlement::Release };
+        let result = SendResult::abandoned(self.request_sent());
+        SendEnd { result, settlement, reply: None, refund: None }
     }
 
-    /// What becomes of its reservation when nobody saw the end.
-    fn given_up(&self) -> Settlement {
-        if self.handed_over { Settlement::Hold } else { Settlement::Release }
+    /// What is known of the wire while nobody has seen its end.
+    fn request_sent(&self) -> RequestSent {
+        if self.handed_over { RequestSent::Unknown } else { RequestSent::No }
     }
 }
 

@@ -21,7 +21,7 @@ from ._version import __version__
 from .access import Access
 from .errors import ConfigurationError
 from .token import Token
-from .wire import ANSWER_BYTES_MAX, Answer, Ask, Broken, Pause, Send, Steps
+from .wire import ANSWER_BYTES_MAX, Answer, Ask, Broken, Pause, Send
 
 _CONNECT_S_MAX = 5.0
 # The host closes a kept connection after some seconds: one that was idle for longer isn't used for a call.
@@ -55,14 +55,14 @@ class Client:
         """
         url, auth = self._access.url(), _Bearer(self._access.token(operator=self._operator))
         steps = wire.exchange(ask, _origin(url), retries=self._retries, now=time.monotonic)
-        step: Answer | Send | Pause = next(steps)
+        step: Answer | Send | Pause = wire.advance(steps, None)
         while not isinstance(step, Answer):
             got: Answer | Broken | None = None
             if isinstance(step, Pause):
                 time.sleep(step.seconds)
             else:
                 got = self._send(step, url, auth)
-            step = _advance(steps, got)
+            step = wire.advance(steps, got)
         return step
 
     def close(self) -> None:
@@ -131,14 +131,14 @@ class AsyncClient:
         """
         url, auth = self._access.url(), _Bearer(self._access.token(operator=self._operator))
         steps = wire.exchange(ask, _origin(url), retries=self._retries, now=time.monotonic)
-        step: Answer | Send | Pause = next(steps)
+        step: Answer | Send | Pause = wire.advance(steps, None)
         while not isinstance(step, Answer):
             got: Answer | Broken | None = None
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
             else:
                 got = await self._send(step, url, auth)
-            step = _advance(steps, got)
+            step = wire.advance(steps, got)
         return step
 
     async def close(self) -> None:
@@ -224,15 +224,6 @@ class _Gathered:
             name: headers[name] for name in ("retry-after", "keybearer-call-id") if name in headers
         }
         return Answer(self._response.status_code, media_type, b"".join(self._chunks), kept)
-
-
-def _advance(steps: Steps, got: Answer | Broken | None) -> Answer | Send | Pause:
-    """The next step of an exchange, or the answer that it ends with."""
-    try:
-        return steps.send(got)
-    except StopIteration as stop:
-        answer: Answer = stop.value
-        return answer
 
 
 def _broken(error: httpx.HTTPError) -> Broken:

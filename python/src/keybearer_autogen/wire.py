@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, Literal, cast
+from typing import Any, Iterator, Literal, TypeVar, cast
 from urllib.parse import quote
 
 from .errors import ConfigurationError, HostTimeout, HostUnreachable, NotAHost, Refused, RequestSent, Retry
@@ -29,6 +29,11 @@ _DEADLINE_MS_MAX = 999_999_999
 _PAUSE_S_MAX = 5.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
 _MODEL_CALL = re.compile(r"[!-~]{1,128}", re.ASCII)
+
+
+Step = TypeVar("Step")
+Got = TypeVar("Got")
+End = TypeVar("End")
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,15 @@ def exchange(ask: Ask, origin: str, *, retries: int, now: Callable[[], float]) -
             raise refusal
         attempt += 1
         yield Pause(pause)
+
+
+def advance(steps: Generator[Step, Got, End], got: Got) -> Step | End:
+    """The next step of a generator of steps, or what it ends with. It begins with `None`."""
+    try:
+        return steps.send(got)
+    except StopIteration as stop:
+        end: End = stop.value
+        return end
 
 
 def list_tools() -> Ask:

@@ -22,7 +22,7 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
 # Who and what a message is, rather than what it says.
 _NOT_TEXT = frozenset({"type", "id", "source", "role", "name", "call_id", "created_at", "models_usage"})
 
-Steps = Generator[Ask, "Answer | KeybearerError", Any]
+Steps = Generator[Ask, "Answer | KeybearerError | None", Any]
 
 
 class SecretNotStored(KeybearerError):
@@ -105,30 +105,28 @@ class SecretFilter:
             SecretNotStored: The host didn't keep one, and `on_failure` is `raise`.
         """
         steps = self._cleaned(message, store)
-        got: Answer | KeybearerError | None = None
-        while True:
+        step = wire.advance(steps, None)
+        while isinstance(step, Ask):
+            got: Answer | KeybearerError
             try:
-                ask = next(steps) if got is None else steps.send(got)
-            except StopIteration as stop:
-                return cast(Message, stop.value)
-            try:
-                got = await self._async.ask(ask)
+                got = await self._async.ask(step)
             except KeybearerError as error:
                 got = error
+            step = wire.advance(steps, got)
+        return cast(Message, step)
 
     def clean_now(self, message: Message, *, store: bool = True) -> Message:
         """:meth:`clean`, for programs that block: `agent.register_hook("process_last_received_message", f.clean_now)`."""
         steps = self._cleaned(message, store)
-        got: Answer | KeybearerError | None = None
-        while True:
+        step = wire.advance(steps, None)
+        while isinstance(step, Ask):
+            got: Answer | KeybearerError
             try:
-                ask = next(steps) if got is None else steps.send(got)
-            except StopIteration as stop:
-                return cast(Message, stop.value)
-            try:
-                got = self._sync.ask(ask)
+                got = self._sync.ask(step)
             except KeybearerError as error:
                 got = error
+            step = wire.advance(steps, got)
+        return cast(Message, step)
 
     def for_config(self) -> tuple[AccessConfig, str, dict[str, str], Literal["raise", "remove"]]:
         """What a component that holds this one may store: where the host is, the user, labels, what failures do."""
@@ -185,7 +183,7 @@ class SecretFilter:
             references.append(f"[secret:{label}]" if label else f"[secret removed: {kind}]")
         return " ".join(references)
 
-    def _stored(self, kind: str, secret: str) -> Generator[Ask, Answer | KeybearerError, str | None]:
+    def _stored(self, kind: str, secret: str) -> Generator[Ask, Answer | KeybearerError | None, str | None]:
         label = self._labels.get(kind) or f"{kind}-{token_hex(4)}"
         got = yield wire.store_secret(self._user, label, secret)
         if isinstance(got, Answer):
