@@ -4,12 +4,14 @@ import os
 import secrets
 import socket
 import sys
+from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
 from scripted_model import ScriptedModel
-from surroundings import ROOT, SANDBOX, FakeStripe, Host, TlsFront, new_customer
+from surroundings import PLAIN, ROOT, SANDBOX, FakeStripe, Host, TlsFront, new_customer
 
 sys.path.insert(0, str(ROOT / "examples/autogen"))
 
@@ -23,10 +25,27 @@ for proxy in ("http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(proxy.upper(), None)
 
 
+# Files that take long, the longest first: no worker is to begin with one when the others are done.
+LONG = ["test_code", "test_sandbox_build", "test_guide", "test_frameworks_code"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_configuration(tmp_path_factory):
     """Stripe's SDK writes an id of its own into the user's configuration: not into that of whoever runs the tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory):
+    """httpx, and so HttpTool, loads all authorities for each client, tens of milliseconds. Here everything is plain HTTP."""
+    first = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")
+    file = tmp_path_factory.mktemp("authorities") / "one.pem"
+    file.write_text("".join(first[:2]))
+    os.environ["SSL_CERT_FILE"] = str(file)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +65,7 @@ def stripe():
 def upstream(stripe):
     """The fake Stripe, asked directly."""
     reader = {"Authorization": "Bearer sk_test_reader"}
-    with httpx.Client(base_url=f"http://{stripe.address}", headers=reader, trust_env=False) as client:
+    with httpx.Client(base_url=f"http://{stripe.address}", headers=reader, **PLAIN) as client:
         yield client
 
 

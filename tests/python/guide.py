@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from surroundings import COMPONENTS, KEYBEARER, ROOT, Program, clean_environment, turned_to
+from surroundings import COMPONENTS, KEYBEARER, PLAIN, ROOT, Program, clean_environment, turned_to
 
 GUIDE = ROOT / "docs/GOVERNANCE.md"
 EXAMPLES = ROOT / "examples/governance"
@@ -99,7 +99,7 @@ class Guided(Reader):
         return seen(program.rest())
 
     def request(self, method, path, token, **more):
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(**PLAIN) as client:
             return client.request(method, self.url + path, headers={"Authorization": f"Bearer {token}"}, **more)
 
     def stop(self):

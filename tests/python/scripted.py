@@ -86,7 +86,11 @@ class Scripted:
         self.server.server_close()
 
 
-def free_port():
+# A port that is taken, so that nobody else is given it, and never listened on.
+SILENT = socket.socket()
+SILENT.bind(("127.0.0.1", 0))
+
+
+def dead_port():
     """A port of loopback where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    return SILENT.getsockname()[1]

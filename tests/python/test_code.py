@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from surroundings import KEYBEARER, SANDBOX, charges, clean_environment, new_customer, share_compiled
+from surroundings import KEYBEARER, PLAIN, SANDBOX, charges, clean_environment, new_customer, share_compiled
 
 LONG = 60
 
@@ -18,7 +18,7 @@ def ask(host, *blocks, token=None, timeout_ms=30_000, patience=LONG, **headers):
     """Posts blocks of Python."""
     body = {"blocks": [{"language": "python", "code": code} for code in blocks], "timeout_ms": timeout_ms}
     headers = {"Authorization": f"Bearer {token or host.token}", **headers}
-    with httpx.Client(trust_env=False, timeout=patience) as client:
+    with httpx.Client(**PLAIN, timeout=patience) as client:
         return client.post(f"{host.url}/v1/code", json=body, headers=headers)
 
 
@@ -151,7 +151,7 @@ def test_a_budget_holds_for_code(code_host, upstream):
 def test_who_may_not_run_code_is_not_offered_it(code_host):
     token = code_host.mint(tools=["get_invoice"], operations=["stripe:*"])["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    listed = httpx.get(f"{code_host.url}/v1/tools", headers=headers, trust_env=False).json()["tools"]
+    listed = httpx.get(f"{code_host.url}/v1/tools", headers=headers, **PLAIN).json()["tools"]
     assert [tool["name"] for tool in listed] == ["get_invoice"]
     refused = ask(code_host, "print(1)", token=token)
     assert refused.status_code == 404 and refused.json()["code"] == "unknown_tool"
@@ -229,16 +229,16 @@ def test_sixteen_endless_loops_stop_nobody_else(code_host, stripe):
     minted = code_host.mint(tools=["run_python"], agent="looping")
 
     def in_flight():
-        text = httpx.get(f"{code_host.url}/metrics", trust_env=False, timeout=LONG).text
+        text = httpx.get(f"{code_host.url}/metrics", **PLAIN, timeout=LONG).text
         return int(next(line for line in text.splitlines() if line.startswith("keybearer_calls_in_flight ")).split()[1])
 
     loop = "while True: pass"
     loops = [in_background(lambda: ask(code_host, loop, token=minted["token"], timeout_ms=50_000)) for _ in range(16)]
     until(lambda: in_flight() == 16)
-    assert httpx.get(f"{code_host.url}/healthz", trust_env=False, timeout=LONG).status_code == 200
+    assert httpx.get(f"{code_host.url}/healthz", **PLAIN, timeout=LONG).status_code == 200
     headers = {"Authorization": f"Bearer {code_host.token}", "Keybearer-Deadline-Ms": "30000"}
     invoice = {"id": stripe.facts["invoice"]}
-    with httpx.Client(trust_env=False, timeout=LONG) as client:
+    with httpx.Client(**PLAIN, timeout=LONG) as client:
         called = client.post(f"{code_host.url}/v1/tools/get_invoice", json=invoice, headers=headers)
     assert called.status_code == 200 and called.json()["id"] == invoice["id"]
     busy = ask(code_host, "print(1)")

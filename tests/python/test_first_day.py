@@ -19,7 +19,7 @@ from keybearer_autogen import KeybearerWorkbench
 from single_agent import keybearer_tools, new_agent, replayed_model
 
 from frameworks import ABILITIES, EXAMPLES, python_of, run_script
-from surroundings import KEYBEARER, ROOT, clean_environment
+from surroundings import KEYBEARER, PLAIN, ROOT, clean_environment
 
 PAGE = (ROOT / "docs/FIRST-DAY.md").read_text()
 
@@ -78,7 +78,7 @@ def detail(reply):
 
 def post(host, path, token=None, arguments=None, **headers):
     headers |= {"Authorization": f"Bearer {token or host.token}"}
-    return httpx.post(host.url + path, json=arguments or {"id": "in_1"}, headers=headers, trust_env=False)
+    return httpx.post(host.url + path, json=arguments or {"id": "in_1"}, headers=headers, **PLAIN)
 
 
 def keybearer(*arguments):

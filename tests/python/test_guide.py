@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from guide import Guided, seen
-from surroundings import TlsFront, charges
+from surroundings import PLAIN, TlsFront, charges
 
 CHARGE = "create_charge amount={} currency=usd customer={} order={}"
 
@@ -40,7 +40,7 @@ def shaky(stripe):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             kept = {name: self.headers[name] for name in ("Authorization", "Content-Type")}
-            reply = httpx.post(f"http://{stripe.address}{self.path}", content=body, headers=kept, trust_env=False)
+            reply = httpx.post(f"http://{stripe.address}{self.path}", content=body, headers=kept, **PLAIN)
             server.charged.append(reply.json()["id"])
             status, content = (500, b"{}") if server.broken else (reply.status_code, reply.content)
             self.send_response(status)

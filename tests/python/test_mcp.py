@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 import subprocess
 import time
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
 from mcp.shared.exceptions import McpError
 from single_agent import replayed_model
 
-from surroundings import COMPONENTS, KEYBEARER, SECRET, Program, clean_environment
+from surroundings import COMPONENTS, KEYBEARER, PLAIN, SECRET, Program, clean_environment
 
 # The client would wait so long for an answer that doesn't come; none of these tests may.
 READ_SECONDS = 60
@@ -81,7 +82,7 @@ def test_the_model_gets_schemas_as_they_are_listed_elsewhere(host):
             return await bench.list_tools()
 
     headers = {"Authorization": f"Bearer {host.token}"}
-    listed = httpx.get(f"{host.url}/v1/tools", headers=headers, trust_env=False).json()["tools"]
+    listed = httpx.get(f"{host.url}/v1/tools", headers=headers, **PLAIN).json()["tools"]
     tools = asyncio.run(run())
     assert [tool["name"] for tool in tools] == [tool["name"] for tool in listed]
     for tool, there in zip(tools, listed):
@@ -183,6 +184,10 @@ class Home:
 
     def stop(self):
         assert self.program.interrupt() == 0
+        # Nobody else is given the port before the host is back.
+        self.reserved = socket.socket()
+        self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.reserved.bind(("127.0.0.1", self.port))
 
 
 def test_a_host_that_restarts_between_two_calls_is_not_noticed(host, stripe, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from frameworks import memory_of
 from guide import Reader, blocks, commands, text_of
-from surroundings import COMPONENTS, ROOT, turned_to
+from surroundings import COMPONENTS, PLAIN, ROOT, turned_to
 
 PAGE = ROOT / "docs/MIGRATION.md"
 EXAMPLES = ROOT / "examples/migration"
@@ -75,7 +75,7 @@ def test_the_same_object_and_no_key_in_the_process(reader, models, stripe, front
         assert key.encode() not in halfway.process and token.encode() in halfway.process
         for path in ("/v1/charges", "/v1/refunds", "/v1/invoices/in_1/../../customers"):
             asked = f"{url}/proxy/stripe{path}"
-            reply = httpx.post(asked, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+            reply = httpx.post(asked, headers={"Authorization": f"Bearer {token}"}, **PLAIN)
             assert reply.status_code in (400, 403), reply.text
 
         component = COMPONENTS / "examples-migration/invoices.wasm"
@@ -100,9 +100,8 @@ def test_the_same_object_and_no_key_in_the_process(reader, models, stripe, front
         trail = reader.sh("keybearer audit list")
         assert "get_invoice" in trail
         revoke(reader, token)
-        said = httpx.post(
-            f"{url}/v1/tools/get_invoice", json={"id": invoice}, headers={"Authorization": f"Bearer {token}"}
-        )
+        bearer = {"Authorization": f"Bearer {token}"}
+        said = httpx.post(f"{url}/v1/tools/get_invoice", json={"id": invoice}, headers=bearer, **PLAIN)
         assert said.status_code == 401
     finally:
         host.interrupt()

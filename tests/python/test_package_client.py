@@ -24,7 +24,7 @@ from keybearer_autogen import (
 )
 from keybearer_autogen import wire
 
-from scripted import OPERATOR, TOKEN, Reply, Scripted, free_port, problem
+from scripted import OPERATOR, TOKEN, Reply, Scripted, dead_port, problem
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -64,7 +64,7 @@ A_CALL = wire.call_tool("get_invoice", {"id": "in_1"}, Context(), None, 5)
 
 
 def test_nobody_listens(ask):
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{dead_port()}"
     with pytest.raises(HostUnreachable) as told:
         ask(at(url), A_CALL)
     assert told.value.detail == (

@@ -14,7 +14,7 @@ from autogen_ext.code_executors.local import LocalCommandLineCodeExecutor
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
 from keybearer_autogen import ConfigurationError, KeybearerCodeExecutor, wire
 
-from scripted import TOKEN, Reply, Scripted, free_port, problem
+from scripted import TOKEN, Reply, Scripted, dead_port, problem
 
 
 def ran(exit_code=0, output="", **more):
@@ -73,7 +73,7 @@ def test_a_refusal_is_126_and_a_sentence(status, code):
 
 
 def test_a_host_that_is_down_is_126_and_a_sentence():
-    result = execute(KeybearerCodeExecutor(url=f"http://127.0.0.1:{free_port()}", token=TOKEN), "print('hi')")
+    result = execute(KeybearerCodeExecutor(url=f"http://127.0.0.1:{dead_port()}", token=TOKEN), "print('hi')")
     assert result.exit_code == 126 and result.output.startswith("The call failed (host_unreachable): ")
 
 

@@ -25,7 +25,7 @@ from keybearer_autogen.secrets import (
     redact_logs,
 )
 
-from scripted import OPERATOR, TOKEN, Reply, Scripted, free_port, problem
+from scripted import OPERATOR, TOKEN, Reply, Scripted, dead_port, problem
 from test_package_workbench import model
 
 chance = random.Random(7)
@@ -216,7 +216,7 @@ def test_what_is_not_stored_is_not_handed_on(clean, reply, caplog):
 
 
 def test_a_host_that_is_down_keeps_the_message_back(clean):
-    one = SecretFilter("u-17", url=f"http://127.0.0.1:{free_port()}", token=TOKEN)
+    one = SecretFilter("u-17", url=f"http://127.0.0.1:{dead_port()}", token=TOKEN)
     with pytest.raises(SecretNotStored, match="host_unreachable"):
         clean(one, "password: hunter22")
     assert clean(one, "no secret here") == "no secret here"

@@ -15,7 +15,7 @@ from autogen_core.tools import FunctionTool, StaticStreamWorkbench, Workbench
 from autogen_ext.models.replay import ReplayChatCompletionClient
 from keybearer_autogen import ConfigurationError, KeybearerError, KeybearerWorkbench, calling
 
-from scripted import TOKEN, Reply, Scripted, free_port, problem
+from scripted import TOKEN, Reply, Scripted, dead_port, problem
 
 # Any model that calls tools will do.
 ABILITIES = ModelInfo(
@@ -195,7 +195,7 @@ def test_a_host_that_went_down_ends_in_a_sentence(caplog):
 
 
 def test_a_host_that_was_never_there_is_told_to_who_runs_the_agent():
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{dead_port()}"
     agent = AssistantAgent("a", model(("t", {}), "…"), workbench=KeybearerWorkbench(url=url, token=TOKEN))
     with pytest.raises(KeybearerError, match="connection refused") as told:
         asyncio.run(agent.run(task="Go."))

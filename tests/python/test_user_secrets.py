@@ -7,7 +7,7 @@ import httpx
 import pytest
 from test_autogen import forms
 
-from surroundings import Host, TlsFront
+from surroundings import PLAIN, Host, TlsFront
 
 
 class UsersOwn(Host):
@@ -18,7 +18,7 @@ class UsersOwn(Host):
 
     def ask(self, method, path, token, **more):
         headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(**PLAIN) as client:
             return client.request(method, self.url + path, headers=headers, **more)
 
 

@@ -162,6 +162,8 @@ fn tool_test<'a>(place: &Place, folder: &str, components: impl IntoIterator<Item
 fn pytest(place: &Place) -> Command {
     let mut command = place.command(place.python());
     command.args(["-m", "pytest", "tests/python", "--quiet", "--color=no", "-p", "no:cacheprovider"]);
+    // The tests of a file share fixtures; the files come in the order that conftest.py puts them in.
+    command.args(["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("KEYBEARER_BIN", place.built("keybearer"));
     command.env("KEYBEARER_TLS_FRONT_BIN", place.built("keybearer-tls-front"));
