@@ -16,6 +16,7 @@ mod demo;
 mod failure;
 mod place;
 mod program;
+mod scratch;
 mod setup;
 mod step;
 mod test;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to hold. A step that fails doesn't keep the others from running.
 
+mod memory;
 mod tally;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::process::Command;
 
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
+use crate::scratch::Scratch;
 use crate::setup::{self, FRAMEWORKS, Made};
 use crate::step::{Step, show};
 use tally::Tally;
@@ -18,6 +20,9 @@ struct Check {
     command: fn(&Place, &Made) -> Command,
     count: fn(&str) -> Option<Tally>,
 }
+
+/// The most processes that the end-to-end tests run in: more have nothing to do while the longest file runs.
+const WORKERS_MAX: usize = 6;
 
 const CHECKS: &[Check] = &[
     Check { name: "format", title: "format", command: |place, _| format(place), count: tally::one },
@@ -63,10 +68,11 @@ pub(crate) fn run(place: &Place, only: &[String]) -> Outcome<()> {
         setup::for_tests(place)?;
     }
     println!("\nTests");
+    let scratch = memory::scratch();
     let mut total = Tally::default();
     let mut failed = Vec::new();
     for check in CHECKS.iter().filter(|check| wanted(check.name)) {
-        let tally = check.run(place, &made)?;
+        let tally = check.run(place, &made, scratch.as_ref())?;
         if tally.failed > 0 {
             failed.push(check.title);
         }
@@ -83,9 +89,12 @@ pub(crate) fn run(place: &Place, only: &[String]) -> Outcome<()> {
 }
 
 impl Check {
-    fn run(&self, place: &Place, made: &Made) -> Outcome<Tally> {
+    fn run(&self, place: &Place, made: &Made, scratch: Option<&Scratch>) -> Outcome<Tally> {
         let mut step = Step::begin(self.title);
-        let command = (self.command)(place, made);
+        let mut command = (self.command)(place, made);
+        if let Some(scratch) = scratch {
+            command.env("TMPDIR", scratch.folder());
+        }
         let shown = show(&command);
         let ran = step.run(place, command)?;
         let tally = match (ran.ok, (self.count)(&ran.output)) {
@@ -163,7 +172,9 @@ fn pytest(place: &Place) -> Command {
     let mut command = place.command(place.python());
     command.args(["-m", "pytest", "tests/python", "--quiet", "--color=no", "-p", "no:cacheprovider"]);
     // The tests of a file share fixtures; the files come in the order that conftest.py puts them in.
-    command.args(["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]);
+    command
+        .args(["--dist", "loadfile", "--no-loadscope-reorder", "--numprocesses"])
+        .arg(workers().to_string());
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("KEYBEARER_BIN", place.built("keybearer"));
     command.env("KEYBEARER_TLS_FRONT_BIN", place.built("keybearer-tls-front"));
@@ -172,6 +183,12 @@ fn pytest(place: &Place) -> Command {
         command.env(environment.variable(), place.venv(environment));
     }
     command
+}
+
+/// One more than there are cores, since many a test waits; each costs the start of its hosts.
+fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores + 1).min(WORKERS_MAX)
 }
 
 fn docs(place: &Place) -> Command {

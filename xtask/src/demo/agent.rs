@@ -5,10 +5,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::stage::Scratch;
 use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
 use crate::program::{Program, pause};
+use crate::scratch::Scratch;
 
 /// A running agent.
 pub(super) struct Agent {

@@ -14,12 +14,13 @@ use std::process::Command;
 
 use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
+use crate::scratch::Scratch;
 use crate::setup;
 use crate::step;
 use agent::Agent;
 use needle::Needle;
 use operator::Operator;
-use stage::{Scratch, Stripe};
+use stage::Stripe;
 
 /// The label under which the connection asks for its secret.
 const SECRET: &str = "stripe-demo";
@@ -38,7 +39,7 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
     let made = setup::run(place)?;
 
     // Values are dropped in the reverse order: the host first, the folder last.
-    let scratch = Scratch::create()?;
+    let scratch = Scratch::create(&std::env::temp_dir(), "demo")?;
     heading("A Stripe with fake data, behind TLS");
     let stripe = Stripe::start(place, &scratch)?;
     let key = Needle::invent()?;

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::stage::{Scratch, answer, start_and_hear};
+use super::stage::{answer, start_and_hear};
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
 use crate::program::Program;
+use crate::scratch::Scratch;
 
 /// Someone at the command line of a host.
 pub(super) struct Operator<'p> {

@@ -1,44 +1,18 @@
 //! What stands around the host: a folder, a fake Stripe and its TLS front.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
 use crate::program::{Program, pause};
+use crate::scratch::Scratch;
 
 /// How long a server may take to start. Generous: a busy CI machine is no reason to fail.
 pub(super) const START: Duration = Duration::from_secs(60);
-
-/// A folder for this run alone, removed when dropped.
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn create() -> Outcome<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("keybearer-demo-{}-{}", std::process::id(), now.subsec_nanos());
-        let path = std::env::temp_dir().join(name);
-        // Fails if the name is taken: the folder is ours or there is none.
-        DirBuilder::new().mode(0o700).create(&path).map_err(cannot("make", &path))?;
-        Ok(Self(path))
-    }
-
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("can't remove {}: {error}", self.0.display());
-        }
-    }
-}
 
 /// The fake Stripe and the TLS front before it.
 pub(super) struct Stripe {

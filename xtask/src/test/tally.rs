@@ -89,6 +89,8 @@ mod tests {
         let libtest = "test result: ok. 3 passed; 0 failed; 0 ignored\n\ntest result: FAILED. 4 passed; 2 failed; 0 ignored\n";
         assert_eq!(of_rust(libtest), tally(7, 2));
         assert_eq!(of_pytest("....\n4 passed in 3.10s\n"), tally(4, 0));
+        let workers = "bringing up nodes...\n\n.. [100%]\n506 passed, 23 warnings in 170.09s (0:02:50)\n";
+        assert_eq!(of_pytest(workers), tally(506, 0));
         assert_eq!(of_pytest("FAILED x\n1 failed, 3 passed, 1 error in 3.10s\n"), tally(3, 2));
         assert_eq!(of_fixtures("ok a\n12 passed, 3 failed\n"), tally(12, 3));
     }
