@@ -13,7 +13,7 @@ from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
 from keybearer_autogen import KeybearerWorkbench
 from single_agent import keybearer_tools
 
-from surroundings import ROOT, clean_environment
+from surroundings import PATIENCE_S, ROOT, clean_environment
 
 EXAMPLES = ROOT / "examples/autogen"
 
@@ -42,7 +42,7 @@ def run_script(script, *arguments, python=sys.executable, code=0, **env):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == code, done.stdout
     return done.stdout

@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from surroundings import COMPONENTS, KEYBEARER, PLAIN, ROOT, Program, clean_environment, turned_to
+from surroundings import COMPONENTS, KEYBEARER, PATIENCE_S, PLAIN, ROOT, Program, clean_environment, turned_to
 
 GUIDE = ROOT / "docs/GOVERNANCE.md"
 EXAMPLES = ROOT / "examples/governance"
@@ -46,7 +46,7 @@ class Reader:
     def sh(self, command, **env):
         """Runs what one would type: what it prints."""
         shell, env = ["bash", "-c", command], {**self.env, **env}
-        done = subprocess.run(shell, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(shell, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

@@ -24,6 +24,9 @@ TLS_FRONT = os.environ.get("KEYBEARER_TLS_FRONT_BIN", str(ROOT / "target/debug/k
 SECRET = "stripe-test"
 SANDBOX = COMPONENTS / "sandbox/python.wasm"
 
+# How long a program may take before a test gives it up, in seconds: others run beside it, on a machine that may be busy.
+PATIENCE_S = 180
+
 # How httpx is used here: no proxy, and no authorities, which take tens of milliseconds to load for each client. What the tests
 # ask speaks plain HTTP.
 PLAIN = {"trust_env": False, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
@@ -86,7 +89,7 @@ class Program:
         """All other lines that it prints, when it has ended well."""
         self.process.stdin.close()
         lines = self.process.stdout.read().splitlines()
-        assert self.process.wait(timeout=60) == 0, self.log()
+        assert self.process.wait(timeout=PATIENCE_S) == 0, self.log()
         return lines
 
     def log(self):
@@ -294,6 +297,6 @@ def run_agent(host, invoice, folder, token=None):
     environ, environment = Path(f"/proc/{agent.pid}/environ"), b""
     while environ.exists() and not environment and agent.poll() is None:
         environment = environ.read_bytes()  # It's empty for a moment after the start.
-    printed, _ = agent.communicate(timeout=60)
+    printed, _ = agent.communicate(timeout=PATIENCE_S)
     assert agent.returncode == 0, printed
     return printed, json.loads(dump.read_text()), environment

@@ -15,7 +15,7 @@ from autogen_core import FunctionCall
 from autogen_core.models import CreateResult, ModelFamily, ModelInfo, RequestUsage
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
-from surroundings import clean_environment
+from surroundings import PATIENCE_S, clean_environment
 
 # A step as it's typed: only the two variables are ours.
 STEP = """
@@ -57,7 +57,7 @@ def step(host):
     def type_it(path, body):
         command = STEP.format(path=path, body=json.dumps(body))
         shell = ["bash", "-c", command]
-        done = subprocess.run(shell, env=env, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(shell, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         return json.loads(done.stdout)
 
     return type_it

@@ -12,7 +12,18 @@ from autogen_core import CancellationToken
 from autogen_ext.tools.http import HttpTool
 from single_agent import keybearer_tools, new_agent
 
-from surroundings import KEYBEARER, PLAIN, Host, TlsFront, charges, clean_environment, forms, new_customer, run_agent
+from surroundings import (
+    KEYBEARER,
+    PATIENCE_S,
+    PLAIN,
+    Host,
+    TlsFront,
+    charges,
+    clean_environment,
+    forms,
+    new_customer,
+    run_agent,
+)
 
 
 @pytest.fixture
@@ -173,6 +184,6 @@ def test_a_host_that_is_gone_is_a_readable_error(stripe, key, tools, tmp_path):
 def test_dev_ends_with_its_commands_code_and_leaves_nothing(tmp_path):
     environment = {**clean_environment(), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", "import os, sys; sys.exit(7 if os.environ['KEYBEARER_TOKEN'] else 1)"]
-    ended = subprocess.run([KEYBEARER, "dev", "--", *command], env=environment, capture_output=True, timeout=60)
+    ended = subprocess.run([KEYBEARER, "dev", "--", *command], env=environment, capture_output=True, timeout=PATIENCE_S)
     assert ended.returncode == 7, ended.stderr
     assert list(tmp_path.iterdir()) == []

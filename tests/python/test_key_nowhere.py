@@ -10,7 +10,7 @@ import pytest
 
 from frameworks import memory_of
 from scripted_model import ScriptedModel
-from surroundings import ROOT, forms
+from surroundings import PATIENCE_S, ROOT, forms
 
 # What the model is told at each door of a charge that it may not make, of an invoice that isn't there, and of an id that is
 # none.
@@ -55,7 +55,7 @@ class Observed:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        printed, _ = self.agent.communicate(timeout=60)
+        printed, _ = self.agent.communicate(timeout=PATIENCE_S)
         assert self.agent.returncode == 0, printed
         self.results = models.results("gpt-4o")
         left = json.loads(out.read_text())

@@ -15,7 +15,7 @@ from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
 from mcp.shared.exceptions import McpError
 from single_agent import replayed_model
 
-from surroundings import COMPONENTS, KEYBEARER, PLAIN, SECRET, Program, clean_environment
+from surroundings import COMPONENTS, KEYBEARER, PATIENCE_S, PLAIN, SECRET, Program, clean_environment
 
 # The client would wait so long for an answer that doesn't come; none of these tests may.
 READ_SECONDS = 60
@@ -173,7 +173,7 @@ class Home:
 
     def run(self, *arguments, stdin=subprocess.DEVNULL):
         command = [KEYBEARER, *map(str, arguments)]
-        done = subprocess.run(command, env=self.env, stdin=stdin, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.env, stdin=stdin, capture_output=True, text=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

@@ -9,7 +9,7 @@ import pytest
 
 from frameworks import memory_of
 from guide import Reader, blocks, commands, text_of
-from surroundings import COMPONENTS, PLAIN, ROOT, turned_to
+from surroundings import COMPONENTS, PATIENCE_S, PLAIN, ROOT, turned_to
 
 PAGE = ROOT / "docs/MIGRATION.md"
 EXAMPLES = ROOT / "examples/migration"
@@ -47,7 +47,7 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.printed, _ = agent.communicate(timeout=60)
+        self.printed, _ = agent.communicate(timeout=PATIENCE_S)
         assert agent.returncode == 0, self.printed
         [self.seen] = re.findall(r"(?m)^\[sees\] (.*)$", self.printed)
         assert models.results("gpt-4o")[-1] == self.seen

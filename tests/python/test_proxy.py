@@ -8,7 +8,7 @@ import pytest
 import stripe
 from stripe import StripeClient
 
-from surroundings import clean_environment
+from surroundings import PATIENCE_S, clean_environment
 
 FIXTURE = "cus_test_fixture"
 CHARGE = {"amount": 700, "currency": "usd", "customer": FIXTURE, "description": "[conv:1] café & more"}
@@ -225,7 +225,7 @@ def test_the_key_is_nowhere_in_the_sdks_process(host, key, tmp_path):
     dump = tmp_path / "memory"
     command = [sys.executable, "-c", USER, host.token, f"{host.url}/proxy/stripe", dump]
     environment = {**clean_environment(), "XDG_CONFIG_HOME": str(tmp_path)}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 0 and "unknown_operation" in ended.stdout, ended.stderr
     memory = dump.read_bytes()
     assert host.token.encode() in memory, "this finds what is there"
