@@ -91,6 +91,7 @@ mod tests {
         assert_eq!(of_pytest("....\n4 passed in 3.10s\n"), tally(4, 0));
         let workers = "bringing up nodes...\n\n.. [100%]\n506 passed, 23 warnings in 170.09s (0:02:50)\n";
         assert_eq!(of_pytest(workers), tally(506, 0));
+        assert_eq!(of_pytest("501 passed, 23 warnings, 6 errors in 533.32s (0:08:53)\n"), tally(501, 6));
         assert_eq!(of_pytest("FAILED x\n1 failed, 3 passed, 1 error in 3.10s\n"), tally(3, 2));
         assert_eq!(of_fixtures("ok a\n12 passed, 3 failed\n"), tally(12, 3));
     }
