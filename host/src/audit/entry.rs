@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) reply: Reply,
     /// What the ledger does in the same transaction.
     pub(super) ledger: Option<LedgerStep>,
+    /// The beginning of its call, where that has yet to be recorded: both rows are written, this one first, or neither.
+    pub(super) first: Option<Box<Entry>>,
     /// The row that the event makes. `None`: it has yet to be encoded.
     row: Option<Unsealed>,
 }
@@ -83,7 +85,7 @@ impl Reply {
             Self::Send(guard, to) => match refused {
                 None => drop(to.send(Ok(Begun::Yes(guard)))),
                 Some(refused) => {
-                    guard.never_began();
+                    guard.never_began(None);
                     drop(to.send(Ok(Begun::No(refused))));
                 }
             },
@@ -96,7 +98,7 @@ impl Entry {
     /// is the writer's to report.
     pub(super) fn new(realm: Option<Realm>, call: Option<CallId>, event: Event, reply: Reply) -> Self {
         let row = Unsealed::new(realm.as_ref(), call.as_ref(), &event).ok();
-        Self { realm, call, event, reply, ledger: None, row }
+        Self { realm, call, event, reply, ledger: None, first: None, row }
     }
 
     /// An outcome that nobody waits for.
@@ -158,7 +160,7 @@ impl Entry {
                 drop(to.send(Err(error.clone())));
             }
             Reply::Send(guard, to) => {
-                guard.never_began();
+                guard.never_began(self.first.take());
                 drop(to.send(Err(error.clone())));
             }
         }

@@ -120,7 +120,9 @@ impl Audit {
         Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent, limits).await
     }
 
-    /// Records the intent to forward a request. It's on the disk when this resolves.
+    /// Records the intent to forward a request. It's on the disk no later than the intent to send that request, in the same
+    /// transaction: until then the call can do nothing. Where it takes a place among its agents' calls, it's on the disk
+    /// when this resolves.
     ///
     /// # Errors
     /// As for [`Self::begin`].
@@ -132,6 +134,9 @@ impl Audit {
         limits: &[CallLimit],
     ) -> Result<Pending, AuditError> {
         let intent = begun(Door::Proxy, caller, context);
+        if limits.is_empty() {
+            return Ok(Pending::begin_with_send(&self.trail, call, caller.realm().clone(), intent));
+        }
         Pending::begin(&self.trail, call, caller.realm().clone(), intent, limits).await
     }
 

@@ -15,7 +15,8 @@ use crate::ledger::{CallLimit, Refund, Reservation, ReservationId, Settlement, c
 use crate::policy::Permitted;
 use crate::refusal::{Code, RequestSent};
 
-/// A call whose intent is on the disk.
+/// A call whose intent is on the disk; or that goes there with the first thing that comes of it, before anything is
+/// sent.
 ///
 /// INVARIANT (no orphan): dropping it unfinished records that the call was cancelled, with its open sends as unknown.
 #[must_use = "a call that is dropped is recorded as cancelled"]
@@ -75,6 +76,29 @@ impl Pending {
         trail.queue.push_intent(entry);
         trail.flush();
         begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// A call that is nothing but a request to be forwarded: there's nothing that it could do before that request has an
+    /// intent of its own, so both are written together.
+    pub(super) fn begin_with_send(trail: &Arc<Trail>, id: CallId, realm: Realm, intent: CallBegun) -> Self {
+        let call = Call::new(trail, id.clone(), realm.clone(), false);
+        call.progress().first = Some(Box::new(Entry::outcome(realm, id, Event::CallBegun(intent))));
+        Self { call: Arc::new(call) }
+    }
+
+    /// Has the call's own intent on the disk when this resolves, where that would still wait for what comes of it: for
+    /// records of others that belong to the call.
+    ///
+    /// # Errors
+    /// As for [`Self::send_begun`]; the call has no record then, and is over.
+    pub async fn recorded(&self) -> Result<(), AuditError> {
+        let Some(mut first) = self.call.progress().first.take() else { return Ok(()) };
+        let (reply, written) = oneshot::channel();
+        first.reply = Reply::Written(reply);
+        self.call.trail.queue.push_intent(*first);
+        self.call.trail.flush();
+        let written = written.await.unwrap_or_else(|_| Err(AuditError::stopped()));
+        written.inspect_err(|_| self.never_began())
     }
 
     /// The call's id.
@@ -139,11 +163,10 @@ impl Pending {
     pub fn send_refused(&self, connection: &str, code: Code, question: Option<String>) {
         let connection = connection.chars().filter(char::is_ascii_graphic).take(64).collect();
         let refused = Event::SendRefused(SendRefused { connection, code, question });
-        self.call.trail.queue.push_outcomes([Entry::outcome(
-            self.call.realm.clone(),
-            self.call.id.clone(),
-            refused,
-        )]);
+        let mut entry = Entry::outcome(self.call.realm.clone(), self.call.id.clone(), refused);
+        let mut progress = self.call.progress();
+        entry.first = progress.first.take();
+        self.call.trail.queue.push_outcomes([entry]);
     }
 
     pub(super) async fn begin_send(
@@ -161,6 +184,7 @@ impl Pending {
         let (event, reply) = (Event::SendBegun(intent), Reply::Send(guard, reply));
         let mut entry = Entry::new(Some(realm), Some(id), event, reply);
         entry.ledger = reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation)));
+        entry.first = self.call.progress().first.take();
         self.call.trail.queue.push_intent(entry);
         self.call.trail.flush();
         let begun = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
@@ -222,9 +246,12 @@ impl PendingSend {
         self.call.close_send(self.send, |_| SendEnd { result, settlement, reply, refund });
     }
 
-    /// The intent wasn't written, so there's nothing to finish.
-    pub(super) fn never_began(&self) {
-        self.call.progress().take_back(self.send);
+    /// The intent wasn't written, so there's nothing to finish. `first` wasn't either: it goes with what comes
+    /// next.
+    pub(super) fn never_began(&self, first: Option<Box<Entry>>) {
+        let mut progress = self.call.progress();
+        progress.take_back(self.send);
+        progress.first = first;
     }
 }
 
@@ -266,6 +293,8 @@ struct Progress {
     request_sent: RequestSent,
     /// Whether the call's outcome has been queued, or there's none to come.
     over: bool,
+    /// The call's own intent, until the first row that comes of it takes it along.
+    first: Option<Box<Entry>>,
 }
 
 struct OpenSend {
@@ -319,6 +348,9 @@ impl Call {
             LedgerStep::Finish(Box::new(Finish { id, settlement, status: None, reply: None, refund: None }))
         });
         entries.push(last);
+        if let Some(earliest) = entries.first_mut() {
+            earliest.first = progress.first.take();
+        }
         self.trail.queue.push_outcomes(entries);
         // Writing may drop guards of this very call, which look at its progress.
         drop(progress);
@@ -380,7 +412,14 @@ impl Drop for Call {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { newest: 0, sends: 0, open: Vec::new(), request_sent: RequestSent::No, over: false }
+        Self {
+            newest: 0,
+            sends: 0,
+            open: Vec::new(),
+            request_sent: RequestSent::No,
+            over: false,
+            first: None,
+        }
     }
 }
 

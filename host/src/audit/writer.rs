@@ -84,6 +84,9 @@ fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(),
     store.write(&mut |tx| {
         let mut head = tx.head()?;
         entries.by_ref().try_for_each(|entry| {
+            if let Some(first) = &mut entry.first {
+                tx.insert(first.take_row()?.seal(at, &mut head))?;
+            }
             if let Some(refused) = in_ledger(tx, entry)? {
                 entry.replace(in_place_of(&entry.event, &refused));
                 entry.ledger = Some(LedgerStep::Refused(refused));

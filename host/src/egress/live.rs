@@ -21,8 +21,9 @@ use crate::refusal::RequestSent;
 /// How long a connection to an upstream is kept open without use. Load balancers commonly close after a minute; a
 /// shorter time here means that a request seldom meets a connection that is just being closed.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// How many unused connections are kept per upstream and realm.
-const IDLE_CONNECTIONS_MAX: usize = 32;
+/// How many unused connections are kept per upstream and realm. Where more requests than that are under way at once, each
+/// end of one closes a connection that the next has to make anew, with all of TLS's computations.
+const IDLE_CONNECTIONS_MAX: usize = 256;
 
 /// Sends over the network.
 ///

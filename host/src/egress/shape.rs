@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 /// A beginning that only credentials have, and how many characters of a token have to follow.
 const SHAPES: &[(&str, usize)] = &[
@@ -38,17 +38,25 @@ const SHAPES: &[(&str, usize)] = &[
 /// The first shape of a credential in these bytes: its beginning, which says whose it is and is no secret.
 #[must_use]
 pub(crate) fn credential_shape(bytes: &[u8]) -> Option<&'static str> {
-    static FINDER: LazyLock<Option<AhoCorasick>> =
-        LazyLock::new(|| AhoCorasick::new(SHAPES.iter().map(|(beginning, _)| beginning)).ok());
-    let found = FINDER.as_ref()?.find_overlapping_iter(bytes);
-    found.into_iter().find_map(|found| {
+    // The leftmost match is what the automaton finds several bytes at a time.
+    static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+        let beginnings = SHAPES.iter().map(|(beginning, _)| beginning);
+        AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(beginnings).ok()
+    });
+    let finder = FINDER.as_ref()?;
+    let mut from = 0;
+    while let Some(found) = finder.find(Input::new(bytes).range(from..)) {
         let (beginning, more) = SHAPES.get(found.pattern().as_usize())?;
         let (before, after) = (bytes.get(..found.start())?, bytes.get(found.end()..)?);
         let is_token = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         // In the middle of a longer word it's no beginning.
         let begins = !before.last().is_some_and(u8::is_ascii_alphanumeric);
-        (begins && after.iter().take(*more).take_while(is_token).count() == *more).then_some(*beginning)
-    })
+        if begins && after.iter().take(*more).take_while(is_token).count() == *more {
+            return Some(beginning);
+        }
+        from = found.start() + 1;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -64,6 +72,7 @@ mod tests {
             (format!("a kbt_{}", "a".repeat(43)), "kbt_"),
             ("-----BEGIN RSA PRIVATE KEY-----\nMII".to_owned(), "-----BEGIN RSA PRIVATE KEY-----"),
             (format!("sk_live_short and sk_test_{}", "b".repeat(20)), "sk_test_"),
+            ("xoxb------BEGIN PRIVATE KEY-----".to_owned(), "-----BEGIN PRIVATE KEY-----"),
         ] {
             assert_eq!(credential_shape(text.as_bytes()), Some(shape), "{text}");
         }

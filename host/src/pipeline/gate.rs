@@ -178,6 +178,7 @@ impl Gate {
             Permission::Wanted { send, quorum } => {
                 // What no budget has room for isn't put before people.
                 self.takes(&send, dedup)?;
+                self.state.pending.recorded().await.map_err(|error| unrecorded(&error))?;
                 let approved = self.approval(&send, quorum).await?;
                 // People take their time: whatever was checked is checked again.
                 match self.permit(send, Some(&approved))? {

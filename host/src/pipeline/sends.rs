@@ -1,9 +1,9 @@
 //! A guest's way out and its log, as the runtime wants them: the gate behind both.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::egress::{Draft, FailureReason, Reply, SendFailure};
 use crate::ids::{CallId, ToolName};
@@ -36,14 +36,21 @@ impl ToolLog for TracingLog {
 /// The outbound side of one tool's call. It runs on the guest's own stack, which is small and not the thread's: so it
 /// hands each draft over and waits, and the gate works where the call does.
 pub(super) struct CallSends {
-    drafts: mpsc::Sender<Box<Asked>>,
+    desk: Arc<Desk>,
     state: Arc<CallState>,
     parts: Arc<Parts>,
     tool: ToolName,
 }
 
 /// Drafts on their way to the gate.
-pub(super) struct Drafts(mpsc::Receiver<Box<Asked>>);
+pub(super) struct Drafts(Arc<Desk>);
+
+/// Where a draft lies until the gate takes it. There's never more than one: a guest waits for each of its sends.
+#[derive(Default)]
+struct Desk {
+    asked: Mutex<Option<Asked>>,
+    there: Notify,
+}
 
 struct Asked {
     draft: Draft,
@@ -53,32 +60,38 @@ struct Asked {
 impl CallSends {
     /// The guest's side, and the gate's.
     pub(super) fn new(gate: &Gate, tool: ToolName) -> (Self, Drafts) {
-        // A guest sends one request at a time. What goes through is boxed, since a channel makes room for many at once.
-        let (drafts, asked) = mpsc::channel(1);
-        let sends = Self { drafts, state: gate.state.clone(), parts: gate.parts.clone(), tool };
-        (sends, Drafts(asked))
+        let desk = Arc::new(Desk::default());
+        let drafts = Drafts(desk.clone());
+        (Self { desk, state: gate.state.clone(), parts: gate.parts.clone(), tool }, drafts)
     }
 }
 
 impl Drafts {
     /// Sends what is drafted for as long as this is polled.
-    pub(super) async fn serve(mut self, gate: &Gate) -> Infallible {
-        while let Some(asked) = self.0.recv().await {
-            let Asked { draft, reply } = *asked;
+    pub(super) async fn serve(self, gate: &Gate) -> Infallible {
+        loop {
+            self.0.there.notified().await;
+            let Some(Asked { draft, reply }) = self.0.swap(None) else { continue };
             // A guest that doesn't wait any more has been stopped, and so is this.
             let _ = reply.send(gate.send(draft).await);
         }
-        std::future::pending().await
+    }
+}
+
+impl Desk {
+    fn swap(&self, asked: Option<Asked>) -> Option<Asked> {
+        std::mem::replace(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner), asked)
     }
 }
 
 impl Outbound for CallSends {
     fn send(&mut self, draft: Draft) -> BoxFuture<'_, Result<GuestReply, SendFailure>> {
         Box::pin(async move {
-            let gone = || SendFailure::unsent(FailureReason::Internal, "the call is being stopped");
             let (reply, answered) = oneshot::channel();
-            self.drafts.send(Box::new(Asked { draft, reply })).await.map_err(|_| gone())?;
-            let reply = answered.await.map_err(|_| gone())??;
+            self.desk.swap(Some(Asked { draft, reply }));
+            self.desk.there.notify_one();
+            let gone = |_| SendFailure::unsent(FailureReason::Internal, "the call is being stopped");
+            let reply = answered.await.map_err(gone)??;
             Ok(GuestReply { status: reply.status, headers: reply.headers, body: reply.body })
         })
     }

@@ -1,6 +1,7 @@
 mod calls;
 mod chain;
 mod failures;
+mod forwarded;
 mod places;
 mod recovery;
 

@@ -1,0 +1,81 @@
+//! Calls that are nothing but a request to be forwarded: their own intent goes with the first thing that comes of them.
+
+use super::*;
+
+fn begin_forwarded(trail: &Fixture) -> Pending {
+    Pending::begin_with_send(&trail.audit.trail, CallId::fresh(Millis(0)), realm(), intent())
+}
+
+#[tokio::test]
+async fn both_intents_are_one_commit_and_the_call_s_comes_first() {
+    let trail = fixture();
+    let pending = begin_forwarded(&trail);
+    assert_eq!(story(&*trail.store).len(), 0);
+    let send = begin_send(&pending).await.unwrap();
+    assert_eq!(story(&*trail.store), ["call", "send 1"], "before anything can be sent");
+    assert_eq!(trail.store.commits.load(Ordering::SeqCst), 1);
+    send.finished(answered(), SETTLED, None);
+    pending.finish(Outcome::ok(b""), ()).await.unwrap();
+    assert_eq!(trail.story(), ["call", "send 1", "send 1 done: sent yes", "Ok: 1 sends, sent yes"]);
+}
+
+#[tokio::test]
+async fn a_refused_request_is_on_record_with_its_call() {
+    let trail = fixture();
+    let pending = begin_forwarded(&trail);
+    pending.send_refused("stripe", Code::Denied, None);
+    pending.finish(Outcome::failed(Code::Denied), ()).await.unwrap();
+    assert_eq!(trail.story(), ["call", "refused stripe: denied", "Failed: 0 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn one_that_is_given_up_before_anything_came_of_it_is_cancelled() {
+    let trail = fixture();
+    drop(begin_forwarded(&trail));
+    assert_eq!(trail.story(), ["call", "Cancelled: 0 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn where_the_intents_can_not_be_written_nothing_is_sent_and_the_call_goes_with_its_outcome() {
+    let trail = fixture();
+    let pending = begin_forwarded(&trail);
+    trail.store.fail(true);
+    assert!(begin_send(&pending).await.is_err());
+    assert_eq!(pending.request_sent(), RequestSent::No);
+    trail.store.fail(false);
+    assert_eq!(story(&*trail.store).len(), 0, "neither without the other");
+    pending.finish(Outcome::failed(Code::AuditUnavailable), ()).await.unwrap();
+    assert_eq!(trail.story(), ["call", "Failed: 0 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_owed_keeps_the_call_s_intent() {
+    let trail = fixture();
+    let pending = begin_forwarded(&trail);
+    trail.store.fail(true);
+    assert!(pending.finish(Outcome::failed(Code::Denied), ()).await.is_err());
+    trail.store.fail(false);
+    assert_eq!(trail.story(), ["call", "Failed: 0 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn records_of_others_that_belong_to_the_call_come_after_its_intent() {
+    let trail = fixture();
+    let pending = begin_forwarded(&trail);
+    pending.recorded().await.unwrap();
+    pending.recorded().await.unwrap();
+    trail.audit.admin(None, "people.agree", "b", "c").await.unwrap();
+    begin_send(&pending).await.unwrap().finished(answered(), SETTLED, None);
+    pending.finish(Outcome::ok(b""), ()).await.unwrap();
+    let story = trail.story();
+    assert_eq!(story[..3], ["call", "people.agree", "send 1"]);
+    assert_eq!(story.len(), 5);
+
+    let trail = fixture();
+    let pending = begin_forwarded(&trail);
+    trail.store.fail(true);
+    assert!(pending.recorded().await.is_err());
+    trail.store.fail(false);
+    drop(pending);
+    assert_eq!(trail.story(), [""; 0], "a call without a record is over");
+}
