@@ -42,6 +42,7 @@ mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod unread;
 mod user_secrets;
 mod vault_keys;
 mod wire;
