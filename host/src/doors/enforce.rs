@@ -135,14 +135,12 @@ fn read(bytes: &[u8]) -> Result<EnforceBody, Refusal> {
     serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
 }
 
-/// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or another
-/// tenant's.
+/// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or beyond the
+/// asking operator's reach.
 fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Refusal> {
     let nobody = || Refusal::new(Code::Unauthorized, "the capability token is not valid");
     match app.auth.verify(token) {
-        Ok(caller)
-            if caller.kind() == TokenKind::Agent && caller.realm().tenant == operator.realm().tenant =>
-        {
+        Ok(caller) if caller.kind() == TokenKind::Agent && operator.reach().covers(caller.realm()) => {
             Ok(caller)
         }
         Ok(_) | Err(AuthError::Unauthorized) => Err(nobody()),

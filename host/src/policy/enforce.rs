@@ -222,7 +222,7 @@ impl Policy {
     ) -> EnforceDecision {
         let caller = question.alive.caller();
         let questions = questions(caller, question.context, question.now, what);
-        let (decided, policy) = self.decide(questions, &caller.realm().tenant);
+        let (decided, policy) = self.decide(questions, caller.realm());
         let mut asked = None;
         let (verdict, code, message) = match decided.ruling {
             Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", what.subject())),

@@ -1,13 +1,13 @@
 //! Kill switches over HTTP, by the right operator and by the wrong one.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::host::Host;
 use crate::kill::Subjects;
 use crate::store::TokenKind;
 
 fn wanted(scope: &str) -> String {
-    json!({ "scope": scope, "reason": "40 charges in a minute" }).to_string()
+    json!({ "scope": scope, "environment": "dev", "reason": "40 charges in a minute" }).to_string()
 }
 
 impl Host {
@@ -28,7 +28,7 @@ async fn a_switch_is_thrown_listed_and_lifted_and_all_of_it_is_on_record() {
     assert_eq!(reply.status, 201, "{}", reply.body);
     let kill = reply.json();
     assert_eq!((&kill["scope"], &kill["tenant"]), (&json!("agent:someone"), &json!("acme")));
-    assert_eq!((&kill["environment"], &kill["by"]), (&Value::Null, &json!(operator_id)));
+    assert_eq!((&kill["environment"], &kill["by"]), (&json!("dev"), &json!(operator_id)));
     assert!(host.stops(&agent));
     assert_eq!(host.get("/v1/kill", &operator).await.json(), json!({ "kills": [kill] }));
 
@@ -41,7 +41,7 @@ async fn a_switch_is_thrown_listed_and_lifted_and_all_of_it_is_on_record() {
     let trail = host.get("/v1/audit", &operator).await.json();
     for (row, action) in trail["rows"].as_array().unwrap().iter().zip(["kill.lift", "kill.throw"]) {
         assert_eq!((&row["action"], &row["by"]), (&json!(action), &json!(operator_id)));
-        assert_eq!(row["subject"], format!("{} agent:someone", kill["id"].as_str().unwrap()));
+        assert_eq!(row["subject"], format!("{} agent:someone in dev", kill["id"].as_str().unwrap()));
         assert_eq!(row["reason"], "40 charges in a minute");
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod code;
 mod delegate;
 mod enforce;
+mod environments;
 mod golden;
 mod host;
 mod kill;

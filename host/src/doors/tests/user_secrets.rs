@@ -223,10 +223,16 @@ async fn only_who_may_store_a_user_s_secrets_does() {
     let listed = stage.ask("GET", "/v1/users/ann/secrets", &stage.operator, "").await.json();
     assert_eq!(listed, json!({ "secrets": [] }));
 
-    // An operator's key may stand where the platform's keys stand, and names another environment.
-    let request = Request::put("/v1/users/ann/secrets/github?environment=production");
-    let request = request.header("x-api-key", &stage.operator).body(Body::from(body.clone())).unwrap();
-    assert_eq!(stage.host.send(request).await.status, 200);
+    // An operator's key may stand where the platform's keys stand, and names the environment.
+    for (environment, status) in [("dev", 200), ("production", 403)] {
+        let request = Request::put(format!("/v1/users/ann/secrets/other?environment={environment}"));
+        let request = request.header("x-api-key", &stage.operator).body(Body::from(body.clone())).unwrap();
+        assert_eq!(stage.host.send(request).await.status, status);
+    }
+    let production = Realm { tenant: "acme".parse().unwrap(), environment: "production".parse().unwrap() };
+    let value = SecretInput::read(ANN.as_bytes()).ok().unwrap();
+    let (user, label) = ("ann".parse().unwrap(), "github".parse().unwrap());
+    stage.host.door.app.vault.put_own(&production, &user, &label, &value).unwrap();
     assert_eq!(stage.send("own", &storing).await.1, None, "environments are apart");
 
     // A revoked token stores nothing.

@@ -137,6 +137,7 @@ impl Governed {
         let minted = self.auth.mint(Mint {
             kind: TokenKind::Agent,
             realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+            every_environment: false,
             agent: agent.parse().unwrap(),
             conversation: conversation.map(|text| text.parse().unwrap()),
             role: Some("payer".parse().unwrap()),
