@@ -45,7 +45,8 @@ pub use approve::ApproveQuestion;
 pub use ask::{Door, SendAsk, Verdict, Via};
 pub use call::{CallContext, Invocation};
 pub use enforce::{
-    ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSubject, Enforced, RESOURCE_BYTES_MAX,
+    ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSpends, EnforceSubject, Enforced,
+    RESOURCE_BYTES_MAX,
 };
 pub use engine::START;
 pub use facts::{CostFacts, Facts, Judged, LinkFacts};

@@ -90,7 +90,8 @@ pub(super) fn schemas() -> Value {
         }), &[]),
         "PolicyList": closed(json!({ "policies": list_of("Policy") }), &[]),
         "Enforce": closed(json!({
-            "requestId": { "type": "string", "minLength": 1, "maxLength": 128 },
+            "requestId": { "type": "string", "minLength": 1, "maxLength": 128,
+                "description": "Names one act: the same question under it takes from budgets once." },
             "capabilityToken": { "type": "string" },
             "action": { "type": "string", "description": "A word, or an operation's name." },
             "resourceId": { "type": "string", "description": "`api://…`, or `connection://NAME`." },

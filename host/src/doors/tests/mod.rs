@@ -9,6 +9,7 @@ mod client;
 mod code;
 mod delegate;
 mod enforce;
+mod enforce_budgets;
 mod environments;
 mod golden;
 mod host;
