@@ -179,6 +179,30 @@ fn the_caller_is_not_told_the_reason() {
 }
 
 #[test]
+fn a_token_that_is_bound_to_a_conversation_stops_with_it_whatever_its_caller_says() {
+    let w = world();
+    let minted = w.auth.mint(Mint {
+        kind: TokenKind::Agent,
+        realm: Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() },
+        every_environment: false,
+        agent: "billing".parse().unwrap(),
+        conversation: Some("own".parse().unwrap()),
+        role: None,
+        task: None,
+        user: None,
+        grant: Grant::default(),
+        lifetime: Duration::from_secs(3600),
+    });
+    let caller = w.auth.verify(minted.unwrap().token.as_str()).unwrap();
+    // The caller names another one, or none.
+    let named = w.subjects(&caller);
+    let unnamed = Subjects { conversation: None, ..named };
+    assert!(w.kills.check(&named).is_ok() && w.kills.check(&unnamed).is_ok());
+    w.kills.throw(order("conversation:own")).unwrap();
+    assert!(w.kills.check(&named).is_err() && w.kills.check(&unnamed).is_err());
+}
+
+#[test]
 fn another_environments_switches_leave_room() {
     let w = world();
     let within = |environment: &str, target: &str| Order {

@@ -159,6 +159,15 @@ async fn what_is_denied_or_no_operation_takes_nothing() {
 }
 
 #[tokio::test]
+async fn an_operation_that_the_token_does_not_name_is_denied_whatever_policies_permit() {
+    let mut point = Point::of(ALL, &[]);
+    let grant = Grant { operations: vec!["stripe:list".parse().unwrap()], ..Grant::default() };
+    point.agent = point.host.token_with("acme", TokenKind::Agent, grant).1;
+    assert_eq!(point.asks("r-1", "list", json!({})).await, "allowed");
+    assert_eq!(point.charge("r-2", 1).await, "denied");
+}
+
+#[tokio::test]
 async fn budgets_of_requests_and_of_single_calls_hold_too() {
     let point = Point::of(ALL, &["2 requests total"]);
     for (request, said) in

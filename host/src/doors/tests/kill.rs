@@ -1,8 +1,14 @@
 //! Kill switches over HTTP, by the right operator and by the wrong one.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::Request;
 use serde_json::json;
 
 use super::host::Host;
+use crate::auth::Grant;
+use crate::egress::{BoxFuture, Wire, WireError, WireReply, WireRequest};
 use crate::kill::Subjects;
 use crate::store::TokenKind;
 
@@ -81,6 +87,51 @@ async fn another_tenant_s_switches_do_not_exist_and_can_not_be_thrown() {
     assert_eq!(host.ask("DELETE", &format!("/v1/kill/{id}"), &operator, "").await, absent);
     assert!(!host.get("/v1/kill", &operator).await.body.contains(id.as_str()));
     assert!(host.stops(&victim));
+}
+
+const STRIPE: &str = r#"
+base_url = "https://api.example.com"
+secret = "key"
+attach = { kind = "bearer" }
+[operations.list]
+request = "GET /v1/charges"
+effect = "read"
+"#;
+
+/// Nothing is sent in these tests.
+struct NoWire;
+
+impl Wire for NoWire {
+    fn exchange(
+        &self,
+        _: WireRequest,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        unreachable!("nothing is sent")
+    }
+}
+
+#[tokio::test]
+async fn a_switch_ends_the_wait_for_people() {
+    let rules = "permit (principal, action, resource);
+                 forbid (principal, action == Action::\"stripe:list\", resource)
+                 unless { context.approval.granted };";
+    let host = Host::start_ruled(&[("stripe.toml", STRIPE)], Arc::new(NoWire), rules);
+    let (_, operator) = host.token(TokenKind::Operator);
+    let grant = Grant { operations: vec!["stripe:*".parse().unwrap()], ..Grant::default() };
+    let (_, agent) = host.token_with("acme", TokenKind::Agent, grant);
+    let request = Request::get("/proxy/stripe/v1/charges")
+        .header("authorization", format!("Bearer {agent}"))
+        .header("keybearer-approval-wait", "yes");
+    let waits = host.send(request.body(Body::empty()).unwrap());
+    let throws = async {
+        while host.get("/v1/approvals", &operator).await.json()["approvals"].as_array().unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        assert_eq!(host.ask("POST", "/v1/kill", &operator, &wanted("agent:someone")).await.status, 201);
+    };
+    let (reply, ()) = tokio::join!(waits, throws);
+    reply.problem(403, "killed");
 }
 
 #[tokio::test]

@@ -315,10 +315,12 @@ async fn what_is_wrong_with_a_body_is_said_without_a_word_of_it() {
     for strange in ["/v1/users/ann/secrets/a%20b", "/v1/users/ann/secrets/-x"] {
         stage.ask("PUT", strange, &ann, r#"{"secret": "12345678"}"#).await.problem(400, "bad_request");
     }
-    stage
-        .ask("PUT", &format!("{path}?environment=dev&environment=x"), &ann, "{}")
-        .await
-        .problem(400, "bad_request");
+    for query in
+        ["environment=dev&environment=x", "environment=dev&x", "environment=", "tenant=rival", "environment"]
+    {
+        let good = format!(r#"{{"secret": "{value}"}}"#);
+        stage.ask("PUT", &format!("{path}?{query}"), &ann, &good).await.problem(400, "bad_request");
+    }
     assert!(stage.trail().await.iter().all(|row| row["event"] != "admin"), "nothing was stored");
 }
 

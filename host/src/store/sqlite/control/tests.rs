@@ -96,6 +96,13 @@ fn tokens_are_found_listed_and_revoked() {
     assert!(!store.revoke_token(&TokenId::fresh(), None, Millis(9)).unwrap());
     assert!(store.revoke_token(&old.id, Some(&Reach::one(realm("acme"))), Millis(9)).unwrap());
     assert!(store.revoke_token(&old.id, None, Millis(10)).unwrap());
+    // One for every environment is within reach of who reaches every environment.
+    let wide = TokenRow { every_environment: true, kind: TokenKind::Operator, ..token("acme", 4) };
+    store.insert_token(&wide).unwrap();
+    let one = Reach::one(realm("acme"));
+    assert!(!store.revoke_token(&wide.id, Some(&one), Millis(9)).unwrap());
+    assert!(!store.tokens(Some(&one)).unwrap().iter().any(|row| row.id == wide.id));
+    assert_eq!(store.token_by_id(&wide.id).unwrap().as_ref(), Some(&wide));
     let revoked = store.token_by_hash(&old.hash).unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(Millis(9)), "the first time is kept");
 }
