@@ -42,6 +42,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;
+pub mod reach;
 pub mod refusal;
 pub mod runtime;
 pub mod store;

@@ -60,7 +60,7 @@ def test_a_token_has_what_its_grant_says(host, mint):
         budgets=[{"limit": 3, "unit": "requests", "window": "minute"}],
         role="billing",
         task="Collect May",
-        environment="staging",
+        environment="production",
         may_delegate=True,
         expires_in_seconds=120,
     )
@@ -70,7 +70,7 @@ def test_a_token_has_what_its_grant_says(host, mint):
         "agent": "billing-1",
         "role": "billing",
         "task": "Collect May",
-        "environment": "staging",
+        "environment": "production",
         "conversation": "c-1",
         "may_delegate": True,
     }
@@ -78,6 +78,11 @@ def test_a_token_has_what_its_grant_says(host, mint):
     assert row["expires_at"] - row["created_at"] == 120_000 and minted.expires_at == row["expires_at"]
     mint.revoke(minted)
     mint.revoke(minted.id)
+
+
+def test_another_environment_takes_an_operator_of_it(mint):
+    with pytest.raises(Refused, match="manages the environment production alone"):
+        mint.mint(Grant("nobody", environment="staging"))
 
 
 def test_what_a_grant_does_not_say_is_not_allowed(host, mint):

@@ -13,8 +13,9 @@ use crate::audit::{ApprovalStep, Audit, Step};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::egress::SendFailure;
-use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TenantId, TokenId};
+use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TokenId};
 use crate::policy::{ApproveQuestion, CallContext, Enforced, Facts, Policy};
+use crate::reach::Reach;
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
 
 /// How long before its deadline a call stops waiting for people, so that its caller still hears which approval to come
@@ -58,14 +59,14 @@ impl MayApprove for Policy {
 /// Someone who decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approver {
-    /// The holder of an operator's token: decides in its own tenant.
+    /// The holder of an operator's token: decides what is within its reach.
     Operator {
         /// The name that the token was minted for: who it is.
         name: AgentId,
         /// The token.
         token: TokenId,
-        /// Its tenant.
-        tenant: TenantId,
+        /// How far it reaches.
+        reach: Reach,
     },
     /// A user of the machine, at the command line: decides in every tenant.
     CommandLine {
@@ -114,9 +115,9 @@ impl Approver {
         Ok(Self::CommandLine { user: format!("cli:{user}").parse()?, cli: "cli".parse()? })
     }
 
-    fn tenant(&self) -> Option<&TenantId> {
+    fn reach(&self) -> Option<&Reach> {
         match self {
-            Self::Operator { tenant, .. } => Some(tenant),
+            Self::Operator { reach, .. } => Some(reach),
             Self::CommandLine { .. } => None,
         }
     }
@@ -270,7 +271,7 @@ impl ApprovalDesk {
         .await?
     }
 
-    /// Enters someone's no, on record. Whoever manages the tenant may say no.
+    /// Enters someone's no, on record. Whoever manages the environment may say no.
     ///
     /// # Errors
     /// [`DecideError::Unrecorded`] when it's denied and that can't be recorded; otherwise nothing has changed.
@@ -307,9 +308,9 @@ impl ApprovalDesk {
         }
     }
 
-    /// INVARIANT (own tenant): an operator decides what is of its own tenant; the rest doesn't exist for it.
+    /// By INVARIANT (environments) what is beyond an operator's reach doesn't exist for it.
     fn of(&self, approver: &Approver, id: &ApprovalId) -> Result<ApprovalRow, DecideError> {
-        self.approvals.get(approver.tenant(), id)?.ok_or(DecideError::Unknown)
+        self.approvals.get(approver.reach(), id)?.ok_or(DecideError::Unknown)
     }
 
     /// How an approval stands, if it's for this request. Another's isn't waited for: the time at which that ends would
@@ -320,9 +321,9 @@ impl ApprovalDesk {
         realm: &Realm,
         fingerprint: Fingerprint,
     ) -> Result<Option<ApprovalState>, SendFailure> {
-        let row = self.approvals.get(Some(&realm.tenant), id);
+        let row = self.approvals.get(Some(&Reach::one(realm.clone())), id);
         let row = row.map_err(|error| ClaimError::from(error).failure(id))?;
-        let mine = row.filter(|row| row.realm == *realm && row.fingerprint == fingerprint);
+        let mine = row.filter(|row| row.fingerprint == fingerprint);
         Ok(mine.map(|row| row.state(self.approvals.now())))
     }
 }

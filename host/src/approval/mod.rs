@@ -39,7 +39,8 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Millis};
 use crate::egress::Vault;
-use crate::ids::{AgentId, ApprovalId, Realm, TenantId};
+use crate::ids::{AgentId, ApprovalId, Realm};
+use crate::reach::Reach;
 use crate::store::{
     ApprovalFilter, ApprovalRow, ApprovalState, ControlStore, Opening, PendingLimits, Stage, StoreError,
 };
@@ -233,26 +234,26 @@ impl Approvals {
         }
     }
 
-    /// One approval, of one tenant where one is given.
+    /// One approval, if it's within reach where one is given.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub fn get(&self, tenant: Option<&TenantId>, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
+    pub fn get(&self, reach: Option<&Reach>, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
         let row = self.store.approval(id)?;
-        Ok(row.filter(|row| tenant.is_none_or(|tenant| row.realm.tenant == *tenant)))
+        Ok(row.filter(|row| reach.is_none_or(|reach| reach.covers(&row.realm))))
     }
 
-    /// Approvals, newest first.
+    /// Approvals, those within a reach where one is given, newest first.
     ///
     /// # Errors
     /// When the store can't be read.
     pub fn list(
         &self,
-        tenant: Option<&TenantId>,
+        reach: Option<&Reach>,
         state: Option<ApprovalState>,
         limit: u32,
     ) -> Result<Vec<ApprovalRow>, StoreError> {
-        let filter = ApprovalFilter { tenant: tenant.cloned(), state, now: self.clock.now(), limit };
+        let filter = ApprovalFilter { reach: reach.cloned(), state, now: self.clock.now(), limit };
         self.store.approvals(&filter)
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Entry {
 pub(super) enum LedgerStep {
     /// Reserves, or refuses: then the send's intent isn't recorded, but that it was refused.
     Reserve(Box<Reservation>),
+    /// Counts what an enforcement point was allowed, or refuses: then it's recorded as denied.
+    Spend(Box<Reservation>),
     /// Refused it was, and why. Set by the writer.
     Refused(Reserved),
     /// Ends a reservation.
@@ -55,6 +57,8 @@ pub(super) enum Reply {
     Nobody,
     /// Someone who wants to know that it's on the disk.
     Written(oneshot::Sender<Result<(), AuditError>>),
+    /// An enforcement point, which hears whether there was room.
+    Decided(oneshot::Sender<Result<Option<Reserved>, AuditError>>),
     /// The caller of a tool, who gets the guard.
     Call(Pending, oneshot::Sender<Result<Pending, AuditError>>),
     /// A call that sends, which gets the guard.
@@ -75,6 +79,7 @@ impl Reply {
         match self {
             Self::Nobody => {}
             Self::Written(to) => drop(to.send(Ok(()))),
+            Self::Decided(to) => drop(to.send(Ok(refused))),
             Self::Call(guard, to) => match refused {
                 None => drop(to.send(Ok(guard))),
                 Some(_) => {
@@ -155,6 +160,7 @@ impl Entry {
         match std::mem::replace(&mut self.reply, Reply::Nobody) {
             Reply::Nobody => return Some(self),
             Reply::Written(to) => drop(to.send(Err(error.clone()))),
+            Reply::Decided(to) => drop(to.send(Err(error.clone()))),
             Reply::Call(guard, to) => {
                 guard.never_began();
                 drop(to.send(Err(error.clone())));

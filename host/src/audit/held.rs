@@ -2,8 +2,8 @@
 
 use super::chain::Unsealed;
 use super::{Audit, AuditError, Event};
-use crate::ids::TenantId;
 use crate::ledger::{self, ReservationId, Resolved, money};
+use crate::reach::Reach;
 use crate::store::EntryRow;
 
 /// What an operator found out of a held request.
@@ -41,13 +41,13 @@ impl HeldWord {
 
 impl Audit {
     /// Ends a held reservation as an operator says, and records it in the same transaction, which blocks. `by` is a
-    /// token's id or `cli`; another tenant's reservation doesn't exist, where one is given.
+    /// token's id or `cli`; a reservation beyond the reach doesn't exist, where one is given.
     ///
     /// # Errors
     /// [`AuditError::Unavailable`] when the store can't be written; nothing has changed then.
     pub fn resolve_held(
         &self,
-        tenant: Option<&TenantId>,
+        reach: Option<&Reach>,
         id: &ReservationId,
         word: HeldWord,
         by: &str,
@@ -55,7 +55,7 @@ impl Audit {
         let mut resolved = Resolved::Unknown;
         self.trail.store.write(&mut |tx| {
             let Some(entry) = tx.ledger().entry(id)? else { return Ok(()) };
-            if tenant.is_some_and(|tenant| entry.realm.tenant != *tenant) {
+            if reach.is_some_and(|reach| !reach.covers(&entry.realm)) {
                 return Ok(());
             }
             let (carried_out, amount, action) = match word {

@@ -31,7 +31,7 @@ pub use error::AuditError;
 pub use held::HeldWord;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend};
-pub use plan::{SendBegin, SendPlan, Takes};
+pub use plan::{SendBegin, SendPlan, Spends, Takes};
 pub use row::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
     SendFinished, SendRefused, ShadowDiffered, Step,
@@ -46,11 +46,11 @@ use tokio::sync::oneshot;
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
-use crate::ledger::CallLimit;
+use crate::ledger::{CallLimit, Reservation, ReservationId, Reserved};
 use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::refusal::Code;
 use crate::store::{AuditStore, RowFilter};
-use entry::{Entry, Reply};
+use entry::{Entry, LedgerStep, Reply};
 use queue::Queue;
 
 /// How many characters each text of an [`Event::Admin`] keeps: they are names and ids, a row stays small.
@@ -198,15 +198,43 @@ impl Audit {
         self.written(realm, None, event).await
     }
 
-    /// Records an answer to an enforcement point, its texts cut to 256 characters. It's on the disk when this resolves.
+    /// Records an answer to an enforcement point, its texts cut to 256 characters, and takes what it `spends` from
+    /// budgets, both or neither. It's on the disk when this resolves. Where there's no room, it's recorded as denied, and
+    /// what was short is answered.
+    ///
+    /// What is spent has an id as a send's: of a call of its own, which the row belongs to.
     ///
     /// # Errors
     /// As for [`Self::begin`].
-    pub async fn decided(&self, realm: Realm, mut row: Decided) -> Result<(), AuditError> {
+    pub async fn decided(
+        &self,
+        realm: Realm,
+        mut row: Decided,
+        spends: Option<Spends>,
+    ) -> Result<Option<Reserved>, AuditError> {
         for text in [&mut row.action, &mut row.resource, &mut row.request] {
             *text = text.chars().take(ADMIN_CHARS_MAX).collect();
         }
-        self.written(Some(realm), None, Event::Decided(row)).await
+        let call = spends.as_ref().map(|spends| CallId::fresh(spends.takes.at));
+        let (reply, written) = oneshot::channel();
+        let mut entry =
+            Entry::new(Some(realm.clone()), call.clone(), Event::Decided(row), Reply::Decided(reply));
+        entry.ledger = spends.zip(call).map(|(spends, call)| {
+            let Spends { connection, operation, cost, takes } = spends;
+            LedgerStep::Spend(Box::new(Reservation {
+                id: ReservationId { call, send: 1 },
+                realm,
+                connection: Some(connection),
+                operation: Some(operation),
+                cost,
+                lines: takes.lines,
+                dedup: takes.dedup,
+                at: takes.at,
+            }))
+        });
+        self.trail.queue.push_intent(entry);
+        self.trail.flush();
+        written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
     /// Records that policies which are tried decide otherwise. It isn't waited for.

@@ -2,7 +2,8 @@
 
 use super::PendingSend;
 use crate::clock::Millis;
-use crate::ids::{ApprovalId, Digest};
+use crate::connection::Cost;
+use crate::ids::{ApprovalId, ConnectionName, Digest, OperationName};
 use crate::ledger::{Dedup, Lines, Reserved};
 
 /// What came of the intent to send.
@@ -24,6 +25,19 @@ pub struct SendPlan {
     pub policy: Digest,
     /// The request as the policies were asked about it, sealed, where that's kept.
     pub question: Option<String>,
+}
+
+/// What an enforcement point was allowed, and what that takes from budgets.
+#[derive(Debug)]
+pub struct Spends {
+    /// Where.
+    pub connection: ConnectionName,
+    /// What is done there.
+    pub operation: OperationName,
+    /// What it costs.
+    pub cost: Option<Cost>,
+    /// What it takes.
+    pub takes: Takes,
 }
 
 /// What a send takes from budgets.

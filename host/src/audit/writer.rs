@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::entry::{Entry, LedgerStep, Reply};
-use super::{AuditError, CallBegun, CallRefused, Event, SendBegun, SendRefused, Trail};
+use super::{AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendRefused, Trail};
 use crate::clock::Millis;
 use crate::ledger::{self, Reserved};
 use crate::refusal::Code;
@@ -109,6 +109,11 @@ fn in_ledger(tx: &mut dyn TrailTx, entry: &mut Entry) -> Result<Option<Reserved>
             }
             (refused, _) => Ok(Some(refused)),
         },
+        Some(LedgerStep::Spend(reservation)) => match ledger::spend(tx.ledger(), reservation)? {
+            // It was counted when it was asked for the first time.
+            Reserved::Yes | Reserved::Duplicate(_) => Ok(None),
+            refused => Ok(Some(refused)),
+        },
         Some(LedgerStep::Finish(end)) => {
             ledger::finish(tx.ledger(), &end.id, end.settlement, end.status, end.reply.clone())?;
             if let Some(refund) = &end.refund {
@@ -142,6 +147,9 @@ fn in_place_of(intent: &Event, refused: &Reserved) -> Event {
                 // However few it may have: its place comes back when another call ends, or the limit goes.
                 code: Code::RateLimited,
             })
+        }
+        Event::Decided(decided) => {
+            Event::Decided(Decided { decision: Decision::Denied, reason: Some(code), ..decided.clone() })
         }
         other => other.clone(),
     }

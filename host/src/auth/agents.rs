@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Auth, AuthError};
-use crate::ids::{AgentId, RoleName, TenantId, TokenId};
-use crate::store::AgentRow;
+use crate::ids::{AgentId, RoleName};
+use crate::reach::Reach;
+use crate::store::{AgentRow, TokenRow};
 use crate::text::{is_line, is_printable};
 
 /// The longest name of an agent, in characters.
@@ -16,7 +17,7 @@ pub const AGENT_DESCRIPTION_CHARS_MAX: usize = 2_000;
 /// The largest metadata, in bytes of JSON.
 pub const AGENT_METADATA_BYTES_MAX: usize = 16 << 10;
 
-/// At most so many agents of one tenant.
+/// At most so many agents of one environment, and of a tenant as a whole.
 pub const AGENTS_MAX: usize = 10_000;
 
 /// An agent to be registered.
@@ -31,58 +32,62 @@ pub struct Registration {
 }
 
 impl Auth {
-    /// Registers an agent.
+    /// Registers an agent for all that this reaches.
     ///
     /// # Errors
     /// [`AuthError::InvalidMint`] with a sentence that says what to change; [`AuthError::Store`].
-    pub fn register(&self, tenant: &TenantId, wanted: Registration) -> Result<AgentRow, AuthError> {
+    pub fn register(&self, reach: &Reach, wanted: Registration) -> Result<AgentRow, AuthError> {
         let role = check(&wanted)?;
-        if self.store.agents(tenant)?.len() >= AGENTS_MAX {
-            return invalid("the tenant has 10000 agents; remove those that aren't used any more");
+        // Those of one environment leave room for another's.
+        let beside = |row: &&AgentRow| row.environment.as_ref() == reach.environment();
+        if self.store.agents(reach)?.iter().filter(beside).count() >= AGENTS_MAX {
+            return invalid("there are 10000 agents already; remove those that aren't used any more");
         }
         let Registration { name, description, metadata } = wanted;
-        let (id, tenant, created_at) = (AgentId::fresh(), tenant.clone(), self.clock.now());
-        let row = AgentRow { id, tenant, name, description, metadata, role, created_at };
+        let (tenant, environment) = (reach.tenant().clone(), reach.environment().cloned());
+        let (id, created_at) = (AgentId::fresh(), self.clock.now());
+        let row = AgentRow { id, tenant, environment, name, description, metadata, role, created_at };
         self.store.insert_agent(&row)?;
         Ok(row)
     }
 
-    /// A tenant's agent.
+    /// An agent within reach.
     ///
     /// # Errors
     /// [`AuthError::Store`].
-    pub fn agent(&self, tenant: &TenantId, id: &AgentId) -> Result<Option<AgentRow>, AuthError> {
-        Ok(self.store.agent(tenant, id)?)
+    pub fn agent(&self, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, AuthError> {
+        Ok(self.store.agent(reach, id)?)
     }
 
-    /// A tenant's agents, the oldest first.
+    /// The agents within reach, the oldest first.
     ///
     /// # Errors
     /// [`AuthError::Store`].
-    pub fn agents(&self, tenant: &TenantId) -> Result<Vec<AgentRow>, AuthError> {
-        Ok(self.store.agents(tenant)?)
+    pub fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, AuthError> {
+        Ok(self.store.agents(reach)?)
     }
 
-    /// Removes an agent and revokes its tokens, and so all that was delegated from them. Answers the tokens that were
-    /// revoked; `None` when the tenant has no such agent.
+    /// Removes an agent and revokes its tokens within reach, and so all that was delegated from them. Answers the agent
+    /// and the tokens that were revoked; `None` when no such agent is within reach.
     ///
     /// # Errors
     /// [`AuthError::Store`]; some tokens may be revoked then, and the agent is still there.
-    pub fn remove_agent(&self, tenant: &TenantId, id: &AgentId) -> Result<Option<Vec<TokenId>>, AuthError> {
-        if self.store.agent(tenant, id)?.is_none() {
-            return Ok(None);
-        }
+    pub fn remove_agent(
+        &self,
+        reach: &Reach,
+        id: &AgentId,
+    ) -> Result<Option<(AgentRow, Vec<TokenRow>)>, AuthError> {
+        let Some(agent) = self.store.agent(reach, id)? else { return Ok(None) };
         let now = self.clock.now();
-        let tokens = self.store.tokens(Some(tenant))?.into_iter();
+        let tokens = self.store.tokens(Some(reach))?.into_iter();
         let live: Vec<_> = tokens
             .filter(|token| token.agent == *id && token.revoked_at.is_none() && token.expires_at > now)
-            .map(|token| token.id)
             .collect();
         for token in &live {
-            self.store.revoke_token(token, Some(tenant), now)?;
+            self.store.revoke_token(&token.id, Some(reach), now)?;
         }
-        self.store.remove_agent(tenant, id)?;
-        Ok(Some(live))
+        self.store.remove_agent(reach, id)?;
+        Ok(Some((agent, live)))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::ids::{
     AgentId, ConnectionName, ConversationId, OperationName, Realm, RoleName, TenantId, TokenId, ToolName,
     UserId,
 };
+use crate::reach::Reach;
 use crate::store::{TokenKind, TokenRow};
 
 /// A verified caller.
@@ -33,7 +34,7 @@ impl Caller {
         &self.row.hash
     }
 
-    /// Proof that this caller may manage its tenant's tokens; `None` for an agent.
+    /// Proof that this caller may manage tokens; `None` for an agent.
     #[must_use]
     pub fn as_operator(&self) -> Option<Operator<'_>> {
         (self.kind() == TokenKind::Operator).then_some(Operator { caller: self })
@@ -55,6 +56,15 @@ impl Caller {
     #[must_use]
     pub fn realm(&self) -> &Realm {
         &self.row.realm
+    }
+
+    /// How far it reaches: its own environment, or every one of its tenant for an operator whose token says so.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self.kind() {
+            TokenKind::Operator if self.row.every_environment => Reach::every(self.row.realm.tenant.clone()),
+            TokenKind::Operator | TokenKind::Agent => Reach::one(self.row.realm.clone()),
+        }
     }
 
     /// The agent.
@@ -155,14 +165,20 @@ impl<'c> Alive<'c> {
     }
 }
 
-/// Proof that a caller is an operator: it manages the tokens of its own tenant, in all environments of that.
+/// Proof that a caller is an operator: it manages what is within its reach.
 #[derive(Debug)]
 pub struct Operator<'c> {
     caller: &'c Caller,
 }
 
 impl<'c> Operator<'c> {
-    /// The tenant that it manages.
+    /// How far it manages.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.caller.reach()
+    }
+
+    /// Its tenant.
     #[must_use]
     pub fn tenant(&self) -> &'c TenantId {
         &self.caller.realm().tenant

@@ -80,6 +80,7 @@ pub(super) fn make(parent: &Caller, request: Delegation, now: Millis) -> Result<
         Mint {
             kind: TokenKind::Agent,
             realm: parent.realm().clone(),
+            every_environment: false,
             agent: agent.unwrap_or_else(|| parent.agent().clone()),
             conversation: conversation.or_else(|| parent.conversation().cloned()),
             role: role.or_else(|| parent.role().cloned()),

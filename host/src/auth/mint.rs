@@ -26,6 +26,8 @@ pub struct Mint {
     pub kind: TokenKind,
     /// Whose it is.
     pub realm: Realm,
+    /// For an operator token: whether it manages every environment of its tenant, and not its own alone.
+    pub every_environment: bool,
     /// The agent it's for. For an operator token: a name for the operator.
     pub agent: AgentId,
     /// The one conversation it serves, if it's to be bound to one.
@@ -53,7 +55,8 @@ pub struct Minted {
 
 /// Checks a request and makes the token, without storing it.
 pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
-    let Mint { kind, realm, agent, conversation, role, task, user, grant, lifetime } = request;
+    let Mint { kind, realm, every_environment, agent, conversation, role, task, user, grant, lifetime } =
+        request;
     if lifetime.as_millis() == 0 {
         return invalid("the token would expire at once; give it a lifetime, for example one hour");
     }
@@ -75,6 +78,9 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     if kind == TokenKind::Operator && user.is_some() {
         return invalid("an operator token can't be bound to a user; leave the user out");
     }
+    if kind == TokenKind::Agent && every_environment {
+        return invalid("an agent's token is for one environment; only an operator token manages every one");
+    }
     if grant.may_store_secrets && user.is_none() {
         return invalid("a token that may store a user's secrets has to be bound to one; name the user");
     }
@@ -90,6 +96,7 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
         hash: token.hash(),
         kind,
         realm,
+        every_environment,
         agent,
         conversation,
         role,
@@ -114,6 +121,9 @@ pub(super) fn check_operator(operator: &Operator<'_>, request: &Mint) -> Result<
     }
     if request.realm.tenant != *operator.tenant() {
         return invalid("an operator token mints tokens of its own tenant only");
+    }
+    if !operator.reach().covers(&request.realm) {
+        return invalid("this operator token mints tokens of its own environment only");
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Clock, Millis};
-use crate::ids::{AgentId, TenantId, TokenId};
+use crate::ids::{AgentId, TokenId};
+use crate::reach::Reach;
 use crate::store::{ControlStore, StoreError, TokenRow};
 use cache::Cache;
 
@@ -102,10 +103,10 @@ impl Auth {
         Ok(minted)
     }
 
-    /// Makes a token on behalf of an operator: for an agent, in the operator's own tenant.
+    /// Makes a token on behalf of an operator: for an agent, within the operator's reach.
     ///
     /// # Errors
-    /// As [`Auth::mint`], and [`AuthError::InvalidMint`] for another tenant or another operator's token: an
+    /// As [`Auth::mint`], and [`AuthError::InvalidMint`] for what is beyond that or another operator's token: an
     /// operator token that could mint its own successor would never expire.
     pub fn mint_for(&self, operator: &Operator<'_>, request: Mint) -> Result<Minted, AuthError> {
         mint::check_operator(operator, &request)?;
@@ -137,21 +138,30 @@ impl Auth {
         Ok(minted)
     }
 
-    /// All tokens, of one tenant where one is given, newest first. Expired and revoked ones are among them.
+    /// All tokens, those within a reach where one is given, newest first. Expired and revoked ones are among them.
     ///
     /// # Errors
     /// [`AuthError::Store`].
-    pub fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, AuthError> {
-        Ok(self.store.tokens(tenant)?)
+    pub fn list(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, AuthError> {
+        Ok(self.store.tokens(reach)?)
     }
 
-    /// Revokes a token: every check that begins after this returns refuses it and all that were delegated from it. False when there's no such token (of
-    /// this tenant, where one is given). Revoking twice answers true and keeps the first time.
+    /// A token within reach.
     ///
     /// # Errors
     /// [`AuthError::Store`].
-    pub fn revoke(&self, id: &TokenId, tenant: Option<&TenantId>) -> Result<bool, AuthError> {
-        Ok(self.store.revoke_token(id, tenant, self.clock.now())?)
+    pub fn find(&self, id: &TokenId, reach: &Reach) -> Result<Option<TokenRow>, AuthError> {
+        Ok(self.store.token_by_id(id)?.filter(|row| row.is_within(reach)))
+    }
+
+    /// Revokes a token: every check that begins after this returns refuses it and all that were delegated from it. False
+    /// when there's no such token (within this reach, where one is given). Revoking twice answers true and keeps the
+    /// first time.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn revoke(&self, id: &TokenId, reach: Option<&Reach>) -> Result<bool, AuthError> {
+        Ok(self.store.revoke_token(id, reach, self.clock.now())?)
     }
 
     /// The caller with this hash, if its token is valid now.

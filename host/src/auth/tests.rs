@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::ids::{AgentId, ApprovalId, KillId, PolicyId, Realm, SecretLabel, UserId};
+use crate::ids::{AgentId, ApprovalId, Environment, KillId, PolicyId, Realm, SecretLabel, TenantId, UserId};
 use crate::store::{
     AgentRow, AgentStore, ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore,
     MemoryControl, Opening, PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
@@ -37,14 +37,14 @@ impl AgentStore for Watched {
     fn insert_agent(&self, row: &AgentRow) -> Result<(), StoreError> {
         self.inner.insert_agent(row)
     }
-    fn agent(&self, tenant: &TenantId, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
-        self.inner.agent(tenant, id)
+    fn agent(&self, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
+        self.inner.agent(reach, id)
     }
-    fn agents(&self, tenant: &TenantId) -> Result<Vec<AgentRow>, StoreError> {
-        self.inner.agents(tenant)
+    fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, StoreError> {
+        self.inner.agents(reach)
     }
-    fn remove_agent(&self, tenant: &TenantId, id: &AgentId) -> Result<bool, StoreError> {
-        self.inner.remove_agent(tenant, id)
+    fn remove_agent(&self, reach: &Reach, id: &AgentId) -> Result<bool, StoreError> {
+        self.inner.remove_agent(reach, id)
     }
 }
 
@@ -52,11 +52,11 @@ impl KillStore for Watched {
     fn insert_kill(&self, row: &KillRow) -> Result<(), StoreError> {
         self.inner.insert_kill(row)
     }
-    fn kills(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError> {
-        self.inner.kills(tenant)
+    fn kills(&self, reach: Option<&Reach>) -> Result<Vec<KillRow>, StoreError> {
+        self.inner.kills(reach)
     }
-    fn remove_kill(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, StoreError> {
-        self.inner.remove_kill(id, tenant)
+    fn remove_kill(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, StoreError> {
+        self.inner.remove_kill(id, reach)
     }
     fn forget_killed_calls(&self, before: Millis) -> Result<(), StoreError> {
         self.inner.forget_killed_calls(before)
@@ -82,11 +82,11 @@ impl ControlStore for Watched {
     fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
         self.inner.children(parent)
     }
-    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
-        self.inner.tokens(tenant)
+    fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
+        self.inner.tokens(reach)
     }
-    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError> {
-        self.inner.revoke_token(id, tenant, at)
+    fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError> {
+        self.inner.revoke_token(id, reach, at)
     }
     fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError> {
         self.inner.tenant_key(tenant)
@@ -174,11 +174,11 @@ impl PolicyStore for Watched {
     fn insert_policy(&self, row: &PolicyRow) -> Result<(), StoreError> {
         self.inner.insert_policy(row)
     }
-    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
-        self.inner.policies(tenant)
+    fn policies(&self, reach: Option<&Reach>) -> Result<Vec<PolicyRow>, StoreError> {
+        self.inner.policies(reach)
     }
-    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
-        self.inner.remove_policy(tenant, id)
+    fn remove_policy(&self, reach: &Reach, id: &PolicyId) -> Result<bool, StoreError> {
+        self.inner.remove_policy(reach, id)
     }
 }
 
@@ -210,6 +210,7 @@ fn mint(kind: TokenKind) -> Mint {
     Mint {
         kind,
         realm: realm("acme"),
+        every_environment: false,
         agent: "billing".parse().unwrap(),
         conversation: None,
         role: None,
@@ -282,7 +283,7 @@ fn a_revocation_by_another_process_is_seen_by_the_next_check() {
     w.auth.alive(&caller).unwrap();
     let elsewhere =
         Auth::new(Arc::clone(&w.store) as Arc<dyn ControlStore>, Arc::clone(&w.clock) as Arc<dyn Clock>);
-    assert!(elsewhere.revoke(&minted.row.id, Some(&realm("acme").tenant)).unwrap());
+    assert!(elsewhere.revoke(&minted.row.id, Some(&Reach::every(realm("acme").tenant))).unwrap());
     assert!(is_unauthorized(w.auth.alive(&caller)));
     assert!(is_unauthorized(w.auth.verify(minted.token.as_str())));
 }
@@ -327,11 +328,11 @@ fn nobody_is_let_in_while_the_store_is_broken() {
 fn another_tenant_revokes_and_lists_nothing() {
     let w = world();
     let minted = w.auth.mint(mint(TokenKind::Agent)).unwrap();
-    let other = realm("other").tenant;
+    let other = Reach::every(realm("other").tenant);
     assert!(!w.auth.revoke(&minted.row.id, Some(&other)).unwrap());
     assert!(w.auth.list(Some(&other)).unwrap().is_empty());
     w.auth.verify(minted.token.as_str()).unwrap();
-    assert!(w.auth.revoke(&minted.row.id, Some(&realm("acme").tenant)).unwrap());
+    assert!(w.auth.revoke(&minted.row.id, Some(&Reach::every(realm("acme").tenant))).unwrap());
     assert_eq!(w.auth.list(None).unwrap()[0].revoked_at, Some(START));
 }
 
@@ -342,13 +343,14 @@ fn what_can_not_be_minted_says_why() {
         budgets: texts.iter().map(|text| text.parse().unwrap()).cycle().take(count).collect(),
         ..Grant::default()
     };
-    let cases: [(Mint, &str); 12] = [
+    let cases: [(Mint, &str); 13] = [
         (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
         (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
         (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "at most 32 budgets"),
         (Mint { grant: budgets(&["1 usd day"], 1), ..mint(TokenKind::Operator) }, "budgets out"),
         (Mint { lifetime: Duration::ZERO, ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { user: Some("ann".parse().unwrap()), ..mint(TokenKind::Operator) }, "bound to a user"),
+        (Mint { every_environment: true, ..mint(TokenKind::Agent) }, "for one environment"),
         (
             Mint { grant: Grant { may_store_secrets: true, ..Grant::default() }, ..mint(TokenKind::Agent) },
             "name the user",
@@ -399,6 +401,41 @@ fn an_operator_mints_for_agents_of_its_own_tenant_alone() {
     let other_tenant = Mint { realm: realm("other"), ..mint(TokenKind::Agent) };
     assert!(matches!(w.auth.mint_for(&operator, other_tenant), Err(AuthError::InvalidMint(_))));
     assert!(matches!(w.auth.mint_for(&operator, mint(TokenKind::Operator)), Err(AuthError::InvalidMint(_))));
+}
+
+#[test]
+fn an_operator_mints_in_its_own_environment_unless_its_token_is_for_every_one() {
+    let w = world();
+    let dev = Realm { environment: "dev".parse().unwrap(), ..realm("acme") };
+    let elsewhere = || Mint { realm: dev.clone(), ..mint(TokenKind::Agent) };
+    for every_environment in [false, true] {
+        let operator = w.auth.mint(Mint { every_environment, ..mint(TokenKind::Operator) }).unwrap();
+        let caller = w.auth.verify(operator.token.as_str()).unwrap();
+        let operator = caller.as_operator().unwrap();
+        w.auth.mint_for(&operator, mint(TokenKind::Agent)).unwrap();
+        assert_eq!(w.auth.mint_for(&operator, elsewhere()).is_ok(), every_environment);
+        let other_tenant = Mint { realm: realm("other"), ..mint(TokenKind::Agent) };
+        assert!(w.auth.mint_for(&operator, other_tenant).is_err());
+    }
+}
+
+#[test]
+fn a_token_for_every_environment_is_beyond_who_manages_one() {
+    let w = world();
+    let minted =
+        |every_environment| w.auth.mint(Mint { every_environment, ..mint(TokenKind::Operator) }).unwrap().row;
+    let (narrow, wide) = (minted(false), minted(true));
+    let one = |environment: Environment| Reach::one(Realm { environment, ..realm("acme") });
+    let (own, dev) = (one(realm("acme").environment), one("dev".parse().unwrap()));
+    assert_eq!(w.auth.list(Some(&own)).unwrap(), std::slice::from_ref(&narrow));
+    assert_eq!(w.auth.list(Some(&dev)).unwrap(), []);
+    for (id, reach) in [(&wide.id, &own), (&wide.id, &dev), (&narrow.id, &dev)] {
+        assert!(!w.auth.revoke(id, Some(reach)).unwrap());
+        assert_eq!(w.auth.find(id, reach).unwrap(), None);
+    }
+    assert!(w.auth.list(None).unwrap().iter().all(|row| row.revoked_at.is_none()));
+    assert!(w.auth.revoke(&narrow.id, Some(&own)).unwrap());
+    assert!(w.auth.revoke(&wide.id, Some(&Reach::every(realm("acme").tenant))).unwrap());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::out::Out;
 use crate::approval::{About, ApprovalDesk, Approvals, Approver};
 use crate::audit::Audit;
 use crate::ids::{ApprovalId, TenantId};
+use crate::reach::Reach;
 use crate::store::{ApprovalRow, ApprovalState};
 
 /// How many characters of an approval's id are typed to approve it.
@@ -91,7 +92,10 @@ fn list(
     state: Option<ApprovalState>,
     limit: u32,
 ) -> anyhow::Result<Done> {
-    let (rows, now) = (desk.approvals().list(tenant, state, limit)?, desk.approvals().now());
+    let (rows, now) = (
+        desk.approvals().list(tenant.cloned().map(Reach::every).as_ref(), state, limit)?,
+        desk.approvals().now(),
+    );
     let cells = |row: &ApprovalRow| {
         vec![
             row.id.to_string(),

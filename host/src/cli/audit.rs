@@ -12,6 +12,7 @@ use super::out::Out;
 use crate::audit::{self, Audit as Trail, Event, Row, SendBegun, SendRefused, export};
 use crate::ids::{CallId, TenantId};
 use crate::pipeline::question_of;
+use crate::reach::Reach;
 use crate::store::RowFilter;
 
 /// How many rows are read at once.
@@ -58,7 +59,8 @@ impl Audit {
         let trail = Trail::start(opened.audit_store()?, opened.clock.clone())?;
         match self {
             Self::List { limit, tenant, before } => {
-                let filter = RowFilter { tenant, before, limit, newest_first: true, ..RowFilter::default() };
+                let reach = tenant.map(Reach::every);
+                let filter = RowFilter { reach, before, limit, newest_first: true, ..RowFilter::default() };
                 let mut rows = trail.rows(&filter)?;
                 rows.reverse();
                 print(out, &rows);
@@ -84,8 +86,8 @@ fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId
     let (vault, mut from, mut printed) = (opened.vault()?, 1, 0_u64);
     let mut to = std::io::stdout().lock();
     loop {
-        let tenant = tenant.cloned();
-        let filter = RowFilter { tenant, from: Some(from), limit: PAGE_ROWS, ..RowFilter::default() };
+        let reach = tenant.cloned().map(Reach::every);
+        let filter = RowFilter { reach, from: Some(from), limit: PAGE_ROWS, ..RowFilter::default() };
         let rows = trail.rows(&filter)?;
         let Some(last) = rows.last() else { break };
         from = last.seq.saturating_add(1);

@@ -14,6 +14,7 @@ use crate::home::Home;
 use crate::ids::TenantId;
 use crate::ledger::report::{Standing, standings};
 use crate::ledger::{Budgets, ReservationId, Resolved, money};
+use crate::reach::Reach;
 use crate::store::{EntryRow, EntryState, LedgerStore};
 
 /// Commands on budgets.
@@ -85,7 +86,10 @@ fn told(problems: &Problems, out: &Out) -> Done {
 fn list(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::Result<Done> {
     let connections = Connections::load(&opened.home.connections_dir())?;
     let budgets = Budgets::load(&opened.home.budgets_file(), &connections)?;
-    let (rows, tokens) = (opened.audit_store()?.counters()?, opened.control.tokens(tenant)?);
+    let (rows, tokens) = (
+        opened.audit_store()?.counters()?,
+        opened.control.tokens(tenant.cloned().map(Reach::every).as_ref())?,
+    );
     let mut all = standings(&rows, &budgets, &tokens, opened.clock.now());
     all.retain(|standing| tenant.is_none_or(|tenant| standing.counted.realm.tenant == *tenant));
     let heads = ["REALM", "SUBJECT", "OF", "A", "SPENT", "UNDER WAY", "HELD", "LIMIT", "LEFT"];

@@ -53,7 +53,7 @@ pub(super) struct Dev {
     /// Bind the token to this conversation.
     #[arg(long)]
     conversation: Option<ConversationId>,
-    /// Also give the command an operator's token, in KEYBEARER_OPERATOR_TOKEN.
+    /// Also give the command an operator's token for this environment, in KEYBEARER_OPERATOR_TOKEN.
     #[arg(long)]
     operator: bool,
     #[command(flatten)]
@@ -191,6 +191,7 @@ impl Dev {
         Ok(app.auth.mint(Mint {
             kind,
             realm: self.realm.realm(),
+            every_environment: false,
             agent: "dev".parse()?,
             conversation: self.conversation.clone().filter(|_| kind == TokenKind::Agent),
             role: None,

@@ -32,7 +32,8 @@ impl Init {
         out.line("  master.key       opens the vault: back it up apart from the databases");
         out.line("  connections/     put connection files here");
         out.line("  policies/        who may do what: start.cedar permits what tokens carry");
-        out.line(format!("\noperator token, shown this once: {}\n", minted.token));
+        let realm = &minted.row.realm;
+        out.line(format!("\noperator token for {realm}, shown this once: {}\n", minted.token));
         out.line("next: keybearer tool add FILE.wasm · keybearer vault set LABEL · keybearer serve");
         out.value(&json!({ "home": root, "operator_token": minted.token.to_string() }));
         Ok(Done::Well)
@@ -52,6 +53,7 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
     let minted = auth.mint(Mint {
         kind: TokenKind::Operator,
         realm: realm.clone(),
+        every_environment: false,
         agent: "operator".parse()?,
         conversation: None,
         role: None,

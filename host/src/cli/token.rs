@@ -14,6 +14,7 @@ use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
 use crate::clock::Millis;
 use crate::ids::{AgentId, ConversationId, RoleName, TokenId, UserId};
 use crate::ledger::Budget;
+use crate::reach::Reach;
 use crate::store::{TokenKind, TokenRow};
 
 /// Commands on tokens.
@@ -73,11 +74,14 @@ pub(super) struct MintArgs {
     /// How long it's valid: 90s, 30m, 12h, 7d.
     #[arg(long, default_value = "1h", value_parser = span)]
     ttl: Duration,
-    /// An operator's token: manages tokens and reads the audit trail of its tenant, calls no tools.
+    /// An operator's token: manages the environment that it's minted in, and calls no tools.
     #[arg(long, conflicts_with_all = [
         "tools", "operations", "conversation", "role", "task", "budgets", "may_delegate", "user", "may_store_secrets",
     ])]
     operator: bool,
+    /// The operator's token manages every environment of its tenant, and what is the tenant's as a whole.
+    #[arg(long, requires = "operator")]
+    every_environment: bool,
     #[command(flatten)]
     realm: RealmArgs,
 }
@@ -115,6 +119,7 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
     let mint = Mint {
         kind,
         realm: args.realm.realm(),
+        every_environment: args.every_environment,
         agent: args.agent,
         conversation: args.conversation,
         role: args.role,
@@ -139,6 +144,11 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
     }));
     if !out.is_json() {
         out.note(format!("{} · {} · valid until {} · shown this once", row.id, row.realm, row.expires_at));
+        if row.every_environment {
+            out.note(format!("it manages every environment of {}", row.realm.tenant));
+        } else if kind == TokenKind::Operator {
+            out.note(format!("it manages {} alone; for the whole tenant add --every-environment", row.realm));
+        }
         if kind == TokenKind::Agent && without_operations {
             out.note("it may use no operation, so tools that send requests will be denied; add --operation CONNECTION:OPERATION");
         }
@@ -151,8 +161,9 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
 
 fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) -> anyhow::Result<Done> {
     let realm = args.realm();
-    let mut tokens = auth.list((!all).then_some(&realm.tenant))?;
-    tokens.retain(|row| all || row.realm == realm);
+    let mut tokens = auth.list((!all).then(|| Reach::every(realm.tenant.clone())).as_ref())?;
+    // A token for every environment is for this one, too.
+    tokens.retain(|row| all || row.every_environment || row.realm == realm);
     let now = opened.clock.now();
     let rows: Vec<_> = tokens
         .iter()
@@ -177,6 +188,7 @@ fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) ->
         .map(|row| {
             json!({
                 "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
+                "every_environment": row.every_environment,
                 "role": row.role, "task": row.task, "parent": row.parent, "minted_by": row.minted_by,
                 "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
                 "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
@@ -198,7 +210,7 @@ fn state(row: &TokenRow, now: Millis) -> &'static str {
 
 fn rights(row: &TokenRow) -> String {
     if row.kind == TokenKind::Operator {
-        return "operate".to_owned();
+        return if row.every_environment { "operate-every-environment" } else { "operate" }.to_owned();
     }
     let tools = row.grant.tools.iter().map(ToString::to_string);
     let operations = row.grant.operations.iter().map(ToString::to_string);

@@ -38,7 +38,7 @@ impl Door {
         }
     }
 
-    /// A caller that may manage the tokens and read the audit trail of its tenant. Its token may stand in `X-Api-Key`.
+    /// A caller that may manage what is within its reach. Its token may stand in `X-Api-Key`.
     ///
     /// # Errors
     /// [`Code::Unauthorized`]; [`Code::Denied`] for an agent's token.

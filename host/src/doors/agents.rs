@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 
 use super::body;
 use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::realm::recorded_in;
 use super::router::{Door, Route, last_segment};
 use super::tokens::failed;
 use super::wire::json;
 use crate::app::App;
 use crate::auth::{Caller, Registration};
 use crate::clock::Millis;
-use crate::ids::{AgentId, RoleName};
+use crate::ids::{AgentId, Environment, RoleName};
 use crate::refusal::{Code, Refusal};
 use crate::store::AgentRow;
 
@@ -34,6 +35,8 @@ pub(super) struct RegisterBody {
 #[derive(Debug, Serialize)]
 pub(super) struct AgentEntry {
     id: AgentId,
+    /// Where its tokens may be minted; null: in every environment.
+    environment: Option<Environment>,
     name: String,
     description: String,
     role: Option<RoleName>,
@@ -43,8 +46,8 @@ pub(super) struct AgentEntry {
 
 impl From<AgentRow> for AgentEntry {
     fn from(row: AgentRow) -> Self {
-        let AgentRow { id, name, description, metadata, role, created_at, .. } = row;
-        Self { id, name, description, role, metadata, created_at }
+        let AgentRow { id, environment, name, description, metadata, role, created_at, .. } = row;
+        Self { id, environment, name, description, role, metadata, created_at }
     }
 }
 
@@ -54,7 +57,7 @@ pub(super) struct AgentList {
     pub(super) agents: Vec<AgentEntry>,
 }
 
-/// The tenant's agents, the oldest first.
+/// The agents within reach, the oldest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = listed(&door, request).await;
     door.answer(Route::Agents, result)
@@ -75,7 +78,7 @@ pub(super) async fn remove(State(door): State<Arc<Door>>, request: Request) -> R
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let app = door.app.clone();
-    let rows = blocking(move || app.auth.agents(&caller.realm().tenant)).await?;
+    let rows = blocking(move || app.auth.agents(&caller.reach())).await?;
     let agents = rows.map_err(|error| failed(&error))?.into_iter().map(AgentEntry::from).collect();
     Ok(json(&AgentList { agents }))
 }
@@ -101,11 +104,9 @@ async fn register_recorded(
     let wanted = Registration { name, description, metadata: Value::Object(metadata) };
     let row = {
         let (app, caller) = (app.clone(), caller.clone());
-        blocking(move || app.auth.register(&caller.realm().tenant, wanted))
-            .await?
-            .map_err(|error| failed(&error))?
+        blocking(move || app.auth.register(&caller.reach(), wanted)).await?.map_err(|error| failed(&error))?
     };
-    let (realm, by) = (caller.realm().clone(), caller.token().as_str());
+    let (realm, by) = (recorded_in(&caller, row.environment.as_ref()), caller.token().as_str());
     if let Err(error) = app.audit.admin(Some(realm), "agent.register", row.id.as_str(), by).await {
         let id = row.id.clone();
         let refusal = unrecorded(
@@ -113,25 +114,28 @@ async fn register_recorded(
             id.as_str(),
             "the host can't write its audit trail, so no agent was registered",
         );
-        let _ = blocking(move || app.auth.remove_agent(&caller.realm().tenant, &id)).await?;
+        let _ = blocking(move || app.auth.remove_agent(&caller.reach(), &id)).await?;
         return Err(refusal);
     }
     Ok(created(&AgentEntry::from(row)))
 }
 
 async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: AgentId) -> Result<Response, Refusal> {
-    let revoked = {
+    let (agent, revoked) = {
         let (app, caller, id) = (app.clone(), caller.clone(), id.clone());
-        blocking(move || app.auth.remove_agent(&caller.realm().tenant, &id))
+        blocking(move || app.auth.remove_agent(&caller.reach(), &id))
             .await?
             .map_err(|error| failed(&error))?
             .ok_or_else(missing)?
     };
     // As with a revocation, the act comes first.
     let by = caller.token().as_str();
-    let acts = revoked.iter().map(|token| ("token.revoke", token.as_str()));
-    for (action, subject) in acts.chain([("agent.remove", id.as_str())]) {
-        let recorded = app.audit.admin(Some(caller.realm().clone()), action, subject, by).await;
+    let acts =
+        revoked.iter().map(|token| ("token.revoke", token.id.as_str(), Some(&token.realm.environment)));
+    for (action, subject, environment) in
+        acts.chain([("agent.remove", id.as_str(), agent.environment.as_ref())])
+    {
+        let recorded = app.audit.admin(Some(recorded_in(&caller, environment)), action, subject, by).await;
         recorded.map_err(|error| {
             unrecorded(
                 &error,
@@ -143,7 +147,7 @@ async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: AgentId) -> Res
     Ok(done())
 }
 
-/// The one answer for an agent that isn't there and for another tenant's.
+/// The one answer for an agent that isn't there and for one beyond reach.
 pub(super) fn missing() -> Refusal {
-    Refusal::new(Code::NotFound, "there is no such agent in this tenant")
+    Refusal::new(Code::NotFound, "there is no such agent within this token's reach")
 }

@@ -1,6 +1,6 @@
 //! `GET /v1/approvals`, `GET /v1/approvals/{id}`, and `POST …/approve` and `…/deny`.
 //!
-//! An operator sees and decides what is of its own tenant. An agent sees how its own requests stand and nothing more:
+//! An operator sees and decides what is within its reach. An agent sees how its own requests stand and nothing more:
 //! not what approvers read, not who decides.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const PAGE: u32 = 100;
 /// Approvals in an answer at most.
 const PAGE_MAX: u32 = 1_000;
 
-/// The tenant's approvals, newest first.
+/// The approvals within reach, newest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = listed(&door, request).await;
     door.answer(Route::Approvals, result)
@@ -131,7 +131,7 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let Query { state, limit } = Query::parse(request.uri().query().unwrap_or(""))?;
     let approvals = door.app.approvals.approvals().clone();
     let now = approvals.now();
-    let rows = blocking(move || approvals.list(Some(&caller.realm().tenant), state, limit)).await?;
+    let rows = blocking(move || approvals.list(Some(&caller.reach()), state, limit)).await?;
     let approvals = rows.into_iter().map(|row| ApprovalEntry::of(row, now)).collect();
     Ok(json(&ApprovalList { approvals }))
 }
@@ -142,7 +142,7 @@ async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
     let approvals = door.app.approvals.approvals().clone();
     let now = approvals.now();
     blocking(move || {
-        let row = approvals.get(Some(&caller.realm().tenant), &id)?;
+        let row = approvals.get(Some(&caller.reach()), &id)?;
         let row = row.filter(|row| is_seen_by(row, &caller));
         Ok(row.map(|row| match caller.kind() {
             TokenKind::Agent => json(&status(&row, now)),
@@ -160,10 +160,10 @@ async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
     .ok_or_else(missing)
 }
 
-/// An operator sees what is of its tenant, in every environment; an agent what its own token asked for.
+/// An operator sees what is within its reach; an agent what its own token asked for.
 fn is_seen_by(row: &ApprovalRow, caller: &Caller) -> bool {
     match caller.kind() {
-        TokenKind::Operator => row.realm.tenant == caller.realm().tenant,
+        TokenKind::Operator => caller.reach().covers(&row.realm),
         TokenKind::Agent => row.token == *caller.token() && row.realm == *caller.realm(),
     }
 }
@@ -174,14 +174,14 @@ async fn decided(door: &Door, request: Request, yes: bool) -> Result<Response, R
     let approver = Approver::Operator {
         name: caller.agent().clone(),
         token: caller.token().clone(),
-        tenant: caller.realm().tenant.clone(),
+        reach: caller.reach(),
     };
     let desk = &door.app.approvals;
     let done = if yes { desk.approve(approver, &id).await } else { desk.deny(approver, &id).await };
     done.map_err(|error| refused(&error, yes))?;
     let approvals = desk.approvals().clone();
     let now = approvals.now();
-    let row = blocking(move || approvals.get(Some(&caller.realm().tenant), &id)).await?;
+    let row = blocking(move || approvals.get(Some(&caller.reach()), &id)).await?;
     row.map(|row| json(&status(&row, now))).ok_or_else(missing)
 }
 
@@ -190,7 +190,7 @@ fn status(row: &ApprovalRow, now: Millis) -> ApprovalStatus {
 }
 
 fn missing() -> Refusal {
-    Refusal::new(Code::NotFound, "there is no such approval in this tenant, or none that this token may see")
+    Refusal::new(Code::NotFound, "there is no such approval, or none that this token may see")
 }
 
 fn refused(error: &DecideError, yes: bool) -> Refusal {

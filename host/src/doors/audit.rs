@@ -1,4 +1,4 @@
-//! `GET /v1/audit` and `GET /v1/audit/{call}`: the trail of an operator's own tenant.
+//! `GET /v1/audit` and `GET /v1/audit/{call}`: the trail within an operator's reach.
 
 use std::sync::Arc;
 
@@ -43,16 +43,17 @@ async fn paged(door: &Door, request: Request) -> Result<Response, Refusal> {
 
 async fn of_call(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
-    let missing = || Refusal::new(Code::NotFound, "the audit trail has no such call in this tenant");
+    let missing =
+        || Refusal::new(Code::NotFound, "the audit trail has no such call within this token's reach");
     let call: CallId = last_segment(&request).parse().map_err(|_| missing())?;
     let filter = RowFilter { call: Some(call.clone()), limit: CALL_ROWS_MAX, ..own(&caller) };
     let rows = read(door, filter).await?;
     if rows.is_empty() { Err(missing()) } else { Ok(json(&AuditCall { call, rows })) }
 }
 
-/// INVARIANT (own tenant): every read of the trail starts from this filter.
+/// By INVARIANT (environments) every read of the trail starts from this filter.
 fn own(caller: &Caller) -> RowFilter {
-    RowFilter { tenant: Some(caller.realm().tenant.clone()), ..RowFilter::default() }
+    RowFilter { reach: Some(caller.reach()), ..RowFilter::default() }
 }
 
 async fn read(door: &Door, filter: RowFilter) -> Result<Vec<Row>, Refusal> {

@@ -1,5 +1,5 @@
-//! `GET /v1/budgets`, `GET /v1/budgets/held`, and `POST …/held/{id}/settle` and `…/release`: what an operator's tenant has
-//! spent, and what nobody knows the end of.
+//! `GET /v1/budgets`, `GET /v1/budgets/held`, and `POST …/held/{id}/settle` and `…/release`: what was
+//! spent within an operator's reach, and what nobody knows the end of.
 
 use std::sync::Arc;
 
@@ -156,10 +156,10 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let limit = limit(request.uri().query().unwrap_or(""))?;
     let app = door.app.clone();
     let all = blocking(move || {
-        let tenant = &caller.realm().tenant;
-        let (counters, tokens) = (app.ledger.counters()?, app.control.tokens(Some(tenant))?);
+        let reach = caller.reach();
+        let (counters, tokens) = (app.ledger.counters()?, app.control.tokens(Some(&reach))?);
         let mut all = standings(&counters, &app.spending.budgets(), &tokens, app.clock.now());
-        all.retain(|standing| standing.counted.realm.tenant == *tenant);
+        all.retain(|standing| reach.covers(&standing.counted.realm));
         Ok(all)
     });
     let mut all = all.await?.map_err(|error: StoreError| failed(&error))?;
@@ -177,7 +177,8 @@ async fn list_held(door: &Door, request: Request) -> Result<Response, Refusal> {
             rows = tx.entries(EntryState::Held)?;
             Ok(())
         })?;
-        rows.retain(|row| row.realm.tenant == caller.realm().tenant);
+        let reach = caller.reach();
+        rows.retain(|row| reach.covers(&row.realm));
         Ok(rows)
     });
     let rows: Vec<EntryRow> = rows.await?.map_err(|error: StoreError| failed(&error))?;
@@ -207,10 +208,7 @@ async fn resolve(
 ) -> Result<Response, Refusal> {
     let done = {
         let id = id.clone();
-        blocking(move || {
-            let (tenant, by) = (&caller.realm().tenant, caller.token().as_str());
-            app.audit.resolve_held(Some(tenant), &id, word, by)
-        })
+        blocking(move || app.audit.resolve_held(Some(&caller.reach()), &id, word, caller.token().as_str()))
     };
     match done.await?.map_err(|error| unwritten(&error))? {
         Resolved::Unknown => Err(missing()),
@@ -246,7 +244,7 @@ fn limit(query: &str) -> Result<usize, Refusal> {
 }
 
 fn missing() -> Refusal {
-    Refusal::new(Code::NotFound, "nothing is held under this id in this tenant")
+    Refusal::new(Code::NotFound, "nothing is held under this id within this token's reach")
 }
 
 fn unwritten(error: &AuditError) -> Refusal {

@@ -5,6 +5,9 @@
 //!
 //! Where people have to agree, the answer names an approval. The same question again, once they have, is allowed once:
 //! with the approval's id, or without it.
+//!
+//! An operation that is allowed takes from budgets what it would take if the host sent it, in the transaction that records
+//! the answer. The host doesn't see the end of it, so its money is held until an operator says what became of it.
 
 use std::sync::Arc;
 
@@ -19,11 +22,13 @@ use super::router::{Door, Route};
 use super::wire::json;
 use crate::app::App;
 use crate::approval::{ApprovalAsk, Approved, Unanswered};
-use crate::audit::{Decided, Decision};
+use crate::audit::{Decided, Decision, Spends};
 use crate::auth::{AuthError, Caller};
 use crate::dto::read_json;
+use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ApprovalId, ConnectionName, ConversationId, DecisionId, Digest, TenantId};
 use crate::kill::Subjects;
+use crate::ledger::{QuestionFacts, Reserved};
 use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
@@ -82,11 +87,11 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
     }
     let app = &door.app;
     let subject = subject(app, &operator, &asked.capability_token);
-    let (decision, approval) = match &subject {
+    let Said { decision, approval, spends } = match &subject {
         Ok(caller) => decide_with_people(app, &operator, caller, &asked).await,
-        Err(refusal) => (EnforceDecision::refused(refusal.code, refusal.message.clone()), None),
+        Err(refusal) => Said::of(EnforceDecision::refused(refusal.code, refusal.message.clone())),
     };
-    let answer = EnforceAnswer {
+    let mut answer = EnforceAnswer {
         decision: match decision.verdict {
             Enforced::Allowed => Decision::Allowed,
             Enforced::Denied => Decision::Denied,
@@ -117,14 +122,35 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
     };
     // A subject that isn't the operator's own is on record in the operator's realm, with nothing of the other's.
     let realm = caller.unwrap_or(&operator).realm().clone();
-    app.audit.decided(realm, row).await.map_err(|error| {
+    let refused = app.audit.decided(realm, row, spends).await.map_err(|error| {
         unrecorded(
             &error,
             answer.decision_id.as_str(),
             "the host can't write its audit trail, so it allows nothing",
         )
     })?;
+    if let Some(refused) = refused {
+        let failure = no_room(&refused);
+        tracing::info!(decision = %answer.decision_id, cause = failure.cause.as_deref(), "a budget had no room for what was asked");
+        answer.decision = Decision::Denied;
+        (answer.reason, answer.message) = (Some(failure.reason.code()), failure.message);
+    }
     Ok(json(&answer))
+}
+
+/// What is answered, before it's on record.
+struct Said {
+    decision: EnforceDecision,
+    /// The approval that it waits for or used.
+    approval: Option<ApprovalId>,
+    /// What it takes from budgets; only of what is allowed.
+    spends: Option<Spends>,
+}
+
+impl Said {
+    fn of(decision: EnforceDecision) -> Self {
+        Self { decision, approval: None, spends: None }
+    }
 }
 
 /// The question, by the same rules as a request's own JSON: a member that comes twice is an error at any depth, and a
@@ -135,14 +161,12 @@ fn read(bytes: &[u8]) -> Result<EnforceBody, Refusal> {
     serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
 }
 
-/// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or another
-/// tenant's.
+/// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or beyond the
+/// asking operator's reach.
 fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Refusal> {
     let nobody = || Refusal::new(Code::Unauthorized, "the capability token is not valid");
     match app.auth.verify(token) {
-        Ok(caller)
-            if caller.kind() == TokenKind::Agent && caller.realm().tenant == operator.realm().tenant =>
-        {
+        Ok(caller) if caller.kind() == TokenKind::Agent && operator.reach().covers(caller.realm()) => {
             Ok(caller)
         }
         Ok(_) | Err(AuthError::Unauthorized) => Err(nobody()),
@@ -153,23 +177,24 @@ fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Ref
     }
 }
 
-/// Decides; where people have to agree, asks them, or uses what they have agreed to. With the answer comes the approval
-/// that it waits for or used.
-async fn decide_with_people(
-    app: &App,
-    operator: &Caller,
-    caller: &Caller,
-    asked: &EnforceBody,
-) -> (EnforceDecision, Option<ApprovalId>) {
+/// Decides; where people have to agree, asks them, or uses what they have agreed to.
+async fn decide_with_people(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) -> Said {
     let (context, mut decision) = decide(app, operator, caller, asked, None);
-    let Some(subject) = decision.subject.take() else { return (decision, None) };
+    // What no budget has room for isn't put before people.
+    let spends = match spends(app, caller, &context, asked, &decision) {
+        Ok(spends) => spends,
+        Err(failure) => return Said::of(unaffordable(failure)),
+    };
+    let Some(subject) = decision.subject.take() else {
+        return Said { decision, approval: None, spends };
+    };
     let said = digest(&asked.context);
     let own = app.approvals.own(caller);
     let ask = ApprovalAsk::of_question(caller, &context, said, *subject, own);
     match app.approvals.answer(ask, asked.approval_id.clone()).await {
         Ok(approved) => {
             // People take their time: whatever was checked is checked again.
-            let (_, decision) = decide(app, operator, caller, asked, Some(&approved));
+            let (context, decision) = decide(app, operator, caller, asked, Some(&approved));
             let decision = match decision.verdict {
                 Enforced::ApprovalRequired { .. } => EnforceDecision {
                     policies: decision.policies,
@@ -181,7 +206,11 @@ async fn decide_with_people(
                 },
                 _ => decision,
             };
-            (decision, Some(approved.id))
+            let approval = Some(approved.id);
+            match self::spends(app, caller, &context, asked, &decision) {
+                Ok(spends) => Said { decision, approval, spends },
+                Err(failure) => Said { decision: unaffordable(failure), approval, spends: None },
+            }
         }
         Err(unanswered) => {
             let Unanswered { pending, code, message, cause } = unanswered;
@@ -190,7 +219,53 @@ async fn decide_with_people(
                 _ => Enforced::Denied,
             };
             let cause = cause.or(decision.cause);
-            (EnforceDecision { verdict, code: Some(code), message, cause, ..decision }, pending)
+            let decision = EnforceDecision { verdict, code: Some(code), message, cause, ..decision };
+            Said { decision, approval: pending, spends: None }
+        }
+    }
+}
+
+/// What an operation takes from budgets. `None`: it isn't one, it's denied, or no budget counts it.
+///
+/// # Errors
+/// What a budget refuses whatever was spent so far.
+fn spends(
+    app: &App,
+    caller: &Caller,
+    context: &CallContext,
+    asked: &EnforceBody,
+    decision: &EnforceDecision,
+) -> Result<Option<Spends>, SendFailure> {
+    let Some(spends) = &decision.spends else { return Ok(None) };
+    let question = QuestionFacts {
+        realm: caller.realm(),
+        token: caller.token(),
+        request: &asked.request_id,
+        action: &asked.action,
+        resource: &asked.resource_id,
+        said: digest(&asked.context),
+    };
+    let conversation = context.conversation.as_ref();
+    let takes = app.spending.takes_of_question(caller, conversation, spends, &question, app.clock.now())?;
+    Ok(takes.map(|takes| Spends {
+        connection: spends.connection.name.clone(),
+        operation: spends.operation.name.clone(),
+        cost: spends.cost.clone(),
+        takes,
+    }))
+}
+
+fn unaffordable(failure: SendFailure) -> EnforceDecision {
+    let cause = failure.cause;
+    EnforceDecision { cause, ..EnforceDecision::refused(failure.reason.code(), failure.message) }
+}
+
+/// Why the ledger let nothing be spent.
+fn no_room(refused: &Reserved) -> SendFailure {
+    match refused {
+        Reserved::OverBudget(shortfall) | Reserved::RateLimited(shortfall) => shortfall.failure(),
+        Reserved::Duplicate(_) | Reserved::InProgress | Reserved::Yes => {
+            SendFailure::unsent(FailureReason::Duplicate, "the same question is being answered; ask again")
         }
     }
 }

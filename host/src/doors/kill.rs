@@ -1,7 +1,7 @@
 //! `POST|GET /v1/kill` and `DELETE /v1/kill/{id}`: an operator's kill switches.
 //!
-//! An operator stops what is its own tenant's, and sees and lifts that tenant's switches alone. The whole host is stopped
-//! on its command line.
+//! An operator stops what is within its reach, and sees and lifts the switches there alone: a whole tenant is for a token
+//! that manages every environment, and the whole host is stopped on its command line.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body;
 use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::realm::{realm_of, recorded_in};
 use super::router::{Door, Route, last_segment};
 use super::wire::json;
 use crate::app::App;
@@ -55,7 +56,7 @@ pub(super) struct KillList {
     pub(super) kills: Vec<KillEntry>,
 }
 
-/// The tenant's switches, newest first.
+/// The switches within reach, newest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = listed(&door, request).await;
     door.answer(Route::Kills, result)
@@ -76,7 +77,7 @@ pub(super) async fn lift(State(door): State<Arc<Door>>, request: Request) -> Res
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let app = door.app.clone();
-    let rows = blocking(move || app.kills.list(Some(&caller.realm().tenant))).await?;
+    let rows = blocking(move || app.kills.list(Some(&caller.reach()))).await?;
     let kills = rows.map_err(|error| failed(&error))?.into_iter().map(KillEntry::from).collect();
     Ok(json(&KillList { kills }))
 }
@@ -88,15 +89,32 @@ async fn thrown(door: &Door, request: Request) -> Result<Response, Refusal> {
     if wanted.scope == Target::Everything {
         return Err(Refusal::new(
             Code::Denied,
-            "an operator's token stops what is its own tenant's; the whole host is stopped on its command line",
+            "an operator's token stops what is within its reach; the whole host is stopped on its command line",
         ));
     }
-    settled(throw_recorded(door.app.clone(), caller, wanted)).await
+    let environment = environment_of(&caller, &wanted)?;
+    settled(throw_recorded(door.app.clone(), caller, ThrowBody { environment, ..wanted })).await
+}
+
+/// Where a switch holds: in the environment that is named, or in all that the token reaches.
+fn environment_of(caller: &Caller, wanted: &ThrowBody) -> Result<Option<Environment>, Refusal> {
+    match (caller.reach().environment(), &wanted.environment) {
+        (None, named) => Ok(named.clone()),
+        // Whoever asks for the whole tenant to be stopped mustn't believe that it is.
+        (Some(own), None) if wanted.scope == Target::Tenant => Err(Refusal::new(
+            Code::Denied,
+            format!(
+                "this operator's token doesn't reach the whole tenant, so nothing is stopped: to stop all of its own \
+                 environment, give \"environment\": \"{own}\"; the tenant takes a token for every environment"
+            ),
+        )),
+        (Some(_), named) => Ok(Some(realm_of(caller, named.clone())?.environment)),
+    }
 }
 
 async fn lifted(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
-    let missing = || Refusal::new(Code::NotFound, "there is no such kill switch in this tenant");
+    let missing = || Refusal::new(Code::NotFound, "there is no such kill switch within this token's reach");
     let id: KillId = last_segment(&request).parse().map_err(|_| missing())?;
     let found = settled(lift_recorded(door.app.clone(), caller, id)).await?;
     if found { Ok(done()) } else { Err(missing()) }
@@ -124,15 +142,13 @@ async fn throw_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: ThrowBody) -
 async fn lift_recorded(app: Arc<App>, caller: Arc<Caller>, id: KillId) -> Result<bool, Refusal> {
     let found = {
         let (app, caller, id) = (app.clone(), caller.clone(), id.clone());
-        blocking(move || app.kills.find(&id, Some(&caller.realm().tenant)))
-            .await?
-            .map_err(|error| failed(&error))?
+        blocking(move || app.kills.find(&id, Some(&caller.reach()))).await?.map_err(|error| failed(&error))?
     };
     let Some(row) = found else { return Ok(false) };
     // The record comes first: nothing goes on again that the trail doesn't know of.
     let unwritten = "the host can't write its audit trail, so the kill switch was not lifted";
     record(&app, &caller, "kill.lift", &row, unwritten).await?;
-    let lifted = blocking(move || app.kills.lift(&id, Some(&caller.realm().tenant))).await?;
+    let lifted = blocking(move || app.kills.lift(&id, Some(&caller.reach()))).await?;
     Ok(lifted.map_err(|error| failed(&error))?.is_some())
 }
 
@@ -143,7 +159,7 @@ async fn record(
     row: &KillRow,
     unwritten: &str,
 ) -> Result<(), Refusal> {
-    let (realm, by) = (caller.realm().clone(), caller.token().as_str());
+    let (realm, by) = (recorded_in(caller, row.environment.as_ref()), caller.token().as_str());
     let reason = Some(row.reason.as_str());
     let recorded = app.audit.admin_for(Some(realm), action, &row.subject(), by, reason).await;
     recorded.map_err(|error| unrecorded(&error, row.id.as_str(), unwritten))

@@ -26,6 +26,7 @@ use tower::Service as _;
 use super::pace::{Paced, Phase};
 use super::problem::Problem;
 use super::router::{Door, Route, router};
+use super::unread::{Given, Spoken, Turn};
 use super::{ServeConfig, limits, mcp, tls};
 use crate::app::App;
 use crate::config::DoorLimits;
@@ -221,19 +222,21 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let phase = Phase::new();
-        let io = TokioIo::new(Paced::new(stream, phase.clone(), self.time_max));
+        let (phase, turn) = (Phase::new(), Turn::new());
+        let paced = Paced::new(stream, phase.clone(), self.time_max);
+        let io = TokioIo::new(Spoken::new(paced, turn.clone()));
         let (http, routes) = match seat.turned_away {
             false => (&self.http, &self.routes),
             true => (&self.http_once, &self.turned_away),
         };
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             phase.request();
-            let (answer, phase) = (routes.clone().call(request), phase.clone());
+            turn.request();
+            let (answer, phase, turn) = (routes.clone().call(request), phase.clone(), turn.clone());
             async move {
                 let answer = answer.await;
                 phase.answered();
-                answer
+                answer.map(|answer| answer.map(|body| Given::new(body, turn)))
             }
         });
         let mut connection = pin!(http.serve_connection(io, service));

@@ -55,8 +55,8 @@ pub fn document() -> Value {
                 "sdk": { "type": "http", "scheme": "basic",
                     "description": "A token `kbt_…` as the user name, without a password." },
                 "operator": { "type": "http", "scheme": "bearer",
-                    "description": "A token `kbo_…`: it manages the tokens and reads the audit trail of its tenant. It may \
-                        stand in `X-Api-Key` instead." },
+                    "description": "A token `kbo_…`: it manages the environment that it was minted in, or every one of its \
+                        tenant if it was minted for that: its reach. It may stand in `X-Api-Key` instead." },
             },
             "responses": {
                 "Problem": {
@@ -186,7 +186,7 @@ fn call_tool() -> Value {
 fn list_tokens() -> Value {
     operation(
         "listTokens",
-        "The tokens of the operator's tenant, newest first",
+        "The tokens within the operator's reach, newest first",
         Some("operator"),
         json!([]),
         ("200", answer("The tokens, without their text.", "TokenList")),
@@ -198,7 +198,7 @@ fn mint_token() -> Value {
     let minted = answer("The token. Its text is shown this once.", "MintedToken");
     let mut mint = operation(
         "mintToken",
-        "Mints a token for an agent of the operator's tenant",
+        "Mints a token for an agent within the operator's reach",
         Some("operator"),
         json!([]),
         ("201", minted),
@@ -224,7 +224,7 @@ fn revoke_token() -> Value {
 fn list_audit() -> Value {
     operation(
         "listAudit",
-        "The audit trail of the operator's tenant, newest first",
+        "The audit trail within the operator's reach, newest first",
         Some("operator"),
         json!([
             query(

@@ -1,4 +1,5 @@
-//! `POST|GET /v1/policies` and `DELETE /v1/policies/{id}`: policies of an operator's own tenant over `api://…` resources.
+//! `POST|GET /v1/policies` and `DELETE /v1/policies/{id}`: policies over `api://…` resources, for all that an operator
+//! reaches.
 
 use std::sync::Arc;
 
@@ -9,23 +10,27 @@ use serde_json::Value;
 
 use super::body;
 use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::realm::recorded_in;
 use super::router::{Door, Route, last_segment};
 use super::wire::json;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Millis;
-use crate::ids::PolicyId;
+use crate::ids::{Environment, PolicyId};
 use crate::policy::PostedPolicy;
 use crate::refusal::{Code, Refusal};
 use crate::store::{PolicyRow, StoreError};
 
-/// At most so many posted policies of one tenant: each is evaluated for each question.
+/// At most so many policies posted for one environment, and for a tenant as a whole: each is evaluated for each question
+/// there.
 const POLICIES_MAX: usize = 500;
 
 /// A posted policy.
 #[derive(Debug, Serialize)]
 pub(super) struct PolicyEntry {
     id: PolicyId,
+    /// Where it applies; null: in every environment.
+    environment: Option<Environment>,
     /// As it was posted.
     #[serde(flatten)]
     source: Value,
@@ -36,8 +41,8 @@ pub(super) struct PolicyEntry {
 
 impl From<PolicyRow> for PolicyEntry {
     fn from(row: PolicyRow) -> Self {
-        let PolicyRow { id, source, cedar, created_at, .. } = row;
-        Self { id, source, cedar, created_at }
+        let PolicyRow { id, environment, source, cedar, created_at, .. } = row;
+        Self { id, environment, source, cedar, created_at }
     }
 }
 
@@ -47,7 +52,7 @@ pub(super) struct PolicyList {
     pub(super) policies: Vec<PolicyEntry>,
 }
 
-/// The tenant's posted policies, the oldest first.
+/// The posted policies within reach, the oldest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = listed(&door, request).await;
     door.answer(Route::Policies, result)
@@ -68,7 +73,7 @@ pub(super) async fn remove(State(door): State<Arc<Door>>, request: Request) -> R
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let app = door.app.clone();
-    let rows = blocking(move || app.control.policies(Some(&caller.realm().tenant))).await?;
+    let rows = blocking(move || app.control.policies(Some(&caller.reach()))).await?;
     let policies = rows.map_err(|error| failed(&error))?.into_iter().map(PolicyEntry::from).collect();
     Ok(json(&PolicyList { policies }))
 }
@@ -90,20 +95,23 @@ async fn post_recorded(
     caller: Arc<Caller>,
     wanted: PostedPolicy,
 ) -> Result<Response, Refusal> {
-    let tenant = caller.realm().tenant.clone();
+    let reach = caller.reach();
+    let (tenant, environment) = (reach.tenant().clone(), reach.environment().cloned());
     let bad = |sentence: String| Refusal::new(Code::BadRequest, sentence);
     let cedar = wanted.cedar(&tenant).map_err(bad)?;
     let source = serde_json::to_value(&wanted).map_err(|error| bad(error.to_string()))?;
     let (id, created_at) = (PolicyId::fresh(), app.clock.now());
-    let row = PolicyRow { id, tenant, name: wanted.name, source, cedar, created_at };
+    let row = PolicyRow { id, tenant, environment, name: wanted.name, source, cedar, created_at };
     app.policy.check_stored(&row).map_err(|problems| bad(format!("the policy can't be used: {problems}")))?;
     // The record comes first: nothing is allowed that the trail doesn't know of.
     let unwritten = "the host can't write its audit trail, so the policy was not taken";
-    record(&app, &caller, "policy.post", &row.id, unwritten).await?;
+    record(&app, &caller, "policy.post", &row, unwritten).await?;
     let stored = {
         let (app, row) = (app.clone(), row.clone());
         blocking(move || {
-            if app.control.policies(Some(&row.tenant))?.len() >= POLICIES_MAX {
+            // Those of one environment leave room for another's.
+            let beside = |other: &&PolicyRow| other.environment == row.environment;
+            if app.control.policies(Some(&reach))?.iter().filter(beside).count() >= POLICIES_MAX {
                 return Ok(false);
             }
             app.control.insert_policy(&row)?;
@@ -115,7 +123,7 @@ async fn post_recorded(
     };
     if !stored {
         return Err(bad(
-            "the tenant has 500 posted policies; remove those that aren't used any more".to_owned()
+            "there are 500 posted policies already; remove those that aren't used any more".to_owned()
         ));
     }
     Ok(created(&PolicyEntry::from(row)))
@@ -124,18 +132,16 @@ async fn post_recorded(
 async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: PolicyId) -> Result<Response, Refusal> {
     let known = {
         let (app, caller) = (app.clone(), caller.clone());
-        blocking(move || app.control.policies(Some(&caller.realm().tenant)))
+        blocking(move || app.control.policies(Some(&caller.reach())))
             .await?
             .map_err(|error| failed(&error))?
     };
-    if !known.iter().any(|row| row.id == id) {
-        return Err(missing());
-    }
+    let row = known.into_iter().find(|row| row.id == id).ok_or_else(missing)?;
     // The record comes first: what this policy denied may be allowed without it.
     let unwritten = "the host can't write its audit trail, so the policy was not removed";
-    record(&app, &caller, "policy.remove", &id, unwritten).await?;
+    record(&app, &caller, "policy.remove", &row, unwritten).await?;
     let removed = blocking(move || {
-        let removed = app.control.remove_policy(&caller.realm().tenant, &id)?;
+        let removed = app.control.remove_policy(&caller.reach(), &id)?;
         take_up(&app);
         Ok(removed)
     })
@@ -155,16 +161,16 @@ async fn record(
     app: &App,
     caller: &Caller,
     action: &str,
-    id: &PolicyId,
+    row: &PolicyRow,
     unwritten: &str,
 ) -> Result<(), Refusal> {
-    let (realm, by) = (caller.realm().clone(), caller.token().as_str());
-    let recorded = app.audit.admin(Some(realm), action, id.as_str(), by).await;
-    recorded.map_err(|error| unrecorded(&error, id.as_str(), unwritten))
+    let (realm, by) = (recorded_in(caller, row.environment.as_ref()), caller.token().as_str());
+    let recorded = app.audit.admin(Some(realm), action, row.id.as_str(), by).await;
+    recorded.map_err(|error| unrecorded(&error, row.id.as_str(), unwritten))
 }
 
 fn missing() -> Refusal {
-    Refusal::new(Code::NotFound, "there is no such policy in this tenant")
+    Refusal::new(Code::NotFound, "there is no such policy within this token's reach")
 }
 
 fn failed(error: &StoreError) -> Refusal {

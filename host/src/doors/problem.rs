@@ -42,6 +42,22 @@ impl Problem {
         Refusal::new(code, message).into()
     }
 
+    /// The answer to a head that never became a request, with the status that the HTTP library picks for it; `None` if
+    /// it picks none for that.
+    pub(super) fn of_head(status: StatusCode) -> Option<Self> {
+        let (code, sentence) = match status {
+            StatusCode::BAD_REQUEST => (Code::BadRequest, "the request can't be read: it's not HTTP/1.1"),
+            StatusCode::URI_TOO_LONG => {
+                (Code::TooLarge, "the request's address is longer than the host takes")
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                (Code::TooLarge, "the request's headers are larger than the host takes")
+            }
+            _ => return None,
+        };
+        Some(Self { status, ..Refusal::new(code, sentence).into() })
+    }
+
     /// As it's sent.
     pub(super) fn body(&self) -> ProblemBody<'_> {
         let code = self.refusal.code;

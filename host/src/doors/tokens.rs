@@ -1,7 +1,7 @@
 //! `POST|GET /v1/tokens` and `DELETE /v1/tokens/{id}`: what an operator uses.
 //!
-//! An operator sees and changes the tokens of its own tenant alone. Another tenant's token is answered as one that
-//! doesn't exist. Operator tokens are minted on the host's command line only, so that a stolen one can't be used to
+//! An operator sees and changes the tokens within its reach alone. Another tenant's token, or one of an environment beyond
+//! that, is answered as one that doesn't exist. Operator tokens are minted on the host's command line only, so that a stolen one can't be used to
 //! make itself a successor.
 
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use axum::response::Response;
 use super::agents::missing as missing_agent;
 use super::body;
 use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::realm::{realm_of, recorded_in};
 use super::router::{Door, Route, last_segment};
 use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
 use crate::app::App;
 use crate::auth::{AuthError, Caller, Grant, Mint, Minted};
-use crate::ids::{Realm, TokenId};
+use crate::ids::TokenId;
 use crate::refusal::{Code, Refusal};
-use crate::store::TokenKind;
+use crate::store::{AgentRow, TokenKind};
 
-/// The tenant's tokens, newest first.
+/// The tokens within reach, newest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = listed(&door, request).await;
     door.answer(Route::Tokens, result)
@@ -42,7 +43,7 @@ pub(super) async fn revoke(State(door): State<Arc<Door>>, request: Request) -> R
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let app = door.app.clone();
-    let rows = blocking(move || app.auth.list(Some(&caller.realm().tenant))).await?;
+    let rows = blocking(move || app.auth.list(Some(&caller.reach()))).await?;
     let tokens = rows.map_err(|error| failed(&error))?.into_iter().map(TokenEntry::from).collect();
     Ok(json(&TokenList { tokens }))
 }
@@ -57,7 +58,7 @@ async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
 
 async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
-    let missing = || Refusal::new(Code::NotFound, "there is no such token in this tenant");
+    let missing = || Refusal::new(Code::NotFound, "there is no such token within this token's reach");
     let id: TokenId = last_segment(&request).parse().map_err(|_| missing())?;
     let found = settled(revoke_recorded(door.app.clone(), caller, id)).await?;
     if found { Ok(done()) } else { Err(missing()) }
@@ -65,13 +66,16 @@ async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
 
 /// What a body asks for, its registered agent looked up.
 async fn request_of(app: &Arc<App>, caller: &Arc<Caller>, wanted: MintBody) -> Result<Mint, Refusal> {
-    let environment = wanted.environment.unwrap_or_else(|| caller.realm().environment.clone());
+    let realm = realm_of(caller, wanted.environment)?;
     let (agent, role) = match (wanted.agent, wanted.agent_id) {
         (Some(agent), None) => (agent, wanted.role),
         (None, Some(id)) => {
             let (app, caller) = (app.clone(), caller.clone());
-            let found = blocking(move || app.auth.agent(&caller.realm().tenant, &id)).await?;
-            let record = found.map_err(|error| failed(&error))?.ok_or_else(missing_agent)?;
+            let found = blocking(move || app.auth.agent(&caller.reach(), &id)).await?;
+            // One that is registered for another environment isn't there in this one.
+            let is_there =
+                |row: &AgentRow| row.environment.as_ref().is_none_or(|name| *name == realm.environment);
+            let record = found.map_err(|error| failed(&error))?.filter(is_there).ok_or_else(missing_agent)?;
             if wanted.role.is_some() && wanted.role != record.role {
                 return Err(Refusal::new(
                     Code::BadRequest,
@@ -89,7 +93,8 @@ async fn request_of(app: &Arc<App>, caller: &Arc<Caller>, wanted: MintBody) -> R
     };
     Ok(Mint {
         kind: TokenKind::Agent,
-        realm: Realm { tenant: caller.realm().tenant.clone(), environment },
+        realm,
+        every_environment: false,
         agent,
         conversation: wanted.conversation,
         role,
@@ -136,17 +141,19 @@ pub(super) async fn mint_recorded(
 async fn revoke_recorded(app: Arc<App>, caller: Arc<Caller>, id: TokenId) -> Result<bool, Refusal> {
     let found = {
         let (app, caller, id) = (app.clone(), caller.clone(), id.clone());
-        blocking(move || app.auth.revoke(&id, Some(&caller.realm().tenant)))
-            .await?
-            .map_err(|error| failed(&error))?
+        blocking(move || {
+            app.auth.revoke(&id, Some(&caller.reach()))?;
+            app.auth.find(&id, &caller.reach())
+        })
+        .await?
+        .map_err(|error: AuthError| failed(&error))?
     };
-    if !found {
-        return Ok(false);
-    }
+    let Some(row) = found else { return Ok(false) };
+    let environment = (!row.every_environment).then_some(&row.realm.environment);
     // The revocation comes first: a trail that can't be written must not keep a stolen token alive.
     let recorded = app
         .audit
-        .admin(Some(caller.realm().clone()), "token.revoke", id.as_str(), caller.token().as_str())
+        .admin(Some(recorded_in(&caller, environment)), "token.revoke", id.as_str(), caller.token().as_str())
         .await;
     recorded.map_err(|error| {
         unrecorded(

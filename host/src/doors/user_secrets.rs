@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::body;
 use super::change::{blocking, done, settled, unrecorded};
 use super::headers::API_KEY;
+use super::realm::realm_of;
 use super::router::{Door, Route, last_but_one_segment, last_segment, segment_before_last};
 use super::wire::json;
 use crate::app::App;
@@ -119,7 +120,7 @@ struct Whose {
 }
 
 impl Whose {
-    /// An operator changes those of every user of its own tenant, in its own environment or the one that `?environment=`
+    /// An operator changes those of every user, in its own environment or the one within its reach that `?environment=`
     /// names; an agent those of the user that its token is bound to, in the token's realm, if the token says so.
     fn of(door: &Door, request: &Request, user: &str) -> Result<Self, Refusal> {
         let caller = caller(door, request.headers())?;
@@ -127,9 +128,7 @@ impl Whose {
         let environment = environment(request)?;
         match (caller.kind(), user) {
             (TokenKind::Operator, Ok(user)) => {
-                let mut realm = caller.realm().clone();
-                realm.environment = environment.unwrap_or(realm.environment);
-                Ok(Self { realm, user, caller })
+                Ok(Self { realm: realm_of(&caller, environment)?, user, caller })
             }
             (TokenKind::Operator, Err(error)) => {
                 Err(Refusal::new(Code::BadRequest, format!("the user's id is not valid: {}", error.rule)))

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::body;
 use super::change::{created, parse, settled};
 use super::endpoints;
+use super::realm::realm_of;
 use super::router::{Door, Route};
 use super::tokens::mint_recorded;
 use crate::auth::{Grant, Mint, OperationPattern};
@@ -74,8 +75,8 @@ async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
     let wanted: VaultKeyBody = parse(&bytes)?;
-    let environment = wanted.environment.clone().unwrap_or_else(|| caller.realm().environment.clone());
-    let realm = Realm { tenant: caller.realm().tenant.clone(), environment };
+    // Before anything is looked up: what there is in another environment is none of this operator's business.
+    let realm = realm_of(&caller, wanted.environment.clone())?;
     let connection = connection(door, &realm, wanted.connection.as_deref())?;
     let cap = cap(&wanted)?;
     let (request, operations) = request_of(wanted, realm, &connection, &cap)?;
@@ -121,6 +122,7 @@ fn request_of(
     let request = Mint {
         kind: TokenKind::Agent,
         realm,
+        every_environment: false,
         agent,
         conversation: wanted.conversation_id,
         role: wanted.role,

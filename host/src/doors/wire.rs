@@ -104,6 +104,8 @@ pub(super) struct TokenEntry {
     kind: TokenKind,
     tenant: TenantId,
     environment: Environment,
+    /// An operator's: whether it manages every environment of the tenant.
+    every_environment: bool,
     agent: AgentId,
     conversation: Option<ConversationId>,
     role: Option<RoleName>,
@@ -129,6 +131,7 @@ impl From<TokenRow> for TokenEntry {
             kind: row.kind,
             tenant: row.realm.tenant,
             environment: row.realm.environment,
+            every_environment: row.every_environment,
             agent: row.agent,
             conversation: row.conversation,
             role: row.role,

@@ -28,11 +28,13 @@ use std::time::Duration;
 use crate::clock::{Clock, Millis};
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{Environment, KillId, TenantId};
+use crate::reach::Reach;
 use crate::refusal::{Code, Refusal};
 use crate::store::{ControlStore, KillRow, StoreError};
 use watch::Watch;
 
-/// At most so many switches of one tenant are in force at the same time: they are held in memory.
+/// At most so many switches of one environment, and of a tenant as a whole, are in force at the same time: they are held
+/// in memory.
 pub const KILLS_MAX: usize = 1_000;
 
 /// A switch on a call is forgotten after this time: no call lasts as long.
@@ -151,12 +153,14 @@ impl Kills {
             }
             _ => {}
         }
-        if let Some(tenant) = &tenant
-            && self.store.kills(Some(tenant))?.len() >= KILLS_MAX
-        {
-            return Err(KillError::Invalid(
-                "1000 kill switches of this tenant are in force; lift some, or stop the whole tenant",
-            ));
+        if let Some(tenant) = &tenant {
+            // Those of one environment leave room for another's.
+            let rows = self.store.kills(Some(&Reach::every(tenant.clone())))?;
+            if rows.iter().filter(|row| row.environment == environment).count() >= KILLS_MAX {
+                return Err(KillError::Invalid(
+                    "1000 kill switches are in force here; lift some, or stop the whole tenant or environment",
+                ));
+            }
         }
         let now = self.clock.now();
         if matches!(target, Target::Call(_)) {
@@ -169,30 +173,31 @@ impl Kills {
         Ok(row)
     }
 
-    /// Lifts a switch; answers what it was. `None` when there's no such switch (of this tenant, where one is given).
+    /// Lifts a switch; answers what it was. `None` when there's no such switch (within this reach, where one is
+    /// given).
     ///
     /// # Errors
     /// [`KillError::Store`].
-    pub fn lift(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, KillError> {
-        let lifted = self.store.remove_kill(id, tenant)?;
+    pub fn lift(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, KillError> {
+        let lifted = self.store.remove_kill(id, reach)?;
         self.tell();
         Ok(lifted)
     }
 
-    /// A switch in force; `None` when there's no such one (of this tenant, where one is given).
+    /// A switch in force; `None` when there's no such one (within this reach, where one is given).
     ///
     /// # Errors
     /// [`KillError::Store`].
-    pub fn find(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, KillError> {
-        Ok(self.store.kills(tenant)?.into_iter().find(|row| row.id == *id))
+    pub fn find(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, KillError> {
+        Ok(self.store.kills(reach)?.into_iter().find(|row| row.id == *id))
     }
 
-    /// The switches in force, of one tenant where one is given, newest first.
+    /// The switches in force, those within a reach where one is given, newest first.
     ///
     /// # Errors
     /// [`KillError::Store`].
-    pub fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, KillError> {
-        Ok(self.store.kills(tenant)?)
+    pub fn list(&self, reach: Option<&Reach>) -> Result<Vec<KillRow>, KillError> {
+        Ok(self.store.kills(reach)?)
     }
 
     /// Has what waits in this process look at once.

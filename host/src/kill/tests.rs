@@ -50,6 +50,7 @@ impl World {
         let minted = self.auth.mint(Mint {
             kind: TokenKind::Agent,
             realm: Realm { tenant: tenant.parse().unwrap(), environment: "prod".parse().unwrap() },
+            every_environment: false,
             agent: agent.parse().unwrap(),
             conversation: None,
             role: role.map(|role| role.parse().unwrap()),
@@ -178,6 +179,45 @@ fn the_caller_is_not_told_the_reason() {
 }
 
 #[test]
+fn a_token_that_is_bound_to_a_conversation_stops_with_it_whatever_its_caller_says() {
+    let w = world();
+    let minted = w.auth.mint(Mint {
+        kind: TokenKind::Agent,
+        realm: Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() },
+        every_environment: false,
+        agent: "billing".parse().unwrap(),
+        conversation: Some("own".parse().unwrap()),
+        role: None,
+        task: None,
+        user: None,
+        grant: Grant::default(),
+        lifetime: Duration::from_secs(3600),
+    });
+    let caller = w.auth.verify(minted.unwrap().token.as_str()).unwrap();
+    // The caller names another one, or none.
+    let named = w.subjects(&caller);
+    let unnamed = Subjects { conversation: None, ..named };
+    assert!(w.kills.check(&named).is_ok() && w.kills.check(&unnamed).is_ok());
+    w.kills.throw(order("conversation:own")).unwrap();
+    assert!(w.kills.check(&named).is_err() && w.kills.check(&unnamed).is_err());
+}
+
+#[test]
+fn another_environments_switches_leave_room() {
+    let w = world();
+    let within = |environment: &str, target: &str| Order {
+        environment: Some(environment.parse().unwrap()),
+        ..order(target)
+    };
+    for n in 0..KILLS_MAX {
+        w.kills.throw(within("dev", &format!("agent:a{n}"))).unwrap();
+    }
+    assert!(w.kills.throw(within("dev", "agent:b")).unwrap_err().to_string().contains("lift some"));
+    w.kills.throw(within("prod", "agent:b")).unwrap();
+    w.kills.throw(order("tenant")).unwrap();
+}
+
+#[test]
 fn what_can_not_be_thrown_says_why() {
     let w = world();
     for (order, hint) in [
@@ -221,10 +261,18 @@ fn another_process_s_switch_holds_at_the_next_check() {
     let row = elsewhere.throw(in_env).unwrap();
     let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
     assert!(matches!(&killed, Killed::Stopped(by) if **by == row), "{killed:?}");
-    let rival = "rival".parse().unwrap();
-    assert_eq!(elsewhere.lift(&row.id, Some(&rival)).unwrap(), None);
-    assert_eq!(elsewhere.list(Some(&rival)).unwrap(), []);
-    assert_eq!(elsewhere.lift(&row.id, row.tenant.as_ref()).unwrap(), Some(row));
+    let acme = || row.tenant.clone().unwrap();
+    let one = |name: &str| Reach::one(Realm { tenant: acme(), environment: name.parse().unwrap() });
+    for beyond in [Reach::every("rival".parse().unwrap()), one("dev")] {
+        assert_eq!(elsewhere.lift(&row.id, Some(&beyond)).unwrap(), None);
+        assert_eq!(elsewhere.find(&row.id, Some(&beyond)).unwrap(), None);
+        assert_eq!(elsewhere.list(Some(&beyond)).unwrap(), []);
+    }
+    let whole = elsewhere.throw(order("agent:other")).unwrap();
+    assert_eq!(elsewhere.lift(&whole.id, Some(&one("prod"))).unwrap(), None, "the tenant's was lifted");
+    assert_eq!(elsewhere.list(Some(&one("prod"))).unwrap(), std::slice::from_ref(&row));
+    assert_eq!(elsewhere.lift(&whole.id, Some(&Reach::every(acme()))).unwrap(), Some(whole));
+    assert_eq!(elsewhere.lift(&row.id, Some(&one("prod"))).unwrap(), Some(row));
     assert!(!w.stops(&caller));
 }
 

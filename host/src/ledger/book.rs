@@ -99,6 +99,22 @@ pub fn reserve_attempt(
     Ok((Reserved::Yes, refused))
 }
 
+/// Counts what somebody else is about to do, whose end the host doesn't see: its money is held, its request counts, and of
+/// those at once it only needs a place to be free. Recognised again, nothing is counted.
+///
+/// # Errors
+/// [`StoreError`]; the transaction has to be undone then.
+pub fn spend(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Reserved, StoreError> {
+    let reserved = reserve(tx, reservation)?;
+    if reserved == Reserved::Yes {
+        let is_money = reservation.lines.iter().any(|line| line.kind() == LineKind::Money);
+        // Nobody could say anything of what isn't money.
+        let end = if is_money { Settlement::Hold } else { Settlement::Settle { confirmed: None } };
+        finish(tx, &reservation.id, end, None, None)?;
+    }
+    Ok(reserved)
+}
+
 /// Ends a request: one call for every way that it may end. A reservation that isn't open any more stays as it is, and
 /// `false` is answered.
 ///

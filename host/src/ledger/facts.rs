@@ -1,7 +1,7 @@
 //! What budgets are told of a request.
 
 use crate::clock::Millis;
-use crate::connection::{Cost, Effect, TypedSend};
+use crate::connection::{Cost, Effect, Operation, Parameters, TypedSend};
 use crate::ids::{AgentId, ConnectionName, ConversationId, OperationName, Realm, RoleName, TokenId};
 use crate::ledger::{Budget, Subject};
 
@@ -53,11 +53,11 @@ pub enum Customer<'a> {
 }
 
 impl<'a> Customer<'a> {
-    /// The customer of a request.
+    /// The customer of an operation with these parameters.
     #[must_use]
-    pub fn of(send: &'a TypedSend) -> Self {
-        let Some(place) = &send.operation().customer else { return Self::NotConcerned };
-        match place.value(send.parameters()).and_then(|value| value.as_str()) {
+    pub fn of(operation: &'a Operation, parameters: &'a Parameters) -> Self {
+        let Some(place) = &operation.customer else { return Self::NotConcerned };
+        match place.value(parameters).and_then(|value| value.as_str()) {
             None | Some("") => Self::Unnamed,
             Some(id) => Self::Named(id),
         }
@@ -81,7 +81,7 @@ impl<'a> SpendFacts<'a> {
             connection: send.connection_name(),
             operation: send.operation_name(),
             effect: send.operation().effect,
-            customer: Customer::of(send),
+            customer: Customer::of(send.operation(), send.parameters()),
             cost: send.cost(),
             now,
         }

@@ -17,6 +17,7 @@ mod dedup;
 mod facts;
 mod line;
 pub mod money;
+mod question;
 mod refund;
 pub mod report;
 mod reservation;
@@ -30,7 +31,7 @@ mod written;
 
 pub use book::{
     AMOUNT_MAX, Reserved, Resolved, finish, hold, prune, recover, refuse, release, reserve, reserve_attempt,
-    resolve, settle,
+    resolve, settle, spend,
 };
 pub use budget::{Budget, GRANT_BUDGETS_MAX, Unit, Window};
 pub use budgets::{Budgets, Rule};
@@ -38,6 +39,7 @@ pub use calls::{CallLimit, call_lines};
 pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, dedup_salt, idempotency_value};
 pub use facts::{Customer, Link, SpendFacts};
 pub use line::{Counted, Line, Lines};
+pub use question::{QuestionFacts, question_key};
 pub use refund::{Refund, give_back};
 pub use reservation::{Reservation, ReservationId};
 pub use settlement::Settlement;

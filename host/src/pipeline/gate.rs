@@ -263,7 +263,7 @@ impl Gate {
                 context: &self.context,
                 via: &self.via,
                 send,
-                policy: self.parts.policy.hash_for(&self.caller.realm().tenant),
+                policy: self.parts.policy.hash_for(self.caller.realm()),
                 secret_version: self.parts.egress.secret_version(self.caller.realm(), send)?,
                 quorum,
                 own: &own,

@@ -12,11 +12,12 @@ use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::connection::{Effect, RefundRule, TypedSend};
 use crate::egress::{FailureReason, Reply, SendFailure, Sweep, Vault};
-use crate::ids::{ConnectionName, Realm};
+use crate::ids::{ConnectionName, ConversationId, Realm};
 use crate::ledger::{
-    Budgets, Dedup, FirstOutcome, Link, Refund, SpendFacts, WriteFacts, dedup_key, idempotency_value,
+    Budgets, Customer, Dedup, FirstOutcome, Link, QuestionFacts, Refund, SpendFacts, WriteFacts, dedup_key,
+    idempotency_value, question_key,
 };
-use crate::policy::CallContext;
+use crate::policy::{CallContext, EnforceSpends};
 use crate::refusal::RequestSent;
 use crate::store::CounterKey;
 
@@ -140,6 +141,36 @@ impl Spending {
     #[must_use]
     pub fn budgets(&self) -> Arc<Budgets> {
         self.budgets.load_full()
+    }
+
+    /// What an operation takes that an enforcement point was allowed. `None`: no budget counts it.
+    ///
+    /// # Errors
+    /// What a budget refuses whatever was spent so far.
+    pub fn takes_of_question(
+        &self,
+        caller: &Caller,
+        conversation: Option<&ConversationId>,
+        spends: &EnforceSpends,
+        question: &QuestionFacts<'_>,
+        now: Millis,
+    ) -> Result<Option<Takes>, SendFailure> {
+        let EnforceSpends { connection, operation, parameters, cost } = spends;
+        let chain = chain(caller);
+        let facts = SpendFacts {
+            realm: caller.realm(),
+            conversation,
+            chain: &chain,
+            connection: &connection.name,
+            operation: &operation.name,
+            effect: operation.effect,
+            customer: Customer::of(operation, parameters),
+            cost: cost.as_ref(),
+            now,
+        };
+        let lines = self.budgets.load().lines(&facts)?;
+        let dedup = Dedup { key: question_key(&self.salt, question), window_ms: self.window_ms };
+        Ok((!lines.is_empty()).then_some(Takes { lines, dedup: Some(dedup), at: now }))
     }
 
     /// What a request takes. `None`: nothing is to be reserved.

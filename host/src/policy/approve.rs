@@ -12,7 +12,7 @@ use crate::ids::{AgentId, Realm, RoleName};
 /// resource the connection or the `api://…` resource; the rest is in the context.
 #[derive(Debug, Clone, Copy)]
 pub struct ApproveQuestion<'a> {
-    /// Whose request it is. An operator approves in its own tenant only; that's checked before.
+    /// Whose request it is. An operator approves within its reach only; that's checked before.
     pub realm: &'a Realm,
     /// The operator's name.
     pub approver: &'a AgentId,
@@ -50,7 +50,7 @@ impl Policy {
                 role: question.role,
             },
         };
-        let (decided, _) = self.decide([asked], &question.realm.tenant);
+        let (decided, _) = self.decide([asked], question.realm);
         if let Some(cause) = &decided.cause {
             tracing::info!(approver = %question.approver, %cause, "an approval was refused by policy");
         }

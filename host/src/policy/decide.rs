@@ -68,7 +68,7 @@ impl Policy {
             ComponentKind::Sandbox => What::Code { tool, component, bytes: code_bytes(arguments) },
         };
         let questions = questions(&caller, &invocation.context, invocation.now, what);
-        let (decided, hash) = self.decide(questions, &caller.realm().tenant);
+        let (decided, hash) = self.decide(questions, caller.realm());
         if decided.ruling == Ruling::Allowed {
             return Ok(Permitted::new(invocation, hash));
         }
@@ -110,7 +110,7 @@ impl Policy {
             approvers: ask.approved.map(|approved| approved.approvers.as_slice()),
         };
         let questions = questions(caller, ask.context, ask.now, what);
-        let (decided, hash) = self.decide(questions, &caller.realm().tenant);
+        let (decided, hash) = self.decide(questions, caller.realm());
         match decided.ruling {
             Ruling::Allowed => Verdict::Permitted(Permitted::new(send, hash)),
             Ruling::NeedsApproval { quorum } => Verdict::NeedsApproval { send, quorum },

@@ -66,6 +66,19 @@ pub struct EnforceSubject {
     pub quorum: u32,
 }
 
+/// An operation that the enforcement point would make: what budgets are asked about.
+#[derive(Debug, Clone)]
+pub struct EnforceSpends {
+    /// Where.
+    pub connection: Arc<Connection>,
+    /// What is done there.
+    pub operation: Arc<Operation>,
+    /// With what.
+    pub parameters: Parameters,
+    /// What it costs, where it has a cost rule.
+    pub cost: Option<Cost>,
+}
+
 /// What the policy says, and why.
 #[derive(Debug, Clone)]
 pub struct EnforceDecision {
@@ -82,6 +95,8 @@ pub struct EnforceDecision {
     pub cause: Option<String>,
     /// What people are asked, where they have to agree first.
     pub subject: Option<Box<EnforceSubject>>,
+    /// What it would take from budgets, unless it's denied. `None` for what isn't an operation.
+    pub spends: Option<Box<EnforceSpends>>,
 }
 
 /// Yes, no, or not yet.
@@ -109,13 +124,14 @@ impl EnforceDecision {
             policies: Vec::new(),
             cause: None,
             subject: None,
+            spends: None,
         }
     }
 }
 
 impl Policy {
     /// May this caller do this, outside of the host? An operation of a connection is asked as if it were to be sent:
-    /// the grant first, then its typed parameters put to the policies. No budget is looked at.
+    /// the grant first, then its typed parameters put to the policies. Budgets are asked afterwards: the answer says about what.
     #[must_use]
     pub fn enforce(&self, question: EnforceQuestion<'_>) -> EnforceDecision {
         if !(1..=ACTION_BYTES_MAX).contains(&question.action.len())
@@ -192,7 +208,7 @@ impl Policy {
             tool: None,
             approvers: question.approved.map(|approved| approved.approvers.as_slice()),
         };
-        self.enforced(question, what, |facts| EnforceSubject {
+        let mut decision = self.enforced(question, what, |facts| EnforceSubject {
             about: About::Operation {
                 connection: connection.name.clone(),
                 operation: operation.name.clone(),
@@ -211,7 +227,12 @@ impl Policy {
             said: Map::new(),
             policy: Digest::of(b""),
             quorum: 0,
-        })
+        });
+        if decision.verdict != Enforced::Denied {
+            let (connection, operation) = (connection.clone(), operation.clone());
+            decision.spends = Some(Box::new(EnforceSpends { connection, operation, parameters, cost }));
+        }
+        decision
     }
 
     fn enforced(
@@ -222,7 +243,7 @@ impl Policy {
     ) -> EnforceDecision {
         let caller = question.alive.caller();
         let questions = questions(caller, question.context, question.now, what);
-        let (decided, policy) = self.decide(questions, &caller.realm().tenant);
+        let (decided, policy) = self.decide(questions, caller.realm());
         let mut asked = None;
         let (verdict, code, message) = match decided.ruling {
             Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", what.subject())),
@@ -239,7 +260,7 @@ impl Policy {
             }
         };
         let Decided { policies, cause, .. } = decided;
-        EnforceDecision { verdict, code, message, policies, cause, subject: asked }
+        EnforceDecision { verdict, code, message, policies, cause, subject: asked, spends: None }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::question::{Question, What, Who};
 use super::set::{Decided, Ruling, Set};
-use crate::ids::{Digest, TenantId};
+use crate::ids::{Digest, Realm};
 
 /// The text that `keybearer init` writes into `policies/start.cedar`.
 pub const START: &str = include_str!("start.cedar");
@@ -31,10 +31,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn hash_for(&self, tenant: &TenantId) -> Digest {
+    pub(super) fn hash_for(&self, realm: &Realm) -> Digest {
         match self {
             Self::Baseline { .. } => self.hash(),
-            Self::Set(set) => set.hash_for(tenant),
+            Self::Set(set) => set.hash_for(realm),
         }
     }
 }

@@ -254,7 +254,9 @@ impl Facts {
         }
     }
 
-    fn realm(&self) -> Realm {
+    /// Whose it is.
+    #[must_use]
+    pub fn realm(&self) -> Realm {
         Realm { tenant: self.tenant.clone(), environment: self.environment.clone() }
     }
 
@@ -292,7 +294,7 @@ impl Policy {
         let decide = |what| {
             let everyone = facts.agents().map(Who::Agent);
             let questions = everyone.map(|who| Question { realm: &realm, who, now, what });
-            judged(self.decide(questions, &realm.tenant).0)
+            judged(self.decide(questions, &realm).0)
         };
         match (&facts.operation, &facts.call, &facts.code, &facts.api, &facts.approve) {
             (Some(name), None, None, None, None) => {
@@ -348,7 +350,7 @@ impl Policy {
                     role: facts.role.as_ref(),
                 };
                 let question = Question { realm: &realm, who: Who::Operator(operator), now, what };
-                Ok(judged(self.decide([question], &realm.tenant).0))
+                Ok(judged(self.decide([question], &realm).0))
             }
             _ => Err("write exactly one of `operation`, `call`, `code`, `api` and `approve`".to_owned()),
         }

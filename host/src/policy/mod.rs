@@ -24,6 +24,7 @@ mod grants;
 mod kinds;
 mod load;
 mod names;
+mod parts;
 mod permit;
 mod posted;
 mod problem;
@@ -44,7 +45,8 @@ pub use approve::ApproveQuestion;
 pub use ask::{Door, SendAsk, Verdict, Via};
 pub use call::{CallContext, Invocation};
 pub use enforce::{
-    ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSubject, Enforced, RESOURCE_BYTES_MAX,
+    ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSpends, EnforceSubject, Enforced,
+    RESOURCE_BYTES_MAX,
 };
 pub use engine::START;
 pub use facts::{CostFacts, Facts, Judged, LinkFacts};
@@ -68,7 +70,7 @@ use self::set::{Decided, Set};
 use self::shadow::Shadow;
 use crate::auth::Caller;
 use crate::connection::{Connection, Operation};
-use crate::ids::{Digest, Realm, TenantId};
+use crate::ids::{Digest, Realm};
 use crate::ledger::CallLimit;
 use crate::refusal::{Code, Refusal};
 use crate::store::PolicyRow;
@@ -103,8 +105,8 @@ impl Policy {
     /// These policies and no others.
     ///
     /// # Errors
-    /// Every problem of the files: a set is taken whole or not at all. Posted policies that don't fit deny their tenant
-    /// everything, and are in the log.
+    /// Every problem of the files: a set is taken whole or not at all. Posted policies that don't fit deny everything
+    /// where they apply, and are in the log.
     pub fn of(files: &[PolicyFile], posted: &[PolicyRow], world: World) -> Result<Self, PolicyProblems> {
         let set = Set::new(files, posted, world, None)?;
         Ok(Self::of_engine(Engine::Set(Box::new(set)), None))
@@ -120,11 +122,11 @@ impl Policy {
         self.inner.engine.load().hash()
     }
 
-    /// SHA-256 over the ids and texts of the policies that apply to a tenant: it changes when one of those does, and
-    /// not when another tenant posts one.
+    /// SHA-256 over the ids and texts of the policies that apply to a realm: it changes when one of those does, and not
+    /// when one is posted for another tenant or environment.
     #[must_use]
-    pub fn hash_for(&self, tenant: &TenantId) -> Digest {
-        self.inner.engine.load().hash_for(tenant)
+    pub fn hash_for(&self, realm: &Realm) -> Digest {
+        self.inner.engine.load().hash_for(realm)
     }
 
     /// How many policies are in force: from files, and posted. `None` for the baseline.
@@ -156,12 +158,12 @@ impl Policy {
         }
     }
 
-    /// The text of a policy that applies to a tenant.
+    /// The text of a policy that applies to a realm.
     #[must_use]
-    pub fn text(&self, tenant: &TenantId, id: &str) -> Option<String> {
+    pub fn text(&self, realm: &Realm, id: &str) -> Option<String> {
         match &**self.inner.engine.load() {
             Engine::Baseline { .. } => None,
-            Engine::Set(set) => set.rules(tenant).find(|rule| rule.id() == id)?.cedar.to_cedar(),
+            Engine::Set(set) => set.rules(realm).find(|rule| rule.id() == id)?.cedar.to_cedar(),
         }
     }
 
@@ -190,8 +192,7 @@ impl Policy {
         let Engine::Set(set) = &**engine else { return Vec::new() };
         let mut limits: Vec<CallLimit> = Vec::new();
         for link in caller.chain() {
-            let Some(calls_max) = set.calls_max(&caller.realm().tenant, &link.agent, link.role.as_ref())
-            else {
+            let Some(calls_max) = set.calls_max(caller.realm(), &link.agent, link.role.as_ref()) else {
                 continue;
             };
             match limits.iter_mut().find(|known| known.agent == link.agent) {
@@ -208,7 +209,7 @@ impl Policy {
     fn decide<'q>(
         &self,
         questions: impl IntoIterator<Item = Question<'q>>,
-        tenant: &TenantId,
+        realm: &Realm,
     ) -> (Decided, Digest) {
         let engine = self.inner.engine.load();
         // A chain is mostly one link long.
@@ -216,7 +217,7 @@ impl Policy {
         let all = questions.iter().map(|question| engine.decide(question));
         let decided = all.reduce(Decided::and).unwrap_or_else(|| Decided::no("nobody asks".to_owned()));
         self.compare(&questions, &decided);
-        (decided, engine.hash_for(tenant))
+        (decided, engine.hash_for(realm))
     }
 }
 

@@ -36,7 +36,8 @@ pub enum ProveError {
 
 impl Policy {
     /// Proves that nobody of this tenant (in this role, if one is given) is ever allowed an action, as
-    /// `stripe:create_refund`, or finds a request that is.
+    /// `stripe:create_refund`, or finds a request that is. What is proved holds in every environment: what only one of them
+    /// forbids is left out.
     ///
     /// Cedar skips policies that it can't evaluate, where this host denies: so what is proved holds here, too, and a
     /// counterexample may be one that is denied for an error. An agent has one role, at most.
@@ -54,7 +55,7 @@ impl Policy {
             return Err(ProveError::Failed("the baseline has no policies to analyse".to_owned()));
         };
         let failed = |error: &dyn std::fmt::Display| ProveError::Failed(error.to_string());
-        let rules: Vec<Cedar> = set.rules(tenant).map(|rule| rule.cedar.clone()).collect();
+        let rules: Vec<Cedar> = set.rules_anywhere(tenant).map(|rule| rule.cedar.clone()).collect();
         let claim = claim(&rules, tenant, role);
         let claim = Cedar::parse(Some(CedarId::new("the claim")), claim).map_err(|e| failed(&e))?;
         let policies = PolicySet::from_policies(rules.into_iter().chain([claim])).map_err(|e| failed(&e))?;

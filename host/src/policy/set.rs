@@ -1,6 +1,6 @@
 //! All policies in force, and their answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, Schema};
@@ -8,13 +8,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::context::{Approval, context, is_plain};
 use super::load::{Loaded, Naming, PolicyFile, load};
+use super::parts::{Parts, posted_rules};
 use super::problem::{PolicyProblem, PolicyProblems};
 use super::question::{Question, What, Who};
 use super::rule::Rule;
 use super::slot::{Said, Slot};
-use super::tasks::TaskLimit;
 use super::world::World;
-use crate::ids::{AgentId, ConnectionName, Digest, Environment, OperationName, RoleName, TenantId, ToolName};
+use crate::ids::{
+    AgentId, ConnectionName, Digest, Environment, OperationName, Realm, RoleName, TenantId, ToolName,
+};
 use crate::store::PolicyRow;
 
 /// How many approvals are thought of at most when a request is allowed only with some.
@@ -36,24 +38,14 @@ pub(super) struct Set {
     schema: Schema,
     /// From files: they apply to everyone.
     files: Vec<Rule>,
-    /// Posted ones, which apply to their tenant.
-    posted: BTreeMap<TenantId, Posted>,
-    hash: Digest,
-    tenant_hashes: BTreeMap<TenantId, Digest>,
+    /// Posted ones, which apply to their tenant or environment.
+    posted: Parts,
     files_hash: Digest,
     /// What is suspicious but allowed.
     pub(super) warnings: Vec<PolicyProblem>,
     slots: RwLock<HashMap<Key, Arc<Slot>>>,
     /// Whether slots that are kept ask forbids as one.
     pub(super) merges: bool,
-}
-
-/// The policies that a tenant posted.
-#[derive(Debug, Clone)]
-enum Posted {
-    Rules(Vec<Rule>, Vec<TaskLimit>),
-    /// They don't fit the world: nothing is allowed in this tenant, since one of them may be a forbid.
-    Broken(PolicyProblems),
 }
 
 /// The answer to a question.
@@ -95,8 +87,8 @@ impl Set {
     /// Reads files and posted policies.
     ///
     /// # Errors
-    /// Every problem of the files. A problem of a posted policy breaks its tenant alone; `before` has the policies that
-    /// the tenant keeps in that case.
+    /// Every problem of the files. A problem of a posted policy breaks what it was posted for alone; `before` has the
+    /// policies that are kept there in that case.
     pub(super) fn new(
         files: &[PolicyFile],
         rows: &[PolicyRow],
@@ -111,38 +103,13 @@ impl Set {
         if !problems.is_empty() {
             return Err(PolicyProblems(problems));
         }
-        let mut posted = BTreeMap::new();
-        for (tenant, rows) in by_tenant(rows) {
-            let kept = || before.and_then(|before| before.posted.get(tenant)).cloned();
-            let rules = match (posted_rules(&rows, &schema), kept()) {
-                (Ok((rules, tasks)), _) => Posted::Rules(rules, tasks),
-                (Err(problems), Some(Posted::Rules(rules, tasks))) => {
-                    tracing::error!(%tenant, %problems, "posted policies don't fit: the earlier ones stay in force");
-                    Posted::Rules(rules, tasks)
-                }
-                (Err(problems), _) => {
-                    tracing::error!(%tenant, %problems, "posted policies don't fit: the tenant is denied everything");
-                    Posted::Broken(problems)
-                }
-            };
-            posted.insert(tenant.clone(), rules);
-        }
         let files_hash = hash(rules.iter());
-        let tenant_hashes: BTreeMap<_, _> =
-            posted.iter().map(|(tenant, posted)| (tenant.clone(), posted.hash(files_hash))).collect();
-        let mut whole = Sha256::new().chain_update(files_hash.0);
-        for (tenant, hash) in &tenant_hashes {
-            whole.update(tenant.as_str());
-            whole.update([0]);
-            whole.update(hash.0);
-        }
+        let posted = Parts::new(rows, &schema, files_hash, before.map(|before| &before.posted));
         Ok(Self {
             world,
             schema,
             files: rules,
             posted,
-            hash: Digest(whole.finalize().into()),
-            tenant_hashes,
             files_hash,
             warnings,
             slots: RwLock::default(),
@@ -157,43 +124,43 @@ impl Set {
 
     /// Over all policies.
     pub(super) fn hash(&self) -> Digest {
-        self.hash
+        self.posted.hash(self.files_hash)
     }
 
-    /// Over the policies that apply to a tenant.
-    pub(super) fn hash_for(&self, tenant: &TenantId) -> Digest {
-        self.tenant_hashes.get(tenant).copied().unwrap_or(self.files_hash)
+    /// Over the policies that apply to a realm.
+    pub(super) fn hash_for(&self, realm: &Realm) -> Digest {
+        self.posted.hash_for(realm).unwrap_or(self.files_hash)
     }
 
     /// How many policies there are: from files, and posted.
     pub(super) fn count(&self) -> (usize, usize) {
-        (self.files.len(), self.posted.values().map(|posted| posted.rules().len()).sum())
+        (self.files.len(), self.posted.count())
     }
 
     pub(super) fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// The policies that apply to a tenant.
-    pub(super) fn rules(&self, tenant: &TenantId) -> impl Iterator<Item = &Rule> {
-        self.files.iter().chain(self.posted.get(tenant).map(Posted::rules).unwrap_or_default())
+    /// The policies that apply to a realm.
+    pub(super) fn rules(&self, realm: &Realm) -> impl Iterator<Item = &Rule> {
+        self.files.iter().chain(self.posted.rules(realm))
     }
 
-    /// How many calls an agent of a tenant may have under way at once: the least that any policy says.
-    pub(super) fn calls_max(
-        &self,
-        tenant: &TenantId,
-        agent: &AgentId,
-        role: Option<&RoleName>,
-    ) -> Option<u32> {
-        let Some(Posted::Rules(_, tasks)) = self.posted.get(tenant) else { return None };
-        tasks.iter().filter(|limit| limit.is_for(agent, role)).map(|limit| limit.calls_max).min()
+    /// The policies that may allow something in any environment of a tenant, and those that forbid it in every one.
+    pub(super) fn rules_anywhere(&self, tenant: &TenantId) -> impl Iterator<Item = &Rule> {
+        self.files.iter().chain(self.posted.rules_anywhere(tenant))
+    }
+
+    /// How many calls an agent of a realm may have under way at once: the least that any policy says.
+    pub(super) fn calls_max(&self, realm: &Realm, agent: &AgentId, role: Option<&RoleName>) -> Option<u32> {
+        let tasks = self.posted.tasks(realm);
+        tasks.filter(|limit| limit.is_for(agent, role)).map(|limit| limit.calls_max).min()
     }
 
     /// Answers a question.
     pub(super) fn decide(&self, question: &Question<'_>) -> Decided {
-        if let Some(Posted::Broken(problems)) = self.posted.get(&question.realm.tenant) {
-            return Decided::no(format!("the tenant's posted policies can't be used: {problems}"));
+        if let Some(problems) = self.posted.broken(question.realm) {
+            return Decided::no(format!("the posted policies can't be used: {problems}"));
         }
         let slot = match self.slot(question) {
             Ok(slot) => slot,
@@ -253,15 +220,14 @@ impl Set {
     }
 
     fn slot(&self, question: &Question<'_>) -> Result<Arc<Slot>, String> {
-        let tenant = &question.realm.tenant;
         let Some(key) = Key::of(question) else {
-            return Slot::new(question, self.rules(tenant), false).map(Arc::new);
+            return Slot::new(question, self.rules(question.realm), false).map(Arc::new);
         };
         // A panic elsewhere can't leave the map half changed.
         if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(slot.clone());
         }
-        let slot = Arc::new(Slot::new(question, self.rules(tenant), self.merges)?);
+        let slot = Arc::new(Slot::new(question, self.rules(question.realm), self.merges)?);
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= SLOTS_MAX {
             slots.clear();
@@ -283,23 +249,6 @@ impl Decided {
 
     pub(super) fn no(cause: String) -> Self {
         Self { ruling: Ruling::Denied, policies: Vec::new(), cause: Some(cause) }
-    }
-}
-
-impl Posted {
-    fn rules(&self) -> &[Rule] {
-        match self {
-            Self::Rules(rules, _) => rules,
-            Self::Broken(_) => &[],
-        }
-    }
-
-    fn hash(&self, files: Digest) -> Digest {
-        let own = match self {
-            Self::Rules(rules, _) => hash(rules.iter()),
-            Self::Broken(problems) => Digest::of(problems.to_string().as_bytes()),
-        };
-        Digest::of(&[files.0, own.0].concat())
     }
 }
 
@@ -326,30 +275,8 @@ impl Key {
     }
 }
 
-fn by_tenant(rows: &[PolicyRow]) -> BTreeMap<&TenantId, Vec<&PolicyRow>> {
-    let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for row in rows {
-        tenants.entry(&row.tenant).or_default().push(row);
-    }
-    tenants
-}
-
-fn posted_rules(rows: &[&PolicyRow], schema: &Schema) -> Result<(Vec<Rule>, Vec<TaskLimit>), PolicyProblems> {
-    let file = |row: &&PolicyRow| PolicyFile::new(row.id.as_str(), row.cedar.clone());
-    let files: Vec<_> = rows.iter().map(file).collect();
-    let Loaded { rules, mut problems, .. } = load(&files, Naming::Numbered, schema);
-    let mut tasks = Vec::new();
-    for row in rows {
-        match TaskLimit::of_stored(&row.source) {
-            Ok(limit) => tasks.extend(limit),
-            Err(message) => problems.push(PolicyProblem::of(row.id.as_str(), message)),
-        }
-    }
-    if problems.is_empty() { Ok((rules, tasks)) } else { Err(PolicyProblems(problems)) }
-}
-
 /// Over ids and texts, in the order of the ids: neither white space nor the order of files changes it.
-fn hash<'r>(rules: impl Iterator<Item = &'r Rule>) -> Digest {
+pub(super) fn hash<'r>(rules: impl Iterator<Item = &'r Rule>) -> Digest {
     let mut lines: Vec<_> = rules.map(|rule| (rule.id(), rule.canonical.as_str())).collect();
     lines.sort_unstable();
     let mut hasher = Sha256::new();

@@ -44,7 +44,7 @@ pub(super) struct Shadow {
 impl Shadow {
     fn compare(&self, questions: &[Question<'_>], live: &Decided) {
         let Some(asked) = questions.first() else { return };
-        let (candidate, hash) = self.candidate.decide(questions.iter().copied(), &asked.realm.tenant);
+        let (candidate, hash) = self.candidate.decide(questions.iter().copied(), asked.realm);
         if candidate.ruling == live.ruling {
             return;
         }

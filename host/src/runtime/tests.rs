@@ -31,6 +31,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
     let minted = auth.mint(Mint {
         kind: TokenKind::Agent,
         realm: Realm { tenant: "acme".parse().unwrap(), environment: "test".parse().unwrap() },
+        every_environment: false,
         agent: "agent".parse().unwrap(),
         conversation: None,
         role: None,

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::StoreError;
 use crate::clock::Millis;
-use crate::ids::{AgentId, RoleName, TenantId};
+use crate::ids::{AgentId, Environment, RoleName, TenantId};
+use crate::reach::Reach;
 
 /// An agent that an operator registered.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,8 @@ pub struct AgentRow {
     pub id: AgentId,
     /// Whose it is.
     pub tenant: TenantId,
+    /// In which environment. `None`: in every one.
+    pub environment: Option<Environment>,
     /// What it's called.
     pub name: String,
     /// What it does.
@@ -25,14 +28,22 @@ pub struct AgentRow {
     pub created_at: Millis,
 }
 
+impl AgentRow {
+    /// Whether an operator who reaches this far may see, mint for and remove it.
+    #[must_use]
+    pub fn is_within(&self, reach: &Reach) -> bool {
+        reach.covers_part(&self.tenant, self.environment.as_ref())
+    }
+}
+
 /// Where registered agents are kept. Calls block for a short time; writes are durable when they return.
 pub trait AgentStore: Send + Sync + 'static {
     /// Adds an agent.
     fn insert_agent(&self, row: &AgentRow) -> Result<(), StoreError>;
-    /// A tenant's agent.
-    fn agent(&self, tenant: &TenantId, id: &AgentId) -> Result<Option<AgentRow>, StoreError>;
-    /// All agents of a tenant, the oldest first.
-    fn agents(&self, tenant: &TenantId) -> Result<Vec<AgentRow>, StoreError>;
-    /// Removes an agent. False when the tenant has none of this id.
-    fn remove_agent(&self, tenant: &TenantId, id: &AgentId) -> Result<bool, StoreError>;
+    /// An agent within reach.
+    fn agent(&self, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, StoreError>;
+    /// All agents within reach, the oldest first.
+    fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, StoreError>;
+    /// Removes an agent. False when none of this id is within reach.
+    fn remove_agent(&self, reach: &Reach, id: &AgentId) -> Result<bool, StoreError>;
 }

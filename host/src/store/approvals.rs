@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::approval::{About, Fingerprint};
 use crate::clock::Millis;
-use crate::ids::{AgentId, ApprovalId, ConversationId, Realm, RoleName, TenantId, TokenId};
+use crate::ids::{AgentId, ApprovalId, ConversationId, Realm, RoleName, TokenId};
+use crate::reach::Reach;
 
 /// A request that was put before people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +109,8 @@ pub enum Opening {
 /// Which approvals to read.
 #[derive(Debug, Clone)]
 pub struct ApprovalFilter {
-    /// Of this tenant only. `None`: all (the host's operator).
-    pub tenant: Option<TenantId>,
+    /// Those within this reach only. `None`: all (the host's operator).
+    pub reach: Option<Reach>,
     /// In this state only.
     pub state: Option<ApprovalState>,
     /// The time, which states depend on.

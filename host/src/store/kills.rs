@@ -4,6 +4,7 @@ use super::StoreError;
 use crate::clock::Millis;
 use crate::ids::{Environment, KillId, TenantId};
 use crate::kill::{Reason, Target};
+use crate::reach::Reach;
 
 /// A switch in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +30,22 @@ pub struct KillRow {
 pub trait KillStore: Send + Sync + 'static {
     /// Adds a switch.
     fn insert_kill(&self, row: &KillRow) -> Result<(), StoreError>;
-    /// All switches, of one tenant where one is given (those of the whole host aren't among them then), newest first.
-    fn kills(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError>;
-    /// Removes a switch and answers it; `None` when there's no such one (of this tenant).
-    fn remove_kill(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, StoreError>;
+    /// All switches, those within a reach where one is given (those of the whole host aren't among them then), newest
+    /// first.
+    fn kills(&self, reach: Option<&Reach>) -> Result<Vec<KillRow>, StoreError>;
+    /// Removes a switch and answers it; `None` when there's no such one (within this reach).
+    fn remove_kill(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, StoreError>;
     /// Removes the switches on single calls that are older than this.
     fn forget_killed_calls(&self, before: Millis) -> Result<(), StoreError>;
 }
 
 impl KillRow {
+    /// Whether an operator who reaches this far may see and lift it. One of the whole host is beyond every reach.
+    #[must_use]
+    pub fn is_within(&self, reach: &Reach) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| reach.covers_part(tenant, self.environment.as_ref()))
+    }
+
     /// The switch and what it stops, as the audit trail names it.
     #[must_use]
     pub fn subject(&self) -> String {

@@ -7,6 +7,7 @@ use super::{
     TrailWork,
 };
 use crate::ids::Digest;
+use crate::reach::Reach;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.
 #[derive(Debug, Default)]
@@ -48,8 +49,8 @@ impl AuditStore for MemoryAudit {
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
         let records = self.records();
         let wanted = |record: &&AuditRecord| {
-            let tenant = record.realm.as_ref().map(|realm| &realm.tenant);
-            filter.tenant.as_ref().is_none_or(|wanted| tenant == Some(wanted))
+            let within = |reach: &Reach| record.realm.as_ref().is_some_and(|realm| reach.covers(realm));
+            filter.reach.as_ref().is_none_or(within)
                 && filter.call.as_ref().is_none_or(|wanted| record.call.as_ref() == Some(wanted))
                 && filter.before.is_none_or(|before| record.seq < before)
                 && filter.from.is_none_or(|from| record.seq >= from)

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
+use crate::reach::Reach;
 
 /// A [`ControlStore`] that lives as long as this value.
 #[derive(Default)]
@@ -91,20 +92,20 @@ impl ControlStore for MemoryControl {
         Ok(u32::try_from(children.count()).unwrap_or(u32::MAX))
     }
 
-    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
+    fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
         let tables = self.read();
-        let of_tenant = |row: &&TokenRow| tenant.is_none_or(|tenant| row.realm.tenant == *tenant);
-        let mut rows: Vec<_> = tables.tokens.iter().rev().filter(of_tenant).cloned().collect();
+        let within = |row: &&TokenRow| reach.is_none_or(|reach| row.is_within(reach));
+        let mut rows: Vec<_> = tables.tokens.iter().rev().filter(within).cloned().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
         Ok(rows)
     }
 
-    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError> {
+    fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError> {
         let mut tables = self.write();
         let found = tables
             .tokens
             .iter_mut()
-            .find(|row| row.id == *id && tenant.is_none_or(|tenant| row.realm.tenant == *tenant));
+            .find(|row| row.id == *id && reach.is_none_or(|reach| row.is_within(reach)));
         if let Some(row) = found {
             row.revoked_at.get_or_insert(at);
             return Ok(true);

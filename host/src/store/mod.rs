@@ -32,6 +32,7 @@ pub use rows::{AuditRecord, ComponentKind, ComponentRow, SecretRow, TenantKeyRow
 
 use crate::clock::Millis;
 use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId, UserId};
+use crate::reach::Reach;
 
 /// Why the store couldn't do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +68,11 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError>;
     /// How many tokens were ever delegated from this one.
     fn children(&self, parent: &TokenId) -> Result<u32, StoreError>;
-    /// All tokens, of one tenant where one is given, newest first.
-    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError>;
-    /// Marks a token as revoked. False when there's no such token (of this tenant); revoking twice keeps the first
+    /// All tokens, those within a reach where one is given, newest first.
+    fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError>;
+    /// Marks a token as revoked. False when there's no such token (within this reach); revoking twice keeps the first
     /// time and answers true.
-    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError>;
+    fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError>;
 
     /// The wrapped key-encryption key of a tenant.
     fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError>;
@@ -120,8 +121,8 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
 /// Which audit rows to read.
 #[derive(Debug, Clone, Default)]
 pub struct RowFilter {
-    /// Rows of this tenant only. `None`: all (the host's operator).
-    pub tenant: Option<TenantId>,
+    /// Rows within this reach only. `None`: all (the host's operator).
+    pub reach: Option<Reach>,
     /// Rows of this call only.
     pub call: Option<CallId>,
     /// Rows before this sequence number only, for paging backwards.

@@ -4,17 +4,20 @@ use serde_json::Value;
 
 use super::StoreError;
 use crate::clock::Millis;
-use crate::ids::{PolicyId, TenantId};
+use crate::ids::{Environment, PolicyId, TenantId};
+use crate::reach::Reach;
 
-/// A policy that an operator of one tenant posted.
+/// A policy that an operator posted.
 ///
-/// It applies to that tenant alone, whatever its text says: the engine puts it into no other tenant's set.
+/// It applies to that tenant and environment alone, whatever its text says: the engine puts it into no other's set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyRow {
     /// Its id.
     pub id: PolicyId,
     /// Whose it is.
     pub tenant: TenantId,
+    /// Where it applies. `None`: in every environment.
+    pub environment: Option<Environment>,
     /// What its author calls it.
     pub name: String,
     /// The document that it was posted as, for showing it again. The engine doesn't read it.
@@ -25,13 +28,21 @@ pub struct PolicyRow {
     pub created_at: Millis,
 }
 
+impl PolicyRow {
+    /// Whether an operator who reaches this far may see and remove it.
+    #[must_use]
+    pub fn is_within(&self, reach: &Reach) -> bool {
+        reach.covers_part(&self.tenant, self.environment.as_ref())
+    }
+}
+
 /// Where posted policies are kept: a part of [`ControlStore`](super::ControlStore), whose version changes with them.
 pub trait PolicyStore {
     /// Adds a policy. Fails with [`StoreError::Exists`] when its id is taken. Nothing is validated here: ask
     /// [`Policy::check_stored`](crate::policy::Policy::check_stored) first.
     fn insert_policy(&self, row: &PolicyRow) -> Result<(), StoreError>;
-    /// All posted policies, of one tenant where one is given, by tenant, the oldest first.
-    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError>;
-    /// Removes a policy. False when the tenant has none of this id.
-    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError>;
+    /// All posted policies, those within a reach where one is given, by tenant, the oldest first.
+    fn policies(&self, reach: Option<&Reach>) -> Result<Vec<PolicyRow>, StoreError>;
+    /// Removes a policy. False when none of this id is within reach.
+    fn remove_policy(&self, reach: &Reach, id: &PolicyId) -> Result<bool, StoreError>;
 }

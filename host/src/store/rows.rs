@@ -8,6 +8,7 @@ use crate::ids::{
     AgentId, CallId, ConnectionName, ConversationId, Digest, Realm, RoleName, SecretLabel, TenantId, TokenId,
     UserId,
 };
+use crate::reach::Reach;
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ use crate::ids::{
 pub enum TokenKind {
     /// Calls tools (`kbt_…`).
     Agent,
-    /// Manages tokens and reads the audit trail of its tenant (`kbo_…`).
+    /// Manages tokens and reads the audit trail of its environment, or of its whole tenant (`kbo_…`).
     Operator,
 }
 
@@ -30,6 +31,8 @@ pub struct TokenRow {
     pub kind: TokenKind,
     /// Whose it is.
     pub realm: Realm,
+    /// An operator's: whether it manages every environment of its tenant, and not its own alone.
+    pub every_environment: bool,
     /// The agent it was minted for.
     pub agent: AgentId,
     /// The one conversation it serves, if it's bound to one.
@@ -53,6 +56,16 @@ pub struct TokenRow {
     pub expires_at: Millis,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Millis>,
+}
+
+impl TokenRow {
+    /// Whether an operator who reaches this far may see and revoke it. A token for every environment is the tenant's:
+    /// who manages one environment doesn't take it away from the others.
+    #[must_use]
+    pub fn is_within(&self, reach: &Reach) -> bool {
+        let environment = (!self.every_environment).then_some(&self.realm.environment);
+        reach.covers_part(&self.realm.tenant, environment)
+    }
 }
 
 /// A tenant's key-encryption key, wrapped by the master key.

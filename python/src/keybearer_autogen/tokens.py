@@ -47,7 +47,8 @@ class Grant:
         budgets: Limits of its own, as the host takes them: `{"limit": 5000, "unit": "usd", "window": "day"}`.
         role: The role that policies ask for.
         task: What it is for, in words; recorded.
-        environment: The environment of the tenant; the operator token's own if left out.
+        environment: The environment of the tenant; the operator token's own if left out. Another one takes an operator's
+            token for every environment.
         may_delegate: Whether its holder may hand on a part.
         user: The person on whose behalf it acts: connections that use a user's own secret use this one's.
         may_store_secrets: Whether it may store secrets of that person.

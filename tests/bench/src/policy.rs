@@ -50,6 +50,7 @@ fn percentiles(concerned: usize) -> anyhow::Result<(f64, f64)> {
     let minted = auth.mint(Mint {
         kind: TokenKind::Agent,
         realm,
+        every_environment: false,
         agent: "bot-1".parse()?,
         conversation: Some("c-1".parse()?),
         role: Some("billing".parse()?),

@@ -225,6 +225,7 @@ pub(crate) fn token(auth: &Auth) -> anyhow::Result<String> {
     let mint = Mint {
         kind: TokenKind::Agent,
         realm: realm()?,
+        every_environment: false,
         agent,
         conversation: None,
         role: None,

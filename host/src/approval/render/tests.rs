@@ -41,6 +41,7 @@ fn caller(task: &str) -> Arc<Caller> {
         .mint(Mint {
             kind: TokenKind::Agent,
             realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+            every_environment: false,
             agent: "billing".parse().unwrap(),
             conversation: None,
             role: Some("payer".parse().unwrap()),

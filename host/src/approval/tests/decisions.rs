@@ -198,9 +198,9 @@ fn approvals_are_listed_by_tenant_and_state() {
         }
         world.approvals.decide(&ids[0], &name("alice"), false).unwrap();
         world.approvals.decide(&ids[1], &name("alice"), true).unwrap();
-        let acme = "acme".parse().unwrap();
-        let list = |tenant, state, limit| -> Vec<_> {
-            world.approvals.list(tenant, state, limit).unwrap().into_iter().map(|row| row.id).collect()
+        let acme = Reach::every("acme".parse().unwrap());
+        let list = |reach, state, limit| -> Vec<_> {
+            world.approvals.list(reach, state, limit).unwrap().into_iter().map(|row| row.id).collect()
         };
         assert_eq!(list(None, None, 9), [3, 2, 1, 0].map(|n: usize| ids[n].clone()));
         assert_eq!(list(Some(&acme), None, 2), [2, 1].map(|n: usize| ids[n].clone()));

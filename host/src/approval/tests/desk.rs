@@ -40,7 +40,7 @@ fn office() -> Office {
 }
 
 fn operator(who: &str, tenant: &str) -> Approver {
-    Approver::Operator { name: name(who), token: token_id(99), tenant: tenant.parse().unwrap() }
+    Approver::Operator { name: name(who), token: token_id(99), reach: Reach::every(tenant.parse().unwrap()) }
 }
 
 impl Office {
@@ -208,6 +208,14 @@ async fn who_may_not_approve_changes_nothing() {
     assert!(matches!(yes("alice", "beta").await, Err(DecideError::Unknown)));
     assert!(matches!(yes("billing", "acme").await, Err(DecideError::Own)));
     assert!(matches!(office.desk.deny(operator("alice", "beta"), &id).await, Err(DecideError::Unknown)));
+    let elsewhere = Realm { environment: "elsewhere".parse().unwrap(), ..ask.realm.clone() };
+    let elsewhere = || Approver::Operator {
+        name: name("alice"),
+        token: token_id(99),
+        reach: Reach::one(elsewhere.clone()),
+    };
+    assert!(matches!(office.desk.approve(elsewhere(), &id).await, Err(DecideError::Unknown)));
+    assert!(matches!(office.desk.deny(elsewhere(), &id).await, Err(DecideError::Unknown)));
     assert_eq!((office.world.state(&id), office.steps()), (ApprovalState::Pending, vec![]));
     let cli = Approver::command_line("root").unwrap();
     assert_eq!(office.desk.approve(cli, &id).await.unwrap(), ApprovalState::Granted);

@@ -79,7 +79,7 @@ async fn rows_that_belong_to_no_call_are_passed_over() {
         policies: Vec::new(),
         approval: None,
     };
-    audit.decided(realm.clone(), decided).await.unwrap();
+    audit.decided(realm.clone(), decided, None).await.unwrap();
     audit.shadow_differed(
         realm.clone(),
         ShadowDiffered {

@@ -272,3 +272,16 @@ fn a_chain_is_of_one_user_and_a_row_that_says_otherwise_is_no_token() {
     let honest = TokenRow { id: TokenId::fresh(), ..minted.row.clone() };
     assert_eq!(w.auth.verify(w.smuggle(&honest).as_str()).unwrap().user(), Some(&ann));
 }
+
+#[test]
+fn a_row_that_says_more_than_its_parent_stores_no_secrets_and_reaches_no_further() {
+    let w = world();
+    let ann = "ann".parse::<UserId>().unwrap();
+    let parent = w.caller(&w.auth.mint(Mint { user: Some(ann.clone()), ..root() }).unwrap());
+    let child = w.auth.delegate(&parent, narrower()).unwrap().row;
+    let grant = Grant { may_store_secrets: true, ..child.grant.clone() };
+    let forged = TokenRow { id: TokenId::fresh(), grant, every_environment: true, ..child };
+    let caller = w.auth.verify(w.smuggle(&forged).as_str()).unwrap();
+    assert!(caller.grant().may_store_secrets && !caller.may_store_secrets_of(&ann));
+    assert_eq!(caller.reach(), Reach::one(caller.realm().clone()), "an agent is of one environment");
+}

@@ -19,7 +19,7 @@ pub(super) fn explain(request: &Path, policy: &Policy, out: &Out) -> anyhow::Res
         policy.judge(&facts, SystemClock.now()).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
     out.line(words(judged.verdict));
     for id in &judged.policies {
-        let text = policy.text(&facts.tenant, id).unwrap_or_default();
+        let text = policy.text(&facts.realm(), id).unwrap_or_default();
         out.line(format!("\ndecided by {id}:\n{text}"));
     }
     if let Some(cause) = &judged.cause {

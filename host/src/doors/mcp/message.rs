@@ -222,6 +222,9 @@ mod tests {
             assert_eq!((fault, found.as_deref()), (code, id), "{text:.80}: {message}");
             assert!(message.starts_with("the message can't be used: "), "{message}");
         }
+        // Values in the order of the members would be read as them.
+        let (_, _, batch) = fault(r#"["2.0",1,"ping",null,null,null]"#);
+        assert!(batch.contains("batch"), "{batch}");
         let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "a".repeat(127));
         assert_eq!(fault(&long).1, None);
         let not_text = Message::parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").unwrap_err();

@@ -8,7 +8,7 @@ use super::{answer, operation, path_parameter, query, reference};
 pub(super) fn list() -> Value {
     operation(
         "listApprovals",
-        "The requests of the operator's tenant that were put before people, newest first",
+        "The requests within the operator's reach that were put before people, newest first",
         Some("operator"),
         json!([
             query("state", "Those in this state only.", reference("ApprovalState")),
@@ -25,7 +25,7 @@ pub(super) fn list() -> Value {
 
 pub(super) fn show() -> Value {
     let shown = json!({
-        "description": "All of it for an operator of its tenant. The token that asked sees how it stands; for any other \
+        "description": "All of it for an operator who reaches it. The token that asked sees how it stands; for any other \
             agent it doesn't exist.",
         "content": { "application/json": { "schema": {
             "oneOf": [reference("ApprovalDetail"), reference("ApprovalStatus")],

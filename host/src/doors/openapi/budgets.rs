@@ -8,7 +8,7 @@ use super::{answer, operation, path_parameter, query, reference};
 pub(super) fn list() -> Value {
     operation(
         "listBudgets",
-        "How the budgets of the operator's tenant stand that anything was spent of",
+        "How the budgets within the operator's reach stand that anything was spent of",
         Some("operator"),
         json!([query(
             "limit",
@@ -23,7 +23,7 @@ pub(super) fn list() -> Value {
 pub(super) fn held() -> Value {
     operation(
         "listHeld",
-        "The tenant's requests that nobody knows the end of, the oldest first",
+        "The requests within the operator's reach that nobody knows the end of, the oldest first",
         Some("operator"),
         json!([]),
         ("200", answer("They.", "HeldList")),

@@ -27,7 +27,7 @@ pub(super) fn delegate_token() -> Value {
 pub(super) fn list_kills() -> Value {
     operation(
         "listKills",
-        "The kill switches of the operator's tenant that are in force, newest first",
+        "The kill switches within the operator's reach that are in force, newest first",
         Some("operator"),
         json!([]),
         ("200", answer("The switches.", "KillList")),
@@ -38,7 +38,7 @@ pub(super) fn list_kills() -> Value {
 pub(super) fn throw_kill() -> Value {
     let mut throw = operation(
         "throwKill",
-        "Stops something of the operator's tenant: what is under way, what waits, and what comes, until it's lifted",
+        "Stops something within the operator's reach: what is under way, what waits, and what comes, until it's lifted",
         Some("operator"),
         json!([]),
         ("201", answer("The switch. Nothing that it stops is sent from now on.", "Kill")),
@@ -77,7 +77,7 @@ pub(super) fn mint_vault_key() -> Value {
 pub(super) fn list_agents() -> Value {
     operation(
         "listAgents",
-        "The registered agents of the operator's tenant, the oldest first",
+        "The registered agents within the operator's reach, the oldest first",
         Some("operator"),
         json!([]),
         ("200", answer("The agents.", "AgentList")),
@@ -125,7 +125,7 @@ pub(super) fn schemas() -> Value {
         "MintById": closed(json!({
             "agentId": described("Label", "A registered agent. Its role goes with it."),
             "expiresIn": { "type": "integer", "minimum": 1, "maximum": 31_536_000, "description": "In seconds." },
-            "environment": described("Slug", "The operator's own unless given."),
+            "environment": described("Slug", "One within the operator's reach; its own unless given."),
             "conversation": described("Label", "Binds the token to one conversation."),
             "task": task(),
             "user": user(),
@@ -138,7 +138,7 @@ pub(super) fn schemas() -> Value {
             "may_store_secrets"]),
         "MintByName": closed(json!({
             "agent": reference("Label"),
-            "environment": described("Slug", "The operator's own unless given."),
+            "environment": described("Slug", "One within the operator's reach; its own unless given."),
             "conversation": described("Label", "Binds the token to one conversation."),
             "role": described("Slug", "What the agent is for: policies speak of roles."),
             "task": task(),
@@ -173,6 +173,8 @@ pub(super) fn schemas() -> Value {
         }), &["description", "metadata"]),
         "Agent": closed(json!({
             "id": reference("Label"),
+            "environment": { "oneOf": [reference("Slug"), { "type": "null" }],
+                "description": "Where its tokens may be minted; null: in every environment." },
             "name": { "type": "string" },
             "description": { "type": "string" },
             "role": nullable("Slug"),
@@ -203,7 +205,9 @@ pub(super) fn schemas() -> Value {
             "description": "One line, for operators: agents aren't told it." },
         "ThrowKill": closed(json!({
             "scope": reference("KillScope"),
-            "environment": described("Slug", "In this environment only."),
+            "environment": described("Slug",
+                "In this environment only. All that the operator reaches unless given; the scope `tenant` without it takes a \
+                 token for every environment."),
             "reason": reference("Reason"),
         }), &["environment"]),
         "Kill": closed(json!({
@@ -237,7 +241,7 @@ fn vault_key_body() -> Value {
             "role": described("Slug", "What the agent is for: policies speak of roles."),
             "task": task(),
             "connection": described("Slug", "The only one there is, unless given."),
-            "environment": described("Slug", "The operator's own unless given."),
+            "environment": described("Slug", "One within the operator's reach; its own unless given."),
         }),
         &[
             "daily_cap_usd",

@@ -9,7 +9,7 @@ use super::{answer, operation, path_parameter, reference};
 pub(super) fn list() -> Value {
     operation(
         "listPolicies",
-        "The posted policies of the operator's tenant, the oldest first",
+        "The posted policies within the operator's reach, the oldest first",
         Some("operator"),
         json!([]),
         ("200", answer("The policies.", "PolicyList")),
@@ -21,7 +21,7 @@ pub(super) fn post() -> Value {
     with_body(
         operation(
             "postPolicy",
-            "Takes a policy over `api://…` resources for the operator's tenant",
+            "Takes a policy over `api://…` resources, for all that the operator reaches",
             Some("operator"),
             json!([]),
             ("201", answer("The policy, with its id. It's in force.", "Policy")),
@@ -83,12 +83,15 @@ pub(super) fn schemas() -> Value {
         "PostPolicy": posted(json!({}), &[]),
         "Policy": posted(json!({
             "id": reference("PolicyId"),
+            "environment": { "oneOf": [reference("Slug"), { "type": "null" }],
+                "description": "Where it applies; null: in every environment." },
             "cedar": { "type": "string", "description": "What it means, as Cedar." },
             "created_at": reference("Time"),
         }), &[]),
         "PolicyList": closed(json!({ "policies": list_of("Policy") }), &[]),
         "Enforce": closed(json!({
-            "requestId": { "type": "string", "minLength": 1, "maxLength": 128 },
+            "requestId": { "type": "string", "minLength": 1, "maxLength": 128,
+                "description": "Names one act: the same question under it takes from budgets once." },
             "capabilityToken": { "type": "string" },
             "action": { "type": "string", "description": "A word, or an operation's name." },
             "resourceId": { "type": "string", "description": "`api://…`, or `connection://NAME`." },

@@ -89,6 +89,8 @@ fn token() -> Value {
         "kind": { "enum": ["agent", "operator"] },
         "tenant": reference("Slug"),
         "environment": reference("Slug"),
+        "every_environment": { "type": "boolean",
+            "description": "An operator's: whether it manages every environment of the tenant." },
         "agent": reference("Label"),
         "conversation": nullable("Label"),
         "role": nullable("Slug"),

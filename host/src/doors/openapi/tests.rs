@@ -67,6 +67,7 @@ fn token(kind: TokenKind) -> TokenRow {
         hash: [0; 32],
         kind,
         realm: realm(),
+        every_environment: false,
         agent: "billing".parse().unwrap(),
         conversation: Some("conv-1".parse().unwrap()),
         role: None,
@@ -164,13 +165,15 @@ fn agents_fit() {
     let row = AgentRow {
         id: AgentId::fresh(),
         tenant: realm().tenant,
+        environment: None,
         name: "Planner Agent".to_owned(),
         description: String::new(),
         metadata: json!({ "framework": "autogen", "role": "planner" }),
         role: Some("planner".parse().unwrap()),
         created_at: Millis(1),
     };
-    let without = AgentRow { role: None, metadata: json!({}), ..row.clone() };
+    let without =
+        AgentRow { role: None, environment: Some(realm().environment), metadata: json!({}), ..row.clone() };
     fits("AgentList", &AgentList { agents: vec![row.into(), without.into()] });
     for body in
         [json!({ "name": "a" }), json!({ "name": "a", "description": "d", "metadata": { "role": "r" } })]
@@ -249,6 +252,7 @@ fn policies_and_decisions_fit() {
     let row = PolicyRow {
         id: PolicyId::fresh(),
         tenant: realm().tenant,
+        environment: Some(realm().environment),
         name: posted.name.clone(),
         source: serde_json::to_value(&posted).unwrap(),
         cedar: posted.cedar(&realm().tenant).unwrap(),

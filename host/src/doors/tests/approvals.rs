@@ -15,6 +15,7 @@ pub(super) fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (
         .mint(Mint {
             kind,
             realm: Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() },
+            every_environment: false,
             agent: name.parse().unwrap(),
             conversation: None,
             role: None,

@@ -6,7 +6,7 @@ use super::host::Host;
 use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::CallId;
+use crate::ids::{CallId, Realm};
 use crate::ledger::{
     self, Line, Lines, Period, Reservation, ReservationId, Reserved, Settlement, Subject, Window,
 };
@@ -15,10 +15,31 @@ use crate::store::{CounterKey, LedgerStore as _, TokenKind};
 const LEDGER: [&str; 3] = ["/v1/budgets", "/v1/budgets/held", "/v1/budgets/held/call_0/settle"];
 
 impl Host {
-    /// A request of 12.50 USD by a token of this tenant, ended so.
     fn spent(&self, tenant: &str, token: &str, number: u32, how: Option<Settlement>) -> ReservationId {
+        let realm = Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() };
+        self.spent_in(&realm, token, number, how)
+    }
+
+    /// A request of 12.50 USD by a token of this realm, ended so.
+    pub(super) fn spent_in(
+        &self,
+        realm: &Realm,
+        token: &str,
+        number: u32,
+        how: Option<Settlement>,
+    ) -> ReservationId {
         let id = ReservationId { call: CallId::fresh(Millis(5)), send: number };
-        let name = json!([tenant, "dev", format!("token:{token}"), "usd", "total", null, null, null, null]);
+        let name = json!([
+            realm.tenant,
+            realm.environment,
+            format!("token:{token}"),
+            "usd",
+            "total",
+            null,
+            null,
+            null,
+            null
+        ]);
         let mut lines = Lines::none();
         lines.push(Line {
             subject: Subject::Tenant,
@@ -32,7 +53,7 @@ impl Host {
         });
         let reservation = Reservation {
             id: id.clone(),
-            realm: crate::ids::Realm { tenant: tenant.parse().unwrap(), environment: "dev".parse().unwrap() },
+            realm: realm.clone(),
             connection: Some("stripe".parse().unwrap()),
             operation: Some("create_charge".parse().unwrap()),
             cost: Some(Cost { amount_minor: 1_250, currency: "usd".to_owned() }),

@@ -99,6 +99,7 @@ async fn a_token_lists_and_calls_what_it_names_alone() {
     let mint = Mint {
         kind: TokenKind::Agent,
         realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+        every_environment: false,
         agent: "someone".parse().unwrap(),
         conversation: Some("mine".parse().unwrap()),
         role: None,

@@ -231,6 +231,7 @@ impl Host {
         let mint = Mint {
             kind,
             realm,
+            every_environment: false,
             agent: "someone".parse().unwrap(),
             conversation: conversation.map(|id| id.parse().unwrap()),
             role: None,

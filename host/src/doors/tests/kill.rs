@@ -1,13 +1,19 @@
 //! Kill switches over HTTP, by the right operator and by the wrong one.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::Request;
+use serde_json::json;
 
 use super::host::Host;
+use crate::auth::Grant;
+use crate::egress::{BoxFuture, Wire, WireError, WireReply, WireRequest};
 use crate::kill::Subjects;
 use crate::store::TokenKind;
 
 fn wanted(scope: &str) -> String {
-    json!({ "scope": scope, "reason": "40 charges in a minute" }).to_string()
+    json!({ "scope": scope, "environment": "dev", "reason": "40 charges in a minute" }).to_string()
 }
 
 impl Host {
@@ -28,7 +34,7 @@ async fn a_switch_is_thrown_listed_and_lifted_and_all_of_it_is_on_record() {
     assert_eq!(reply.status, 201, "{}", reply.body);
     let kill = reply.json();
     assert_eq!((&kill["scope"], &kill["tenant"]), (&json!("agent:someone"), &json!("acme")));
-    assert_eq!((&kill["environment"], &kill["by"]), (&Value::Null, &json!(operator_id)));
+    assert_eq!((&kill["environment"], &kill["by"]), (&json!("dev"), &json!(operator_id)));
     assert!(host.stops(&agent));
     assert_eq!(host.get("/v1/kill", &operator).await.json(), json!({ "kills": [kill] }));
 
@@ -41,7 +47,7 @@ async fn a_switch_is_thrown_listed_and_lifted_and_all_of_it_is_on_record() {
     let trail = host.get("/v1/audit", &operator).await.json();
     for (row, action) in trail["rows"].as_array().unwrap().iter().zip(["kill.lift", "kill.throw"]) {
         assert_eq!((&row["action"], &row["by"]), (&json!(action), &json!(operator_id)));
-        assert_eq!(row["subject"], format!("{} agent:someone", kill["id"].as_str().unwrap()));
+        assert_eq!(row["subject"], format!("{} agent:someone in dev", kill["id"].as_str().unwrap()));
         assert_eq!(row["reason"], "40 charges in a minute");
     }
 }
@@ -81,6 +87,51 @@ async fn another_tenant_s_switches_do_not_exist_and_can_not_be_thrown() {
     assert_eq!(host.ask("DELETE", &format!("/v1/kill/{id}"), &operator, "").await, absent);
     assert!(!host.get("/v1/kill", &operator).await.body.contains(id.as_str()));
     assert!(host.stops(&victim));
+}
+
+const STRIPE: &str = r#"
+base_url = "https://api.example.com"
+secret = "key"
+attach = { kind = "bearer" }
+[operations.list]
+request = "GET /v1/charges"
+effect = "read"
+"#;
+
+/// Nothing is sent in these tests.
+struct NoWire;
+
+impl Wire for NoWire {
+    fn exchange(
+        &self,
+        _: WireRequest,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        unreachable!("nothing is sent")
+    }
+}
+
+#[tokio::test]
+async fn a_switch_ends_the_wait_for_people() {
+    let rules = "permit (principal, action, resource);
+                 forbid (principal, action == Action::\"stripe:list\", resource)
+                 unless { context.approval.granted };";
+    let host = Host::start_ruled(&[("stripe.toml", STRIPE)], Arc::new(NoWire), rules);
+    let (_, operator) = host.token(TokenKind::Operator);
+    let grant = Grant { operations: vec!["stripe:*".parse().unwrap()], ..Grant::default() };
+    let (_, agent) = host.token_with("acme", TokenKind::Agent, grant);
+    let request = Request::get("/proxy/stripe/v1/charges")
+        .header("authorization", format!("Bearer {agent}"))
+        .header("keybearer-approval-wait", "yes");
+    let waits = host.send(request.body(Body::empty()).unwrap());
+    let throws = async {
+        while host.get("/v1/approvals", &operator).await.json()["approvals"].as_array().unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        assert_eq!(host.ask("POST", "/v1/kill", &operator, &wanted("agent:someone")).await.status, 201);
+    };
+    let (reply, ()) = tokio::join!(waits, throws);
+    reply.problem(403, "killed");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The door of the Model Context Protocol: whatever happens, its client gets an answer that it can go on from.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -9,8 +10,9 @@ use serde_json::{Value, json};
 use super::client::{LONG, Served, config};
 use super::host::{Host, Reply};
 use crate::auth::Grant;
+use crate::egress::{BoxFuture, Canary, Wire, WireError, WireReply, WireRequest};
 use crate::kill::Order;
-use crate::runtime::test_guest::OK;
+use crate::runtime::test_guest::{OK, TestGuest};
 use crate::store::TokenKind;
 
 const ENDLESS: &str = "(loop $l (br $l)) (unreachable)";
@@ -392,12 +394,55 @@ async fn a_message_over_the_limit_is_answered_with_the_id_at_its_end() {
         let text = answer["result"]["content"][0]["text"].as_str().unwrap();
         assert!(text.starts_with("The call failed (too_large): the request's body is larger than"), "{text}");
     }
+    // A stranger's is looked through less far: nobody makes the host read megabytes without a token.
+    let stranger = Request::post("/mcp").body(Body::from(message(3 << 20))).unwrap();
+    host.send(stranger).await.problem(401, "unauthorized");
     // What is announced beyond all measure isn't waited for.
     let mut client = served.connect().await;
     let head = format!("POST /mcp HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {agent}\r\n");
     client.send(&format!("{head}content-length: 99999999999\r\n\r\n")).await;
     let answer = client.read_once().await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""id":null"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_tool_is_called_read_only_where_nothing_within_the_token_s_reach_writes() {
+    let stripe = "base_url = \"https://api.example.com\"\nsecret = \"key\"\nattach = { kind = \"bearer\" }\n\
+                  [operations.charge]\nrequest = \"POST /v1/charges\"\neffect = \"write\"\n\
+                  [operations.list]\nrequest = \"GET /v1/charges\"\neffect = \"read\"\n";
+    let host = Host::start_with(&[("stripe.toml", stripe)], Arc::new(NoWire), Canary::fresh());
+    host.add_tool("plain", OK);
+    let guest = TestGuest { tools: vec![("probe", vec!["stripe"])], ..TestGuest::default() };
+    let consented = ["stripe".parse().unwrap()];
+    host.door.app.catalog.add("probe", &guest.build(), &consented, host.now()).unwrap();
+    for (operation, writes) in
+        [("stripe:*", true), ("stripe:charge", true), ("stripe:list", false), ("other:*", false)]
+    {
+        let operations = vec![operation.parse().unwrap()];
+        let grant = Grant { tools: vec!["*".parse().unwrap()], operations, ..Grant::default() };
+        let (_, token) = host.token_with("acme", TokenKind::Agent, grant);
+        let listed = say(&host, &token, &request("tools/list", json!({}))).await.result();
+        let hints: Vec<_> =
+            listed["tools"].as_array().unwrap().iter().map(|tool| &tool["annotations"]).collect();
+        assert_eq!(
+            hints,
+            [&json!({ "readOnlyHint": true }), &json!({ "readOnlyHint": !writes })],
+            "{operation}"
+        );
+    }
+}
+
+/// Nothing is sent in these tests.
+struct NoWire;
+
+impl Wire for NoWire {
+    fn exchange(
+        &self,
+        _: WireRequest,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        unreachable!("nothing is sent")
+    }
 }
 
 #[tokio::test]

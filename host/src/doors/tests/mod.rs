@@ -9,6 +9,8 @@ mod client;
 mod code;
 mod delegate;
 mod enforce;
+mod enforce_budgets;
+mod environments;
 mod golden;
 mod host;
 mod kill;

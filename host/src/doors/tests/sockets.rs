@@ -140,7 +140,15 @@ async fn a_header_block_over_the_limit_is_refused() {
         let mut client = served.connect().await;
         client.send(&head).await;
         let answer = client.read_to_close().await;
-        assert!(answer.starts_with("HTTP/1.1 431 ") || answer.starts_with("HTTP/1.1 414 "), "{answer:?}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert!(
+            [431, 414].into_iter().any(|status| head.starts_with(&format!("HTTP/1.1 {status} "))),
+            "{head}"
+        );
+        assert!(head.contains("\r\ncontent-type: application/problem+json\r\n"), "{head}");
+        assert_eq!((&problem["code"], &problem["request_sent"]), (&"too_large".into(), &"no".into()));
+        assert!(head.contains(&format!(" {} ", problem["status"])), "{answer}");
     }
 }
 
@@ -151,7 +159,12 @@ async fn garbage_after_a_request_spoils_nothing_before_it() {
     client.send(&format!("{GET}\u{16}\u{3}\u{1} garbage\r\n\r\n")).await;
     let answers = client.read_to_close().await;
     assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
-    assert!(answers.contains("helloHTTP/1.1 400 "), "{answers}");
+    let (_, last) = answers.split_once("hello").unwrap();
+    assert!(last.starts_with("HTTP/1.1 400 "), "{answers}");
+    let (head, body) = last.split_once("\r\n\r\n").unwrap();
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&"bad_request".into(), &400.into()));
+    assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{head}");
 }
 
 #[tokio::test]

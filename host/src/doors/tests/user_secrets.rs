@@ -223,10 +223,16 @@ async fn only_who_may_store_a_user_s_secrets_does() {
     let listed = stage.ask("GET", "/v1/users/ann/secrets", &stage.operator, "").await.json();
     assert_eq!(listed, json!({ "secrets": [] }));
 
-    // An operator's key may stand where the platform's keys stand, and names another environment.
-    let request = Request::put("/v1/users/ann/secrets/github?environment=production");
-    let request = request.header("x-api-key", &stage.operator).body(Body::from(body.clone())).unwrap();
-    assert_eq!(stage.host.send(request).await.status, 200);
+    // An operator's key may stand where the platform's keys stand, and names the environment.
+    for (environment, status) in [("dev", 200), ("production", 403)] {
+        let request = Request::put(format!("/v1/users/ann/secrets/other?environment={environment}"));
+        let request = request.header("x-api-key", &stage.operator).body(Body::from(body.clone())).unwrap();
+        assert_eq!(stage.host.send(request).await.status, status);
+    }
+    let production = Realm { tenant: "acme".parse().unwrap(), environment: "production".parse().unwrap() };
+    let value = SecretInput::read(ANN.as_bytes()).ok().unwrap();
+    let (user, label) = ("ann".parse().unwrap(), "github".parse().unwrap());
+    stage.host.door.app.vault.put_own(&production, &user, &label, &value).unwrap();
     assert_eq!(stage.send("own", &storing).await.1, None, "environments are apart");
 
     // A revoked token stores nothing.
@@ -309,10 +315,12 @@ async fn what_is_wrong_with_a_body_is_said_without_a_word_of_it() {
     for strange in ["/v1/users/ann/secrets/a%20b", "/v1/users/ann/secrets/-x"] {
         stage.ask("PUT", strange, &ann, r#"{"secret": "12345678"}"#).await.problem(400, "bad_request");
     }
-    stage
-        .ask("PUT", &format!("{path}?environment=dev&environment=x"), &ann, "{}")
-        .await
-        .problem(400, "bad_request");
+    for query in
+        ["environment=dev&environment=x", "environment=dev&x", "environment=", "tenant=rival", "environment"]
+    {
+        let good = format!(r#"{{"secret": "{value}"}}"#);
+        stage.ask("PUT", &format!("{path}?{query}"), &ann, &good).await.problem(400, "bad_request");
+    }
     assert!(stage.trail().await.iter().all(|row| row["event"] != "admin"), "nothing was stored");
 }
 

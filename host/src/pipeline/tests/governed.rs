@@ -72,7 +72,35 @@ impl Wire for Upstream {
     }
 }
 
+/// A trail after some commit of which something happens, before anyone hears of the commit.
+struct Between {
+    inner: Arc<SqliteAudit>,
+    left: AtomicUsize,
+    act: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl AuditStore for Between {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        self.inner.write(work)?;
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(act) = self.act.lock().unwrap().take()
+        {
+            act();
+        }
+        Ok(())
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        self.inner.rows(filter)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        self.inner.head()
+    }
+}
+
 struct Governed {
+    between: Arc<Between>,
     pipeline: Pipeline,
     auth: Arc<Auth>,
     kills: Arc<Kills>,
@@ -103,7 +131,12 @@ impl Governed {
         let vault = Vault::open(control, MasterKey::for_tests(1), clock.clone()).ok().unwrap();
         let connections = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
         let budgets = Budgets::parse(budgets, "budgets.toml", &connections).unwrap_or_else(|p| panic!("{p}"));
-        let audit = Audit::start(ledger.clone(), clock.clone()).unwrap();
+        let between = Arc::new(Between {
+            inner: ledger.clone(),
+            left: AtomicUsize::new(usize::MAX),
+            act: std::sync::Mutex::default(),
+        });
+        let audit = Audit::start(between.clone(), clock.clone()).unwrap();
         let wire = Arc::new(Upstream {
             seen: AtomicUsize::new(0),
             status: AtomicU16::new(200),
@@ -130,13 +163,14 @@ impl Governed {
             limits: Limits::usual(Duration::from_secs(5)),
             code_limits: Limits::usual(Duration::from_secs(5)),
         });
-        Self { pipeline, auth, kills, audit, ledger, wire, folder }
+        Self { between, pipeline, auth, kills, audit, ledger, wire, folder }
     }
 
     fn caller(&self, agent: &str, conversation: Option<&str>, budgets: &[&str]) -> Arc<Caller> {
         let minted = self.auth.mint(Mint {
             kind: TokenKind::Agent,
             realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+            every_environment: false,
             agent: agent.parse().unwrap(),
             conversation: conversation.map(|text| text.parse().unwrap()),
             role: Some("payer".parse().unwrap()),
@@ -449,6 +483,36 @@ async fn a_kill_switch_stops_what_comes_and_what_is_under_way() {
         assert_eq!(world.tally().held, 100, "nobody knows what came of it");
         world.kills.lift(&switch.id, None).unwrap();
         assert!(world.charge(&caller, 100, "cus_2").await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn what_is_stopped_or_revoked_while_its_intent_goes_to_the_disk_is_not_sent() {
+    for (revokes, wanted) in [(false, Code::Killed), (true, Code::Unauthorized)] {
+        let world = Governed::new("");
+        let caller = world.caller("billing", None, &["1000 usd total"]);
+        let (kills, auth, token) = (world.kills.clone(), world.auth.clone(), caller.token().clone());
+        let act = move || {
+            if revokes {
+                assert!(auth.revoke(&token, None).unwrap());
+                return;
+            }
+            let order = Order {
+                target: Target::Agent("billing".parse().unwrap()),
+                tenant: None,
+                environment: None,
+                reason: "a loop".parse().unwrap(),
+                by: "cli".to_owned(),
+            };
+            kills.throw(order).unwrap();
+        };
+        *world.between.act.lock().unwrap() = Some(Box::new(act));
+        // The call's intent, and the request's.
+        world.between.left.store(2, Ordering::SeqCst);
+        let refused = world.charge(&caller, 100, "cus_1").await.unwrap_err();
+        assert_eq!((refused.code, refused.request_sent, world.sent()), (wanted, RequestSent::No, 0));
+        assert!(world.between.act.lock().unwrap().is_none(), "it happened");
+        assert_eq!(world.tally(), Tally::default(), "what was reserved is there again");
     }
 }
 

@@ -102,6 +102,7 @@ impl World {
             .mint(Mint {
                 kind: TokenKind::Agent,
                 realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+                every_environment: false,
                 agent: "billing".parse().unwrap(),
                 conversation: None,
                 role: None,

@@ -119,6 +119,7 @@ fn posted(tenant: &str, cedar: &str) -> PolicyRow {
     PolicyRow {
         id: PolicyId::fresh(),
         tenant: tenant.parse().unwrap(),
+        environment: None,
         name: "posted".to_owned(),
         source: json!({}),
         cedar: cedar.to_owned(),
@@ -141,6 +142,7 @@ fn caller(
         .mint(Mint {
             kind,
             realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+            every_environment: false,
             agent: "billing".parse().unwrap(),
             conversation: talk.map(|talk| talk.parse().unwrap()),
             role: None,

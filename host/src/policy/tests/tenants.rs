@@ -1,4 +1,4 @@
-//! A tenant's posted policies are its own.
+//! A tenant's posted policies are its own, and an environment's are that one's.
 
 use super::*;
 
@@ -54,12 +54,87 @@ fn a_broken_posted_policy_denies_its_tenant_and_no_other() {
 
 #[test]
 fn a_tenants_hash_changes_with_its_own_policies() {
-    let acme = "acme".parse().unwrap();
+    let acme = list("acme").realm();
     let (a, b) = (posted("acme", READ), posted("beta", READ));
     let (none, one, two) = (of(READ, &[]), of(READ, std::slice::from_ref(&a)), of(READ, &[a, b]));
     assert_ne!(none.hash_for(&acme), one.hash_for(&acme));
     assert_eq!(one.hash_for(&acme), two.hash_for(&acme), "another tenant's policy changed it");
     assert_ne!(one.hash(), two.hash());
+}
+
+fn posted_in(environment: &str, cedar: &str) -> PolicyRow {
+    PolicyRow { environment: Some(environment.parse().unwrap()), ..posted("acme", cedar) }
+}
+
+fn list_in(environment: &str) -> Facts {
+    Facts { environment: environment.parse().unwrap(), ..list("acme") }
+}
+
+#[test]
+fn what_is_posted_for_one_environment_applies_there_alone() {
+    let policy = of("", &[posted_in("dev", READ)]);
+    assert_eq!(verdict(&policy, &list_in("dev")), "allowed");
+    assert_eq!(verdict(&policy, &list_in("prod")), "denied");
+    let policy = of(READ, &[posted_in("dev", "forbid (principal, action, resource);")]);
+    assert_eq!(verdict(&policy, &list_in("dev")), "denied");
+    assert_eq!(verdict(&policy, &list_in("prod")), "allowed");
+    let policy = of("", &[posted("acme", READ), posted_in("dev", READ)]);
+    for environment in ["dev", "prod"] {
+        assert_eq!(verdict(&policy, &list_in(environment)), "allowed", "the tenant's as a whole");
+    }
+}
+
+#[test]
+fn a_broken_policy_of_one_environment_denies_nothing_in_another() {
+    for broken in [
+        posted_in("dev", "forbid ("),
+        PolicyRow {
+            source: json!({
+                "name": "t", "actions": ["run"], "resources": ["api://x"], "effect": "allow",
+                "constraints": { "maxConcurrentTasks": "5" },
+            }),
+            ..posted_in("dev", READ)
+        },
+    ] {
+        let policy = of("permit (principal, action, resource);", &[broken, posted_in("prod", READ)]);
+        assert_eq!(verdict(&policy, &list_in("dev")), "denied");
+        assert_eq!(verdict(&policy, &list_in("prod")), "allowed");
+    }
+    let policy =
+        of("permit (principal, action, resource);", &[posted("acme", "forbid ("), posted_in("dev", READ)]);
+    assert_eq!(verdict(&policy, &list_in("dev")), "denied", "the tenant's as a whole is broken");
+}
+
+#[test]
+fn an_environments_hash_changes_with_its_own_policies_and_the_tenants() {
+    let (dev, prod) = (list_in("dev").realm(), list_in("prod").realm());
+    let none = of(READ, &[]);
+    let one = of(READ, &[posted_in("dev", READ)]);
+    assert_ne!(none.hash_for(&dev), one.hash_for(&dev));
+    assert_eq!(none.hash_for(&prod), one.hash_for(&prod), "another environment's policy changed it");
+    let whole = of(READ, &[posted("acme", READ)]);
+    assert_ne!(none.hash_for(&prod), whole.hash_for(&prod));
+    let both = of(READ, &[posted("acme", READ), posted_in("dev", READ)]);
+    assert_ne!(both.hash_for(&dev), both.hash_for(&prod));
+    assert_eq!((none.count(), both.count()), (Some((1, 0)), Some((1, 2))));
+}
+
+#[test]
+fn a_limit_on_tasks_holds_in_its_own_environment() {
+    let auth = auth();
+    let caller = caller(&auth, TokenKind::Agent, &["*"], &[], None);
+    let limited = |environment: &str, max: u32| PolicyRow {
+        environment: Some(environment.parse().unwrap()),
+        ..tasks("acme", json!(max), json!({}))
+    };
+    let least = |rows: &[PolicyRow]| of("", rows).calls_at_once(&caller).first().map(|limit| limit.calls_max);
+    assert_eq!(least(&[limited("prod", 1)]), None, "another environment's limit");
+    assert_eq!(least(&[limited("dev", 3), limited("prod", 1)]), Some(3));
+    assert_eq!(
+        least(&[limited("dev", 3), tasks("acme", json!(2), json!({}))]),
+        Some(2),
+        "the tenant's holds, too"
+    );
 }
 
 /// A posted policy that allows so many tasks at once.

@@ -1,7 +1,8 @@
 //! Registered agents in memory.
 
 use super::MemoryControl;
-use crate::ids::{AgentId, TenantId};
+use crate::ids::AgentId;
+use crate::reach::Reach;
 use crate::store::{AgentRow, AgentStore, StoreError};
 
 impl AgentStore for MemoryControl {
@@ -10,18 +11,18 @@ impl AgentStore for MemoryControl {
         Ok(())
     }
 
-    fn agent(&self, tenant: &TenantId, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
-        Ok(self.read().agents.iter().find(|row| row.tenant == *tenant && row.id == *id).cloned())
+    fn agent(&self, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
+        Ok(self.read().agents.iter().find(|row| row.id == *id && row.is_within(reach)).cloned())
     }
 
-    fn agents(&self, tenant: &TenantId) -> Result<Vec<AgentRow>, StoreError> {
-        Ok(self.read().agents.iter().filter(|row| row.tenant == *tenant).cloned().collect())
+    fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, StoreError> {
+        Ok(self.read().agents.iter().filter(|row| row.is_within(reach)).cloned().collect())
     }
 
-    fn remove_agent(&self, tenant: &TenantId, id: &AgentId) -> Result<bool, StoreError> {
+    fn remove_agent(&self, reach: &Reach, id: &AgentId) -> Result<bool, StoreError> {
         let mut tables = self.write();
         let before = tables.agents.len();
-        tables.agents.retain(|row| row.tenant != *tenant || row.id != *id);
+        tables.agents.retain(|row| row.id != *id || !row.is_within(reach));
         Ok(tables.agents.len() < before)
     }
 }

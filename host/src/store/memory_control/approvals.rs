@@ -46,7 +46,7 @@ impl ApprovalStore for MemoryControl {
     fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
         let tables = self.read();
         let wanted = |row: &&ApprovalRow| {
-            filter.tenant.as_ref().is_none_or(|tenant| row.realm.tenant == *tenant)
+            filter.reach.as_ref().is_none_or(|reach| reach.covers(&row.realm))
                 && filter.state.is_none_or(|state| row.state(filter.now) == state)
         };
         Ok(tables.approvals.iter().rev().filter(wanted).take(size(filter.limit)).cloned().collect())

@@ -2,8 +2,9 @@
 
 use super::MemoryControl;
 use crate::clock::Millis;
-use crate::ids::{KillId, TenantId};
+use crate::ids::KillId;
 use crate::kill::Target;
+use crate::reach::Reach;
 use crate::store::{KillRow, KillStore, StoreError};
 
 impl KillStore for MemoryControl {
@@ -12,14 +13,14 @@ impl KillStore for MemoryControl {
         Ok(())
     }
 
-    fn kills(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError> {
+    fn kills(&self, reach: Option<&Reach>) -> Result<Vec<KillRow>, StoreError> {
         let tables = self.read();
-        Ok(tables.kills.iter().rev().filter(|row| is_of(row, tenant)).cloned().collect())
+        Ok(tables.kills.iter().rev().filter(|row| is_of(row, reach)).cloned().collect())
     }
 
-    fn remove_kill(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, StoreError> {
+    fn remove_kill(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, StoreError> {
         let mut tables = self.write();
-        let place = tables.kills.iter().position(|row| row.id == *id && is_of(row, tenant));
+        let place = tables.kills.iter().position(|row| row.id == *id && is_of(row, reach));
         Ok(place.map(|place| tables.kills.remove(place)))
     }
 
@@ -29,6 +30,6 @@ impl KillStore for MemoryControl {
     }
 }
 
-fn is_of(row: &KillRow, tenant: Option<&TenantId>) -> bool {
-    tenant.is_none_or(|tenant| row.tenant.as_ref() == Some(tenant))
+fn is_of(row: &KillRow, reach: Option<&Reach>) -> bool {
+    reach.is_none_or(|reach| row.is_within(reach))
 }

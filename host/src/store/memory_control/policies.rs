@@ -1,7 +1,8 @@
 //! Posted policies in memory.
 
 use super::MemoryControl;
-use crate::ids::{PolicyId, TenantId};
+use crate::ids::PolicyId;
+use crate::reach::Reach;
 use crate::store::{PolicyRow, PolicyStore, StoreError};
 
 impl PolicyStore for MemoryControl {
@@ -14,18 +15,18 @@ impl PolicyStore for MemoryControl {
         Ok(())
     }
 
-    fn policies(&self, tenant: Option<&TenantId>) -> Result<Vec<PolicyRow>, StoreError> {
+    fn policies(&self, reach: Option<&Reach>) -> Result<Vec<PolicyRow>, StoreError> {
         let tables = self.read();
-        let of_tenant = |row: &&PolicyRow| tenant.is_none_or(|tenant| row.tenant == *tenant);
-        let mut rows: Vec<_> = tables.policies.iter().filter(of_tenant).cloned().collect();
+        let within = |row: &&PolicyRow| reach.is_none_or(|reach| row.is_within(reach));
+        let mut rows: Vec<_> = tables.policies.iter().filter(within).cloned().collect();
         rows.sort_by(|a, b| (&a.tenant, a.created_at, &a.id).cmp(&(&b.tenant, b.created_at, &b.id)));
         Ok(rows)
     }
 
-    fn remove_policy(&self, tenant: &TenantId, id: &PolicyId) -> Result<bool, StoreError> {
+    fn remove_policy(&self, reach: &Reach, id: &PolicyId) -> Result<bool, StoreError> {
         let mut tables = self.write();
         let before = tables.policies.len();
-        tables.policies.retain(|row| row.tenant != *tenant || row.id != *id);
+        tables.policies.retain(|row| row.id != *id || !row.is_within(reach));
         Ok(tables.policies.len() < before)
     }
 }

@@ -8,8 +8,10 @@ use rusqlite::{CachedStatement, Connection, Row, Transaction};
 use super::fields::{Fields, all, first};
 use super::ledger;
 use super::open::{Schema, Shared};
+use super::within;
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
+use crate::reach::Reach;
 use crate::store::{
     AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx, TrailWork,
 };
@@ -32,6 +34,7 @@ const SCHEMA: Schema = Schema {
         ) STRICT;
         CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
         CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
+        CREATE INDEX audit_realm ON audit (tenant, environment) WHERE tenant IS NOT NULL;
     ",
         ledger::TABLES,
     ],
@@ -94,12 +97,12 @@ impl AuditStore for SqliteAudit {
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
         let connection = self.reader.lock();
         let mut statement = connection.prepare_cached(&query(filter))?;
-        let tenant = filter.tenant.as_ref().map(|tenant| tenant.as_str());
+        let (tenant, environment) = within::parts(filter.reach.as_ref());
         let call = filter.call.as_ref().map(|call| call.as_str());
         // Without a bound, rows with impossible numbers are read too, and reported.
         let from = filter.from.map_or(i64::MIN, signed);
         let last = filter.before.map_or(i64::MAX, |before| signed(before).saturating_sub(1));
-        all(&mut statement, rusqlite::params![tenant, call, from, last, filter.limit], record)
+        all(&mut statement, rusqlite::params![tenant, environment, call, from, last, filter.limit], record)
     }
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
@@ -159,20 +162,23 @@ impl LedgerStore for SqliteAudit {
     }
 }
 
-/// Its parameters: tenant, call, first and last number, limit.
+/// Its parameters: tenant, environment, call, first and last number, limit.
 fn query(filter: &RowFilter) -> String {
-    // Either index ends in `seq`, so each of these reads the rows it answers and no others; with both conditions, the
-    // call's few rows are looked through for the tenant's (`+` keeps SQLite from the tenant's index).
-    let condition = match (&filter.tenant, &filter.call) {
-        (None, None) => "?1 IS NULL AND ?2 IS NULL",
-        (Some(_), None) => "tenant = ?1 AND ?2 IS NULL",
-        (None, Some(_)) => "?1 IS NULL AND call = ?2",
-        (Some(_), Some(_)) => "+tenant = ?1 AND call = ?2",
+    // Each index ends in `seq`, so each of these reads the rows it answers and no others; with a call, its few rows are
+    // looked through for those within reach (`+` keeps SQLite from the other indexes). Of the two that begin with the
+    // tenant, SQLite can't know that one has far fewer rows.
+    let within = match (filter.reach.as_ref().map(Reach::environment), &filter.call) {
+        (Some(None), Some(_)) => "+tenant = ?1 AND ?2 IS NULL",
+        (Some(Some(_)), Some(_)) => "+tenant = ?1 AND +environment = ?2",
+        (None, _) | (Some(_), None) => within::condition(filter.reach.as_ref()),
     };
+    let call = if filter.call.is_some() { "call = ?3" } else { "?3 IS NULL" };
+    let is_of_one = filter.reach.as_ref().is_some_and(|reach| reach.environment().is_some());
+    let index = if is_of_one && filter.call.is_none() { "INDEXED BY audit_realm" } else { "" };
     let order = if filter.newest_first { "DESC" } else { "ASC" };
     format!(
-        "SELECT seq, at, tenant, environment, call, event, prev, hash FROM audit \
-         WHERE {condition} AND seq >= ?3 AND seq <= ?4 ORDER BY seq {order} LIMIT ?5"
+        "SELECT seq, at, tenant, environment, call, event, prev, hash FROM audit {index} \
+         WHERE {within} AND {call} AND seq >= ?4 AND seq <= ?5 ORDER BY seq {order} LIMIT ?6"
     )
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod ledger;
 mod open;
+mod within;
 
 pub use audit::SqliteAudit;
 pub use control::SqliteControl;

@@ -23,7 +23,7 @@ fn let_go(stage: &Stage) {
 
 async fn kill(stage: &Stage, scope: &str) {
     let (_, operator) = stage.host.token(TokenKind::Operator);
-    let body = json!({ "scope": scope, "reason": "a test" }).to_string();
+    let body = json!({ "scope": scope, "environment": "dev", "reason": "a test" }).to_string();
     assert_eq!(stage.host.ask("POST", "/v1/kill", &operator, &body).await.status, 201);
 }
 

@@ -29,9 +29,10 @@ use super::ways::Said;
 use super::world::{World, policy_text};
 use crate::approval::Approver;
 use crate::clock::Clock as _;
-use crate::ids::{PolicyId, TokenId};
+use crate::ids::{PolicyId, Realm, TokenId};
 use crate::kill::Order;
 use crate::policy::PostedPolicy;
+use crate::reach::Reach;
 use crate::store::{PolicyRow, PolicyStore as _};
 
 const DAY_MS: i64 = 86_400_000;
@@ -222,11 +223,13 @@ impl<'r> Running<'r> {
 
     async fn decide(&self, by: &str, yes: bool) -> Result<(), String> {
         let name = by.strip_prefix("by ").unwrap();
-        let (name, tenant) = name.split_once('@').unwrap_or((name, "acme"));
+        let (name, realm) = name.split_once('@').unwrap_or((name, "acme/production"));
+        let (tenant, environment) = realm.split_once('/').unwrap_or((realm, "production"));
+        let realm = Realm { tenant: tenant.parse().unwrap(), environment: environment.parse().unwrap() };
         let approver = Approver::Operator {
             name: name.parse().unwrap(),
             token: TokenId::fresh(),
-            tenant: tenant.parse().unwrap(),
+            reach: Reach::one(realm),
         };
         let id = self.approval.as_ref().ok_or("no approval was asked for")?.parse().unwrap();
         let desk = &self.world.app.approvals;
@@ -300,6 +303,7 @@ impl<'r> Running<'r> {
         let row = PolicyRow {
             id: PolicyId::fresh(),
             tenant: "acme".parse().unwrap(),
+            environment: None,
             name: name.to_owned(),
             source,
             cedar,

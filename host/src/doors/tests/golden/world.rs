@@ -179,6 +179,7 @@ impl World {
         let minted = self.app.auth.mint(Mint {
             kind: TokenKind::Operator,
             realm: realm.unwrap().realm,
+            every_environment: false,
             agent: "platform".parse().unwrap(),
             conversation: None,
             role: None,
@@ -231,6 +232,7 @@ fn mint(actor: &Actor) -> Mint {
             tenant: actor.tenant.parse().unwrap(),
             environment: actor.environment.parse().unwrap(),
         },
+        every_environment: false,
         agent: actor.agent.parse().unwrap(),
         conversation: actor.conversation.as_ref().map(|name| name.parse().unwrap()),
         role: actor.role.as_ref().map(|name| name.parse().unwrap()),

@@ -51,7 +51,14 @@ fn both_stores_read_the_same() {
         assert_eq!(store.head().unwrap(), (6, Digest::of(&6_u64.to_be_bytes())));
     }
     let reopened = SqliteAudit::open(&path).unwrap();
-    for tenant in [None, Some(realm("acme").tenant), Some(realm("initech").tenant)] {
+    let elsewhere = Realm { environment: "elsewhere".parse().unwrap(), ..realm("acme") };
+    for reach in [
+        None,
+        Some(Reach::every(realm("acme").tenant)),
+        Some(Reach::one(realm("acme"))),
+        Some(Reach::one(elsewhere)),
+        Some(Reach::every(realm("initech").tenant)),
+    ] {
         for call in [None, Some(one.clone())] {
             for (before, from) in [
                 (None, None),
@@ -62,7 +69,7 @@ fn both_stores_read_the_same() {
             ] {
                 for (limit, newest_first) in [(0, false), (2, true), (2, false), (100, true)] {
                     let filter = RowFilter {
-                        tenant: tenant.clone(),
+                        reach: reach.clone(),
                         call: call.clone(),
                         before,
                         from,
@@ -82,17 +89,29 @@ fn both_stores_read_the_same() {
 fn each_filter_reads_by_an_index() {
     let (_folder, _path, store) = opened();
     let connection = store.reader.lock();
-    let (tenant, call) = (Some(realm("acme").tenant), Some(CallId::fresh(Millis(1))));
-    for (tenant, call, wanted) in [
+    let (every, one) = (Reach::every(realm("acme").tenant), Reach::one(realm("acme")));
+    let call = Some(CallId::fresh(Millis(1)));
+    let by_call = "SEARCH audit USING INDEX audit_call (call=? AND rowid>? AND rowid<?)";
+    for (reach, call, wanted) in [
         (None, None, "SEARCH audit USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        (tenant.clone(), None, "SEARCH audit USING INDEX audit_tenant (tenant=? AND rowid>? AND rowid<?)"),
-        (None, call.clone(), "SEARCH audit USING INDEX audit_call (call=? AND rowid>? AND rowid<?)"),
-        (tenant, call, "SEARCH audit USING INDEX audit_call (call=? AND rowid>? AND rowid<?)"),
+        (
+            Some(every.clone()),
+            None,
+            "SEARCH audit USING INDEX audit_tenant (tenant=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            Some(one.clone()),
+            None,
+            "SEARCH audit USING INDEX audit_realm (tenant=? AND environment=? AND rowid>? AND rowid<?)",
+        ),
+        (None, call.clone(), by_call),
+        (Some(every), call.clone(), by_call),
+        (Some(one), call, by_call),
     ] {
-        let sql = query(&RowFilter { tenant, call, newest_first: true, ..RowFilter::default() });
+        let sql = query(&RowFilter { reach, call, newest_first: true, ..RowFilter::default() });
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows =
-            statement.query_map(rusqlite::params!["a", "c", 1, 9, 9], |row| row.get::<_, String>("detail"));
+        let rows = statement
+            .query_map(rusqlite::params!["a", "e", "c", 1, 9, 9], |row| row.get::<_, String>("detail"));
         let plan: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
         assert_eq!(plan, [wanted]);
     }

@@ -5,9 +5,10 @@ use rusqlite::{Connection, Row, params};
 use super::SqliteControl;
 use crate::approval::About;
 use crate::clock::Millis;
-use crate::ids::{ApprovalId, Realm, TenantId};
+use crate::ids::{ApprovalId, Realm};
 use crate::store::sqlite::error::is_taken;
 use crate::store::sqlite::fields::{Fields, all, first};
+use crate::store::sqlite::within::{condition, parts};
 use crate::store::{
     ApprovalFilter, ApprovalRow, ApprovalState, ApprovalStore, Opening, PendingLimits, Stage, StoreError,
 };
@@ -166,20 +167,21 @@ fn by_id(connection: &Connection, id: &ApprovalId) -> Result<Option<ApprovalRow>
 }
 
 fn list(connection: &Connection, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
-    let tenant = if filter.tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
-    // Each names ?2, so that all have the same parameters.
+    let reach = filter.reach.as_ref();
+    let (within, (tenant, environment)) = (condition(reach), parts(reach));
+    // Each names ?3, so that all have the same parameters.
     let state = match filter.state {
-        None => "?2 IS NOT NULL",
-        Some(ApprovalState::Pending) => "stage = 'pending' AND expires_at > ?2",
-        Some(ApprovalState::Granted) => "stage = 'granted' AND expires_at > ?2",
-        Some(ApprovalState::Denied) => "stage = 'denied' AND ?2 IS NOT NULL",
-        Some(ApprovalState::Used) => "stage = 'used' AND ?2 IS NOT NULL",
-        Some(ApprovalState::Expired) => "stage IN ('pending', 'granted') AND expires_at <= ?2",
+        None => "?3 IS NOT NULL",
+        Some(ApprovalState::Pending) => "stage = 'pending' AND expires_at > ?3",
+        Some(ApprovalState::Granted) => "stage = 'granted' AND expires_at > ?3",
+        Some(ApprovalState::Denied) => "stage = 'denied' AND ?3 IS NOT NULL",
+        Some(ApprovalState::Used) => "stage = 'used' AND ?3 IS NOT NULL",
+        Some(ApprovalState::Expired) => "stage IN ('pending', 'granted') AND expires_at <= ?3",
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM approvals WHERE {tenant} AND {state} ORDER BY asked_at DESC, rowid DESC LIMIT ?3"
+        "SELECT {COLUMNS} FROM approvals WHERE {within} AND {state} ORDER BY asked_at DESC, rowid DESC LIMIT ?4"
     );
-    let params = params![filter.tenant.as_ref().map(TenantId::as_str), filter.now.0, filter.limit];
+    let params = params![tenant, environment, filter.now.0, filter.limit];
     all(&mut *connection.prepare_cached(&sql)?, params, approval)
 }
 

@@ -5,7 +5,9 @@ use rusqlite::{Connection, Row, params};
 use super::SqliteControl;
 use crate::clock::Millis;
 use crate::ids::{KillId, TenantId};
+use crate::reach::Reach;
 use crate::store::sqlite::fields::{Fields, all, first};
+use crate::store::sqlite::within::{condition, parts};
 use crate::store::{KillRow, KillStore, StoreError};
 
 pub(super) const TABLES: &str = "
@@ -27,12 +29,12 @@ impl KillStore for SqliteControl {
         self.writer.write(|transaction| insert(transaction, row))
     }
 
-    fn kills(&self, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError> {
-        list(&self.reader.lock(), tenant)
+    fn kills(&self, reach: Option<&Reach>) -> Result<Vec<KillRow>, StoreError> {
+        list(&self.reader.lock(), reach)
     }
 
-    fn remove_kill(&self, id: &KillId, tenant: Option<&TenantId>) -> Result<Option<KillRow>, StoreError> {
-        self.writer.write(|transaction| remove(transaction, id, tenant))
+    fn remove_kill(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, StoreError> {
+        self.writer.write(|transaction| remove(transaction, id, reach))
     }
 
     fn forget_killed_calls(&self, before: Millis) -> Result<(), StoreError> {
@@ -58,19 +60,20 @@ fn insert(connection: &Connection, row: &KillRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn list(connection: &Connection, tenant: Option<&TenantId>) -> Result<Vec<KillRow>, StoreError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM kills WHERE ?1 IS NULL OR tenant = ?1 ORDER BY at DESC, rowid DESC");
-    all(&mut *connection.prepare_cached(&sql)?, params![tenant.map(TenantId::as_str)], kill)
+fn list(connection: &Connection, reach: Option<&Reach>) -> Result<Vec<KillRow>, StoreError> {
+    let (within, (tenant, environment)) = (condition(reach), parts(reach));
+    let sql = format!("SELECT {COLUMNS} FROM kills WHERE {within} ORDER BY at DESC, rowid DESC");
+    all(&mut *connection.prepare_cached(&sql)?, params![tenant, environment], kill)
 }
 
 fn remove(
     connection: &Connection,
     id: &KillId,
-    tenant: Option<&TenantId>,
+    reach: Option<&Reach>,
 ) -> Result<Option<KillRow>, StoreError> {
-    let sql = format!("DELETE FROM kills WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) RETURNING {COLUMNS}");
-    let params = params![id.as_str(), tenant.map(TenantId::as_str)];
+    let (within, (tenant, environment)) = (condition(reach), parts(reach));
+    let sql = format!("DELETE FROM kills WHERE {within} AND id = ?3 RETURNING {COLUMNS}");
+    let params = params![tenant, environment, id.as_str()];
     first(&mut *connection.prepare_cached(&sql)?, params, kill)
 }
 

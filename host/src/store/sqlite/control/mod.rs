@@ -15,6 +15,7 @@ use super::changes::Changes;
 use super::open::{Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
+use crate::reach::Reach;
 use crate::store::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
 
 const SCHEMA: Schema = Schema {
@@ -30,6 +31,7 @@ const SCHEMA: Schema = Schema {
             kind         TEXT NOT NULL,
             tenant       TEXT NOT NULL,
             environment  TEXT NOT NULL,
+            every_environment INTEGER NOT NULL,
             agent        TEXT NOT NULL,
             conversation TEXT,
             role         TEXT,
@@ -133,12 +135,12 @@ impl ControlStore for SqliteControl {
         tokens::children(&self.reader.lock(), parent)
     }
 
-    fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
-        tokens::list(&self.reader.lock(), tenant)
+    fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
+        tokens::list(&self.reader.lock(), reach)
     }
 
-    fn revoke_token(&self, id: &TokenId, tenant: Option<&TenantId>, at: Millis) -> Result<bool, StoreError> {
-        self.writer.write(|transaction| tokens::revoke(transaction, id, tenant, at))
+    fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError> {
+        self.writer.write(|transaction| tokens::revoke(transaction, id, reach, at))
     }
 
     fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError> {

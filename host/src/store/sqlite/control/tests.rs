@@ -37,6 +37,7 @@ fn token(tenant: &str, created_at: i64) -> TokenRow {
         id,
         kind: TokenKind::Agent,
         realm: realm(tenant),
+        every_environment: false,
         agent: "billing-bot".parse().unwrap(),
         conversation: Some("c-1".parse().unwrap()),
         role: None,
@@ -88,13 +89,20 @@ fn tokens_are_found_listed_and_revoked() {
     }
     assert_eq!(store.token_by_hash(&old.hash).unwrap().as_ref(), Some(&old));
     assert_eq!(store.token_by_hash(&[0; 32]).unwrap(), None);
-    assert_eq!(store.tokens(Some(&realm("acme").tenant)).unwrap(), [new.clone(), old.clone()]);
+    assert_eq!(store.tokens(Some(&Reach::every(realm("acme").tenant))).unwrap(), [new.clone(), old.clone()]);
     assert_eq!(store.tokens(None).unwrap(), [other, new, old.clone()]);
 
-    assert!(!store.revoke_token(&old.id, Some(&realm("globex").tenant), Millis(9)).unwrap());
+    assert!(!store.revoke_token(&old.id, Some(&Reach::every(realm("globex").tenant)), Millis(9)).unwrap());
     assert!(!store.revoke_token(&TokenId::fresh(), None, Millis(9)).unwrap());
-    assert!(store.revoke_token(&old.id, Some(&realm("acme").tenant), Millis(9)).unwrap());
+    assert!(store.revoke_token(&old.id, Some(&Reach::one(realm("acme"))), Millis(9)).unwrap());
     assert!(store.revoke_token(&old.id, None, Millis(10)).unwrap());
+    // One for every environment is within reach of who reaches every environment.
+    let wide = TokenRow { every_environment: true, kind: TokenKind::Operator, ..token("acme", 4) };
+    store.insert_token(&wide).unwrap();
+    let one = Reach::one(realm("acme"));
+    assert!(!store.revoke_token(&wide.id, Some(&one), Millis(9)).unwrap());
+    assert!(!store.tokens(Some(&one)).unwrap().iter().any(|row| row.id == wide.id));
+    assert_eq!(store.token_by_id(&wide.id).unwrap().as_ref(), Some(&wide));
     let revoked = store.token_by_hash(&old.hash).unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(Millis(9)), "the first time is kept");
 }

@@ -3,19 +3,21 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::Millis;
-use crate::ids::{Realm, TenantId, TokenId};
+use crate::ids::{Realm, TokenId};
+use crate::reach::Reach;
 use crate::store::sqlite::error::is_taken;
 use crate::store::sqlite::fields::{Fields, all, first};
+use crate::store::sqlite::within::{condition, parts};
 use crate::store::{StoreError, TokenKind, TokenRow};
 
-const COLUMNS: &str = "id, hash, kind, tenant, environment, agent, conversation, role, task, user, parent, minted_by, \
-     rights, created_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, hash, kind, tenant, environment, every_environment, agent, conversation, role, task, user, \
+     parent, minted_by, rights, created_at, expires_at, revoked_at";
 
 pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), StoreError> {
     let rights = serde_json::to_string(&row.grant).map_err(|error| StoreError::Failed(error.to_string()))?;
     let sql = format!(
         "INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-          ?15, ?16)"
+          ?15, ?16, ?17)"
     );
     let inserted = connection.prepare_cached(&sql)?.execute(params![
         row.id.as_str(),
@@ -23,6 +25,7 @@ pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), Stor
         kind_text(row.kind),
         row.realm.tenant.as_str(),
         row.realm.environment.as_str(),
+        row.every_environment,
         row.agent.as_str(),
         row.conversation.as_ref().map(|conversation| conversation.as_str()),
         row.role.as_ref().map(|role| role.as_str()),
@@ -56,25 +59,33 @@ pub(super) fn children(connection: &Connection, parent: &TokenId) -> Result<u32,
     Ok(connection.prepare_cached(sql)?.query_row(params![parent.as_str()], |row| row.get(0))?)
 }
 
-pub(super) fn list(connection: &Connection, tenant: Option<&TenantId>) -> Result<Vec<TokenRow>, StoreError> {
-    let condition = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
-    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {condition} ORDER BY created_at DESC, rowid DESC");
-    all(&mut *connection.prepare_cached(&sql)?, params![tenant.map(TenantId::as_str)], token)
+pub(super) fn list(connection: &Connection, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
+    let (within, (tenant, environment)) = (within(reach), parts(reach));
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {within} ORDER BY created_at DESC, rowid DESC");
+    all(&mut *connection.prepare_cached(&sql)?, params![tenant, environment], token)
 }
 
 pub(super) fn revoke(
     connection: &Connection,
     id: &TokenId,
-    tenant: Option<&TenantId>,
+    reach: Option<&Reach>,
     at: Millis,
 ) -> Result<bool, StoreError> {
-    let sql = "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?3) \
-               WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2) RETURNING 1";
+    let (within, (tenant, environment)) = (within(reach), parts(reach));
+    let sql = format!(
+        "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?4) WHERE {within} AND id = ?3 RETURNING 1"
+    );
     let found: Option<i64> = connection
-        .prepare_cached(sql)?
-        .query_row(params![id.as_str(), tenant.map(TenantId::as_str), at.0], |row| row.get(0))
+        .prepare_cached(&sql)?
+        .query_row(params![tenant, environment, id.as_str(), at.0], |row| row.get(0))
         .optional()?;
     Ok(found.is_some())
+}
+
+/// As [`TokenRow::is_within`].
+fn within(reach: Option<&Reach>) -> String {
+    let narrow = reach.is_some_and(|reach| reach.environment().is_some());
+    format!("{}{}", condition(reach), if narrow { " AND every_environment = 0" } else { "" })
 }
 
 fn token(row: &Row<'_>) -> Result<TokenRow, StoreError> {
@@ -85,6 +96,7 @@ fn token(row: &Row<'_>) -> Result<TokenRow, StoreError> {
         hash: fields.get("hash")?,
         kind: kind_of(&kind).ok_or_else(|| fields.damaged("kind", &"no such kind of token"))?,
         realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
+        every_environment: fields.get("every_environment")?,
         agent: fields.parse("agent")?,
         conversation: fields.parse_optional("conversation")?,
         role: fields.parse_optional("role")?,
