@@ -11,7 +11,7 @@ import zlib
 import wit_world.imports.credentialed_http
 import wit_world.imports.log
 
-from keybearer_sandbox import absent, library, run
+from keybearer_sandbox import absent, image, library, run
 
 # Where componentize-py shows the standard library, this component's own sources, and the packages to put in.
 _STANDARD = "/python"
@@ -35,6 +35,12 @@ _LEFT_OUT = {
     "test",
 }
 
+# Modules of ours that only build the image.
+_BUILD = {"keybearer_sandbox.build", "keybearer_sandbox.image"}
+
+# Modules whose functions every execution runs.
+_ALWAYS = {"app", "json", "json.decoder", "json.encoder", "keybearer_sandbox.output", "keybearer_sandbox.run", "linecache"}
+
 # Free memory that the image begins with, in bytes. An ordinary program needn't ask for more: growing costs each execution
 # system calls, and all cores a flush of their address translations.
 _ROOM_BYTES = 4 << 20
@@ -54,8 +60,8 @@ _PRELOADED = """
 """.split()
 
 
-def build():
-    """Packs the library, installs it and imports what is used most."""
+def build(call):
+    """Packs the library, installs it, imports what is used most, and runs a few programs as `call` runs them."""
     kept = library.Library()
     _pack(kept, _STANDARD, _STANDARD, left_out=_LEFT_OUT)
     _pack(kept, _OWN, _PACKAGES_AS, only={"keybearer", "keybearer_sandbox"})
@@ -71,16 +77,31 @@ def build():
 
     loop.install()
     for name in list(sys.modules):
-        if absent.reason(name) or name == "keybearer_sandbox.build":
+        if absent.reason(name) or name in _BUILD:
             parent, _, child = name.rpartition(".")
             if parent in sys.modules:
                 sys.modules[parent].__dict__.pop(child, None)
             del sys.modules[name]
     for path in [path for path in kept.modules if absent.reason(path)]:
         del kept.modules[path]
-    run.rehearse()
-    run.prepare()
+    run.rehearse(call)
     gc.collect()
+    image.fill()
+    image.gather(_ALWAYS)
+    run.renew()
+    run.rehearse(call)
+    run.prepare()
+
+
+def finish():
+    """What is done last, right before the snapshot is taken."""
+    # It's called for each export. An older list must not be found in the image.
+    gc.unfreeze()
+    run.lasting[:] = b"\x01" * len(run.lasting)
+    gc.collect()
+    run.lasting = image.lasting()
+    gc.collect()
+    image.fill()
     gc.freeze()
     room = bytearray(_ROOM_BYTES)
     del room

@@ -30,9 +30,21 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _quote = json.encoder.encode_basestring
 
 _reserve = [bytearray(_RESERVE_BYTES)]
-_output = outputs.Output()
-_stdout = outputs.stream(_output, 1, "strict")
-_stderr = outputs.stream(_output, 2, "backslashreplace")
+
+# Where what lives as long as the image lies, for whoever makes the component: see `image`.
+lasting = bytearray()
+
+
+def renew():
+    """Makes anew what every execution writes to. Called while the component is built, so that it lies together."""
+    global _output, _stdout, _stderr
+    _output = outputs.Output()
+    _stdout = outputs.stream(_output, 1, "strict")
+    _stderr = outputs.stream(_output, 2, "backslashreplace")
+    linecache.cache = {}
+
+
+renew()
 
 
 class _Stdin(io.BytesIO):
@@ -58,12 +70,12 @@ _REHEARSAL = (
 _REHEARSALS = 20
 
 
-def rehearse():
-    """Runs a few programs. Called while the component is built, before `prepare`."""
+def rehearse(call):
+    """Runs a few programs, each by `call`, as an execution is. Done while the component is built, before `prepare`."""
     for _ in range(_REHEARSALS):
         for code in _REHEARSAL:
             prepare()
-            run(code)
+            call(code)
     _reserve[:] = [bytearray(_RESERVE_BYTES)]
 
 
@@ -75,13 +87,19 @@ def prepare():
     os.abort = _abort
     # A rehearsal has run what was registered for the end.
     weakref.finalize._registered_with_atexit = False
-    atexit.register(logging.shutdown)
+    atexit.register(_end_logging)
     sys.stdin = sys.__stdin__ = _stdin
     sys.stdout = sys.__stdout__ = _stdout
     sys.stderr = sys.__stderr__ = _stderr
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __file__=FILE, __cached__=None)
     sys.orig_argv = [FILE]
+
+
+def _end_logging():
+    # One handler is there from the start, and has nothing to end.
+    if len(logging._handlerList) > 1:
+        logging.shutdown()
 
 
 def _leave(status):

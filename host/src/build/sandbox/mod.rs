@@ -4,6 +4,7 @@
 //! embedded in this program. Nothing of what is put in runs on this machine: wheels are only unpacked, and what
 //! componentize-py runs while it takes the snapshot runs inside WebAssembly.
 
+mod image;
 mod python;
 mod sources;
 
@@ -112,7 +113,9 @@ pub fn build_sandbox(
     progress("compiling the standard library inside the component: about half a minute");
     let made = dir.path().join("python.wasm");
     environment.componentize(dir.path(), &made)?;
-    let component = std::fs::read(&made).map_err(file(&made))?;
+    let mut component = std::fs::read(&made).map_err(file(&made))?;
+    let lasting = image::immortalize(&mut component).map_err(SandboxBuildError::Componentize)?;
+    tracing::debug!(lasting, "objects of the image were made immortal");
     let parent = options.output.parent().filter(|parent| !parent.as_os_str().is_empty());
     super::write(parent.unwrap_or(Path::new(".")), &options.output, &component).map_err(|error| {
         SandboxBuildError::File {

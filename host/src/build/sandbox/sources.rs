@@ -11,6 +11,7 @@ const PYTHON: &[(&str, &str)] = &[
     ("keybearer_sandbox/__init__.py", include_str!("../../../../tools/python/keybearer_sandbox/__init__.py")),
     ("keybearer_sandbox/absent.py", include_str!("../../../../tools/python/keybearer_sandbox/absent.py")),
     ("keybearer_sandbox/build.py", include_str!("../../../../tools/python/keybearer_sandbox/build.py")),
+    ("keybearer_sandbox/image.py", include_str!("../../../../tools/python/keybearer_sandbox/image.py")),
     ("keybearer_sandbox/library.py", include_str!("../../../../tools/python/keybearer_sandbox/library.py")),
     ("keybearer_sandbox/loop.py", include_str!("../../../../tools/python/keybearer_sandbox/loop.py")),
     ("keybearer_sandbox/output.py", include_str!("../../../../tools/python/keybearer_sandbox/output.py")),

@@ -1,0 +1,83 @@
+"""What is done to the image last, so that an execution writes to few of its pages, and to those that lie together.
+
+Each execution begins with the image's memory, shared with all others; the pages that it writes to are copied, and put back
+afterwards. That costs an execution more than all it computes, unless there are few such pages, in few stretches.
+
+- Counting references is a write. So what is there when the image is taken never dies: `lasting` says where it lies, and
+  whoever makes the component sets those counts to what CPython takes for immortal (PEP 683).
+- New objects go into gaps that old ones have left, wherever those are. `fill` leaves none.
+- Code that runs notes in itself how it may run faster. `gather` makes what every execution runs anew, side by side.
+"""
+
+import gc
+import types
+import zlib
+
+# What the list of lasting objects begins with, backwards: this constant is in the image too.
+_MARK = b" :reve rof evil taht stcejbo :reraebyek"
+# Objects lie at multiples of this, in bytes.
+_ALIGNMENT = 8
+# How much of the memory may hold objects, in bytes.
+_MEMORY_BYTES_MAX = 64 << 20
+# What a `bytes` object takes beside its bytes and the zero at their end.
+_BYTES_HEAD = 17
+# The sizes of gaps that are looked for, in bytes: large ones first, so that small objects don't cut them up. The last, 8, is
+# that of the smallest object.
+_GAPS = (*(1 << power for power in range(20, 9, -1)), *range(1016, 20, -8), 19, 8)
+# How many gaps are filled at most: twice as many as there are.
+_GAPS_MAX = 30_000
+# What fills gaps, and what was made anew: it has to stay where it is.
+_kept = []
+
+
+def gather(modules):
+    """Makes the functions of these modules anew, side by side."""
+    for one in gc.get_objects():
+        if type(one) is types.FunctionType and one.__module__ in modules:
+            _kept.append(one.__code__)
+            one.__code__ = one.__code__.replace()
+
+
+def lasting():
+    """Where each object lies that is there now, for whoever makes the component: a bit for each place, packed."""
+    bits = bytearray(_MEMORY_BYTES_MAX // _ALIGNMENT // 8)
+    _find(bits)
+    packed = zlib.compress(bits, 9).hex().encode()
+    found = bytearray(b"\x01" * len(_MARK) + b"%08d" % len(packed) + packed)
+    # Written in place, so that it's in memory once.
+    for at, byte in enumerate(reversed(_MARK)):
+        found[at] = byte
+    return found
+
+
+def fill():
+    """Fills the gaps between objects, so that whatever is made from now on lies behind them all."""
+    held, count = [None] * _GAPS_MAX, 0
+    _kept.append(held)
+    last = max(map(id, gc.get_objects()))
+    for size in _GAPS:
+        while count < _GAPS_MAX:
+            # Without zeros: a snapshot leaves those out, and is cut into more pieces than componentize-py takes.
+            one = b"\x01" * (size - _BYTES_HEAD) if size > 8 else object()
+            if id(one) > last:
+                break
+            held[count] = one
+            count += 1
+
+
+def _find(bits):
+    """Sets the bit of every object that can be found."""
+    work = gc.get_objects()
+    left_out = {id(work), id(bits)}
+    while work:
+        one = work.pop()
+        place = id(one) // _ALIGNMENT
+        byte, bit = place >> 3, 1 << (place & 7)
+        if byte >= len(bits) or bits[byte] & bit or id(one) in left_out:
+            continue
+        bits[byte] |= bit
+        work += gc.get_referents(one)
+        if type(one) is types.CodeType:
+            # The collector doesn't look into code.
+            work += (one.co_consts, one.co_names, one.co_filename, one.co_name, one.co_qualname)
+            work += (one.co_linetable, one.co_exceptiontable)
