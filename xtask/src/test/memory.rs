@@ -24,6 +24,9 @@ pub(super) fn scratch() -> Option<Scratch> {
 /// A folder below this one, if that has the room and lets programs run: some tests write scripts.
 #[cfg(target_os = "linux")]
 fn below(parent: &Path, free_bytes_min: u64) -> Option<Scratch> {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
     use nix::sys::statvfs::{FsFlags, statvfs};
 
     let about = statvfs(parent).ok()?;
@@ -31,7 +34,10 @@ fn below(parent: &Path, free_bytes_min: u64) -> Option<Scratch> {
     if free_bytes < free_bytes_min || about.flags().contains(FsFlags::ST_NOEXEC) {
         return None;
     }
-    Scratch::create(parent, "tests").ok()
+    let scratch = Scratch::create(parent, "tests").ok()?;
+    // A test that becomes another user passes through it. What lies in it has modes of its own.
+    set_permissions(scratch.folder(), Permissions::from_mode(0o711)).ok()?;
+    Some(scratch)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -507,8 +507,8 @@ async fn what_is_stopped_or_revoked_while_its_intent_goes_to_the_disk_is_not_sen
             kills.throw(order).unwrap();
         };
         *world.between.act.lock().unwrap() = Some(Box::new(act));
-        // The call's intent, and the request's.
-        world.between.left.store(2, Ordering::SeqCst);
+        // The call's intent goes with the request's.
+        world.between.left.store(1, Ordering::SeqCst);
         let refused = world.charge(&caller, 100, "cus_1").await.unwrap_err();
         assert_eq!((refused.code, refused.request_sent, world.sent()), (wanted, RequestSent::No, 0));
         assert!(world.between.act.lock().unwrap().is_none(), "it happened");
