@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::host::Host;
+use super::host::{Host, NoWire};
 use crate::auth::Grant;
-use crate::egress::{BoxFuture, Wire, WireError, WireReply, WireRequest};
 use crate::store::TokenKind;
 
 const STRIPE: &str = r#"
@@ -26,19 +25,6 @@ effect = "read"
 "#;
 
 const ALL: &str = "permit (principal, action, resource);";
-
-/// Nothing is sent in these tests.
-struct NoWire;
-
-impl Wire for NoWire {
-    fn exchange(
-        &self,
-        _: WireRequest,
-        _: tokio::time::Instant,
-    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
-        unreachable!("nothing is sent")
-    }
-}
 
 struct Point {
     host: Host,

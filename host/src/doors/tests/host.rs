@@ -416,7 +416,8 @@ impl MayApprove for AllButNobody {
     }
 }
 
-struct NoWire;
+/// A wire for tests that send nothing.
+pub(super) struct NoWire;
 
 impl Wire for NoWire {
     fn exchange(
@@ -424,6 +425,6 @@ impl Wire for NoWire {
         _: WireRequest,
         _: tokio::time::Instant,
     ) -> BoxFuture<'_, Result<WireReply, WireError>> {
-        unreachable!("there's no connection that anything could be sent to")
+        unreachable!("nothing is sent in this test")
     }
 }

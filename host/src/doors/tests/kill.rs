@@ -6,9 +6,8 @@ use axum::body::Body;
 use http::Request;
 use serde_json::json;
 
-use super::host::Host;
+use super::host::{Host, NoWire};
 use crate::auth::Grant;
-use crate::egress::{BoxFuture, Wire, WireError, WireReply, WireRequest};
 use crate::kill::Subjects;
 use crate::store::TokenKind;
 
@@ -97,19 +96,6 @@ attach = { kind = "bearer" }
 request = "GET /v1/charges"
 effect = "read"
 "#;
-
-/// Nothing is sent in these tests.
-struct NoWire;
-
-impl Wire for NoWire {
-    fn exchange(
-        &self,
-        _: WireRequest,
-        _: tokio::time::Instant,
-    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
-        unreachable!("nothing is sent")
-    }
-}
 
 #[tokio::test]
 async fn a_switch_ends_the_wait_for_people() {

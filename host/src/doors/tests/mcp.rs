@@ -8,9 +8,9 @@ use http::Request;
 use serde_json::{Value, json};
 
 use super::client::{LONG, Served, config};
-use super::host::{Host, Reply};
+use super::host::{Host, NoWire, Reply};
 use crate::auth::Grant;
-use crate::egress::{BoxFuture, Canary, Wire, WireError, WireReply, WireRequest};
+use crate::egress::Canary;
 use crate::kill::Order;
 use crate::runtime::test_guest::{OK, TestGuest};
 use crate::store::TokenKind;
@@ -429,19 +429,6 @@ async fn a_tool_is_called_read_only_where_nothing_within_the_token_s_reach_write
             [&json!({ "readOnlyHint": true }), &json!({ "readOnlyHint": !writes })],
             "{operation}"
         );
-    }
-}
-
-/// Nothing is sent in these tests.
-struct NoWire;
-
-impl Wire for NoWire {
-    fn exchange(
-        &self,
-        _: WireRequest,
-        _: tokio::time::Instant,
-    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
-        unreachable!("nothing is sent")
     }
 }
 

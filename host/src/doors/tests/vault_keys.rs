@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::host::Host;
-use crate::egress::{BoxFuture, Canary, Wire, WireError, WireReply, WireRequest};
+use super::host::{Host, NoWire};
+use crate::egress::Canary;
 use crate::store::TokenKind;
 
 const STRIPE: &str = r#"
@@ -20,19 +20,6 @@ request = "GET /v1/customers/{customer}"
 effect = "read"
 path.customer = { type = "string" }
 "#;
-
-/// Nothing is sent in these tests.
-struct NoWire;
-
-impl Wire for NoWire {
-    fn exchange(
-        &self,
-        _: WireRequest,
-        _: tokio::time::Instant,
-    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
-        unreachable!("nothing is sent")
-    }
-}
 
 fn host(connections: &[(&str, &str)]) -> Host {
     Host::start_with(connections, Arc::new(NoWire), Canary::fresh())
