@@ -24,8 +24,9 @@ const BITS_BYTES_MAX: u64 = 4 << 20;
 /// The count of an immortal object where pointers have 32 bits: `_Py_IMMORTAL_INITIAL_REFCNT` in `Include/refcount.h` of
 /// CPython 3.14.
 const IMMORTAL: u32 = 5 << 28;
-/// From here on a count says that the object is immortal: `_Py_IMMORTAL_MINIMUM_REFCNT`, in the same place.
-const IMMORTAL_MIN: u32 = 1 << 30;
+/// Beyond this it's no count. An object that has died and is kept to be used again names the next such one in its
+/// place, and keeps its type; the memory that nothing has yet begins with addresses too. None of these is as low.
+const COUNT_MAX: u32 = 0xffff;
 /// Where an object's type is named, after its count, in bytes.
 const TYPE_AT: u32 = 4;
 /// How many steps it takes at most from an object over its type, and that one's type, to `type`, whose type it is itself.
@@ -48,7 +49,7 @@ pub(super) fn immortalize(component: &mut [u8]) -> Result<usize, String> {
         .into_iter()
         .filter(|object| root.is_some() && memory.root(component, *object) == root)
         .filter(|object| {
-            memory.word(component, *object).is_some_and(|count| (1..IMMORTAL_MIN).contains(&count))
+            memory.word(component, *object).is_some_and(|count| (1..=COUNT_MAX).contains(&count))
         })
         .filter_map(|object| memory.place(object))
         .collect();
@@ -157,6 +158,8 @@ mod tests {
     const FILLED: u32 = 320;
     const STATIC: u32 = 384;
     const UNLISTED: u32 = 448;
+    const KEPT: u32 = 456;
+    const KEPT_LAST: u32 = 464;
 
     fn list(addresses: &[u32]) -> Vec<u8> {
         let mut bits = vec![0_u8; 64];
@@ -196,6 +199,9 @@ mod tests {
             (FILLED, FILLED, FILLED),
             (STATIC, 7 << 28, CLASS),
             (UNLISTED, 2, CLASS),
+            // Dead, and kept for the next of their type: each names another one where its count was.
+            (KEPT, 0x0019_2a40, CLASS),
+            (KEPT_LAST, 0, CLASS),
         ]
     }
 
@@ -205,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_listed_and_lives_becomes_immortal_and_nothing_else_changes() {
-        let listed = [TYPE, CLASS, OBJECT, DEAD, FILLED, STATIC, 504];
+        let listed = [TYPE, CLASS, OBJECT, DEAD, FILLED, STATIC, KEPT, KEPT_LAST, 504];
         let before = component(&objects(), &list(&listed));
         let mut after = before.clone();
         assert_eq!(immortalize(&mut after).unwrap(), 3);
