@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::egress::{Draft, Reply};
 use crate::ids::CallId;
 use crate::policy::{CallContext, Via};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Refusal, RequestSent};
 
 /// A request to forward, as the proxy door hands it over.
 #[derive(Debug)]
@@ -87,6 +87,13 @@ impl Pipeline {
             Ok(reply) => Outcome::ok(&reply.body),
             Err(refusal) => Outcome::failed(refusal.code),
         };
-        state.into_pending().finish(outcome, result).await.map_err(|error| unrecorded(&error).sent(sent))
+        let finished = state.into_pending().finish(outcome, result);
+        // A call of which nothing was sent can be told in time that the trail stands still. What was sent has to be on record
+        // before it's answered, however long that takes.
+        let finished = match sent {
+            RequestSent::No => tokio::time::timeout_at(deadline, finished).await.map_err(|_| late())?,
+            RequestSent::Yes | RequestSent::Unknown => finished.await,
+        };
+        finished.map_err(|error| unrecorded(&error).sent(sent))
     }
 }

@@ -126,10 +126,9 @@ impl Gate {
             permit.request(),
             self.parts.clock.now(),
         );
-        let mut intent = match self.state.pending.send_begun(&permit, plan).await {
-            Ok(SendBegin::Begun(intent)) => intent,
-            Ok(SendBegin::Refused(refused)) => return self.refused(refused, dedup.as_ref()),
-            Err(error) => return Err(unrecorded(&error)),
+        let mut intent = match self.in_time(self.state.pending.send_begun(&permit, plan)).await? {
+            SendBegin::Begun(intent) => intent,
+            SendBegin::Refused(refused) => return self.refused(refused, dedup.as_ref()),
         };
         if let Some(dedup) = &dedup {
             permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.refused()));
@@ -178,7 +177,7 @@ impl Gate {
             Permission::Wanted { send, quorum } => {
                 // What no budget has room for isn't put before people.
                 self.takes(&send, dedup)?;
-                self.state.pending.recorded().await.map_err(|error| unrecorded(&error))?;
+                self.in_time(self.state.pending.recorded()).await?;
                 let approved = self.approval(&send, quorum).await?;
                 // People take their time: whatever was checked is checked again.
                 match self.permit(send, Some(&approved))? {
@@ -195,6 +194,17 @@ impl Gate {
         };
         let takes = self.takes(permit.request(), dedup)?;
         Ok(Agreed { permit, takes, dedup, approval })
+    }
+
+    /// The deadline holds for the trail too: what can't be recorded in time isn't sent.
+    async fn in_time<T>(
+        &self,
+        recording: impl Future<Output = Result<T, AuditError>>,
+    ) -> Result<T, SendFailure> {
+        match tokio::time::timeout_at(self.deadline, recording).await {
+            Ok(recorded) => recorded.map_err(|error| unrecorded(error.to_string())),
+            Err(_) => Err(unrecorded("the deadline passed before it was on the disk".to_owned())),
+        }
     }
 
     fn permit(&self, send: TypedSend, approved: Option<&Approved>) -> Result<Permission, SendFailure> {
@@ -235,11 +245,7 @@ impl Gate {
             });
         match sealed {
             Ok(sealed) => Ok(Some(hex::encode(sealed))),
-            Err(cause) => Err(SendFailure::unsent(
-                FailureReason::AuditUnavailable,
-                "the host can't record the request, so it was not sent",
-            )
-            .because(cause)),
+            Err(cause) => Err(unrecorded(cause)),
         }
     }
 
@@ -381,10 +387,10 @@ fn revoked(error: &AuthError) -> SendFailure {
     }
 }
 
-fn unrecorded(error: &AuditError) -> SendFailure {
+fn unrecorded(cause: String) -> SendFailure {
     SendFailure::unsent(
         FailureReason::AuditUnavailable,
         "the host can't record the request, so it was not sent",
     )
-    .because(error.to_string())
+    .because(cause)
 }

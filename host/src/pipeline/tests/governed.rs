@@ -110,6 +110,17 @@ struct Governed {
     folder: tempfile::TempDir,
 }
 
+fn draft(method: &str, body: Option<DraftBody>) -> Draft {
+    Draft {
+        connection: "stripe".to_owned(),
+        method: method.to_owned(),
+        path: "/v1/charges".to_owned(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body,
+    }
+}
+
 impl Governed {
     fn new(budgets: &str) -> Self {
         Self::answering(budgets, "{}")
@@ -211,21 +222,23 @@ impl Governed {
         body: Option<DraftBody>,
         context: CallContext,
     ) -> Result<Reply, Refusal> {
-        let draft = Draft {
-            connection: "stripe".to_owned(),
-            method: method.to_owned(),
-            path: "/v1/charges".to_owned(),
-            query: Vec::new(),
-            headers: Vec::new(),
-            body,
-        };
+        self.forward_within(Duration::from_secs(4), caller, draft(method, body), context).await
+    }
+
+    async fn forward_within(
+        &self,
+        deadline: Duration,
+        caller: &Arc<Caller>,
+        draft: Draft,
+        context: CallContext,
+    ) -> Result<Reply, Refusal> {
         let request = ForwardRequest {
             caller: caller.clone(),
             connection: "stripe".to_owned(),
             draft: Ok(draft),
             call: CallId::fresh(SystemClock.now()),
             context,
-            deadline: Duration::from_secs(4),
+            deadline,
         };
         self.pipeline.forward(request).await?.into_inner()
     }
@@ -483,6 +496,28 @@ async fn a_kill_switch_stops_what_comes_and_what_is_under_way() {
         assert_eq!(world.tally().held, 100, "nobody knows what came of it");
         world.kills.lift(&switch.id, None).unwrap();
         assert!(world.charge(&caller, 100, "cus_2").await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_in_time_is_not_sent_and_its_caller_hears_of_it_in_time() {
+    for request in [draft("GET", None), draft("POST", None)] {
+        let world = Governed::new("");
+        let caller = world.caller("billing", None, &[]);
+        // The trail's disk stands still, with the first commit under way.
+        let (moves, stands_still) = std::sync::mpsc::channel::<()>();
+        *world.between.act.lock().unwrap() = Some(Box::new(move || {
+            let _ = stands_still.recv();
+        }));
+        world.between.left.store(1, Ordering::SeqCst);
+        let forwarded =
+            world.forward_within(Duration::from_millis(50), &caller, request, CallContext::default());
+        let refused = tokio::time::timeout(Duration::from_secs(20), forwarded).await.unwrap().unwrap_err();
+        assert_eq!(
+            (refused.code, refused.request_sent, world.sent()),
+            (Code::AuditUnavailable, RequestSent::No, 0)
+        );
+        drop(moves);
     }
 }
 
