@@ -46,7 +46,7 @@ use tokio::sync::oneshot;
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
-use crate::ledger::{CallLimit, Reservation, ReservationId, Reserved};
+use crate::ledger::{CallLimit, ReservationId, Reserved};
 use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::refusal::Code;
 use crate::store::{AuditStore, RowFilter};
@@ -221,16 +221,8 @@ impl Audit {
             Entry::new(Some(realm.clone()), call.clone(), Event::Decided(row), Reply::Decided(reply));
         entry.ledger = spends.zip(call).map(|(spends, call)| {
             let Spends { connection, operation, cost, takes } = spends;
-            LedgerStep::Spend(Box::new(Reservation {
-                id: ReservationId { call, send: 1 },
-                realm,
-                connection: Some(connection),
-                operation: Some(operation),
-                cost,
-                lines: takes.lines,
-                dedup: takes.dedup,
-                at: takes.at,
-            }))
+            let id = ReservationId { call, send: 1 };
+            LedgerStep::Spend(Box::new(takes.reservation(id, realm, (connection, operation), cost)))
         });
         self.trail.queue.push_intent(entry);
         self.trail.flush();

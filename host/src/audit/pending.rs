@@ -140,15 +140,10 @@ impl Pending {
                 policy: plan.policy,
                 question: plan.question,
             };
-            let reservation = plan.takes.map(|takes| Reservation {
-                id: ReservationId { call: self.call.id.clone(), send: number },
-                realm: self.call.realm.clone(),
-                connection: Some(send.connection_name().clone()),
-                operation: Some(send.operation_name().clone()),
-                cost: send.cost().cloned(),
-                lines: takes.lines,
-                dedup: takes.dedup,
-                at: takes.at,
+            let reservation = plan.takes.map(|takes| {
+                let id = ReservationId { call: self.call.id.clone(), send: number };
+                let what = (send.connection_name().clone(), send.operation_name().clone());
+                takes.reservation(id, self.call.realm.clone(), what, send.cost().cloned())
             });
             (intent, reservation)
         });

@@ -3,8 +3,8 @@
 use super::PendingSend;
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::{ApprovalId, ConnectionName, Digest, OperationName};
-use crate::ledger::{Dedup, Lines, Reserved};
+use crate::ids::{ApprovalId, ConnectionName, Digest, OperationName, Realm};
+use crate::ledger::{Dedup, Lines, Reservation, ReservationId, Reserved};
 
 /// What came of the intent to send.
 pub enum SendBegin {
@@ -49,4 +49,19 @@ pub struct Takes {
     pub dedup: Option<Dedup>,
     /// The time that its windows were chosen by.
     pub at: Millis,
+}
+
+impl Takes {
+    /// All of it, reserved for an operation under this id.
+    pub(super) fn reservation(
+        self,
+        id: ReservationId,
+        realm: Realm,
+        (connection, operation): (ConnectionName, OperationName),
+        cost: Option<Cost>,
+    ) -> Reservation {
+        let Self { lines, dedup, at } = self;
+        let (connection, operation) = (Some(connection), Some(operation));
+        Reservation { id, realm, connection, operation, cost, lines, dedup, at }
+    }
 }

@@ -38,20 +38,20 @@ const TYPES_MAX: usize = 4;
 /// Why the list can't be read, for the operator.
 pub(super) fn immortalize(component: &mut [u8]) -> Result<usize, String> {
     let memory = Memory::of(component)?;
-    let listed = places(&memory.list(component)?);
     // What has died since it was listed is something else by now, and has no type. All that lives has `type` in the end.
+    let listed = places(&memory.list(component)?).into_iter();
+    let rooted: Vec<(u32, u32)> =
+        listed.filter_map(|object| Some((object, memory.root(component, object)?))).collect();
     let mut roots: BTreeMap<u32, usize> = BTreeMap::new();
-    for root in listed.iter().filter_map(|object| memory.root(component, *object)) {
-        *roots.entry(root).or_default() += 1;
+    for (_, root) in &rooted {
+        *roots.entry(*root).or_default() += 1;
     }
     let root = roots.into_iter().max_by_key(|(_, count)| *count).map(|(root, _)| root);
-    let living: Vec<usize> = listed
+    let counted = |object| memory.word(component, object).filter(|count| (1..=COUNT_MAX).contains(count));
+    let living: Vec<usize> = rooted
         .into_iter()
-        .filter(|object| root.is_some() && memory.root(component, *object) == root)
-        .filter(|object| {
-            memory.word(component, *object).is_some_and(|count| (1..=COUNT_MAX).contains(&count))
-        })
-        .filter_map(|object| memory.place(object))
+        .filter(|(object, its)| Some(*its) == root && counted(*object).is_some())
+        .filter_map(|(object, _)| memory.place(object))
         .collect();
     for &at in &living {
         if let Some(count) = component.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
