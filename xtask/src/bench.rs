@@ -8,8 +8,8 @@ use crate::program::Program;
 use crate::setup::{self, Made};
 use crate::step::Step;
 
-/// What the bench is built with besides the one profile: dependencies are optimised anyway, so only our own crates
-/// are built once more.
+/// What the bench is built with besides the one profile: what runs hot in tests is optimised anyway, the rest and our own
+/// crates are built once more.
 const OPTIMISED: &[(&str, &str)] = &[
     ("CARGO_PROFILE_DEV_OPT_LEVEL", "3"),
     ("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"),
@@ -39,9 +39,9 @@ fn executors(place: &Place, made: &Made) -> Command {
     dev
 }
 
-/// Builds the bench, and the host that the executors are measured against, with our own crates optimised.
+/// Builds the bench, and the host that the executors are measured against, all of it optimised.
 fn build(place: &Place) -> Outcome<()> {
-    let mut step = Step::begin("bench, optimised");
+    let mut step = Step::begin("bench, optimised: minutes, the first time");
     let mut build = place.cargo();
     // With `-p` Cargo would choose other features for the dependencies, and build them all again.
     build.args(["build", "--locked", "--workspace", "--bin", "keybearer-bench", "--bin", "keybearer"]);
