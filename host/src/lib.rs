@@ -31,6 +31,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
+mod digested;
 pub mod doors;
 pub mod dto;
 pub mod egress;

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::About;
+use crate::digested::Digested;
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
     SecretLabel, TokenId, UserId,
@@ -173,18 +173,9 @@ impl Fingerprint {
 }
 
 fn hash<'p>(parts: impl Iterator<Item = Option<&'p [u8]>>) -> Fingerprint {
-    let mut sha = Sha256::new();
-    for part in parts {
-        match part {
-            None => sha.update([0]),
-            Some(bytes) => {
-                sha.update([1]);
-                sha.update((bytes.len() as u64).to_be_bytes());
-                sha.update(bytes);
-            }
-        }
-    }
-    Fingerprint(Digest(sha.finalize().into()))
+    let mut digested = Digested::of(b"");
+    parts.for_each(|part| digested.part_or_none(part));
+    Fingerprint(digested.digest())
 }
 
 impl fmt::Display for Fingerprint {

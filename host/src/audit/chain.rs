@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::audit::{Event, Row};
 use crate::clock::Millis;
+use crate::digested::Digested;
 use crate::ids::{CallId, Digest, Realm};
 use crate::store::{AuditRecord, AuditStore, LedgerTx, StoreError};
 
@@ -85,25 +86,15 @@ fn encode(event: &Event) -> Result<String, StoreError> {
 /// A text has its length in front, or one zero byte in its place when there's none: so no two contents have the same
 /// canonical form.
 fn content(realm: Option<&Realm>, call: Option<&CallId>, event: &str) -> Digest {
-    let mut sha = Sha256::new();
-    sha.update(CONTENT);
+    let mut digested = Digested::of(CONTENT);
     let texts = [
         realm.map(|realm| realm.tenant.as_str()),
         realm.map(|realm| realm.environment.as_str()),
         call.map(CallId::as_str),
         Some(event),
     ];
-    for text in texts {
-        match text {
-            None => sha.update([0]),
-            Some(text) => {
-                sha.update([1]);
-                sha.update((text.len() as u64).to_be_bytes());
-                sha.update(text);
-            }
-        }
-    }
-    Digest(sha.finalize().into())
+    texts.into_iter().for_each(|text| digested.part_or_none(text.map(str::as_bytes)));
+    digested.digest()
 }
 
 /// A record's hash: over its number, its time, its content and the hash before, all of fixed width, numbers big-endian.

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
+use crate::digested::Digested;
 use crate::egress::{Canonical, CanonicalBody};
 use crate::ids::{ConnectionName, ConversationId, IntentId, OperationName, Realm, UserId, random};
 use crate::store::{ControlStore, StoreError};
@@ -82,12 +83,8 @@ pub fn dedup_salt(control: &dyn ControlStore) -> Result<[u8; 32], StoreError> {
 /// Each part has its length in front, so no two writes have the same key by where one part ends and the next begins.
 #[must_use]
 pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
-    let mut sha = Sha256::new();
-    sha.update(DOMAIN);
-    let mut part = |bytes: &[u8]| {
-        sha.update((bytes.len() as u64).to_be_bytes());
-        sha.update(bytes);
-    };
+    let mut digested = Digested::of(DOMAIN);
+    let mut part = |bytes: &[u8]| digested.part(bytes);
     part(salt);
     part(write.realm.tenant.as_str().as_bytes());
     part(write.realm.environment.as_str().as_bytes());
@@ -117,7 +114,7 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
         part(b"user");
         part(user.as_str().as_bytes());
     }
-    sha.finalize().into()
+    digested.digest().0
 }
 
 /// The key as the upstream gets it, for a header like `Idempotency-Key`: a UUID of version 8 (36 characters), which is

@@ -1,7 +1,6 @@
 //! How a question of an enforcement point is recognised when it's asked again.
 
-use sha2::{Digest as _, Sha256};
-
+use crate::digested::Digested;
 use crate::ids::{Digest, Realm, TokenId};
 
 /// Starts what is hashed, so that no hash of another kind can be passed off as one of these.
@@ -29,7 +28,7 @@ pub struct QuestionFacts<'a> {
 #[must_use]
 pub fn question_key(salt: &[u8; 32], question: &QuestionFacts<'_>) -> [u8; 32] {
     let QuestionFacts { realm, token, request, action, resource, said } = question;
-    let mut sha = Sha256::new().chain_update(DOMAIN);
+    let mut digested = Digested::of(DOMAIN);
     for part in [
         salt.as_slice(),
         realm.tenant.as_str().as_bytes(),
@@ -40,10 +39,9 @@ pub fn question_key(salt: &[u8; 32], question: &QuestionFacts<'_>) -> [u8; 32] {
         resource.as_bytes(),
         said.0.as_slice(),
     ] {
-        sha.update((part.len() as u64).to_be_bytes());
-        sha.update(part);
+        digested.part(part);
     }
-    sha.finalize().into()
+    digested.digest().0
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 //! is taken from it below zero, and each refund is taken once. So with refunds, too, no more than the limit is out at any
 //! time.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::clock::Millis;
 use crate::connection::{Cost, Refunded};
+use crate::digested::Digested;
 use crate::ids::{ConnectionName, Realm};
 use crate::store::{CounterKey, LedgerTx, StoreError};
 
@@ -37,14 +36,10 @@ impl Refund {
         counters: Vec<CounterKey>,
         at: Millis,
     ) -> Self {
-        let mut sha = Sha256::new();
-        sha.update(DOMAIN);
+        let mut digested = Digested::of(DOMAIN);
         let parts = [realm.tenant.as_str(), realm.environment.as_str(), connection.as_str(), &refunded.id];
-        for part in parts {
-            sha.update((part.len() as u64).to_be_bytes());
-            sha.update(part);
-        }
-        Self { key: sha.finalize().into(), amount: refunded.amount, counters, at }
+        parts.into_iter().for_each(|part| digested.part(part.as_bytes()));
+        Self { key: digested.digest().0, amount: refunded.amount, counters, at }
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, Schema};
-use sha2::{Digest as _, Sha256};
 
 use super::context::{Approval, context, is_plain};
 use super::load::{Loaded, Naming, PolicyFile, load};
@@ -14,6 +13,7 @@ use super::question::{Question, What, Who};
 use super::rule::Rule;
 use super::slot::{Said, Slot};
 use super::world::World;
+use crate::digested::Digested;
 use crate::ids::{
     AgentId, ConnectionName, Digest, Environment, OperationName, Realm, RoleName, TenantId, ToolName,
 };
@@ -279,12 +279,7 @@ impl Key {
 pub(super) fn hash<'r>(rules: impl Iterator<Item = &'r Rule>) -> Digest {
     let mut lines: Vec<_> = rules.map(|rule| (rule.id(), rule.canonical.as_str())).collect();
     lines.sort_unstable();
-    let mut hasher = Sha256::new();
-    for (id, text) in lines {
-        for part in [id, text] {
-            hasher.update((part.len() as u64).to_be_bytes());
-            hasher.update(part);
-        }
-    }
-    Digest(hasher.finalize().into())
+    let mut digested = Digested::of(b"");
+    lines.into_iter().flat_map(|(id, text)| [id, text]).for_each(|part| digested.part(part.as_bytes()));
+    digested.digest()
 }

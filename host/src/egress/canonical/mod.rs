@@ -13,10 +13,10 @@ pub(crate) use path::canonical_path;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::{Draft, DraftBody, FailureReason, SendFailure};
 use crate::connection::Connection;
+use crate::digested::Digested;
 use crate::dto::{json_text, read_json};
 use crate::ids::Digest;
 
@@ -161,11 +161,8 @@ impl Canonical {
 
     /// Every part goes in with its length before it, so that no two requests give the same text.
     fn compute_digest(&self, connection: &Connection) -> Digest {
-        let mut hash = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        };
+        let mut digested = Digested::of(b"");
+        let mut part = |bytes: &[u8]| digested.part(bytes);
         part(b"keybearer canonical request 1");
         part(connection.name.as_str().as_bytes());
         part(self.method.as_str().as_bytes());
@@ -178,7 +175,7 @@ impl Canonical {
         }
         part(self.content_type.as_deref().unwrap_or_default().as_bytes());
         part(&self.body_bytes);
-        Digest(hash.finalize().into())
+        digested.digest()
     }
 }
 
