@@ -6,13 +6,13 @@ use anyhow::Context as _;
 
 use crate::cpu::resident;
 use crate::in_process::{at_once, executor, one_by_one};
-use crate::sample::Sample;
+use crate::sample::{Measure, Sample};
 use crate::stage::{Place, Stage};
 use crate::start::again;
 use crate::table::{Line, Target};
 
-const ROUNDS: usize = 5;
-const CALLS: u64 = 300;
+const ROUNDS: usize = 15;
+const CALLS: u64 = 100;
 /// Executions at once where throughput is compared.
 const IN_FLIGHT: u64 = 16;
 /// Executions at once where memory is measured.
@@ -31,20 +31,15 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
     two.block_on(at_once(&stage, IN_FLIGHT, 20 * IN_FLIGHT))?;
     for _ in 0..ROUNDS {
         alone.add(one.block_on(one_by_one(stage.as_ref(), CALLS))?);
-        many.add(two.block_on(at_once(&stage, IN_FLIGHT, 2 * CALLS))?);
+        many.add(two.block_on(at_once(&stage, IN_FLIGHT, 4 * CALLS))?);
     }
     let ms = |share: f64| alone.percentile_us(share) / 1e3;
     lines.push(Line::within("n Python print('hi') in process: wall p50", "ms", ms(0.5), WARM_MS_MAX));
     lines.push(Line::alone("n the same: wall p99", "ms", ms(0.99)));
     lines.push(Line::alone("n the same: CPU", "ms", alone.cpu_us() / 1e3));
     lines.push(
-        Line::beside(
-            "n Python, 16 at once on two threads beside one by one",
-            "/s",
-            many.per_second(),
-            alone.per_second(),
-        )
-        .wants(Target::Least(1.5)),
+        Line::in_turn("n Python, 16 at once on two threads beside one by one", Measure::Pace, &many, &alone)
+            .wants(Target::Least(1.5)),
     );
     lines.push(Line::alone("n 16 at once: time spent waiting for a core", "%", many.waited_percent()));
     let tools = place.tools.to_str().context("a path in UTF-8")?;

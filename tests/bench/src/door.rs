@@ -26,7 +26,7 @@ use crate::home;
 use crate::in_process::executor;
 use crate::load::{self, Request};
 use crate::raw::Raw;
-use crate::sample::Sample;
+use crate::sample::{Measure, Sample};
 use crate::stage::{Place, token};
 use crate::table::{Line, Target};
 
@@ -77,14 +77,9 @@ fn tell(connections: usize, samples: &[Sample; 3], lines: &mut Vec<Line>) {
     let title = |what: &str| format!("d {connections} connections: {what}");
     lines.push(Line::alone(&title("bare route, req/s"), "/s", bare.per_second()));
     lines.push(Line::alone(&title("bare route, CPU"), "µs", bare.cpu_us()));
-    let pace = Line::beside(
-        &title("all on beside instance only, req/s"),
-        "/s",
-        full.per_second(),
-        instance.per_second(),
-    );
-    let cpu = Line::beside(&title("the same, CPU a request"), "µs", full.cpu_us(), instance.cpu_us());
-    let p50 = (full.percentile_us(0.5), instance.percentile_us(0.5));
+    let beside = |what: &str, measure| Line::in_turn(&title(what), measure, full, instance);
+    let pace = beside("all on beside instance only, req/s", Measure::Pace);
+    let cpu = beside("the same, CPU a request", Measure::Cpu);
     if connections == 64 {
         lines.push(pace.wants(Target::Least(0.5)));
         lines.push(cpu);
@@ -92,7 +87,7 @@ fn tell(connections: usize, samples: &[Sample; 3], lines: &mut Vec<Line>) {
     } else {
         lines.extend([pace, cpu]);
     }
-    lines.push(Line::beside(&title("the same, wall p50"), "µs", p50.0, p50.1));
+    lines.push(beside("the same, wall p50", Measure::Half));
 }
 
 fn end(app: Arc<App>) {

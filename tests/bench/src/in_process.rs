@@ -10,12 +10,12 @@ use keybearer::store::MemoryAudit;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::raw::Raw;
-use crate::sample::{Round, Sample, Watch};
+use crate::sample::{Measure, Round, Sample, Watch};
 use crate::stage::{INVOICE, INVOICE_ARGUMENTS, INVOICE_TOOL, Place, Stage, trail};
 use crate::table::{Line, Target};
 
-const ROUNDS: usize = 7;
-const CALLS: u64 = 2_000;
+const ROUNDS: usize = 35;
+const CALLS: u64 = 400;
 /// Calls at once where threads are compared.
 const IN_FLIGHT: u64 = 16;
 
@@ -57,12 +57,10 @@ fn compare(raw: &Arc<Raw>, stage: &Arc<Stage>, lines: &mut Vec<Line>) -> anyhow:
     lines.push(Line::alone("a wasmtime alone, get_invoice: CPU a call", "µs", floor.cpu_us()));
     lines.push(Line::alone("a the same: wall p50", "µs", floor.percentile_us(0.5)));
     lines.push(
-        Line::beside("b pipeline, trail in memory: CPU a call", "µs", ours.cpu_us(), floor.cpu_us())
+        Line::in_turn("b pipeline, trail in memory: CPU a call", Measure::Cpu, &ours, &floor)
             .wants(Target::Most(2.5)),
     );
-    lines.push(
-        Line::beside("b the same: wall p50", "µs", p50, floor.percentile_us(0.5)).wants(Target::Most(2.5)),
-    );
+    lines.push(Line::in_turn("b the same: wall p50", Measure::Half, &ours, &floor).wants(Target::Most(2.5)));
     lines.push(Line::beside("b the same: wall p99 beside p50", "µs", p99, p50).wants(Target::Most(4.0)));
     Ok(())
 }
@@ -70,21 +68,17 @@ fn compare(raw: &Arc<Raw>, stage: &Arc<Stage>, lines: &mut Vec<Line>) -> anyhow:
 fn threads(raw: &Arc<Raw>, stage: &Arc<Stage>, lines: &mut Vec<Line>) -> anyhow::Result<()> {
     let (one, two) = (executor(1)?, executor(2)?);
     let mut samples: [Sample; 4] = Default::default();
-    for _ in 0..5 {
+    for _ in 0..ROUNDS {
         samples[0].add(one.block_on(at_once(raw, IN_FLIGHT, 2 * CALLS))?);
         samples[1].add(two.block_on(at_once(raw, IN_FLIGHT, 4 * CALLS))?);
         samples[2].add(one.block_on(at_once(stage, IN_FLIGHT, 2 * CALLS))?);
         samples[3].add(two.block_on(at_once(stage, IN_FLIGHT, 4 * CALLS))?);
     }
     let [raw_one, raw_two, one, two] = samples;
-    lines.push(Line::beside(
-        "f wasmtime alone, two threads beside one: calls/s",
-        "/s",
-        raw_two.per_second(),
-        raw_one.per_second(),
-    ));
+    let wasmtime = "f wasmtime alone, two threads beside one: calls/s";
+    lines.push(Line::in_turn(wasmtime, Measure::Pace, &raw_two, &raw_one));
     lines.push(
-        Line::beside("f pipeline, two threads beside one: calls/s", "/s", two.per_second(), one.per_second())
+        Line::in_turn("f pipeline, two threads beside one: calls/s", Measure::Pace, &two, &one)
             .wants(Target::Least(1.7)),
     );
     // What other programs take of the second core is missing above, and not here.
@@ -149,12 +143,11 @@ pub(crate) fn ledger(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()>
         floor.add(executor.block_on(at_once(&without, 64, 6_000))?);
         ours.add(executor.block_on(at_once(&with, 64, 6_000))?);
     }
-    let (fast, slow) = (floor.per_second(), ours.per_second());
     lines.push(
-        Line::beside("j six budgets, 64 at once, trail on disk: calls/s", "/s", slow, fast)
+        Line::in_turn("j six budgets, 64 at once, trail on disk: calls/s", Measure::Pace, &ours, &floor)
             .wants(Target::Least(0.7)),
     );
-    lines.push(Line::beside("j the same: CPU a call", "µs", ours.cpu_us(), floor.cpu_us()));
+    lines.push(Line::in_turn("j the same: CPU a call", Measure::Cpu, &ours, &floor));
     drop(executor);
     for stage in [without, with] {
         if let Some(stage) = Arc::into_inner(stage) {

@@ -24,7 +24,7 @@ use crate::cpu::UPSTREAM;
 use crate::home;
 use crate::in_process::executor;
 use crate::load::{self, Request};
-use crate::sample::Sample;
+use crate::sample::{Measure, Sample};
 use crate::stage::{INVOICE, Place, STRIPE, realm, token};
 use crate::table::{Line, Target};
 
@@ -85,10 +85,9 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
         }
         let title = |measure: &str| format!("m proxy door, {what}: {measure}");
         if nginx.is_some() {
-            let cpu = Line::beside(&title("CPU, beside nginx"), "µs", full_sample.cpu_us(), beside.cpu_us());
-            lines.push(cpu.wants(Target::Most(most)));
-            let pace = (full_sample.per_second(), beside.per_second());
-            lines.push(Line::beside(&title("req/s"), "/s", pace.0, pace.1));
+            let line = |what: &str, measure| Line::in_turn(&title(what), measure, &full_sample, &beside);
+            lines.push(line("CPU, beside nginx", Measure::Cpu).wants(Target::Most(most)));
+            lines.push(line("req/s", Measure::Pace));
         } else {
             lines.push(Line::alone(&title("CPU"), "µs", full_sample.cpu_us()));
             lines.push(Line::alone(&title("req/s"), "/s", full_sample.per_second()));

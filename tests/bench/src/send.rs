@@ -20,12 +20,12 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use crate::cpu::UPSTREAM;
-use crate::sample::{Round, Sample, Watch};
+use crate::sample::{Measure, Round, Sample, Watch};
 use crate::stage::{DEADLINE, INVOICE, Place, STRIPE, caller, realm};
 use crate::table::{Line, Target};
 
-const ROUNDS: usize = 5;
-const SENDS: u64 = 1_500;
+const ROUNDS: usize = 15;
+const SENDS: u64 = 500;
 const KEY: &str = "sk_test_bench_0123456789abcdefghij";
 
 /// Measures e.
@@ -51,11 +51,10 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
         ours.add(executor.block_on(host.sends(SENDS))?);
     }
     lines.push(
-        Line::beside("e one send beside reqwest alone: CPU", "µs", ours.cpu_us(), floor.cpu_us())
+        Line::in_turn("e one send beside reqwest alone: CPU", Measure::Cpu, &ours, &floor)
             .wants(Target::Most(1.5)),
     );
-    let (ours, floor) = (ours.percentile_us(0.5), floor.percentile_us(0.5));
-    lines.push(Line::beside("e the same: wall p50", "µs", ours, floor));
+    lines.push(Line::in_turn("e the same: wall p50", Measure::Half, &ours, &floor));
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The table.
 
+use crate::sample::{Measure, Sample};
+
 /// One line of it.
 pub(crate) struct Line {
     measure: String,
@@ -22,6 +24,16 @@ impl Line {
     /// A measure beside its floor.
     pub(crate) fn beside(measure: &str, unit: &str, ours: f64, floor: f64) -> Self {
         Self { floor: number(floor, unit), ratio: Some(ours / floor), ..Self::alone(measure, unit, ours) }
+    }
+
+    /// A measure beside its floor, measured in turn: the medians of both, and that of their ratios.
+    pub(crate) fn in_turn(title: &str, measure: Measure, ours: &Sample, floor: &Sample) -> Self {
+        let unit = match measure {
+            Measure::Cpu | Measure::Half => "µs",
+            Measure::Pace => "/s",
+        };
+        let ratio = Some(ours.beside(floor, measure));
+        Self { ratio, ..Self::beside(title, unit, ours.value(measure), floor.value(measure)) }
     }
 
     /// A measure without one.
