@@ -8,7 +8,6 @@ use crate::ids::Digest;
 /// part ends and the next begins.
 ///
 /// A kind of digest sticks to one of the two ways of adding a part: only then does each tell apart what the other wouldn't.
-#[derive(Clone)]
 pub(crate) struct Digested(Sha256);
 
 impl Digested {

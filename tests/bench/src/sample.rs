@@ -58,18 +58,10 @@ impl Round {
         self.latencies = latencies;
     }
 
-    fn cpu_us(&self) -> f64 {
-        micros(self.used.ran) / self.calls.max(1) as f64
-    }
-
-    fn per_second(&self) -> f64 {
-        self.calls as f64 / self.wall.as_secs_f64()
-    }
-
     fn value(&self, measure: Measure) -> f64 {
         match measure {
-            Measure::Cpu => self.cpu_us(),
-            Measure::Pace => self.per_second(),
+            Measure::Cpu => micros(self.used.ran) / self.calls.max(1) as f64,
+            Measure::Pace => self.calls as f64 / self.wall.as_secs_f64(),
             Measure::Half => percentile_us(self.latencies.clone(), 0.5),
         }
     }
@@ -83,12 +75,12 @@ impl Sample {
 
     /// Processor time for one call, in microseconds: the median of the rounds.
     pub(crate) fn cpu_us(&self) -> f64 {
-        median(self.0.iter().map(Round::cpu_us))
+        self.value(Measure::Cpu)
     }
 
     /// Calls in a second: the median of the rounds.
     pub(crate) fn per_second(&self) -> f64 {
-        median(self.0.iter().map(Round::per_second))
+        self.value(Measure::Pace)
     }
 
     /// This beside what was measured in turn with it: the ratio of each two rounds, and the median of those. A machine
