@@ -19,7 +19,7 @@ pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, BuildError> {
     let component = ComponentEncoder::default()
         .validate(true)
         .module(&module)
-        .and_then(ComponentEncoder::encode)
+        .and_then(|mut encoder| encoder.encode())
         .map_err(|error| wrong(&format!("{error:#}")))?;
     let decoded = wit_component::decode(&component).map_err(|error| wrong(&format!("{error:#}")))?;
     for export in EXPORTS {

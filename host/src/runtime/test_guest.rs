@@ -75,8 +75,7 @@ impl TestGuest {
             Some(text) => (resolve.push_str("guest.wit", text).expect("the WIT parses"), "guest"),
         };
         let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
-            .expect("metadata fits");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata fits");
         ComponentEncoder::default()
             .module(&module)
             .expect("the module fits the world")

@@ -77,7 +77,7 @@ impl Memory {
                 let segment = segment.map_err(unreadable)?;
                 let DataKind::Active { memory_index: 0, offset_expr } = segment.kind else { continue };
                 let offset = offset_expr.get_operators_reader().read().map_err(unreadable)?;
-                let end = usize::try_from(segment.range.end).map_err(|error| error.to_string())?;
+                let end = segment.range.end;
                 if let Operator::I32Const { value } = offset {
                     segments.insert(value.cast_unsigned(), end - segment.data.len()..end);
                 }
