@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
 use crate::program::Program;
-use crate::setup::{self, Made};
+use crate::setup::{self, Extent, Made};
 use crate::step::Step;
 
 /// What the bench is built with besides the one profile: what runs hot in tests is optimised anyway, the rest and our own
@@ -18,7 +18,7 @@ const OPTIMISED: &[(&str, &str)] = &[
 
 /// Runs the benchmarks and prints their table.
 pub(crate) fn run(place: &Place) -> Outcome<()> {
-    let made = setup::run(place)?;
+    let made = setup::run(place, Extent::Demo)?;
     println!("\nBenchmarks");
     build(place)?;
     let mut bench = place.command(place.built("keybearer-bench"));

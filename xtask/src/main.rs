@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use failure::{Failure, Outcome};
 use place::Place;
+use setup::Extent;
 
 const USAGE: &str = "usage: cargo xtask demo | test [STEP…] | bench | tidy | setup";
 
@@ -53,7 +54,7 @@ fn run(arguments: &[String]) -> Outcome<()> {
         "test" => test::run(&place, rest),
         "bench" => bench::run(&place),
         "tidy" => tidy::run(&place),
-        "setup" => setup::run(&place).and_then(|_| setup::for_tests(&place)),
+        "setup" => setup::run(&place, Extent::Tests).map(drop),
         _ => Err(Failure::usage(USAGE)),
     }
 }

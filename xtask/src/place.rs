@@ -8,6 +8,7 @@ use crate::failure::{Failure, Outcome, cannot};
 use crate::setup::{Environment, MAIN};
 
 /// The repository and what is built from it.
+#[derive(Clone)]
 pub(crate) struct Place {
     /// The root of the checkout.
     pub root: PathBuf,

@@ -81,11 +81,17 @@ impl Program {
 
     /// Waits until it ends.
     pub(crate) fn wait(&mut self) -> Outcome<ExitStatus> {
+        self.wait_while(|| Ok(()))
+    }
+
+    /// Waits until it ends, and does this at each look; if that fails, so does the wait.
+    pub(crate) fn wait_while(&mut self, mut meanwhile: impl FnMut() -> Outcome<()>) -> Outcome<ExitStatus> {
         drop(self.child.stdin.take());
         loop {
             if let Some(status) = self.ended()? {
                 return Ok(status);
             }
+            meanwhile()?;
             pause()?;
         }
     }

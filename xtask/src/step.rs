@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,12 @@ pub(crate) struct Step {
     started: Instant,
     said: Instant,
     terminal: bool,
+}
+
+/// A command whose output goes to a log file.
+pub(crate) struct Logged {
+    command: Command,
+    log: PathBuf,
 }
 
 /// What came of a command.
@@ -50,32 +56,45 @@ impl Step {
 
     /// Runs a command to its end. Its output goes to a log file, the last line of which is shown while it runs.
     pub(crate) fn run(&mut self, place: &Place, command: Command) -> Outcome<Ran> {
-        let name: String = self.title.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-        let log = place.folder("logs")?.join(format!("{name}.log"));
-        let mut program = Program::start_into(command, &log)?;
-        drop(program.stdin());
-        let status = loop {
-            if let Some(status) = program.ended()? {
-                break status;
-            }
+        let logged = Logged::new(place, &self.title, command)?;
+        let log = logged.log.clone();
+        logged.run(|| {
             self.sign_of_life(&log);
-            pause()?;
-        };
-        let output = String::from_utf8_lossy(&fs::read(&log).map_err(cannot("read", &log))?).into_owned();
-        Ok(Ran { ok: status.success(), output, log })
+            Ok(())
+        })
     }
 
     /// Runs a command that has to succeed. If it doesn't, the end of its output is shown with a word of advice.
     pub(crate) fn must(&mut self, place: &Place, command: Command, advice: &str) -> Outcome<String> {
-        let shown = show(&command);
-        let ran = self.run(place, command)?;
-        if ran.ok {
-            return Ok(ran.output);
+        let logged = Logged::new(place, &self.title, command)?;
+        let log = logged.log.clone();
+        let done = logged.must(advice, || {
+            self.sign_of_life(&log);
+            Ok(())
+        });
+        self.closed_if_failed(done)
+    }
+
+    /// Waits for what another thread does, until `done` has it. The last line of its log file is shown meanwhile.
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        log: &Path,
+        mut done: impl FnMut() -> Option<Outcome<T>>,
+    ) -> Outcome<T> {
+        loop {
+            if let Some(done) = done() {
+                return self.closed_if_failed(done);
+            }
+            self.sign_of_life(log);
+            pause()?;
         }
-        self.failed("");
-        let tail = ran.tail();
-        let log = ran.log.display();
-        Err(Failure::Told(format!("{tail}\n\nfailed: {shown}\nall of its output: {log}\n{advice}")))
+    }
+
+    fn closed_if_failed<T>(&self, done: Outcome<T>) -> Outcome<T> {
+        if let Err(Failure::Told(_)) = done {
+            self.failed("");
+        }
+        done
     }
 
     /// Closes the step with a tick.
@@ -94,7 +113,7 @@ impl Step {
         println!("{clear}  {mark} {title:<44} {seconds:>6.1} s  {note}");
     }
 
-    fn sign_of_life(&mut self, log: &std::path::Path) {
+    fn sign_of_life(&mut self, log: &Path) {
         let pause = if self.terminal { REDRAW } else { SIGN_OF_LIFE };
         if self.said.elapsed() < pause {
             return;
@@ -116,6 +135,39 @@ impl Step {
         print!("\r\x1b[2K  {line}");
         std::io::stdout().flush().ok();
     }
+}
+
+impl Logged {
+    /// The log file is named after the title of the step that the command belongs to.
+    pub(crate) fn new(place: &Place, title: &str, command: Command) -> Outcome<Self> {
+        Ok(Self { command, log: log(place, title)? })
+    }
+
+    /// Runs the command to its end, and does this while it waits.
+    fn run(self, meanwhile: impl FnMut() -> Outcome<()>) -> Outcome<Ran> {
+        let Self { command, log } = self;
+        let status = Program::start_into(command, &log)?.wait_while(meanwhile)?;
+        let output = String::from_utf8_lossy(&fs::read(&log).map_err(cannot("read", &log))?).into_owned();
+        Ok(Ran { ok: status.success(), output, log })
+    }
+
+    /// Runs a command that has to succeed. If it doesn't, the failure tells the end of its output and a word of advice.
+    pub(crate) fn must(self, advice: &str, meanwhile: impl FnMut() -> Outcome<()>) -> Outcome<String> {
+        let shown = show(&self.command);
+        let ran = self.run(meanwhile)?;
+        if ran.ok {
+            return Ok(ran.output);
+        }
+        let tail = ran.tail();
+        let log = ran.log.display();
+        Err(Failure::Told(format!("{tail}\n\nfailed: {shown}\nall of its output: {log}\n{advice}")))
+    }
+}
+
+/// Where the output of a step's commands is kept.
+pub(crate) fn log(place: &Place, title: &str) -> Outcome<PathBuf> {
+    let name: String = title.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    Ok(place.folder("logs")?.join(format!("{name}.log")))
 }
 
 impl Ran {

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
 use crate::scratch::Scratch;
-use crate::setup::{self, FRAMEWORKS, Made};
+use crate::setup::{self, Extent, FRAMEWORKS, Made};
 use crate::step::{Step, show};
 use tally::Tally;
 
@@ -63,10 +63,7 @@ pub(crate) fn run(place: &Place, only: &[String]) -> Outcome<()> {
         let known: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
         return Err(Failure::Told(format!("no step {unknown}; there are: {}", known.join(", "))));
     }
-    let made = setup::run(place)?;
-    if wanted("python") {
-        setup::for_tests(place)?;
-    }
+    let made = setup::run(place, if wanted("python") { Extent::Tests } else { Extent::Demo })?;
     println!("\nTests");
     let scratch = memory::scratch();
     let mut total = Tally::default();

@@ -15,7 +15,7 @@ use std::process::Command;
 use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
 use crate::scratch::Scratch;
-use crate::setup;
+use crate::setup::{self, Extent};
 use crate::step;
 use agent::Agent;
 use needle::Needle;
@@ -36,7 +36,7 @@ permit (principal in Role::\"default/billing\", action == Action::\"run_code\", 
 
 /// Runs the demo and leaves nothing behind.
 pub(crate) fn run(place: &Place) -> Outcome<()> {
-    let made = setup::run(place)?;
+    let made = setup::run(place, Extent::Demo)?;
 
     // Values are dropped in the reverse order: the host first, the folder last.
     let scratch = Scratch::create(&std::env::temp_dir(), "demo")?;

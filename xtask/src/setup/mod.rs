@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 pub(crate) use python::{Environment, FRAMEWORKS, MAIN};
 
+use python::Environments;
+
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
 use crate::step::Step;
@@ -25,22 +27,30 @@ pub(crate) struct Made {
     pub sandbox: PathBuf,
 }
 
-/// Runs the steps that the demo needs.
-pub(crate) fn run(place: &Place) -> Outcome<Made> {
-    println!("Set-up (in {})", place.target.display());
-    wasm_target(place)?;
-    programs(place)?;
-    let tools = components::build(place, "tools", "tools")?;
-    let guests = components::build(place, "tests/guests", "hostile guests")?;
-    let sandbox = sandbox::build(place)?;
-    python::make(place, &MAIN)?;
-    Ok(Made { tools, guests, sandbox })
+/// How much there is to set up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What the demo needs.
+    Demo,
+    /// What the tests need besides: the component of a guide, and the other agent frameworks.
+    Tests,
 }
 
-/// What the tests need besides: the component of a guide, and the other agent frameworks.
-pub(crate) fn for_tests(place: &Place) -> Outcome<()> {
-    components::build(place, "examples/migration", "the guide to migration")?;
-    FRAMEWORKS.iter().try_for_each(|environment| python::make(place, environment))
+/// Sets up what is needed. The Python packages are installed while the rest is built.
+pub(crate) fn run(place: &Place, extent: Extent) -> Outcome<Made> {
+    println!("Set-up (in {})", place.target.display());
+    let frameworks = if extent == Extent::Tests { FRAMEWORKS.as_slice() } else { &[] };
+    let environments = Environments::begin(place, std::iter::once(&MAIN).chain(frameworks).collect())?;
+    wasm_target(place)?;
+    programs(place, extent)?;
+    let tools = components::build(place, "tools", "tools")?;
+    let guests = components::build(place, "tests/guests", "hostile guests")?;
+    if extent == Extent::Tests {
+        components::build(place, "examples/migration", "the guide to migration")?;
+    }
+    let sandbox = sandbox::build(place)?;
+    environments.finish(place)?;
+    Ok(Made { tools, guests, sandbox })
 }
 
 fn wasm_target(place: &Place) -> Outcome<()> {
@@ -65,8 +75,9 @@ fn wasm_target(place: &Place) -> Outcome<()> {
 }
 
 /// One build for both the demo and the tests: the same profile and the same packages, since Cargo builds a dependency
-/// with the features that all packages together ask for.
-fn programs(place: &Place) -> Outcome<()> {
+/// with the features that all packages together ask for. What tests alone need is built along with the rest: it would take
+/// one core for a minute if it came last.
+fn programs(place: &Place, extent: Extent) -> Outcome<()> {
     let first = !place.built("keybearer-tls-front").is_file();
     let mut step = Step::begin(if first {
         "host and test programs: minutes, this once"
@@ -75,6 +86,9 @@ fn programs(place: &Place) -> Outcome<()> {
     });
     let mut build = place.cargo();
     build.args(["build", "--locked", "--workspace", "--bins"]);
+    if extent == Extent::Tests {
+        build.arg("--all-targets");
+    }
     step.must(
         place,
         build,

@@ -3,11 +3,15 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::JoinHandle;
 
 use super::stamp::Stamp;
 use crate::failure::{Failure, Outcome, cannot};
 use crate::place::Place;
-use crate::step::Step;
+use crate::step::{self, Logged, Step};
 
 /// The pinned packages need this.
 const OLDEST: (u32, u32) = (3, 11);
@@ -51,20 +55,74 @@ pub(crate) const FRAMEWORKS: [Environment; 3] = [
     },
 ];
 
-/// Makes an environment, or makes it anew when its pins or the Python changed.
-pub(super) fn make(place: &Place, environment: &Environment) -> Outcome<()> {
-    let mut step = Step::begin(environment.title);
-    let version = version()?;
+/// Environments in the making, by a thread of its own: pip uses one core and waits for the network, Cargo takes what is
+/// left. Dropping it stops what is under way.
+pub(super) struct Environments {
+    wanted: Vec<&'static Environment>,
+    made: Receiver<Outcome<&'static str>>,
+    maker: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Environments {
+    /// Begins to make environments one after the other, or to make anew those whose pins or Python changed.
+    pub(super) fn begin(place: &Place, wanted: Vec<&'static Environment>) -> Outcome<Self> {
+        let version = version()?;
+        let (done, made) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let maker = std::thread::spawn({
+            let (place, wanted, stop) = (place.clone(), wanted.clone(), stop.clone());
+            move || {
+                for environment in wanted {
+                    let made = make(&place, environment, &version, &stop);
+                    // The first that fails is reported, and ends the set-up.
+                    let failed = made.is_err();
+                    if done.send(made).is_err() || failed {
+                        break;
+                    }
+                }
+            }
+        });
+        Ok(Self { wanted, made, maker: Some(maker), stop })
+    }
+
+    /// Waits for all of them, each a step.
+    pub(super) fn finish(self, place: &Place) -> Outcome<()> {
+        for environment in &self.wanted {
+            let mut step = Step::begin(environment.title);
+            let log = step::log(place, environment.title)?;
+            let note = step.wait_for(&log, || match self.made.try_recv() {
+                Ok(made) => Some(made),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => Some(Err(Failure::Told("its thread broke down".into()))),
+            })?;
+            step.passed(note);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Environments {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A panic in it has been printed.
+        let _ = self.maker.take().map(JoinHandle::join);
+    }
+}
+
+/// Makes one environment if need be; answers what was done.
+fn make(place: &Place, environment: &Environment, version: &str, stop: &AtomicBool) -> Outcome<&'static str> {
     let file = place.root.join(environment.requirements);
     let pins = fs::read_to_string(&file).map_err(cannot("read", &file))?;
     let stamp = Stamp::over_text(place, environment.folder, format!("{version}\n{pins}"))?;
     let venv = place.venv(environment);
     let pip = venv.join("bin/python");
     if stamp.is_fresh() && pip.exists() {
-        step.passed("");
-        return Ok(());
+        return Ok("");
     }
 
+    let unless_stopped = || if stop.load(Ordering::Relaxed) { Err(Failure::Interrupted) } else { Ok(()) };
+    let run = |command, advice| Logged::new(place, environment.title, command)?.must(advice, unless_stopped);
     if venv.exists() {
         fs::remove_dir_all(&venv).map_err(cannot("remove", &venv))?;
     }
@@ -72,7 +130,7 @@ pub(super) fn make(place: &Place, environment: &Environment) -> Outcome<()> {
     create.args(["-m", "venv"]).arg(&venv);
     let advice =
         "Python can't make virtual environments here. On Debian and Ubuntu: apt install python3-venv";
-    if let Err(failure) = step.must(place, create, advice) {
+    if let Err(failure) = run(create, advice) {
         // A half-made environment would look like a whole one next time.
         fs::remove_dir_all(&venv).ok();
         return Err(failure);
@@ -84,10 +142,9 @@ pub(super) fn make(place: &Place, environment: &Environment) -> Outcome<()> {
         .arg(&file);
     let advice = "Is the package index reachable? pip takes an index, a proxy and certificates from its own \
                   configuration (`pip config list`) and from PIP_* variables.";
-    step.must(place, install, advice)?;
+    run(install, advice)?;
     stamp.write()?;
-    step.passed("installed");
-    Ok(())
+    Ok("installed")
 }
 
 /// `python3`, or what the variable PYTHON names.
