@@ -78,9 +78,10 @@ def test_tokens(names, stripe):
 
 def test_the_package_s_readme(names, stripe):
     asyncio.run(run(names, *blocks("python/README.md", "Tools"), *blocks("python/README.md", "Code")))
-    asyncio.run(run(names, *blocks("python/README.md", "Tokens")))
     tools = asyncio.run(names["agent"]._workbench[0].list_tools())
     assert "get_invoice" in {tool["name"] for tool in tools}
+    asyncio.run(run(names, *blocks("python/README.md", "Tokens")))
+    assert names["agent"]._workbench == [names["workbench"]]
 
 
 @pytest.mark.parametrize(

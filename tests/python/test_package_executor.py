@@ -1,6 +1,7 @@
 """KeybearerCodeExecutor: the contract of LocalCommandLineCodeExecutor, without the machine."""
 
 import asyncio
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from autogen_ext.tools.code_execution import PythonCodeExecutionTool
 from keybearer_autogen import ConfigurationError, KeybearerCodeExecutor, wire
 
 from scripted import TOKEN, Reply, Scripted, dead_port, problem
+
+
+TELLS = pytest.mark.skipif(sys.version_info < (3, 11), reason="a task of Python 3.10 doesn't tell who cancelled it")
 
 
 def ran(exit_code=0, output="", **more):
@@ -108,14 +112,17 @@ def test_cancelled_in_mid_run_it_ends_at_once():
     assert len(host.asked) == 2
 
 
-def test_a_task_that_is_cancelled_is_not_kept_alive(tmp_path):
+@pytest.mark.parametrize("token_too", [False, pytest.param(True, marks=TELLS)])
+def test_a_task_that_is_cancelled_is_not_kept_alive(tmp_path, token_too):
     with Scripted(threading.Event()) as host:
 
         async def run():
-            one = executor(host, work_dir=tmp_path)
-            running = asyncio.ensure_future(one.execute_code_blocks(blocks("1"), CancellationToken()))
+            one, token = executor(host, work_dir=tmp_path), CancellationToken()
+            running = asyncio.ensure_future(one.execute_code_blocks(blocks("1"), token))
             while not host.asked:
                 await asyncio.sleep(0.01)
+            if token_too:
+                token.cancel()
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
@@ -198,6 +205,15 @@ def test_the_local_executor_refuses_them_in_the_same_words(tmp_path, name):
     with Scripted(ran(0, "hi\n")) as host:
         ours = execute(executor(host, work_dir=tmp_path), code)
     assert (ours.exit_code, ours.output, ours.code_file) == (local.exit_code, local.output, local.code_file)
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".py", "solve.py/mod.py"])
+def test_a_file_that_can_not_be_written_is_told_of(tmp_path, name):
+    (tmp_path / "solve.py").write_text("mine")
+    with Scripted(ran(0, "hi\n")) as host:
+        result = execute(executor(host, work_dir=tmp_path), f"# filename: {name}\nprint('hi')")
+    assert result.exit_code == 1 and result.output.endswith("can't be written")
+    assert host.asked == [] and Kept(tmp_path)() == {"solve.py": "mine"}
 
 
 @pytest.mark.parametrize("name", ["x.pth", "conftest", "run.sh"])

@@ -42,6 +42,17 @@ def test_a_refusal_is_a_tool_error_in_words(host, stripe):
     assert result.is_error and "denied" in result.content and "Nothing was sent." in result.content
 
 
+@pytest.mark.parametrize("seconds, told", [(30, "29000"), (1, "900"), (0.001, "1"), (1e9, "999999999")])
+def test_the_host_is_told_how_long_a_call_may_take(seconds, told):
+    params = mcp_server_params(url="http://127.0.0.1:1", token=TOKEN, timeout_s=seconds)
+    assert params.headers["Keybearer-Deadline-Ms"] == told and params.sse_read_timeout == seconds
+
+
+def test_a_call_that_takes_too_long_ends_in_the_host_s_words(silent_host):
+    result = look_up(KeybearerMcpWorkbench(url=silent_host.url, token=silent_host.token, timeout_s=2), "in_1")
+    assert result.is_error and "deadline_exceeded" in result.content
+
+
 def test_a_dump_names_the_variable_and_loads(host, stripe, monkeypatch):
     monkeypatch.setenv("KEYBEARER_URL", host.url)
     monkeypatch.setenv("KEYBEARER_TOKEN", host.token)
@@ -68,3 +79,16 @@ def test_what_is_missing_is_told_before_anything_is_sent(monkeypatch):
         asyncio.run(KeybearerMcpWorkbench().start())
     with pytest.raises(ConfigurationError, match="no agent should have"):
         mcp_server_params(token=OPERATOR)
+
+
+def test_a_file_of_authorities_is_refused_and_not_ignored():
+    config = {"provider": "keybearer_autogen.mcp.KeybearerMcpWorkbench", "config": {"ca_file": "ca.pem"}}
+    for make in (
+        lambda: KeybearerMcpWorkbench(ca_file="ca.pem"),
+        lambda: mcp_server_params(ca_file="ca.pem"),
+        lambda: KeybearerMcpWorkbench.load_component(config),
+    ):
+        with pytest.raises(ConfigurationError, match="takes no ca_file: name the file in .* SSL_CERT_FILE"):
+            make()
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        KeybearerMcpWorkbench(timeout_s=0)

@@ -7,6 +7,8 @@ import json
 import logging
 import random
 import string
+import time
+import timeit
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
@@ -82,6 +84,29 @@ SECRETS = [
     ("url-password", "hunter2", "postgres://me:{}@db.internal/x"),
     ("secret", "abc-123-def", "The API key is {}"),
     ("secret", "AbCdEf", "client_secret={}"),
+    ("secret", some(800), "secret: {}"),
+    ("password", "sunshine", "my password is: {}"),
+    ("password", "s3cr3t!xyz9", "DB_PASS={}"),
+    ("password", "hunter2!", "pass: {}"),
+    ("password", "$uperS3cret!9", "password: {}"),
+    ("password", "$tr0ng&pw", "PGPASSWORD={}"),
+    ("password", "<hunter2", "password: {}"),
+    ("password", "p@ss'word12", "password: {}"),
+    ("password", "p@ss'word12", "my password is {}, thanks"),
+    ("password", "it'sAsecret9", '"password": "{}"'),
+    ("password", "'twas9", "password: '{}'"),
+    ("password", "hunter2", 'password: "{}'),
+    ("password", "hunter2", '{{"note":"password: {}","more":1}}'),
+    ("password", "hunter2", r'"arguments": "{{\"password\": \"{}\"}}"'),
+    ("password", r"h\\\"unter2\\\\", r'"arguments": "{{\"password\": \"{}\", \"x\": 1}}"'),
+    ("password", "hunter2", r'"log": "{{\"arguments\": \"{{\\\"password\\\": \\\"{}\\\"}}\"}}"'),
+    ("credentials", "dXNlcjpwYXNz", r'"{{\"Authorization\": \"Basic {}\"}}"'),
+    ("password", "hunter2", "token=${{TOKEN}}&password={}"),
+    ("password", "hunter2", "token=[REDACTED],password={}"),
+    ("password", "hunter2", "token=$(cat /run/token);password={};user=me"),
+    ("url-password", "pass@word", "postgres://app:{}@db/x"),
+    ("url-password", "p@ssw0rd", "postgres://app:{}@db"),
+    ("url-password", "hunter2", '{{"url":"postgres://app:{}@db","mail":"me@example.com"}}'),
 ]
 
 INNOCENT = [
@@ -94,7 +119,18 @@ INNOCENT = [
     "Shipping: tomorrow. Opinion: fine. The tokenizer: done.",
     "password: <your password>",
     "password=${DB_PASSWORD}",
+    "password=$DB_PASSWORD, token: ${{ secrets.TOKEN }}",
+    "password: $(cat /run/secrets/password)",
     'api_key = os.environ["API_KEY"]',
+    'api_key = os.environ.get("API_KEY"), token: process.env.TOKEN',
+    '{"usage": {"prompt_tokens": 1234567, "total_tokens": 1_234_567}}',
+    "prompt_tokens: 1234567",
+    'token_env="KEYBEARER_TOKEN"',
+    "secret_name=stripe-key-production",
+    '{"credentials": {"user": "me"}, "tokens": ["one", "two"]}',
+    'password=""&password=&user=me',
+    "The password is the user's birthday, don't-know.",
+    "The first pass: all tests. PASS: tests/python/test_2.py. bypass: true1",
     "password: ********",
     "token: string",
     "see [secret:github-token-1a2b3c4d], it's stored. password: [secret:password-1a2b3c4d]",
@@ -138,9 +174,19 @@ def test_secrets_beside_each_other_are_found_each():
     assert cut(f"password: hunter2\ntoken: {one}\n") == "password: <password>\ntoken: <github-token>\n"
 
 
-def test_long_texts_that_nearly_match_are_read_to_their_end():
-    for piece in ("password ", "eyJ", "-----BEGIN PRIVATE KEY-----", "a://", "sk-", "api_key_", "a.", "token is ", "A" * 9):
-        find(piece * 4_000)
+NEAR_MISSES = ["password ", "password=", "passphrase: ", "pass=", 'token="', r"token=\"", "token='\n", "secret: ${"]
+NEAR_MISSES += ["pin=<", "api_key_", "token is ", "tokens=1", ",a", "'", "\\", "authorization: ", "bearer ", "[secret:", "a."]
+NEAR_MISSES += ["a://b:", "a://b:@", "@", "eyJ", "-eyJ", "_eyJ", "sk-", "SG.", "-----BEGIN PRIVATE KEY-----", "A" * 9]
+
+
+@pytest.mark.parametrize("piece", NEAR_MISSES)
+def test_long_texts_that_nearly_match_are_read_in_time_that_grows_with_their_length_alone(piece):
+    def took(size, times):
+        text = f"token: {piece * (size // len(piece))}"
+        return min(timeit.repeat(lambda: find(text, broad=True), time.thread_time, number=1, repeat=times))
+
+    # Ten times the length: ten times the time. Reading it anew from each place would take a hundred times.
+    assert took(100_000, 1) < 40 * took(10_000, 3)
 
 
 def stored(body=None, status=200):
@@ -178,6 +224,44 @@ def test_the_same_secret_is_stored_once_and_has_one_name(clean):
     assert len(host.asked) == 1
     [label] = {part.split("]")[0] for part in (first + second).split("[secret:")[1:]}
     assert first == f"[secret:{label}] and [secret:{label}]"
+
+
+KEY = "ghp_" + some(36)
+
+
+@pytest.mark.parametrize(
+    "secret, user, elsewhere, same",
+    [
+        (KEY, "u-17", False, True),
+        (KEY, "u-17", True, True),
+        (KEY, "u-18", False, False),
+        ("password: hunter22", "u-17", False, True),
+        ("password: hunter22", "u-18", False, False),
+        # Short enough to be found by trying: no digest that another process could make.
+        ("password: hunter22", "u-17", True, False),
+        ("sk_live_abcd1234", "u-17", True, False),
+    ],
+)
+def test_a_secret_that_is_typed_again_has_its_label_again(clean, monkeypatch, secret, user, elsewhere, same):
+    with Scripted(stored()) as host:
+        first = clean(SecretFilter("u-17", url=host.url, token=TOKEN), secret)
+        if elsewhere:
+            monkeypatch.setattr("keybearer_autogen.secrets.filter._LABEL_KEY", random.randbytes(32))
+        second = clean(SecretFilter(user, url=host.url, token=TOKEN), secret)
+    assert len(host.asked) == 2, "each has it stored"
+    assert (first == second) == same
+
+
+@pytest.mark.parametrize("on_failure", ["raise", "remove"])
+def test_what_the_host_will_not_keep_is_cut_out_and_holds_nothing_back(clean, on_failure, caplog):
+    with Scripted(problem(400, "bad_request")) as host:
+        one = secret_filter(host, on_failure=on_failure)
+        text = clean(one, f"{KEY}, password: hunter22")
+        assert text == "[secret removed, not stored: github-token], password: [secret removed, not stored: password]"
+        assert len(host.asked) == 2
+        assert clean(one, text) == redact(text) == text, "it's no secret itself"
+    assert len(host.asked) == 2
+    assert "isn't stored: The call failed (bad_request): told so." in caplog.text and KEY not in caplog.text
 
 
 def test_a_kind_may_have_a_label_of_its_own(clean):
@@ -333,6 +417,8 @@ def test_a_context_is_dumped_without_a_key_and_loads(monkeypatch):
     assert isinstance(again, SecretFreeContext) and again.dump_component() == dumped
     with pytest.raises(ConfigurationError, match="a dump must not hold a token"):
         SecretFreeContext(SecretFilter("u-17", token=TOKEN)).dump_component()
+    with pytest.raises(ConfigurationError, match="sources is a list"):
+        SecretFreeContext(SecretFilter("u-17", token=TOKEN), sources="user")
 
 
 def test_either_kind_of_token_may_store(clean):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from contextlib import asynccontextmanager
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
@@ -180,17 +181,24 @@ def test_a_factory_makes_an_agent_for_one_request(host, stripe, async_mint):
     async def built_later(token):
         return build(token)
 
+    @asynccontextmanager
+    async def built_for_a_while(token):
+        yield build(token)
+        ended.append(on_record(host, token)["revoked_at"])
+
     async def requests():
         seen = []
-        for builder in (build, built_later):
+        for builder in (build, built_later, built_for_a_while):
             async with AgentFactory(builder, READER, async_mint).agent() as agent:
                 seen += results((await agent.run(task="Look it up.")).messages)
         return seen
 
+    ended = []
     for result in asyncio.run(requests()):
         assert not result.is_error, result
+    assert ended == [None], "it's left before its token ends"
     rows = [on_record(host, one) for one in minted]
-    assert len({row["conversation"] for row in rows}) == 2
+    assert len({row["conversation"] for row in rows}) == 3
     assert all(row["revoked_at"] is not None for row in rows)
 
 
@@ -233,6 +241,15 @@ def test_an_answer_in_another_form_is_no_token():
         with Scripted(Reply(201, given)) as host, pytest.raises(NotAHost, match="a token in another form") as told:
             TokenMint(url=host.url, token=OPERATOR).mint(READER)
         assert TOKEN not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tools": "get_invoice"}, {"operations": "stripe:*"}, {"operations": b"x"}, {"budgets": {"limit": 1}}]
+)
+def test_one_name_is_no_list(wrong):
+    [name] = wrong
+    with pytest.raises(ConfigurationError, match=f"{name} is a list, also of one"):
+        Grant("a", **wrong)
 
 
 def test_members_that_say_nothing_are_left_out():

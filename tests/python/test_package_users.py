@@ -96,6 +96,22 @@ def test_the_next_one_takes_its_place(host, stripe, tokens, own):
     assert own.encode() in sent and first.encode() not in sent
 
 
+def test_one_too_many_is_cut_out_and_one_that_is_known_is_not(host, tokens):
+    def clean(texts):
+        return SecretFilter("ann", url=host.url, token=tokens["storing"].token).clean_now(texts)
+
+    keys = [f"sk_test_{secrets.token_hex(16)}" for _ in range(101)]
+    cleaned = clean(keys)
+    assert [text.startswith("[secret:stripe-key-") for text in cleaned] == [True] * 100 + [False]
+    assert cleaned[100] == "[secret removed, not stored: stripe-key]"
+    # Typed again, it needs no place.
+    assert clean(keys[:1]) == cleaned[:1]
+    # The clean-up that the page tells of.
+    label = cleaned[0].removeprefix("[secret:").removesuffix("]")
+    gone = host.ask("DELETE", f"/v1/users/ann/secrets/{label}", tokens["storing"].token.reveal())
+    assert gone.status_code == 204 and clean(keys[100:])[0].startswith("[secret:stripe-key-")
+
+
 def test_all_kinds_of_secrets_fit_what_the_host_takes(host, tokens):
     from test_package_secrets import SECRETS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,12 @@ class Cancellation(Protocol):
     def is_cancelled(self) -> bool: ...
 
     def add_callback(self, callback: Any) -> None: ...
+
+
+def task_is_cancelled() -> bool:
+    """Whether somebody asked this very task to end. Python 3.10 doesn't tell."""
+    task = asyncio.current_task()
+    return task is not None and sys.version_info >= (3, 11) and task.cancelling() > 0
 
 
 async def stopped_by(token: Cancellation | None, work: Coroutine[Any, Any, T]) -> T:

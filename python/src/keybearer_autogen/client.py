@@ -7,11 +7,15 @@ needs would get to see the token, on loopback too. Redirects aren't followed.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
+from threading import Lock
 from types import TracebackType
+from typing import Any, TypeVar
 from weakref import ref
 
 import httpx
@@ -22,6 +26,8 @@ from .access import Access
 from .errors import ConfigurationError
 from .token import Token
 from .wire import ANSWER_BYTES_MAX, Answer, Ask, Broken, Pause, Send
+
+T = TypeVar("T")
 
 _CONNECT_S_MAX = 5.0
 # The host closes a kept connection after some seconds: one that was idle for longer isn't used for a call.
@@ -36,6 +42,8 @@ _HEADERS = {
 class Client:
     """Speaks to a host, and blocks while it does.
 
+    Threads may share it. A process that was forked off makes connections of its own.
+
     Args:
         access: Where the host is, and as whom.
         operator: The kind of token this is for: an operator's, an agent's, or (`None`) either.
@@ -46,6 +54,7 @@ class Client:
         self._access, self._operator, self._retries = access, operator, retries
         self._http: httpx.Client | None = None
         self._scheme = ""
+        self._lock, self._process = Lock(), os.getpid()
 
     def ask(self, ask: Ask) -> Answer:
         """The answer to a request.
@@ -67,6 +76,7 @@ class Client:
 
     def close(self) -> None:
         """Closes kept connections."""
+        self._leave_parent()
         http, self._http = self._http, None
         if http is not None:
             http.close()
@@ -80,13 +90,10 @@ class Client:
         self.close()
 
     def _send(self, step: Send, url: httpx.URL, auth: httpx.Auth) -> Answer | Broken:
-        if self._http is None or self._scheme != url.scheme:
-            self.close()
-            self._http = httpx.Client(trust_env=False, verify=_verify(self._access, url), limits=_LIMITS)
-            self._scheme = url.scheme
+        http = self._session(url)
         end = time.monotonic() + step.wait_s
         try:
-            with self._http.stream(
+            with http.stream(
                 step.ask.method,
                 url.join(step.ask.path),
                 content=step.ask.body,
@@ -104,6 +111,21 @@ class Client:
             return Broken("garbled", str(garbled), "unknown")
         except httpx.HTTPError as error:
             return _broken(error)
+
+    def _session(self, url: httpx.URL) -> httpx.Client:
+        """The connections of this process."""
+        self._leave_parent()
+        with self._lock:
+            if self._http is None or self._scheme != url.scheme:
+                self.close()
+                self._http = httpx.Client(trust_env=False, verify=_verify(self._access, url), limits=_LIMITS)
+                self._scheme = url.scheme
+            return self._http
+
+    def _leave_parent(self) -> None:
+        """Lets go of what a fork copied: sockets that the parent uses, and a lock that a thread of its may hold."""
+        if self._process != os.getpid():
+            self._http, self._lock, self._process = None, Lock(), os.getpid()
 
 
 class AsyncClient:
@@ -157,7 +179,7 @@ class AsyncClient:
 
     async def _send(self, step: Send, url: httpx.URL, auth: httpx.Auth) -> Answer | Broken:
         try:
-            return await asyncio.wait_for(self._exchange(step, url, auth), step.wait_s)
+            return await _within(step.wait_s, self._exchange(step, url, auth))
         except asyncio.TimeoutError:
             return Broken("timeout", "", "unknown")
         except _Garbled as garbled:
@@ -259,6 +281,17 @@ def _reason(error: BaseException) -> str:
         todo.extend(getattr(one, "exceptions", ()))
         todo.extend(below for below in (one.__cause__, one.__context__) if below is not None)
     return "no answer" if isinstance(error, httpx.TimeoutException) else "no connection"
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, or a timeout.
+
+    `wait_for` of Python 3.11 swallows a cancellation that comes with the result; 3.10 has nothing else.
+    """
+    if sys.version_info < (3, 11):
+        return await asyncio.wait_for(work, seconds)
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 def _timeout(wait_s: float) -> httpx.Timeout:

@@ -85,9 +85,9 @@ class Workspace:
             raise ValueError(_NOT_IN_WORKSPACE)
         if path.suffix != ".py":
             raise ValueError(f"The file {relative} can't be written: give it a name that ends in .py")
-        if path.exists() and path not in self._written:
-            raise ValueError(f"The file {relative} is there already: give the code another file name")
         try:
+            if path.exists() and path not in self._written:
+                raise ValueError(f"The file {relative} is there already: give the code another file name")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_bytes(code))
         except OSError as error:

@@ -6,7 +6,7 @@ the agent, which may. Neither holds a token or a secret.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 RequestSent = Literal["no", "yes", "unknown"]
 Retry = Literal["no", "safe", "check_first"]
@@ -40,6 +40,10 @@ class KeybearerError(Exception):
         self.request_sent: RequestSent = request_sent
         self.retry: Retry = retry
         self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Each kind is made from other arguments than an exception keeps.
+        return _again, (type(self), self.args, self.__dict__)
 
 
 class ConfigurationError(KeybearerError):
@@ -99,19 +103,31 @@ class HostTimeout(KeybearerError):
 
 
 class NotAHost(KeybearerError):
-    """Something else than a Keybearer host answered. None of its words are repeated."""
+    """Something else than a Keybearer host answered. None of its words are repeated.
 
-    def __init__(self, reason: str, origin: str) -> None:
+    It may be a proxy in front of the host, which gave up while the host was sending.
+    """
+
+    def __init__(self, reason: str, origin: str, request_sent: RequestSent = "unknown") -> None:
+        advice = (
+            "Trying the same again won't help until its address is right."
+            if request_sent == "no"
+            else "Check what was done before you try again."
+        )
         super().__init__(
             "not_a_host",
-            _sentence(
-                "not_a_host",
-                f"what answered isn't a Keybearer host ({reason})",
-                "Trying the same again won't help until its address is right.",
-            ),
-            request_sent="unknown",
+            _sentence("not_a_host", f"what answered isn't a Keybearer host ({reason})", _sent(request_sent), advice),
+            request_sent=request_sent,
+            retry="no" if request_sent == "no" else "check_first",
             note=origin,
         )
+
+
+def _again(kind: type[KeybearerError], args: tuple[Any, ...], state: dict[str, Any]) -> KeybearerError:
+    """An error that was pickled or copied, with all that it had."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def _sentence(code: str, reason: str, *rest: str) -> str:

@@ -20,6 +20,6 @@ def needs(extra: str, what: str) -> Iterator[None]:
         module = (missing.name or "").split(".")[0]
         raise ModuleNotFoundError(
             f"{what} needs the package that has {module!r}, which isn't installed here: "
-            f"pip install 'keybearer-autogen[{extra}]'",
+            f"pip install './python[{extra}]' in a checkout of Keybearer",
             name=missing.name,
         ) from missing

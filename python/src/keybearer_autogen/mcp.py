@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from .access import Access
+from .errors import ConfigurationError
 from .extras import needs
 from .token import Token
-from .wire import Context
+from .wire import Context, deadline_header
 
 with needs("mcp", "keybearer_autogen.mcp"):
     from autogen_core import Component
@@ -38,6 +39,7 @@ def mcp_server_params(
     token: Token | str | None = None,
     conversation: str | None = None,
     timeout_s: float = 30.0,
+    ca_file: str | None = None,
     insecure_http: bool = False,
 ) -> StreamableHttpServerParams:
     """What `McpWorkbench` takes to use the host's tools.
@@ -51,12 +53,14 @@ def mcp_server_params(
         token_env: The name of the environment variable that holds the token.
         token: The token itself, for factories.
         conversation: The conversation that all calls belong to.
-        timeout_s: How long one call may take, in seconds.
+        timeout_s: How long one call may take, in seconds. The host cuts it to its own limit.
+        ca_file: Refused: MCP's client takes none.
         insecure_http: Allows `http://` beyond loopback.
 
     Raises:
         ConfigurationError: The address or the token is missing or can't be right.
     """
+    _check(timeout_s, ca_file)
     access = Access(url=url, url_env=url_env, token_env=token_env, token=token, insecure_http=insecure_http)
     return _params(access, Context(conversation=conversation), timeout_s)
 
@@ -77,8 +81,9 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         token_env: The name of the environment variable that holds the token. It's read when the workbench starts.
         token: The token itself, for factories. A workbench that was given one can't be dumped.
         conversation: The conversation that all calls belong to.
-        timeout_s: How long one call may take, in seconds.
+        timeout_s: How long one call may take, in seconds. The host cuts it to its own limit.
         tool_overrides: Other names and descriptions for tools, as `McpWorkbench` takes them.
+        ca_file: Refused: MCP's client takes none.
         insecure_http: Allows `http://` beyond loopback.
     """
 
@@ -95,8 +100,10 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         conversation: str | None = None,
         timeout_s: float = 30.0,
         tool_overrides: dict[str, ToolOverride] | None = None,
+        ca_file: str | None = None,
         insecure_http: bool = False,
     ) -> None:
+        _check(timeout_s, ca_file)
         # What stands here until it's started leads nowhere.
         super().__init__(StreamableHttpServerParams(url="http://127.0.0.1:0/"), tool_overrides=tool_overrides)
         self._access = Access(url=url, url_env=url_env, token_env=token_env, token=token, insecure_http=insecure_http)
@@ -124,17 +131,32 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
 
     @classmethod
     def _from_config(cls, config: KeybearerMcpWorkbenchConfig) -> Self:  # type: ignore[override]
-        given: dict[str, Any] = config.model_dump(exclude={"ca_file", "tool_overrides"})
+        given: dict[str, Any] = config.model_dump(exclude={"tool_overrides"})
         return cls(**given, tool_overrides=config.tool_overrides)
 
 
+def _check(timeout_s: float, ca_file: str | None) -> None:
+    if not timeout_s > 0:
+        raise ValueError("timeout_s is more than 0 seconds")
+    if ca_file is not None:
+        raise ConfigurationError(
+            "MCP's client takes no ca_file: name the file in the environment variable SSL_CERT_FILE instead, or use "
+            "KeybearerWorkbench, which takes one"
+        )
+
+
 def _params(access: Access, context: Context, timeout_s: float) -> StreamableHttpServerParams:
-    headers = {"Authorization": _Unshown(f"Bearer {access.token(operator=False).reveal()}"), **context.headers()}
+    headers = {
+        "Authorization": _Unshown(f"Bearer {access.token(operator=False).reveal()}"),
+        **context.headers(),
+        # A little less, so that the host's own words arrive.
+        **deadline_header(timeout_s - min(1.0, timeout_s / 10)),
+    }
     return StreamableHttpServerParams(
         url=str(access.url().join("mcp")),
         headers=headers,
         timeout=timeout_s,
-        # How long a call waits for its answer; the host's own deadline comes before it.
+        # How long a call waits for its answer; the host's deadline comes before it.
         sse_read_timeout=timeout_s,
         # The host keeps no session that could be ended.
         terminate_on_close=False,

@@ -7,8 +7,9 @@ process that lets it read that token::
     billing = Grant("billing", tools=["get_invoice"], operations=["stripe:get_invoice"])
 
     async with mint.lease(billing, conversation="c-17") as minted:
-        agent = AssistantAgent("billing", model_client=model, workbench=KeybearerWorkbench(**minted.connection))
-        await agent.run(task=…)
+        async with KeybearerWorkbench(**minted.connection) as workbench:
+            agent = AssistantAgent("billing", model_client=model, workbench=workbench)
+            await agent.run(task=…)
 
 A token ends with its block, also when the block raises or is cancelled, and in any case at its time.
 """
@@ -20,14 +21,14 @@ import inspect
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypedDict, TypeVar
 
 from . import wire
 from .access import Access
 from .client import AsyncClient, Client
-from .errors import KeybearerError, NotAHost, Refused
+from .errors import ConfigurationError, KeybearerError, NotAHost, Refused
 from .token import Token
 from .wire import Answer, Ask
 
@@ -66,6 +67,12 @@ class Grant:
     user: str | None = None
     may_store_secrets: bool = False
     expires_in_seconds: int = 3600
+
+    def __post_init__(self) -> None:
+        for name in ("tools", "operations", "budgets"):
+            # A text is a list as well, of letters.
+            if isinstance(getattr(self, name), (str, bytes, Mapping)):
+                raise ConfigurationError(f"{name} is a list, also of one: write {name}=[…]")
 
     def body(self, conversation: str | None) -> dict[str, Any]:
         """The request for such a token. What says nothing is left out."""
@@ -144,7 +151,7 @@ class _Minting:
             )
         except (KeyError, TypeError, AttributeError, KeybearerError):
             pass
-        raise NotAHost("a token in another form", answer.origin)
+        raise NotAHost("a token in another form", answer.origin, answer.request_sent)
 
 
 class TokenMint(_Minting):
@@ -333,9 +340,10 @@ class AgentFactory(Generic[Agent]):
 
     One factory is for one tenant: its mint has that tenant's operator token, and there's nothing to fall back to::
 
-        def build(minted):
-            workbench = KeybearerWorkbench(**minted.connection)
-            return AssistantAgent("billing", model_client=model, workbench=workbench)
+        @asynccontextmanager
+        async def build(minted):
+            async with KeybearerWorkbench(**minted.connection) as workbench:
+                yield AssistantAgent("billing", model_client=model, workbench=workbench)
 
         agents = AgentFactory(build, billing, AsyncTokenMint("KEYBEARER_OPERATOR_ACME"))
 
@@ -343,13 +351,17 @@ class AgentFactory(Generic[Agent]):
             await agent.run(task=…)
 
     Args:
-        build: Makes the agent from its token.
+        build: Makes the agent from its token, at once, awaited, or as an async context manager that is entered for the
+            request and left before the token ends.
         grant: What the token may do.
         mint: Where tokens come from.
     """
 
     def __init__(
-        self, build: Callable[[Minted], Agent | Awaitable[Agent]], grant: Grant, mint: AsyncTokenMint
+        self,
+        build: Callable[[Minted], Agent | Awaitable[Agent] | AbstractAsyncContextManager[Agent]],
+        grant: Grant,
+        mint: AsyncTokenMint,
     ) -> None:
         self._build, self._grant, self._mint = build, grant, mint
 
@@ -363,7 +375,11 @@ class AgentFactory(Generic[Agent]):
         conversation = conversation or f"c-{uuid.uuid4().hex}"
         async with self._mint.lease(self._grant, conversation=conversation) as minted:
             built = self._build(minted)
-            yield await built if inspect.isawaitable(built) else built
+            if isinstance(built, AbstractAsyncContextManager):
+                async with built as agent:
+                    yield agent
+            else:
+                yield await built if inspect.isawaitable(built) else built
 
 
 def _with_roles(roles: Mapping[str, Grant]) -> dict[str, Grant]:

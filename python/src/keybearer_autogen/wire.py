@@ -138,13 +138,19 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, whole."""
+    """What came back, whole.
+
+    Attributes:
+        origin: The host's address, for errors.
+        request_sent: Whether an upstream may have seen a request, if it turns out that this is no host's answer.
+    """
 
     status: int
     media_type: str
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    request_sent: RequestSent = "unknown"
 
 
 @dataclass(frozen=True)
@@ -199,14 +205,15 @@ def exchange(ask: Ask, origin: str, *, retries: int, now: Callable[[], float]) -
         left = max(end - now(), 0.001)
         headers = dict(ask.headers)
         if ask.deadline:
-            headers["Keybearer-Deadline-Ms"] = str(max(int(min(left * 1000, _DEADLINE_MS_MAX)), 1))
+            headers |= deadline_header(left)
         got = yield Send(ask, headers, left + GRACE_S if ask.deadline else left)
         if isinstance(got, Broken):
             raise _broken(got, ask, origin)
         assert got is not None, "a request ends with an answer or without one"
+        got = replace(got, origin=origin, request_sent=_may_have_sent(ask))
         if 200 <= got.status < 300:
-            return replace(got, origin=origin)
-        refusal = _refusal(got, origin)
+            return got
+        refusal = _refusal(got)
         pause = _pause(refusal, got, attempt)
         if pause is None or attempt >= retries or now() + pause >= end:
             raise refusal
@@ -221,6 +228,11 @@ def advance(steps: Generator[Step, Got, End], got: Got) -> Step | End:
     except StopIteration as stop:
         end: End = stop.value
         return end
+
+
+def deadline_header(seconds: float) -> dict[str, str]:
+    """How long the host has, as it takes it."""
+    return {"Keybearer-Deadline-Ms": str(max(int(min(seconds * 1000, _DEADLINE_MS_MAX)), 1))}
 
 
 def list_tools() -> Ask:
@@ -269,7 +281,7 @@ def read_json(answer: Answer) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise NotAHost(_seen(answer), answer.origin)
+        raise _not_a_host(answer)
     return value
 
 
@@ -280,12 +292,12 @@ def read_text(answer: Answer) -> str:
         NotAHost: It isn't JSON.
     """
     if answer.media_type != "application/json":
-        raise NotAHost(_seen(answer), answer.origin)
+        raise _not_a_host(answer)
     try:
         text = answer.body.decode()
         json.loads(text)
     except ValueError:
-        raise NotAHost(_seen(answer), answer.origin) from None
+        raise _not_a_host(answer) from None
     return text
 
 
@@ -320,16 +332,20 @@ def _model_call(call_id: str | None) -> dict[str, str]:
 
 
 def _broken(broken: Broken, ask: Ask, origin: str) -> HostUnreachable | HostTimeout | NotAHost:
-    # A read of the host's own lists sends nothing to anyone else.
-    request_sent: RequestSent = "no" if ask.method == "GET" else broken.request_sent
+    request_sent: RequestSent = "no" if broken.request_sent == "no" else _may_have_sent(ask)
     if broken.kind == "timeout" and broken.request_sent != "no":
         return HostTimeout(ask.wait_s, origin)
     if broken.kind == "garbled":
-        return NotAHost(broken.reason, origin)
+        return NotAHost(broken.reason, origin, request_sent)
     return HostUnreachable(broken.reason, origin, request_sent)
 
 
-def _refusal(answer: Answer, origin: str) -> Refused | NotAHost:
+def _may_have_sent(ask: Ask) -> RequestSent:
+    """A read of the host's own lists sends nothing to anyone else."""
+    return "no" if ask.method == "GET" else "unknown"
+
+
+def _refusal(answer: Answer) -> Refused | NotAHost:
     """The error that an answer is. Only a problem in the host's own form is quoted."""
     if answer.media_type == "application/problem+json":
         try:
@@ -348,7 +364,11 @@ def _refusal(answer: Answer, origin: str) -> Refused | NotAHost:
                     retry=cast(Retry, retry) if retry in ("no", "safe", "check_first") else "no",
                     call=call if isinstance(call, str) else None,
                 )
-    return NotAHost(_seen(answer), origin)
+    return _not_a_host(answer)
+
+
+def _not_a_host(answer: Answer) -> NotAHost:
+    return NotAHost(_seen(answer), answer.origin, answer.request_sent)
 
 
 def _pause(refusal: Refused | NotAHost, answer: Answer, attempt: int) -> float | None:

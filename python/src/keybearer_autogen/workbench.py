@@ -162,7 +162,7 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
 def _objects(listed: Any, access: Access) -> list[dict[str, Any]]:
     if isinstance(listed, list) and all(isinstance(tool, dict) and "name" in tool for tool in listed):
         return listed
-    raise NotAHost("a list of tools in another form", str(access.url()))
+    raise NotAHost("a list of tools in another form", str(access.url()), "no")
 
 
 def _schema(tool: dict[str, Any]) -> ToolSchema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ..errors import ConfigurationError
 from ..extras import needs
 from .filter import SecretFilter
 
@@ -56,6 +57,9 @@ class SecretFreeContext(ChatCompletionContext, Component[SecretFreeContextConfig
         sources: Sequence[str] = ("user",),
     ) -> None:
         super().__init__()
+        if isinstance(sources, str):
+            # A text is a list as well, of letters.
+            raise ConfigurationError("sources is a list, also of one: write sources=[…]")
         self._filter, self._inner, self._sources = secrets, inner or UnboundedChatCompletionContext(), list(sources)
 
     async def add_message(self, message: LLMMessage) -> None:

@@ -37,7 +37,7 @@ def find(text: str, *, broad: bool = False) -> list[Found]:
             `Authorization:`.
     """
     shaped = list(_shaped(text))
-    around = [*_assigned(text), *_random(text), *(_broad(text) if broad else ())]
+    around = [*_named(text), *_sent(text), *_random(text), *(_broad(text) if broad else ())]
     references = [match.span() for match in _REFERENCE.finditer(text)]
     return list(_merged(shaped, [one for one in around if not _touches(one, references)]))
 
@@ -69,48 +69,82 @@ _SHAPES = [
         ("npm-token", _BEFORE + r"npm_[A-Za-z0-9]{30,}"),
         ("pypi-token", _BEFORE + r"pypi-[A-Za-z0-9_-]{40,}"),
         ("huggingface-token", _BEFORE + r"hf_[A-Za-z0-9]{30,}"),
-        ("jwt", _BEFORE + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}"),
+        # Its first part ends where another one may begin, so that a run of beginnings is read once.
+        (
+            "jwt",
+            _BEFORE + r"eyJ(?:(?![_-]eyJ)[A-Za-z0-9_-]){8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}",
+        ),
     ]
 ]
 
+KINDS_BY_SHAPE = frozenset(kind for kind, _ in _SHAPES)
+"""The kinds that are known by their shape: what vendors hand out, rather than what people think up."""
+
 # Words for something that is a secret however it looks; for those that may also be talked about; for several words.
-_PASSWORDS = r"password|passwd|passwort|kennwort|passcode|pwd|contraseña|senha|(?<![A-Za-z])pin"
+_PASSWORDS = r"password|passwd|passwort|kennwort|passcode|pwd|contraseña|senha|(?<![A-Za-z])pin|(?-i:(?<=_)PASS)"
 _KEYS = (
     r"secret|token|credentials?|api[ _-]?key|access[ _-]?key|secret[ _-]?key|private[ _-]?key|signing[ _-]?key|"
     r"auth[ _-]?key|account[ _-]?key|schlüssel|clave"
 )
 _PHRASES = r"pass ?phrase|seed phrase|recovery phrase|mnemonic|mot de passe"
+# A word for much else too: tests pass, and passes are boarded with.
+_PASSES = r"(?<![A-Za-z])pass|(?-i:(?<=[a-z])Pass)"
 
-# What stands before a value: a name that ends in such a word, and a sign that the value follows.
-_ASSIGNED = re.compile(
-    r"(?<![A-Za-z0-9_])[A-Za-z0-9_.-]{0,40}?"
-    rf"(?:(?P<password>{_PASSWORDS})|(?P<phrase>{_PHRASES})|(?P<key>{_KEYS}))"
-    r"(?:s|[0-9]{1,3}|[_-][A-Za-z0-9_-]{1,20})?[\"'`]?"
-    r"(?:\s{0,4}(?P<sign>:=|=>|[:=])|\s{1,4}(?P<is>is|was|ist|lautet|est|es)\b\s{0,2}:?)\s{0,4}"
-    r"(?:(?P<quote>[\"'`])(?P<quoted>[^\"'`\n]{1,512})(?P=quote)|(?P<bare>[^\s\"'`]{1,512}))",
+# What stands before a value: a name that ends in such a word, and a sign that the value follows. All that repeats in
+# here has a limit, and values are read once, so that a text is read in time that grows with its length alone.
+_NAME = re.compile(
+    rf"(?:(?P<password>{_PASSWORDS})|(?P<phrase>{_PHRASES})|(?P<key>{_KEYS})|(?P<short>{_PASSES}))"
+    r"(?:(?P<plural>s)|[0-9]{1,3}|(?P<more>[_-][A-Za-z0-9_-]{1,20}))?"
+    r"(?:\\{0,8}[\"'`])?"
+    r"(?:\s{0,4}(?P<sign>:=|=>|={1,3}|:)|\s{1,4}(?:is|was|ist|lautet|est|es)\b\s{0,2}(?P<colon>:?))\s{0,4}",
     re.IGNORECASE,
 )
-_REST_OF_LINE = re.compile(r"[^\n]{0,512}")
+# The end of a name for what is known of a secret, and is none: `token_env`, `secret_name`.
+_ABOUT = re.compile(
+    r"(?i)[_-](?:env|var|name|file|path|type|kind|counts?|limit|budget|usage|rate|ur[il]|endpoint|ttl|length|size|"
+    r"field|header|policy|expiry|expires(?:[_-](?:in|at))?)$"
+)
+_CHARACTERS_MIN = 3
+_NUMBER = re.compile(r"[0-9][0-9_.,]*")
+# JSON within JSON has backslashes before its quotes.
+_QUOTE = re.compile(r"(\\{0,8})([\"'`])")
+_SEVERAL = re.compile(r"[\[({]{1,8}\\{0,8}[\"'`]")
+# Up to a space, to a quote that ends something, or to the next name.
+_BARE = re.compile(
+    r"(?:[^\s\"'`,;&]+|[\"'`](?![\s,;)\]}>]|\Z)|"
+    r"[,;&](?!\\{0,8}[\"'`]?[A-Za-z_][A-Za-z0-9_.-]{0,63}\\{0,8}[\"'`]?[:=]))*"
+)
+_AFTER_BARE = ".,;&)]}>\"'`\\"
 _BEARER = re.compile(r"(?i)\bbearer\s{1,4}(?=[A-Za-z._~+/=-]{0,64}[0-9])([A-Za-z0-9._~+/=-]{12,})")
-_BASIC = re.compile(r"(?i)\bauthorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?basic\s{1,4}([A-Za-z0-9+/_-]{6,}={0,2})")
-_URL_PASSWORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@]{0,128}:([^\s/@]{2,256})@")
+_AUTHORIZATION = r"\b(?:proxy-)?authorization(?:\\{0,8}[\"'])?\s{0,4}[:=]\s{0,4}(?:\\{0,8}[\"'])?"
+_BASIC = re.compile(rf"(?i){_AUTHORIZATION}basic\s{{1,4}}([A-Za-z0-9+/_-]{{6,}}={{0,2}})")
+# A password that wasn't written as URLs have it may hold an @: the last one ends it.
+_URL_PASSWORD = re.compile(
+    r"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@]{0,128}:(?!@)([^\s/@]*(?:@[^\s/@\"'`<>,;]*)*)@"
+)
 _CONTEXT = re.compile(rf"(?i)(?:{_PASSWORDS}|{_KEYS}|{_PHRASES}|\bkey\b)")
 _CONTEXT_REACH = 100
-_RANDOM = re.compile(r"(?<![A-Za-z0-9_+/=-])[A-Za-z0-9_+/=-]{20,512}")
+_RANDOM = re.compile(r"(?<![A-Za-z0-9_+/=-])[A-Za-z0-9_+/=-]{20,}")
 _OBJECT_ID = re.compile(r"[a-z]{2,8}_[A-Za-z0-9]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BROAD = re.compile(
-    r"(?i)(?:\bbearer\s{1,4}|\b(?:proxy-)?authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:[a-z]{3,12}\s{1,4})?)"
-    r"([^\s\"',;]{4,})"
+    rf"(?i)(?:\bbearer\s{{1,4}}|{_AUTHORIZATION}(?:[a-z]{{3,12}}\s{{1,4}})?)"
+    r"((?:[^\s\"',;\\]|\\+(?![\\\"'])){4,})"
 )
 
 # What was taken out before. A secret that is known by its shape is found in there all the same.
-_REFERENCE = re.compile(r"\[secret(?: removed)?: ?[A-Za-z0-9_.:@-]{1,128}\]")
+_REFERENCE = re.compile(r"\[secret(?: removed(?:, not stored)?)?: ?[A-Za-z0-9_.:@-]{1,128}\]")
 
-# What stands for a value, and is none.
-_PLACEHOLDER = re.compile(
-    r"(?i)(?:<[^>]*>?|\[(?:secret|redacted).*|\$\{?.*|\{\{.*|%[({].*|os\.(?:environ|getenv).*|env[(\[.:].*|"
-    r"(.)\1*|none|null|nil|true|false|undefined|string|str|bytes|text|int|integer|required|optional|todo|tbd|n/a|"
+# What stands for a value, and is none: what begins and ends in its own way, and words.
+_ELSEWHERE = re.compile(
+    r"<[^<>\n]{0,64}>|\[(?i:secret|redacted)[^\]\n]{0,160}\]|"
+    r"\$?\{\{[^{}\n]{0,128}\}\}|\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_.]{0,127}\}|\$\([^()\n]{0,256}\)|\$[A-Z_][A-Z0-9_]*|"
+    r"%\([A-Za-z0-9_.]{1,64}\)s?|%\{[A-Za-z0-9_.:]{1,64}\}|"
+    r"(?:os\.)?(?:environ(?:\.get)?|getenv)[\[(][^\])\n]{0,128}[\])]|"
+    r"(?:process\.)?env(?:[.:][A-Za-z_][A-Za-z0-9_]{0,63}|[\[(][\"']?[A-Za-z0-9_]{1,64}[\"']?[\])])"
+)
+_NO_VALUE = re.compile(
+    r"(?i)(?:(.)\1*|none|null|nil|true|false|undefined|string|str|bytes|text|int|integer|required|optional|todo|tbd|n/a|"
     r"changeme|redacted)"
 )
 
@@ -121,30 +155,87 @@ def _shaped(text: str) -> Iterator[tuple[str, int, int]]:
             yield kind, match.start(), match.end()
 
 
-def _assigned(text: str) -> Iterator[tuple[str, int, int]]:
+def _named(text: str) -> Iterator[tuple[str, int, int]]:
     """Values that something names as a secret: `password: …`, `the API key is …`."""
-    for match in _ASSIGNED.finditer(text):
-        group = "quoted" if match["quoted"] is not None else "bare"
-        value, start = match[group], match.start(group)
-        if group == "bare":
-            value = value.rstrip(".,;)]}>")
-        if match["phrase"] is not None and match["sign"] and group == "bare":
-            # Words that belong together.
-            line = _REST_OF_LINE.match(text, start)
-            value = line[0].rstrip() if line else value
-        if _PLACEHOLDER.fullmatch(value):
+    at = 0
+    while (name := _NAME.search(text, at)) is not None:
+        at = name.end()
+        if (name["more"] and _ABOUT.search(name["more"])) or _SEVERAL.match(text, at):
             continue
-        if match["password"] is not None:
-            kind, is_one = "password", bool(match["sign"]) or group == "quoted" or _is_odd(value)
-        elif match["phrase"] is not None:
-            kind, is_one = "passphrase", bool(match["sign"]) or group == "quoted" or _is_odd(value)
-        else:
-            kind, is_one = "secret", len(value) >= 6 and (_is_odd(value) or len(value) >= 20)
-        if is_one and len(value) >= 3:
-            yield kind, start, start + len(value)
+        start, end, quoted = _value(text, at)
+        elsewhere = _ELSEWHERE.match(text, start)
+        # Without quotes it may have spaces in it: `<your password>`.
+        if elsewhere is not None and (elsewhere.end() == end or elsewhere.end() > end and not quoted):
+            at = elsewhere.end()
+            continue
+        said = bool(name["sign"] or name["colon"])
+        if name["phrase"] and said and not quoted:
+            # Words that belong together.
+            end = start + len(_line(text, start).rstrip())
+        kind = _kind(name, text[start:end], said or quoted)
+        if kind is not None:
+            yield kind, start, end
+            at = end
+
+
+def _value(text: str, at: int) -> tuple[int, int, bool]:
+    """The value that begins here: its start, its end, and whether it stands in quotes."""
+    quote = _QUOTE.match(text, at)
+    if quote is not None:
+        at = quote.end()
+        end = _closing(text, at, len(quote[1]), quote[2])
+        if end is not None and end - at >= _CHARACTERS_MIN:
+            return at, end, True
+    bare = _BARE.match(text, at)
+    return at, at + len(bare[0].rstrip(_AFTER_BARE) if bare else ""), False
+
+
+def _closing(text: str, start: int, depth: int, mark: str) -> int | None:
+    """Where a value in quotes ends, on its line. `depth` is how many backslashes stand before its quotes."""
+    at = text.find(mark, start)
+    while at >= 0:
+        slashes = at
+        while slashes > start and text[slashes - 1] == "\\":
+            slashes -= 1
+        if _closes(at - slashes, depth):
+            end = max(slashes, at - depth)
+            return end if text.find("\n", start, end) < 0 else None
+        at = text.find(mark, at + 1)
+    return None
+
+
+def _closes(slashes: int, depth: int) -> bool:
+    """Whether a quote after so many backslashes ends a value, rather than being a part of it."""
+    while depth and slashes >= depth:
+        slashes, depth = (slashes - 1) // 2, (depth - 1) // 2
+    # Fewer than at its start: what is around the value ends.
+    return depth > 0 or slashes % 2 == 0
+
+
+def _line(text: str, start: int) -> str:
+    """The rest of a line."""
+    end = text.find("\n", start)
+    return text[start:] if end < 0 else text[start:end]
+
+
+def _kind(name: re.Match[str], value: str, said: bool) -> str | None:
+    """What kind of secret a value with this name is, if it's one. `said`: a sign or quotes say that it's a value."""
+    if len(value) < _CHARACTERS_MIN or _NO_VALUE.fullmatch(value):
+        return None
+    if name["password"] or name["phrase"]:
+        return ("password" if name["password"] else "passphrase") if said or _is_odd(value) else None
+    if name["short"]:
+        return "password" if said and len(value) >= 6 and (len(value) > 64 or _is_mixed(value)) else None
+    if name["plural"] and _NUMBER.fullmatch(value):
+        return None
+    return "secret" if len(value) >= 6 and (len(value) >= 20 or _is_odd(value)) else None
+
+
+def _sent(text: str) -> Iterator[tuple[str, int, int]]:
+    """What logs somebody in, in a header or an address."""
     for kind, shape in (("bearer-token", _BEARER), ("credentials", _BASIC), ("url-password", _URL_PASSWORD)):
         for match in shape.finditer(text):
-            if not _PLACEHOLDER.fullmatch(match[1]):
+            if not _ELSEWHERE.fullmatch(match[1]) and not _NO_VALUE.fullmatch(match[1]):
                 yield kind, match.start(1), match.end(1)
 
 
@@ -174,8 +265,14 @@ def _touches(one: tuple[str, int, int], spans: list[tuple[int, int]]) -> bool:
 
 def _is_odd(value: str) -> bool:
     """Whether it's more than a word."""
-    letters = value.replace("-", "")
+    letters = value.replace("-", "").replace("'", "")
     return not letters.isalpha() or not (letters.islower() or letters.istitle() or letters.isupper())
+
+
+def _is_mixed(value: str) -> bool:
+    """Whether it has letters and digits, and is no path."""
+    has_both = any(char.isalpha() for char in value) and any(char.isdigit() for char in value)
+    return has_both and "/" not in value and "::" not in value
 
 
 def _in_address(text: str, at: int) -> bool:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Generator, Mapping
-from secrets import token_bytes, token_hex
+from secrets import token_bytes
 from typing import Any, Literal, TypeVar, cast
 
 from .. import wire
 from ..access import Access, AccessConfig
 from ..client import AsyncClient, Client
-from ..errors import ConfigurationError, KeybearerError
+from ..errors import ConfigurationError, KeybearerError, Refused
 from ..token import Token
 from ..wire import Answer, Ask
-from .detect import Found, find
+from .detect import KINDS_BY_SHAPE, Found, find
+
+log = logging.getLogger("keybearer_autogen")
 
 Message = TypeVar("Message")
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
+# A vendor's key that is at least so long holds more chance than anyone could try.
+_UNGUESSABLE_CHARACTERS = 24
+# Known to this process alone: without it, a label says nothing of a secret that could be guessed.
+_LABEL_KEY = token_bytes(32)
 # Who and what a message is, rather than what it says.
 _NOT_TEXT = frozenset({"type", "id", "source", "role", "name", "call_id", "created_at", "models_usage"})
 
@@ -41,23 +48,29 @@ class SecretNotStored(KeybearerError):
 class SecretFilter:
     """Takes secrets out of a person's messages, has the host keep them for that person, and leaves references.
 
-    `My token is ghp_…` becomes `My token is [secret:github-token-5f3a91c2]`. The host keeps the secret under that
-    label; nothing reads it but connections with `secret_of = "user"`, for that person's calls. The reference is of no
-    use to anyone else, and to the model it is only a word.
+    `My token is ghp_…` becomes `My token is [secret:github-token-5f3a…]`. The host keeps the secret under that label;
+    nothing reads it but connections with `secret_of = "user"`, for that person's calls. The reference is of no use to
+    anyone else, and to the model it is only a word.
 
     A message is handed on when every secret in it is stored, and not before::
 
         secrets = SecretFilter("u-17")
         await agent.run(task=await secrets.clean(text))
 
+    A vendor's key that is typed again gets the label it had; so does a password, as long as this process lives. The
+    host keeps 100 labels of one person. A secret that is one too many, or that it can't keep, is cut out of a message
+    that is handed on: `[secret removed, not stored: github-token]`. The log says why. Remove what isn't needed any more
+    with `DELETE /v1/users/u-17/secrets/LABEL`, or `keybearer vault remove LABEL --user u-17`, and make the filter anew:
+    it remembers what it stored.
+
     Args:
         user: The person's id. Take it from your own sign-in, never from a message.
         labels: The labels for kinds of secrets (`github-token`, `stripe-key`, `password`, …), where a connection
             expects one. A new secret of that kind then takes the place of the one before, so whoever can get a text
             into this person's messages could replace it: name only kinds for which that's meant. Other secrets get a
-            fresh label each.
-        on_failure: What happens when the host doesn't store a secret: `raise` hands nothing on, `remove` hands the
-            message on with the secret cut out. It's never handed on with the secret in it.
+            label of their own each.
+        on_failure: What happens when the host can't store a secret now, or not with this token: `raise` hands nothing
+            on, `remove` hands the message on with the secret cut out. It's never handed on with the secret in it.
         url: The host's address. Without it, the environment variable that `url_env` names is read.
         url_env: The name of the environment variable that holds the address.
         token_env: The name of the environment variable that holds the token: an agent's that is bound to this user
@@ -179,12 +192,14 @@ class SecretFilter:
             secret = text[start:end]
             label = self._known.get(self._digest(secret))
             if label is None and store and _can_be_kept(secret):
-                label = yield from self._stored(kind, secret)
-            references.append(f"[secret:{label}]" if label else f"[secret removed: {kind}]")
+                references.append((yield from self._stored(kind, secret)))
+            else:
+                references.append(f"[secret:{label}]" if label else f"[secret removed: {kind}]")
         return " ".join(references)
 
-    def _stored(self, kind: str, secret: str) -> Generator[Ask, Answer | KeybearerError | None, str | None]:
-        label = self._labels.get(kind) or f"{kind}-{token_hex(4)}"
+    def _stored(self, kind: str, secret: str) -> Generator[Ask, Answer | KeybearerError | None, str]:
+        """The reference to a secret that the host has just stored, or what says that it hasn't."""
+        label = self._labels.get(kind) or f"{kind}-{_digest_for_label(self._user, kind, secret)}"
         got = yield wire.store_secret(self._user, label, secret)
         if isinstance(got, Answer):
             try:
@@ -192,16 +207,38 @@ class SecretFilter:
             except KeybearerError as error:
                 got = error
         if isinstance(got, KeybearerError):
+            if _is_final(got):
+                log.warning("a secret (%s) of the user %s was cut out, and isn't stored: %s", kind, self._user, got)
+                return f"[secret removed, not stored: {kind}]"
             if self._on_failure == "remove":
-                return None
+                return f"[secret removed: {kind}]"
             raise SecretNotStored(kind, got)
         # Under a label that is used again, the one before isn't kept any more: typed once more, it's stored once more.
         self._known = {digest: other for digest, other in self._known.items() if other != label}
         self._known[self._digest(secret)] = label
-        return label
+        return f"[secret:{label}]"
 
     def _digest(self, secret: str) -> bytes:
         return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=self._digest_key, digest_size=16).digest()
+
+
+def _digest_for_label(user: str, kind: str, secret: str) -> str:
+    """What tells this person's secrets apart, the same for the same one. The model sees it, and logs may.
+
+    Nothing that an application holds is both secret and here to stay: its token is renewed. So a vendor's key, which
+    holds too much chance to be guessed, is digested as it is, and has its label in each process and for ever. A password
+    could be found by trying, however slow the digest; its label goes by a key of this process.
+
+    The digest is long enough that nobody can make up a key with the label of another.
+    """
+    guessable = kind not in KINDS_BY_SHAPE or len(secret) < _UNGUESSABLE_CHARACTERS
+    key = _LABEL_KEY if guessable else b"keybearer-autogen label"
+    return hashlib.blake2b(f"{user}\0{secret}".encode(), key=key, digest_size=12).hexdigest()
+
+
+def _is_final(error: KeybearerError) -> bool:
+    """Whether the host refuses this very secret, as when there are too many: the same again is refused again."""
+    return isinstance(error, Refused) and error.code == "bad_request"
 
 
 def _can_be_kept(secret: str) -> bool:
