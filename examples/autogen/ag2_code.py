@@ -2,7 +2,7 @@
 
     KEYBEARER_URL=… KEYBEARER_TOKEN=kbt_… OPENAI_API_KEY=… python ag2_code.py "How much is due on invoice in_123?"
 
-Needs `pip install ./python "ag2[openai]>=1.0"`, and a host with a sandbox.
+Needs `pip install ./python "ag2[openai]>=1.0"`, and a host with a sandbox: docs/OPERATORS.md, "Let agents run code".
 """
 
 import asyncio

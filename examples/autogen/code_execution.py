@@ -5,7 +5,8 @@
 The code sees no file, no environment variable and no network. It reaches what the host lets it reach, by name: the host
 attaches the key to this one request, under the token's rights.
 
-Needs `pip install "./python[autogen]" "autogen-ext[openai]"` at the top of this repository, and a host with a sandbox.
+Needs `pip install "./python[autogen]" "autogen-ext[openai]"` at the top of this repository, and a host with a sandbox:
+docs/OPERATORS.md, "Let agents run code".
 """
 
 import asyncio

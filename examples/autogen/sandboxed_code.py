@@ -5,7 +5,8 @@
 The message is written down here, so that this runs without an account anywhere. The agent, its executor and the way of the
 code are the real ones.
 
-Needs `pip install "./python[autogen]"` at the top of this repository, and a host with a sandbox.
+Needs `pip install "./python[autogen]"` at the top of this repository, and a host with a sandbox: docs/OPERATORS.md,
+"Let agents run code".
 """
 
 import argparse

@@ -3,7 +3,7 @@
     KEYBEARER_URL=… KEYBEARER_TOKEN=kbt_… OPENAI_API_KEY=… python v02_code.py "How much is due on invoice in_123?"
 
 Needs `pip install ./python "autogen[openai]==0.14.1"`, in an environment without autogen-agentchat, and a host with
-a sandbox.
+a sandbox: docs/OPERATORS.md, "Let agents run code".
 """
 
 import sys

@@ -36,19 +36,21 @@ def problem(status, code, retry="no", request_sent="no", **headers):
 
 
 class Scripted:
-    """The server: its replies, one after the other (the last one for all that follow), and what was asked of it.
+    """The server: its replies, one after the other (the last one for all that follow), what was asked of it, and over
+    which connection.
 
     A reply of `None` closes the connection without an answer; one that is a `threading.Event` is none until it's set.
     """
 
     def __init__(self, *replies):
-        self.replies, self.asked = list(replies), []
+        self.replies, self.asked, self.peers = list(replies), [], []
         script = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do(self):
+                script.peers.append(self.client_address)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 script.asked.append((self.command, self.path, dict(self.headers), json.loads(body) if body else None))
                 reply = script.replies.pop(0) if len(script.replies) > 1 else script.replies[0]

@@ -78,6 +78,10 @@ def test_the_same_object_and_no_key_in_the_process(reader, models, stripe, front
             reply = httpx.post(asked, headers={"Authorization": f"Bearer {token}"}, **PLAIN)
             assert reply.status_code in (400, 403), reply.text
 
+        # As after the README, whose component has a tool of this name.
+        reader.sh(f"keybearer tool add --yes {COMPONENTS / 'tools/stripe.wasm'}")
+        [remove] = re.findall(r"`(keybearer tool remove \w+)` first", text_of(SECTIONS[2], PAGE))
+        reader.sh(remove)
         component = COMPONENTS / "examples-migration/invoices.wasm"
         typed(
             reader,

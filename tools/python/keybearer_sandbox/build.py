@@ -28,6 +28,7 @@ _LEFT_OUT = {
     "_pyio",
     "antigravity",
     "build-details",
+    "config-3",
     "idlelib",
     "lib2to3",
     "pydoc_data",
@@ -69,7 +70,7 @@ def build(call):
         _pack(kept, _PACKAGES, _PACKAGES_AS)
     # asyncio, logging, pdb and pydoc import modules of the network and the terminal that nothing else shall find.
     with_network, absent.REASONS = absent.REASONS, {}
-    library.install(kept)
+    library.install(kept, _PACKAGES_AS)
     for name in _PRELOADED:
         importlib.import_module(name)
     absent.REASONS = with_network
@@ -111,14 +112,13 @@ def _pack(kept, root, called, left_out=(), only=None):
     """Takes a folder's modules and data files into the library, in the same order each time."""
     for folder, folders, files in os.walk(root):
         below = folder[len(root) :].strip("/")
-        top = below.partition("/")[0]
         folders[:] = sorted(
-            name for name in folders if name != "__pycache__" and _wanted(below, name, left_out, only)
+            name for name in folders if name != "__pycache__" and (below or _wanted(name, left_out, only))
         )
         path = f"{called}/{below}".rstrip("/")
-        if top.endswith(".dist-info") and path not in kept.metadata:
+        if below.endswith(".dist-info") and "/" not in below and path not in kept.metadata:
             kept.metadata.append(path)
-        names = sorted(name for name in files if _wanted(below, name, left_out, only))
+        names = sorted(name for name in files if below or _wanted(name, left_out, only))
         kept.folders.setdefault(path, []).extend([*folders, *names])
         for name in names:
             with open(f"{folder}/{name}", "rb") as file:
@@ -129,11 +129,9 @@ def _pack(kept, root, called, left_out=(), only=None):
                 kept.files[f"{path}/{name}"] = zlib.compress(content, 9)
 
 
-def _wanted(below, name, left_out, only):
+def _wanted(name, left_out, only):
     stem = name.partition(".")[0]
-    if below:
-        return name not in ("test", "tests", "idle_test")
-    return stem not in left_out and not stem.startswith("config-") and (only is None or stem in only)
+    return stem not in left_out and (only is None or stem in only)
 
 
 def _pack_module(kept, below, name, path, content):

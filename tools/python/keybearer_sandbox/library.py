@@ -4,6 +4,7 @@ Each module is kept as its compiled code and its source, both compressed. It's u
 """
 
 import importlib.machinery
+import importlib.util
 import marshal
 import sys
 import zlib
@@ -56,7 +57,7 @@ class Library:
         return marshal.loads(zlib.decompress(self._kept(name)[1]))
 
     def get_source(self, name):
-        return zlib.decompress(self._kept(name)[2]).decode()
+        return importlib.util.decode_source(zlib.decompress(self._kept(name)[2]))
 
     def get_filename(self, name):
         return self._kept(name)[0]
@@ -73,13 +74,43 @@ class Library:
     def get_resource_reader(self, name):
         from keybearer_sandbox import resources
 
-        return resources.reader(self, name)
+        return resources.reader(self, self.get_filename(name).rpartition("/")[0])
 
     def _kept(self, name):
         kept = self.modules.get(name)
         if kept is None:
             raise ImportError(f"no module named {name!r} is kept", name=name)
         return kept
+
+
+class _Namespaces:
+    """Finds folders of packages that have no `__init__.py`. Stands last in `sys.meta_path`."""
+
+    def __init__(self, library, root):
+        self._library = library
+        self._root = root
+
+    def find_spec(self, name, path=None, target=None):
+        folder = f"{self._root}/{name.replace('.', '/')}"
+        held = self._library.folders.get(folder)
+        if held is None or "__init__.py" in held:
+            return None
+        spec = importlib.machinery.ModuleSpec(name, _Namespace(self._library, folder), is_package=True)
+        spec.submodule_search_locations.append(folder)
+        return spec
+
+
+class _Namespace(importlib.machinery.NamespaceLoader):
+    """Loads such a folder: there's nothing to run."""
+
+    def __init__(self, library, folder):
+        self._library = library
+        self._path = [folder]
+
+    def get_resource_reader(self, name):
+        from keybearer_sandbox import resources
+
+        return resources.reader(self._library, self._path[0])
 
 
 class _Absent:
@@ -95,12 +126,13 @@ class _Absent:
         raise ModuleNotFoundError(self._why, name=module.__name__)
 
 
-def install(library):
-    """Makes it what imports look at first, and the file system what they don't look at at all."""
+def install(library, packages):
+    """Makes it what imports look at first, and the file system what they don't look at at all. `packages` is their folder."""
     sys.meta_path[:] = [
         library,
         importlib.machinery.BuiltinImporter,
         importlib.machinery.FrozenImporter,
+        _Namespaces(library, packages),
     ]
     sys.path[:] = []
     sys.path_hooks[:] = []

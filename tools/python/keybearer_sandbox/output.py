@@ -68,7 +68,9 @@ class _Raw(io.RawIOBase):
         self._number = number
 
     def write(self, data):
-        data = bytes(data)
+        if type(data) is not bytes:
+            # Its bytes, and not what its class gives for them.
+            data = bytes(memoryview(data))
         self._write(data)
         return len(data)
 

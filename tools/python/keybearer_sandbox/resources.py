@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import io
-import pathlib
+import posixpath
 from importlib.resources.abc import Traversable, TraversableResources
 
 
@@ -22,6 +22,9 @@ class _Entry(Traversable):
 
     def is_dir(self):
         return self._path in self._library.folders
+
+    def exists(self):
+        return self.is_file() or self.is_dir()
 
     def iterdir(self):
         for name in self._library.folders.get(self._path, ()):
@@ -48,6 +51,9 @@ class _Entry(Traversable):
     def read_text(self, encoding="utf-8", errors="strict"):
         return self.read_bytes().decode(encoding, errors)
 
+    def __str__(self):
+        return self._path
+
     def __repr__(self):
         return f"<{self._path}, in memory>"
 
@@ -60,10 +66,9 @@ class _Reader(TraversableResources):
         return self._root
 
 
-def reader(library, name):
-    """The data files beside a package."""
-    path = library.get_filename(name).rpartition("/")[0]
-    return _Reader(_Entry(library, path))
+def reader(library, folder):
+    """The data files of a package's folder."""
+    return _Reader(_Entry(library, folder))
 
 
 class _Distribution(importlib.metadata.Distribution):
@@ -78,7 +83,7 @@ class _Distribution(importlib.metadata.Distribution):
             return None
 
     def locate_file(self, path):
-        return pathlib.PurePosixPath(self._folder).parent / path
+        return _Entry(self._library, posixpath.normpath(f"{self._folder}/../{path}"))
 
 
 def distributions(library, context):

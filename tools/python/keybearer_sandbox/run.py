@@ -28,6 +28,7 @@ _ONLY_AST = 0x400
 
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _quote = json.encoder.encode_basestring
+_name_of = type.__dict__["__name__"].__get__
 
 _reserve = [bytearray(_RESERVE_BYTES)]
 
@@ -127,14 +128,15 @@ def run(code):
         # Only a program that left no memory, or took this module apart, comes here.
         del value
         _reserve.clear()
-        name = _quote(f"the program left the interpreter unable to go on: {type(error).__name__}")
-        return f'{{"exit_code":1,"output":{name}}}'
+        said = _quote(f"the program left the interpreter unable to go on: {_kind(error)}")
+        return f'{{"exit_code":1,"output":{said}}}'
 
 
 def _execute(code):
     """Runs the program; returns the value of its last line if that's an expression."""
     code = code.removeprefix("\ufeff")
-    linecache.cache[FILE] = (len(code), None, code.splitlines(True), FILE)
+    # Not `splitlines`, for which more than the ends of lines ends a line.
+    linecache.cache[FILE] = (len(code), None, io.StringIO(code, newline=None).readlines(), FILE)
     tree = compile(code, FILE, "exec", _ONLY_AST, dont_inherit=True)
     last = None
     if tree.body and type(tree.body[-1]).__name__ == "Expr":
@@ -155,11 +157,17 @@ def _end(error):
     """The exit code of a program that ended with this exception, as the interpreter has it."""
     if isinstance(error, SystemExit):
         return _exit_code(error.code)
-    trace = error.__traceback__ = _trimmed(error.__traceback__)
+    trace = _trimmed(error.__traceback__)
+    # Not an assignment, which a class can forbid: a frozen dataclass does.
+    BaseException.with_traceback(error, trace)
     if isinstance(error, MemoryError):
         _reserve.clear()
-    if isinstance(error, ModuleNotFoundError) and error.name and not getattr(error, "__notes__", None):
-        _advise(error)
+    if isinstance(error, ModuleNotFoundError):
+        try:
+            _advise(error)
+        except Exception:
+            # The class or the name is the program's own.
+            pass
     hook = sys.excepthook
     try:
         hook(type(error), error, trace)
@@ -190,13 +198,19 @@ def _trimmed(trace):
 def _exit_code(code):
     if code is None:
         return 0
-    if isinstance(code, int):
-        return code & 0xFF
-    print(code, file=sys.stderr)
+    if issubclass(type(code), int):
+        # Not by its own `&`: whatever that gives would stand in the answer.
+        return int.__and__(code, 0xFF)
+    try:
+        print(code, file=sys.stderr)
+    except BaseException:
+        pass
     return 1
 
 
 def _advise(error):
+    if not error.name or getattr(error, "__notes__", None):
+        return
     root = error.name.partition(".")[0]
     if root in ("requests", "httpx", "urllib3", "aiohttp", "httplib2", "pycurl", "websockets"):
         error.add_note(f"The sandbox has no sockets, so {root} is no use in it. {HTTP_ADVICE}")
@@ -218,12 +232,13 @@ def _finish(exit_code):
         exit_code = _exit_code(error.code)
     except BaseException:
         pass
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not _stdout and stream is not _stderr:
-            try:
+    for name in ("stdout", "stderr"):
+        try:
+            stream = getattr(sys, name)
+            if stream is not _stdout and stream is not _stderr:
                 stream.flush()
-            except BaseException:
-                pass
+        except BaseException:
+            pass
     return exit_code
 
 
@@ -244,14 +259,19 @@ def _result(value):
     """A value as JSON, or as its repr if it can't be written so."""
     try:
         text = _dumps(value)
-    except Exception:
+    except BaseException:
         try:
-            text = repr(value)
+            text = str.__str__(repr(value))
         except BaseException as error:
-            text = f"<{type(value).__name__}: its repr failed with {type(error).__name__}>"
+            text = f"<{_kind(value)}: its repr failed with {_kind(error)}>"
     # A lone surrogate can't be passed on; inside JSON its escape means the same.
     text = text.encode("utf-8", "backslashreplace")
     if len(text) > RESULT_BYTES_MAX // 6 and len(_quote(text.decode()).encode()) > RESULT_BYTES_MAX:
         kept = text[: RESULT_BYTES_MAX // 6].decode("utf-8", "ignore")
         return f"{kept}… [cut: the result has {len(text)} bytes]"
     return text.decode()
+
+
+def _kind(one):
+    """The name of an object's class, whatever its metaclass says."""
+    return str.__str__(_name_of(type(one)))
