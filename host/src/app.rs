@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::{Audit, Decision, ShadowDiffered};
 use crate::auth::Auth;
-use crate::catalog::{Catalog, Progress, Runtimes};
+use crate::catalog::{Catalog, Loader, Progress, Runtimes};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::{Connections, LiveConnections, Problems};
 use crate::egress::{Egress, SystemResolver, Vault};
-use crate::home::{Home, Look};
+use crate::home::{Home, Look, Settled};
 use crate::kill::Kills;
 use crate::ledger::{Budgets, dedup_salt};
 use crate::metrics::Metrics;
@@ -80,7 +80,7 @@ pub struct Sources<'s> {
 #[derive(Debug, Default)]
 pub struct BudgetsFile {
     path: PathBuf,
-    seen: Mutex<Look>,
+    seen: Mutex<Settled>,
 }
 
 impl BudgetsFile {
@@ -91,18 +91,17 @@ impl BudgetsFile {
     fn read(path: PathBuf, connections: &Connections) -> Result<(Self, Budgets), Problems> {
         let seen = Look::file(&path);
         let budgets = Budgets::load(&path, connections)?;
-        Ok((Self { path, seen: Mutex::new(seen) }, budgets))
+        Ok((Self { path, seen: Mutex::new(Settled::new(seen)) }, budgets))
     }
 
-    /// Reads it again if it, or what it speaks of, has changed; what is wrong with it is told once.
+    /// Takes a look at it, and reads it again if it, or what it speaks of, has changed and it looks as it did the last time.
+    /// What is wrong with it is told once.
     fn refresh(&self, spending: &Spending, connections: &Connections, anyway: bool) -> Result<(), Problems> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Look::file(&self.path);
-        if *seen == now && !anyway {
+        if !seen.look(Look::file(&self.path), anyway) {
             return Ok(());
         }
-        *seen = now;
-        spending.set_budgets(Budgets::load(&self.path, connections)?);
+        spending.set_budgets(spending.budgets().load_again(&self.path, connections)?);
         tracing::info!("the budgets were read again");
         Ok(())
     }
@@ -167,7 +166,7 @@ impl App {
             spending: spending.clone(),
             audit: audit.clone(),
             connections: connections.clone(),
-            egress: Arc::new(Egress::live(vault.clone(), Arc::new(SystemResolver))),
+            egress: Arc::new(Egress::live(vault.clone(), Arc::new(SystemResolver::default()))),
             clock: clock.clone(),
             metrics: metrics.clone(),
             log: Arc::new(TracingLog),
@@ -316,7 +315,8 @@ pub fn open_catalog(
     let catalog = std::thread::scope(|scope| {
         let tell = std::sync::Mutex::new(tell);
         let opening = scope.spawn(move || {
-            Catalog::open(home.root(), control, runtimes, &|step| {
+            let loader = Loader::new(runtimes, home.code_cache());
+            Catalog::open(home.tools_dir(), control, loader, &|step| {
                 if let (Some(text), Ok(tell)) = (progress_text(&step), tell.lock()) {
                     // The receiver lives until this thread has ended.
                     let _ = tell.send(text);
@@ -340,5 +340,83 @@ fn progress_text(step: &Progress<'_>) -> Option<String> {
             Some(format!("compiled {component} in {:.1} s ({done} of {total})", took.as_secs_f64()))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: &str = "[[budget]]\nsubject = \"tenant\"\nunit = \"usd\"\nwindow = \"day\"\nlimit = 1\n";
+
+    /// A file with one budget, which is in force.
+    struct Live {
+        _folder: tempfile::TempDir,
+        file: BudgetsFile,
+        spending: Spending,
+    }
+
+    impl Live {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("budgets.toml");
+            std::fs::write(&path, BUDGET).unwrap();
+            let (file, budgets) = BudgetsFile::read(path, &Connections::default()).unwrap();
+            let spending = Spending::none();
+            spending.set_budgets(budgets);
+            Self { _folder: folder, file, spending }
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(&self.file.path, text).unwrap();
+        }
+
+        /// One look, and how many budgets are in force after it.
+        fn look(&self, anyway: bool) -> Result<usize, Problems> {
+            self.file.refresh(&self.spending, &Connections::default(), anyway)?;
+            Ok(self.in_force())
+        }
+
+        fn in_force(&self) -> usize {
+            self.spending.budgets().rules().len()
+        }
+    }
+
+    #[test]
+    fn budgets_are_read_once_their_file_has_settled() {
+        let live = Live::new();
+        let two = BUDGET.repeat(2);
+        live.write("budget = []");
+        assert_eq!(live.look(false).unwrap(), 1, "that may be the half of it");
+        live.write(&two);
+        assert_eq!(live.look(false).unwrap(), 1);
+        assert_eq!(live.look(false).unwrap(), 2);
+        live.write("budget = []");
+        assert_eq!(live.look(true).unwrap(), 2, "not even if the connections have changed");
+        live.write(BUDGET);
+        assert_eq!(live.look(false).unwrap(), 2);
+        assert_eq!(live.look(false).unwrap(), 1);
+    }
+
+    #[test]
+    fn an_emptied_or_vanished_file_lifts_no_limit_and_is_told_once() {
+        let live = Live::new();
+        for text in ["", "# none\n"] {
+            live.write(text);
+            assert_eq!(live.look(false).unwrap(), 1);
+            assert!(live.look(false).unwrap_err().to_string().contains("budget = []"), "{text:?}");
+            assert_eq!((live.in_force(), live.look(false).unwrap()), (1, 1));
+        }
+        std::fs::remove_file(&live.file.path).unwrap();
+        assert_eq!(live.look(false).unwrap(), 1);
+        assert!(live.look(false).is_err());
+        assert_eq!((live.in_force(), live.look(false).unwrap()), (1, 1));
+
+        live.write("budget = []\n");
+        assert_eq!((live.look(false).unwrap(), live.look(false).unwrap()), (1, 0));
+        // At a start, a file that isn't there holds no budgets.
+        std::fs::remove_file(&live.file.path).unwrap();
+        let (_, none) = BudgetsFile::read(live.file.path.clone(), &Connections::default()).unwrap();
+        assert!(none.rules().is_empty());
     }
 }

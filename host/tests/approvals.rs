@@ -94,7 +94,7 @@ fn host(home: &Path) -> Arc<Approvals> {
         Vault::open(store.clone(), master, Arc::new(SystemClock)).unwrap_or_else(|error| panic!("{error}"));
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(600),
-        pending: PendingLimits { per_token_max: 10, per_tenant_max: 10 },
+        pending: PendingLimits { per_token_max: 10, per_environment_max: 10 },
         minter_may_approve: true,
     };
     Arc::new(Approvals::new(store, Arc::new(vault), Arc::new(SystemClock), limits))
@@ -171,6 +171,7 @@ fn ask(what: &str) -> ApprovalAsk {
     ApprovalAsk {
         realm,
         fingerprint,
+        root: token.clone(),
         token,
         agent,
         role: None,

@@ -74,6 +74,7 @@ fn reservation(id: &ReservationId, at: Millis) -> Reservation {
         connection: &connection,
         operation: &operation,
         effect: Effect::Write,
+        settles: false,
         customer: Customer::NotConcerned,
         cost: Some(&cost),
         now: at,

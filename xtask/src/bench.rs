@@ -23,7 +23,7 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
     build(place)?;
     let mut bench = place.command(place.built("keybearer-bench"));
     bench.arg("all").arg(place.folder("tools")?).arg(place.folder("bench")?);
-    for program in [bench, executors(place, &made)] {
+    for program in [bench, executors(place, &made)?] {
         if !Program::start(program)?.wait()?.success() {
             return Err(Failure::Told("the benchmarks broke down; the message is above".into()));
         }
@@ -32,11 +32,11 @@ pub(crate) fn run(place: &Place) -> Outcome<()> {
 }
 
 /// The sandbox over HTTP beside AutoGen's local executor, against a throw-away host.
-fn executors(place: &Place, made: &Made) -> Command {
-    let mut dev = place.command(place.built("keybearer"));
+fn executors(place: &Place, made: &Made) -> Outcome<Command> {
+    let mut dev = place.host()?;
     dev.args(["dev", "--sandbox"]).arg(&made.sandbox).arg("--").arg(place.python());
     dev.arg("tests/bench/executors.py").env("PYTHONDONTWRITEBYTECODE", "1");
-    dev
+    Ok(dev)
 }
 
 /// Builds the bench, and the host that the executors are measured against, all of it optimised.

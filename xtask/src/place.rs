@@ -54,6 +54,19 @@ impl Place {
         command
     }
 
+    /// The host's command. Its caches are ours.
+    pub(crate) fn host(&self) -> Outcome<Command> {
+        let mut command = self.command(self.built("keybearer"));
+        self.keep_caches(&mut command)?;
+        Ok(command)
+    }
+
+    /// Has the host keep its caches below the target directory, wherever the command runs it.
+    pub(crate) fn keep_caches(&self, command: &mut Command) -> Outcome<()> {
+        command.env("XDG_CACHE_HOME", self.folder("cache")?);
+        Ok(())
+    }
+
     /// The same Cargo that runs this, building into the same target directory.
     pub(crate) fn cargo(&self) -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -17,7 +17,7 @@ use tally::Tally;
 struct Check {
     name: &'static str,
     title: &'static str,
-    command: fn(&Place, &Made) -> Command,
+    command: fn(&Place, &Made) -> Outcome<Command>,
     count: fn(&str) -> Option<Tally>,
 }
 
@@ -25,13 +25,13 @@ struct Check {
 const WORKERS_MAX: usize = 6;
 
 const CHECKS: &[Check] = &[
-    Check { name: "format", title: "format", command: |place, _| format(place), count: tally::one },
-    Check { name: "lints", title: "lints", command: |place, _| clippy(place), count: tally::one },
+    Check { name: "format", title: "format", command: |place, _| Ok(format(place)), count: tally::one },
+    Check { name: "lints", title: "lints", command: |place, _| Ok(clippy(place)), count: tally::one },
     Check { name: "rust", title: "Rust tests", command: |place, _| rust(place), count: tally::of_rust },
     Check {
         name: "doctests",
         title: "examples in the docs",
-        command: |place, _| doctests(place),
+        command: |place, _| Ok(doctests(place)),
         count: tally::one,
     },
     Check { name: "fixtures", title: "fixtures of the tools", command: fixtures, count: tally::of_fixtures },
@@ -51,7 +51,7 @@ const CHECKS: &[Check] = &[
     Check {
         name: "docs",
         title: "docs without warnings",
-        command: |place, _| docs(place),
+        command: |place, _| Ok(docs(place)),
         count: tally::one,
     },
 ];
@@ -88,7 +88,7 @@ pub(crate) fn run(place: &Place, only: &[String]) -> Outcome<()> {
 impl Check {
     fn run(&self, place: &Place, made: &Made, scratch: Option<&Scratch>) -> Outcome<Tally> {
         let mut step = Step::begin(self.title);
-        let mut command = (self.command)(place, made);
+        let mut command = (self.command)(place, made)?;
         if let Some(scratch) = scratch {
             command.env("TMPDIR", scratch.folder());
         }
@@ -127,7 +127,7 @@ pub(crate) fn clippy(place: &Place) -> Command {
     )
 }
 
-fn rust(place: &Place) -> Command {
+fn rust(place: &Place) -> Outcome<Command> {
     let nextest =
         Command::new("cargo-nextest").arg("--version").output().is_ok_and(|output| output.status.success());
     let mut command = if nextest {
@@ -136,19 +136,20 @@ fn rust(place: &Place) -> Command {
         cargo(place, &["test", "--locked", "--workspace", "--all-targets", "--no-fail-fast"])
     };
     command.env("KEYBEARER_TEST_COMPONENTS", place.target.join("xtask"));
-    command
+    place.keep_caches(&mut command)?;
+    Ok(command)
 }
 
 fn doctests(place: &Place) -> Command {
     cargo(place, &["test", "--locked", "--workspace", "--doc"])
 }
 
-fn fixtures(place: &Place, made: &Made) -> Command {
+fn fixtures(place: &Place, made: &Made) -> Outcome<Command> {
     tool_test(place, "tools", made.tools.iter().chain([&made.sandbox]))
 }
 
 /// Those guests that load: the others have nothing that could be called.
-fn guests(place: &Place, made: &Made) -> Command {
+fn guests(place: &Place, made: &Made) -> Outcome<Command> {
     let has_fixtures = |component: &&PathBuf| {
         let folder = component.file_stem().unwrap_or_default();
         place.root.join("tests/guests").join(folder).join("fixtures").is_dir()
@@ -156,16 +157,20 @@ fn guests(place: &Place, made: &Made) -> Command {
     tool_test(place, "tests/guests", made.guests.iter().filter(has_fixtures))
 }
 
-fn tool_test<'a>(place: &Place, folder: &str, components: impl IntoIterator<Item = &'a PathBuf>) -> Command {
-    let mut command = place.command(place.built("keybearer"));
+fn tool_test<'a>(
+    place: &Place,
+    folder: &str,
+    components: impl IntoIterator<Item = &'a PathBuf>,
+) -> Outcome<Command> {
+    let mut command = place.host()?;
     command.args(["tool", "test", folder]);
     for component in components {
         command.arg("--component").arg(component);
     }
-    command
+    Ok(command)
 }
 
-fn pytest(place: &Place) -> Command {
+fn pytest(place: &Place) -> Outcome<Command> {
     let mut command = place.command(place.python());
     command.args(["-m", "pytest", "tests/python", "--quiet", "--color=no", "-p", "no:cacheprovider"]);
     // The tests of a file share fixtures; the files come in the order that conftest.py puts them in.
@@ -179,7 +184,8 @@ fn pytest(place: &Place) -> Command {
     for environment in &FRAMEWORKS {
         command.env(environment.variable(), place.venv(environment));
     }
-    command
+    place.keep_caches(&mut command)?;
+    Ok(command)
 }
 
 /// One more than there are cores, since many a test waits; each costs the start of its hosts.

@@ -34,6 +34,8 @@ pub struct ApprovalAsk {
     pub fingerprint: Fingerprint,
     /// The token that asks.
     pub token: TokenId,
+    /// The first token of its chain: what is asked with all that were delegated from that one counts together.
+    pub root: TokenId,
     /// The agent that asks.
     pub agent: AgentId,
     /// Its role.
@@ -111,6 +113,7 @@ impl ApprovalAsk {
             realm: caller.realm().clone(),
             fingerprint,
             token: caller.token().clone(),
+            root: caller.root().clone(),
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
             conversation: context.conversation.clone(),
@@ -152,6 +155,7 @@ impl ApprovalAsk {
             realm: caller.realm().clone(),
             fingerprint,
             token: caller.token().clone(),
+            root: caller.root().clone(),
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
             conversation: context.conversation.clone(),

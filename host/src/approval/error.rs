@@ -14,7 +14,7 @@ pub enum ApprovalError {
         "{max} requests of this {of} wait for approval or were denied a short time ago; no more are taken now"
     )]
     TooMany {
-        /// `token` or `tenant`.
+        /// `token` or `environment`.
         of: &'static str,
         /// How many there may be.
         max: u32,

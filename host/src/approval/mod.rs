@@ -123,6 +123,7 @@ impl Approvals {
             realm: ask.realm.clone(),
             fingerprint: ask.fingerprint,
             token: ask.token.clone(),
+            root: ask.root.clone(),
             agent: ask.agent.clone(),
             role: ask.role.clone(),
             conversation: ask.conversation.clone(),
@@ -143,8 +144,8 @@ impl Approvals {
             Opening::TokenFull => {
                 return Err(ApprovalError::TooMany { of: "token", max: pending.per_token_max });
             }
-            Opening::TenantFull => {
-                return Err(ApprovalError::TooMany { of: "tenant", max: pending.per_tenant_max });
+            Opening::EnvironmentFull => {
+                return Err(ApprovalError::TooMany { of: "environment", max: pending.per_environment_max });
             }
         };
         Ok(Asked { state: row.state(now), id: row.id, expires_at: row.expires_at, fresh })

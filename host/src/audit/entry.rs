@@ -138,6 +138,7 @@ impl Entry {
         self.reply.written(refused);
     }
 
+    /// Whether it takes up room for intents: it's one, or the beginning of its call comes with it.
     pub(super) fn is_intent(&self) -> bool {
         match self.event {
             Event::CallBegun(_)
@@ -145,19 +146,20 @@ impl Entry {
             | Event::SendBegun(_)
             | Event::Approval(_)
             | Event::Decided(_)
+            | Event::ShadowDiffered(_)
             | Event::Admin { .. } => true,
             Event::CallFinished(_)
             | Event::SendFinished(_)
             | Event::SendRefused(_)
-            | Event::ShadowDiffered(_)
-            | Event::HostStarted { .. } => false,
+            | Event::HostStarted { .. } => self.first.is_some(),
         }
     }
 
     /// Tells that the row could not be written. Answers what must be written in its stead as soon as possible: an
-    /// outcome, since its intent is in the trail; nothing for an intent.
+    /// outcome, since its intent is in the trail or comes with it; nothing for an intent.
     pub(super) fn failed(mut self, error: &AuditError) -> Option<Self> {
         match std::mem::replace(&mut self.reply, Reply::Nobody) {
+            Reply::Nobody if matches!(self.event, Event::ShadowDiffered(_)) => return None,
             Reply::Nobody => return Some(self),
             Reply::Written(to) => drop(to.send(Err(error.clone()))),
             Reply::Decided(to) => drop(to.send(Err(error.clone()))),

@@ -46,10 +46,10 @@ use tokio::sync::oneshot;
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
-use crate::ledger::{CallLimit, ReservationId, Reserved};
+use crate::ledger::{CallLimit, Dedup, ReservationId, Reserved, made_before};
 use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::refusal::Code;
-use crate::store::{AuditStore, RowFilter};
+use crate::store::{AuditStore, RowFilter, StoreError};
 use entry::{Entry, LedgerStep, Reply};
 use queue::Queue;
 
@@ -69,7 +69,7 @@ struct Trail {
     clock: Arc<dyn Clock>,
     queue: Queue,
     /// Outcomes that a failing store didn't take. There are no more of them than there were open calls and sends when
-    /// it began to fail, since no new ones begin. Whoever holds the lock is the one that writes.
+    /// that was found out: from then on none begins that it hasn't taken. Whoever holds the lock is the one that writes.
     owed: Mutex<Vec<Entry>>,
 }
 
@@ -122,7 +122,7 @@ impl Audit {
 
     /// Records the intent to forward a request. It's on the disk no later than the intent to send that request, in the same
     /// transaction: until then the call can do nothing. Where it takes a place among its agents' calls, it's on the disk
-    /// when this resolves.
+    /// when this resolves, and so it is while nobody knows whether the trail can be written.
     ///
     /// # Errors
     /// As for [`Self::begin`].
@@ -134,10 +134,7 @@ impl Audit {
         limits: &[CallLimit],
     ) -> Result<Pending, AuditError> {
         let intent = begun(Door::Proxy, caller, context);
-        if limits.is_empty() {
-            return Ok(Pending::begin_with_send(&self.trail, call, caller.realm().clone(), intent));
-        }
-        Pending::begin(&self.trail, call, caller.realm().clone(), intent, limits).await
+        Pending::begin_forward(&self.trail, call, caller.realm().clone(), intent, limits).await
     }
 
     /// Records that a call was refused before it began. It's on the disk when this resolves.
@@ -229,10 +226,11 @@ impl Audit {
         written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
-    /// Records that policies which are tried decide otherwise. It isn't waited for.
+    /// Records that policies which are tried decide otherwise. It isn't waited for, and is dropped where the trail can't
+    /// be written or too much waits already: the metrics count it.
     pub fn shadow_differed(&self, realm: Realm, difference: ShadowDiffered) {
         let event = Event::ShadowDiffered(difference);
-        self.trail.queue.push_outcomes([Entry::new(Some(realm), None, event, Reply::Nobody)]);
+        self.trail.queue.push_intent(Entry::new(Some(realm), None, event, Reply::Nobody));
         self.trail.flush();
     }
 
@@ -287,6 +285,20 @@ impl Audit {
             Ok(())
         })?;
         Ok(pruned)
+    }
+
+    /// What a write that is asked for now would get, by what is on the disk of the same one: what came of it, or that it's
+    /// under way. `None`: it would be made. Nothing is reserved.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] when that can't be told.
+    pub async fn made_before(&self, write: Dedup) -> Result<Option<Reserved>, AuditError> {
+        let trail = Arc::clone(&self.trail);
+        // Whoever reads the trail may hold the connection for a while: not on a thread that serves.
+        let known = tokio::task::spawn_blocking(move || trail.store.known_write(&write.key)).await;
+        let known =
+            known.map_err(|error| StoreError::Failed(format!("the look-up broke down: {error}")))??;
+        Ok(known.and_then(|known| made_before(known, self.trail.clock.now())))
     }
 
     /// Reads rows.

@@ -29,8 +29,8 @@ pub struct Pending {
 pub struct PendingSend {
     call: Arc<Call>,
     send: u32,
-    /// How often the upstream has refused this write before.
-    pub(super) refused: u32,
+    /// Which attempt at this write it is to the upstream.
+    pub(super) attempt: u32,
     /// What its reply gives back to budgets.
     refund: Option<Box<Refund>>,
 }
@@ -78,9 +78,25 @@ impl Pending {
         begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
-    /// A call that is nothing but a request to be forwarded: there's nothing that it could do before that request has an
-    /// intent of its own, so both are written together.
-    pub(super) fn begin_with_send(trail: &Arc<Trail>, id: CallId, realm: Realm, intent: CallBegun) -> Self {
+    /// A call that is nothing but a request to be forwarded. Its intent goes with what comes of it, unless the call takes
+    /// places, the queue has no room or the trail couldn't be written when that was tried last: then it goes first, so that
+    /// no outcomes pile up for calls that can't be recorded.
+    pub(super) async fn begin_forward(
+        trail: &Arc<Trail>,
+        id: CallId,
+        realm: Realm,
+        intent: CallBegun,
+        limits: &[CallLimit],
+    ) -> Result<Self, AuditError> {
+        if limits.is_empty() && trail.queue.is_open() {
+            return Ok(Self::begin_with_send(trail, id, realm, intent));
+        }
+        Self::begin(trail, id, realm, intent, limits).await
+    }
+
+    /// A call of which there's nothing that it could do before its request has an intent of its own, so both are written
+    /// together.
+    fn begin_with_send(trail: &Arc<Trail>, id: CallId, realm: Realm, intent: CallBegun) -> Self {
         let call = Call::new(trail, id.clone(), realm.clone(), false);
         call.progress().first = Some(Box::new(Entry::outcome(realm, id, Event::CallBegun(intent))));
         Self { call: Arc::new(call) }
@@ -174,7 +190,7 @@ impl Pending {
         if reservation.is_some() {
             self.call.progress().reserve(send);
         }
-        let guard = PendingSend { call: Arc::clone(&self.call), send, refused: 0, refund: None };
+        let guard = PendingSend { call: Arc::clone(&self.call), send, attempt: 0, refund: None };
         let (realm, id) = (self.call.realm.clone(), self.call.id.clone());
         let (event, reply) = (Event::SendBegun(intent), Reply::Send(guard, reply));
         let mut entry = Entry::new(Some(realm), Some(id), event, reply);
@@ -220,10 +236,10 @@ impl PendingSend {
         self.send
     }
 
-    /// How often the upstream has refused the same write before; 0 for what isn't recognised again.
+    /// Which attempt at this write it is to the upstream; 0 for the first, and for what isn't recognised again.
     #[must_use]
-    pub fn refused(&self) -> u32 {
-        self.refused
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// Has what the upstream confirmed as refunded given back to budgets, in the transaction that records the outcome.

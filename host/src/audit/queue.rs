@@ -8,8 +8,8 @@ use super::AuditError;
 use super::entry::Entry;
 use crate::audit::Event;
 
-/// How many intents may wait. At a thousand commits a second the last of them waits a few milliseconds; if the disk
-/// stands still, new calls are refused at once instead of piling up.
+/// How many intents may wait, with those that outcomes bring along. At a thousand commits a second the last of them waits
+/// a few milliseconds; if the disk stands still, new calls are refused at once instead of piling up.
 pub(super) const INTENTS_MAX: usize = 4_096;
 
 /// How many rows go into one commit: enough to make a flush cheap per row, few enough that the first of them doesn't
@@ -79,7 +79,6 @@ impl Queue {
             (true, _) => AuditError::stopped(),
             (false, true) => AuditError::Full,
             (false, false) => {
-                state.intents += 1;
                 state.add(entry);
                 return self.wake(state);
             }
@@ -178,6 +177,12 @@ impl Queue {
         self.lock().entries.len()
     }
 
+    /// Whether an intent finds room now, and the last attempt to write succeeded.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.lock();
+        !state.closed && state.failure.is_none() && state.intents < INTENTS_MAX
+    }
+
     /// Notes how the last attempt to write went.
     pub(super) fn set_health(&self, failure: Option<AuditError>) {
         self.lock().failure = failure;
@@ -212,6 +217,7 @@ impl Queue {
 
 impl State {
     fn add(&mut self, entry: Entry) {
+        self.intents += usize::from(entry.is_intent());
         self.waited_for += usize::from(entry.is_waited_for());
         self.entries.push(entry);
     }

@@ -101,9 +101,9 @@ fn in_ledger(tx: &mut dyn TrailTx, entry: &mut Entry) -> Result<Option<Reserved>
     match &entry.ledger {
         None | Some(LedgerStep::Refused(_)) => Ok(None),
         Some(LedgerStep::Reserve(reservation)) => match ledger::reserve_attempt(tx.ledger(), reservation)? {
-            (Reserved::Yes, refused) => {
+            (Reserved::Yes, attempt) => {
                 if let Reply::Send(guard, _) = &mut entry.reply {
-                    guard.refused = refused;
+                    guard.attempt = attempt;
                 }
                 Ok(None)
             }

@@ -121,6 +121,12 @@ impl Caller {
         std::iter::once(&self.row).chain(&self.above)
     }
 
+    /// The first token of its chain, which an operator minted: its own if nobody delegated it.
+    #[must_use]
+    pub fn root(&self) -> &TokenId {
+        &self.above.last().unwrap_or(&self.row).id
+    }
+
     /// How many tokens it was delegated through: 0 for one that an operator minted.
     #[must_use]
     pub fn depth(&self) -> usize {

@@ -9,8 +9,13 @@ use crate::clock::Millis;
 use crate::ids::{AgentId, ConversationId, RoleName};
 use crate::store::{TokenKind, TokenRow};
 
-/// At most so many tokens are delegated from one: each is a row that is kept.
-pub const CHILDREN_MAX: u32 = 10_000;
+/// At most so many tokens are kept below one that an operator minted, from whichever of them they were delegated: each is
+/// a row, and stays for 30 days after its end.
+pub const DESCENDANTS_MAX: u32 = 10_000;
+
+/// At most so many patterns of tools and operations are in the grant of a token that was delegated, or as many as in its
+/// parent's: they're kept with each.
+pub const DELEGATED_PATTERNS_MAX: usize = 64;
 
 /// A token to be delegated. What is left out is the parent's own, but for rights: those are named or not there.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +34,8 @@ pub struct Delegation {
     pub lifetime: Option<Duration>,
 }
 
-/// Whether anything may be delegated from this token, of which `children` were already.
-pub(super) fn check_parent(parent: &Caller, children: u32) -> Result<(), AuthError> {
+/// Whether anything may be delegated from this token.
+pub(super) fn check_parent(parent: &Caller) -> Result<(), AuthError> {
     if parent.kind() != TokenKind::Agent {
         return Err(AuthError::MayNotDelegate("an operator's token mints tokens, and delegates none"));
     }
@@ -42,11 +47,6 @@ pub(super) fn check_parent(parent: &Caller, children: u32) -> Result<(), AuthErr
     if parent.depth() >= DEPTH_MAX {
         return Err(AuthError::MayNotDelegate(
             "this token was delegated through 8 others, and no chain is longer than that",
-        ));
-    }
-    if children >= CHILDREN_MAX {
-        return Err(AuthError::MayNotDelegate(
-            "10000 tokens were delegated from this one, and there can't be more",
         ));
     }
     Ok(())
@@ -65,6 +65,12 @@ pub(super) fn make(parent: &Caller, request: Delegation, now: Millis) -> Result<
     {
         return Err(AuthError::InvalidMint(format!(
             "the conversation is too wide: this token is bound to {bound}, so what is delegated from it is too"
+        )));
+    }
+    let most = patterns(parent.grant()).max(DELEGATED_PATTERNS_MAX);
+    if patterns(&grant) > most {
+        return Err(AuthError::InvalidMint(format!(
+            "the grant names more than {most} tools and operations; name fewer, or use '*' or CONNECTION:*"
         )));
     }
     let left = u64::try_from(parent.expires_at().0.saturating_sub(now.0)).unwrap_or(0);
@@ -93,6 +99,11 @@ pub(super) fn make(parent: &Caller, request: Delegation, now: Millis) -> Result<
     )?;
     minted.row.parent = Some(parent.token().clone());
     Ok(minted)
+}
+
+/// How many patterns of tools and operations a grant has.
+fn patterns(grant: &Grant) -> usize {
+    grant.tools.len() + grant.operations.len()
 }
 
 /// Which part of a child's grant is more than a token above it has, in a sentence.

@@ -23,12 +23,13 @@ pub use agents::{
 };
 pub use caller::{Alive, Caller, Operator};
 pub use chain::DEPTH_MAX;
-pub use delegate::{CHILDREN_MAX, Delegation};
+pub use delegate::{DELEGATED_PATTERNS_MAX, DESCENDANTS_MAX, Delegation};
 pub use grant::{Grant, OperationPattern, ToolPattern};
 pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted, TASK_CHARS_MAX};
 pub use token::TokenText;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
 
@@ -56,6 +57,9 @@ pub enum AuthError {
     #[error("tokens can't be checked or changed now: {0}")]
     Store(#[from] StoreError),
 }
+
+/// How long a token is kept to be looked at after it expired. The audit trail keeps who got it for ever.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Knows who may come in.
 pub struct Auth {
@@ -99,6 +103,7 @@ impl Auth {
     /// [`AuthError::InvalidMint`] with a sentence that says what to change; [`AuthError::Store`].
     pub fn mint(&self, request: Mint) -> Result<Minted, AuthError> {
         let minted = mint::make(request, self.clock.now())?;
+        self.forget_ended()?;
         self.store.insert_token(&minted.row)?;
         Ok(minted)
     }
@@ -120,6 +125,7 @@ impl Auth {
     pub fn mint_as(&self, operator: &AgentId, request: Mint) -> Result<Minted, AuthError> {
         let mut minted = mint::make(request, self.clock.now())?;
         minted.row.minted_by = Some(operator.clone());
+        self.forget_ended()?;
         self.store.insert_token(&minted.row)?;
         Ok(minted)
     }
@@ -127,14 +133,20 @@ impl Auth {
     /// Makes a token that its parent's holder hands on. It may do nothing that any token above it may not.
     ///
     /// # Errors
-    /// [`AuthError::MayNotDelegate`] when the parent's grant doesn't allow it, or the chain or the number of children
-    /// is at its limit; [`AuthError::InvalidMint`] with a sentence that says which part is too wide;
+    /// [`AuthError::MayNotDelegate`] when the parent's grant doesn't allow it, or the chain or the number of tokens below
+    /// its root is at its limit; [`AuthError::InvalidMint`] with a sentence that says which part is too wide;
     /// [`AuthError::Unauthorized`] when the parent is no longer valid; [`AuthError::Store`].
     pub fn delegate(&self, parent: &Caller, request: Delegation) -> Result<Minted, AuthError> {
         self.alive(parent)?;
-        delegate::check_parent(parent, self.store.children(parent.token())?)?;
+        delegate::check_parent(parent)?;
         let minted = delegate::make(parent, request, self.clock.now())?;
-        self.store.insert_token(&minted.row)?;
+        self.forget_ended()?;
+        if !self.store.insert_delegated(&minted.row, parent.root(), DESCENDANTS_MAX)? {
+            return Err(AuthError::MayNotDelegate(
+                "10000 tokens were delegated below the one that an operator minted, and there can't be more; ask \
+                 the operator for another one",
+            ));
+        }
         Ok(minted)
     }
 
@@ -144,6 +156,19 @@ impl Auth {
     /// [`AuthError::Store`].
     pub fn list(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, AuthError> {
         Ok(self.store.tokens(reach)?)
+    }
+
+    /// So many of these at most: the newest, or those that come after one of them.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn page(
+        &self,
+        reach: &Reach,
+        after: Option<&TokenId>,
+        limit: u32,
+    ) -> Result<Vec<TokenRow>, AuthError> {
+        Ok(self.store.token_page(Some(reach), after, limit)?)
     }
 
     /// A token within reach.
@@ -162,6 +187,12 @@ impl Auth {
     /// [`AuthError::Store`].
     pub fn revoke(&self, id: &TokenId, reach: Option<&Reach>) -> Result<bool, AuthError> {
         Ok(self.store.revoke_token(id, reach, self.clock.now())?)
+    }
+
+    /// Removes the tokens that ended long ago.
+    fn forget_ended(&self) -> Result<(), StoreError> {
+        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        self.store.forget_tokens(Millis(self.clock.now().0.saturating_sub(kept)))
     }
 
     /// The caller with this hash, if its token is valid now.

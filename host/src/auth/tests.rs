@@ -15,12 +15,14 @@ use crate::store::{
 const START: Millis = Millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A memory store that counts look-ups and can be broken.
+/// A memory store that counts look-ups, can be broken, and can be made small.
 #[derive(Default)]
 struct Watched {
     inner: MemoryControl,
     lookups: AtomicU64,
     broken: AtomicBool,
+    /// Only three tokens may be delegated below one.
+    small: AtomicBool,
 }
 
 impl Watched {
@@ -79,11 +81,23 @@ impl ControlStore for Watched {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.inner.token_by_id(id)
     }
-    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
-        self.inner.children(parent)
+    fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError> {
+        let most = if self.small.load(Ordering::SeqCst) { 3 } else { most };
+        self.inner.insert_delegated(row, root, most)
+    }
+    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
+        self.inner.forget_tokens(before)
     }
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
         self.inner.tokens(reach)
+    }
+    fn token_page(
+        &self,
+        reach: Option<&Reach>,
+        after: Option<&TokenId>,
+        limit: u32,
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        self.inner.token_page(reach, after, limit)
     }
     fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError> {
         self.inner.revoke_token(id, reach, at)
@@ -108,6 +122,14 @@ impl ControlStore for Watched {
     }
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
         self.inner.insert_secret(row)
+    }
+    fn insert_next_secret(
+        &self,
+        row: &SecretRow,
+        counter: &str,
+        was: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        self.inner.insert_next_secret(row, counter, was)
     }
     fn newest_secret(
         &self,

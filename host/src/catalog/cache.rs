@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use keybearer_artifact::CacheKey;
@@ -44,6 +44,14 @@ impl CodeCache {
                 Self::off()
             }
         }
+    }
+
+    /// The cache that a user's commands share, in a folder which is made if it isn't there: `code/`, and its key beside it.
+    #[must_use]
+    pub fn shared(folder: &Path) -> Self {
+        // What can't be made can't be used, which is found out next, and logged.
+        let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        Self::open(&folder.join("code"), &folder.join("code.key"))
     }
 
     /// The compiled code of these bytes, if it's there and authentic.

@@ -28,7 +28,7 @@ pub use sandbox::SANDBOX_TOOL;
 pub(crate) use sandbox::tests as sandbox_tests;
 pub use snapshot::{Snapshot, Tool};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,25 +61,11 @@ pub struct Added {
 }
 
 impl Catalog {
-    /// Loads all active components of a home directory: `tools/` holds their bytes, `cache/` compiled code.
+    /// Loads all active components; `tools_dir` holds their bytes.
     ///
     /// # Errors
     /// When the store can't be read. What is wrong with single components is in [`Snapshot::problems`].
     pub fn open(
-        home: &Path,
-        store: Arc<dyn ControlStore>,
-        runtimes: impl Into<Runtimes>,
-        progress: &(dyn Fn(Progress<'_>) + Sync),
-    ) -> Result<Self, CatalogError> {
-        let cache = CodeCache::open(&home.join("cache"), &home.join("cache.key"));
-        Self::with_loader(home.join("tools"), store, Loader::new(runtimes, cache), progress)
-    }
-
-    /// The same with the parts given.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn with_loader(
         tools_dir: PathBuf,
         store: Arc<dyn ControlStore>,
         loader: Loader,

@@ -28,7 +28,13 @@ impl Home {
     }
 
     fn open(&self) -> Catalog {
-        Catalog::open(self.dir.path(), self.store.clone(), RUNTIME.clone(), &|_| {}).unwrap()
+        self.open_with(RUNTIME.clone(), &|_| {})
+    }
+
+    fn open_with(&self, runtimes: impl Into<Runtimes>, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Catalog {
+        let dir = self.dir.path();
+        let cache = CodeCache::open(&dir.join("cache"), &dir.join("cache.key"));
+        Catalog::open(dir.join("tools"), self.store.clone(), Loader::new(runtimes, cache), progress).unwrap()
     }
 
     /// Opens the catalog; says for each component whether it was in the cache.
@@ -39,7 +45,7 @@ impl Home {
                 seen.lock().unwrap().push(cached);
             }
         };
-        let catalog = Catalog::open(self.dir.path(), self.store.clone(), RUNTIME.clone(), &progress).unwrap();
+        let catalog = self.open_with(RUNTIME.clone(), &progress);
         (catalog, seen.into_inner().unwrap())
     }
 
@@ -187,7 +193,7 @@ fn sandboxes_run_in_a_runtime_of_their_own() {
     let home = Home::new();
     let code = Arc::new(Runtime::new(&RuntimeConfig::for_commands()).unwrap());
     let runtimes = Runtimes { tools: RUNTIME.clone(), code: code.clone() };
-    let catalog = Catalog::open(home.dir.path(), home.store.clone(), runtimes, &|_| {}).unwrap();
+    let catalog = home.open_with(runtimes, &|_| {});
     catalog.add_sandbox("python", &sandbox(), &[], Millis(1)).unwrap();
     catalog.add("pay", &component(&["one"], &[]), &[], Millis(1)).unwrap();
     let snapshot = catalog.snapshot();

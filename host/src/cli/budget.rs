@@ -15,14 +15,17 @@ use crate::ids::TenantId;
 use crate::ledger::report::{Standing, standings};
 use crate::ledger::{Budgets, ReservationId, Resolved, money};
 use crate::reach::Reach;
-use crate::store::{EntryRow, EntryState, LedgerStore};
+use crate::store::{EntryRow, LedgerStore};
+
+/// The most held reservations that are shown: more than anyone looks up at once.
+const HELD_SHOWN_MAX: u32 = 1_000;
 
 /// Commands on budgets.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Budget {
     /// Show what was spent of each budget, what is under way, what is held, and what is left.
     List {
-        /// Show the reservations that are held instead: nobody knows whether their requests were carried out.
+        /// Show the reservations that are held instead, the oldest 1000: nobody knows whether those were carried out.
         #[arg(long)]
         held: bool,
         /// Those of this tenant only.
@@ -126,12 +129,10 @@ fn value(standing: &Standing) -> Value {
 }
 
 fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::Result<Done> {
-    let mut held = Vec::new();
-    opened.audit_store()?.ledger(&mut |tx| {
-        held = tx.entries(EntryState::Held)?;
-        Ok(())
-    })?;
-    held.retain(|entry| tenant.is_none_or(|tenant| entry.realm.tenant == *tenant));
+    let reach = tenant.cloned().map(Reach::every);
+    let mut held = opened.audit_store()?.held(reach.as_ref(), HELD_SHOWN_MAX + 1)?;
+    let more = held.len() > HELD_SHOWN_MAX as usize;
+    held.truncate(HELD_SHOWN_MAX as usize);
     let rows: Vec<_> = held
         .iter()
         .map(|entry| {
@@ -151,6 +152,9 @@ fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::R
         })
         .collect();
     out.value(&values);
+    if more {
+        out.note(format!("these are the oldest {HELD_SHOWN_MAX}; there are more"));
+    }
     if !held.is_empty() {
         out.note(
             "look each up at the upstream, then: keybearer budget settle ID, or keybearer budget release ID",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::context::Opened;
+use super::context::{Opened, cache_dir};
 use super::out::Out;
 use super::sandbox::add_consented;
 use super::serve::{finish, open_app, serve_config, start_log, watch_home};
@@ -93,7 +93,7 @@ impl Dev {
             Some(home) => (None, Opened::open(Some(home))?),
             None => {
                 let folder = tempfile::Builder::new().prefix("keybearer-dev-").tempdir()?;
-                let home = Home::named(Some(folder.path().join("home")))?;
+                let home = Home::named(Some(folder.path().join("home")))?.with_shared_cache(cache_dir());
                 (Some(folder), init::make(home, self.realm.realm())?.0)
             }
         };

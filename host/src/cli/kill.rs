@@ -1,6 +1,7 @@
 //! `keybearer kill`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::bail;
 use serde_json::{Value, json};
@@ -9,8 +10,11 @@ use super::Done;
 use super::context::Opened;
 use super::out::Out;
 use crate::ids::{Environment, KillId, Realm, TenantId};
-use crate::kill::{Kills, Order, Reason, Target};
+use crate::kill::{Kills, Order, POLL_MS, Reason, Target};
 use crate::store::KillRow;
+
+/// How long the command waits after a switch is thrown: a host sees it within half of that, whatever it's sending.
+const SEEN: Duration = Duration::from_millis(2 * POLL_MS);
 
 /// Flags of `kill`.
 #[derive(Debug, clap::Args)]
@@ -107,9 +111,11 @@ fn throw(
             Err(error) => failed = Some(anyhow::Error::new(error).context(format!("{target} goes on"))),
         }
     }
-    for row in &thrown {
-        record(opened, "kill.throw", row)?;
+    let recorded = thrown.iter().try_for_each(|row| record(opened, "kill.throw", row));
+    if !thrown.is_empty() {
+        std::thread::sleep(SEEN);
     }
+    recorded?;
     out.value(&json!({ "kills": thrown.iter().map(value).collect::<Vec<_>>() }));
     failed.map_or(Ok(Done::Well), Err)
 }

@@ -14,7 +14,8 @@ use crate::app::{App, Sources};
 use crate::config::{Config, LogFormat};
 use crate::doors::{self, ServeConfig};
 
-/// How often a host looks whether a tool was added or removed, or a connection was changed.
+/// How often a host looks whether a tool was added or removed, or a file was changed. A changed file is read at the second
+/// look that finds it the same.
 const HOME_LOOK_MS: u64 = 250;
 
 /// Flags of `serve`.

@@ -89,7 +89,7 @@ struct RawDoors {
 struct RawApprovals {
     ttl_minutes: u64,
     per_token_max: u32,
-    per_tenant_max: u32,
+    per_environment_max: u32,
     minter_may_approve: bool,
 }
 
@@ -199,7 +199,7 @@ impl Default for RawApprovals {
             // An agent that loops with ever new parameters fills its own list, and stops there.
             per_token_max: 10,
             // More than a person can look at carefully in fifteen minutes.
-            per_tenant_max: 200,
+            per_environment_max: 200,
             // Where one person operates the host, nobody else could approve anything.
             minter_may_approve: true,
         }
@@ -230,7 +230,7 @@ impl Raw {
         in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
         in_range("ttl_minutes", approvals.ttl_minutes, 1, 10_080)?;
         in_range("per_token_max", u64::from(approvals.per_token_max), 1, 1_000)?;
-        in_range("per_tenant_max", u64::from(approvals.per_tenant_max), 1, 100_000)?;
+        in_range("per_environment_max", u64::from(approvals.per_environment_max), 1, 100_000)?;
         Ok(Config {
             listen: self.listen,
             tls: self.tls.map(|tls| Tls {
@@ -273,7 +273,7 @@ impl Raw {
                 ttl: Duration::from_secs(approvals.ttl_minutes.saturating_mul(60)),
                 pending: PendingLimits {
                     per_token_max: approvals.per_token_max,
-                    per_tenant_max: approvals.per_tenant_max,
+                    per_environment_max: approvals.per_environment_max,
                 },
                 minter_may_approve: approvals.minter_may_approve,
             },

@@ -45,12 +45,12 @@ fn approvals_have_a_time_and_a_number() {
     let usual = parse("").unwrap().approvals;
     assert_eq!((usual.ttl, usual.pending.per_token_max), (Duration::from_secs(900), 10));
     assert!(usual.minter_may_approve, "one person alone may operate a host");
-    let set = "[approvals]\nttl_minutes = 2\nper_tenant_max = 3\nminter_may_approve = false\n";
+    let set = "[approvals]\nttl_minutes = 2\nper_environment_max = 3\nminter_may_approve = false\n";
     let set = parse(set).unwrap().approvals;
-    assert_eq!((set.ttl, set.pending.per_tenant_max), (Duration::from_secs(120), 3));
+    assert_eq!((set.ttl, set.pending.per_environment_max), (Duration::from_secs(120), 3));
     assert!(!set.minter_may_approve);
     for bad in
-        ["ttl_minutes = 0", "ttl_minutes = 10081", "per_token_max = 0", "per_tenant_max = 0", "ttl = 1"]
+        ["ttl_minutes = 0", "ttl_minutes = 10081", "per_token_max = 0", "per_environment_max = 0", "ttl = 1"]
     {
         assert!(parse(&format!("[approvals]\n{bad}\n")).is_err(), "{bad}");
     }

@@ -31,6 +31,8 @@
 //! cost = { amount = "body.amount", currency = "body.currency" }   # minor units; or currency = "usd"
 //! settle = { amount = "/amount" }              # where the reply says what was really spent
 //! customer = "body.customer"                   # the parameter that budgets by customer go by
+//! refund = { of = "create_charge", id = "/id", amount = "/amount", currency = "/currency" }   # what it gives back
+//! repeatable = true                            # it sets something: the same write again is meant, see docs/BUDGETS.md
 //! conversation_field = "metadata[conversation]"  # a declared form field that the host writes the conversation into
 //!
 //! [operations.get_invoice]

@@ -40,6 +40,8 @@ pub struct Operation {
     pub settle: Option<SettleRule>,
     /// Where a reply says what was given back, if that's what it does.
     pub refund: Option<RefundRule>,
+    /// Whether the same write again is meant: it sets something, as an update does. Then it's never taken for a repetition.
+    pub repeatable: bool,
     /// The form field that the host writes the conversation's id into, so that the vendor's own records show it.
     pub conversation_field: Option<String>,
 }

@@ -246,7 +246,7 @@ fn all_problems_are_told_at_once_with_their_places() {
          c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
          c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
          c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
-         path, query, body, cost, customer, settle, refund, conversation_field"
+         path, query, body, cost, customer, settle, refund, conversation_field, repeatable"
     );
 }
 
@@ -336,6 +336,14 @@ fn every_rule_of_operations_has_its_message() {
         ),
         (format!("{post}cost = {{ amount = \"body.a\", currency = \"usd\" }}"), "isn't declared"),
         (format!("{post}settle = {{ amount = \"/amount\" }}"), "nothing to settle"),
+        (format!("{get}repeatable = true"), "is for writes"),
+        (
+            format!(
+                "{post}body.a = {{ type = \"integer\", minimum = 0 }}\n\
+                 cost = {{ amount = \"body.a\", currency = \"usd\" }}\nrepeatable = true"
+            ),
+            "isn't for what costs something",
+        ),
         (format!("{post}settle = {{ amount = \"amount\" }}"), "isn't a JSON pointer"),
         (format!("{post}customer = \"body.a\""), "isn't declared"),
         (format!("{post}conversation_field = \"a\""), "this operation's body is no form"),

@@ -20,11 +20,11 @@ use crate::ids::{ConnectionName, Environment, OperationName, TenantId};
 use crate::ledger::report::{Standing, standings};
 use crate::ledger::{AMOUNT_MAX, ReservationId, Resolved, Unit, Window};
 use crate::refusal::{Code, Refusal};
-use crate::store::{EntryRow, EntryState, StoreError};
+use crate::store::{EntryRow, StoreError};
 
-/// Budgets in an answer when the request doesn't say.
+/// Budgets, or requests that are held, in an answer when the request doesn't say.
 const PAGE: usize = 1_000;
-/// Budgets in an answer at most.
+/// Of either in an answer at most.
 const PAGE_MAX: usize = 10_000;
 
 /// How budgets stand that anything was spent of.
@@ -109,6 +109,8 @@ impl From<Standing> for BudgetEntry {
 #[derive(Debug, Serialize)]
 pub(super) struct HeldList {
     pub(super) held: Vec<HeldEntry>,
+    /// Whether there are newer ones than the answer has room for.
+    pub(super) more: bool,
 }
 
 /// A request that nobody knows the end of.
@@ -170,19 +172,15 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 
 async fn list_held(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
+    let limit = limit(request.uri().query().unwrap_or(""))?;
     let app = door.app.clone();
-    let rows = blocking(move || {
-        let mut rows = Vec::new();
-        app.ledger.ledger(&mut |tx| {
-            rows = tx.entries(EntryState::Held)?;
-            Ok(())
-        })?;
-        let reach = caller.reach();
-        rows.retain(|row| reach.covers(&row.realm));
-        Ok(rows)
-    });
-    let rows: Vec<EntryRow> = rows.await?.map_err(|error: StoreError| failed(&error))?;
-    Ok(json(&HeldList { held: rows.into_iter().map(HeldEntry::from).collect() }))
+    // One over the limit shows that there are more.
+    let asked = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1);
+    let rows = blocking(move || app.ledger.held(Some(&caller.reach()), asked));
+    let mut rows = rows.await?.map_err(|error| failed(&error))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(json(&HeldList { held: rows.into_iter().map(HeldEntry::from).collect(), more }))
 }
 
 async fn resolved(door: &Door, request: Request, carried_out: bool) -> Result<Response, Refusal> {

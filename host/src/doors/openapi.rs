@@ -188,8 +188,19 @@ fn list_tokens() -> Value {
         "listTokens",
         "The tokens within the operator's reach, newest first",
         Some("operator"),
-        json!([]),
-        ("200", answer("The tokens, without their text.", "TokenList")),
+        json!([
+            query(
+                "limit",
+                "Tokens on the page: 1000 unless given.",
+                json!({ "type": "integer", "minimum": 1, "maximum": 1000 })
+            ),
+            query(
+                "before",
+                "Tokens that come after this one only: `next_before` of the page before.",
+                reference("TokenId")
+            ),
+        ]),
+        ("200", answer("A page: the tokens, without their text.", "TokenList")),
     )
     .into()
 }

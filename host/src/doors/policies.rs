@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{Environment, PolicyId};
 use crate::policy::PostedPolicy;
+use crate::reach::Reach;
 use crate::refusal::{Code, Refusal};
 use crate::store::{PolicyRow, StoreError};
 
@@ -106,27 +107,51 @@ async fn post_recorded(
     // The record comes first: nothing is allowed that the trail doesn't know of.
     let unwritten = "the host can't write its audit trail, so the policy was not taken";
     record(&app, &caller, "policy.post", &row, unwritten).await?;
-    let stored = {
+    let posted = {
         let (app, row) = (app.clone(), row.clone());
-        blocking(move || {
-            // Those of one environment leave room for another's.
-            let beside = |other: &&PolicyRow| other.environment == row.environment;
-            if app.control.policies(Some(&reach))?.iter().filter(beside).count() >= POLICIES_MAX {
-                return Ok(false);
-            }
-            app.control.insert_policy(&row)?;
-            take_up(&app);
-            Ok(true)
-        })
-        .await?
-        .map_err(|error| failed(&error))?
+        blocking(move || put_in_force(&app, &reach, &row)).await?.map_err(|error| failed(&error))?
     };
-    if !stored {
-        return Err(bad(
-            "there are 500 posted policies already; remove those that aren't used any more".to_owned()
-        ));
+    match posted {
+        Posted::InForce => Ok(created(&PolicyEntry::from(row))),
+        Posted::Full => Err(bad(
+            "there are 500 posted policies already; remove those that aren't used any more".to_owned(),
+        )),
+        Posted::TakenBack => {
+            let unwritten = "the policy was not taken, but the host can't write its audit trail to record it";
+            record(&app, &caller, "policy.remove", &row, unwritten).await?;
+            Err(Refusal::new(
+                Code::Internal,
+                "the policy was not taken: what is posted for the same place can't be used together with it; \
+                 the host's log says why",
+            ))
+        }
     }
-    Ok(created(&PolicyEntry::from(row)))
+}
+
+/// What became of a policy.
+enum Posted {
+    InForce,
+    /// There are as many as there may be.
+    Full,
+    /// It could not be put in force, so it isn't there.
+    TakenBack,
+}
+
+/// Stores a policy and has it hold at once, or leaves all as it was: whoever posts a deny relies on it from the answer on.
+fn put_in_force(app: &App, reach: &Reach, row: &PolicyRow) -> Result<Posted, StoreError> {
+    // Those of one environment leave room for another's.
+    let beside = |other: &&PolicyRow| other.environment == row.environment;
+    if app.control.policies(Some(reach))?.iter().filter(beside).count() >= POLICIES_MAX {
+        return Ok(Posted::Full);
+    }
+    app.control.insert_policy(row)?;
+    take_up(app);
+    if app.policy.holds(row) != Some(false) {
+        return Ok(Posted::InForce);
+    }
+    app.control.remove_policy(reach, &row.id)?;
+    take_up(app);
+    Ok(Posted::TakenBack)
 }
 
 async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: PolicyId) -> Result<Response, Refusal> {
@@ -140,20 +165,28 @@ async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: PolicyId) -> Re
     // The record comes first: what this policy denied may be allowed without it.
     let unwritten = "the host can't write its audit trail, so the policy was not removed";
     record(&app, &caller, "policy.remove", &row, unwritten).await?;
-    let removed = blocking(move || {
+    let (removed, holds) = blocking(move || {
         let removed = app.control.remove_policy(&caller.reach(), &id)?;
         take_up(&app);
-        Ok(removed)
+        Ok((removed, app.policy.holds(&row) == Some(true)))
     })
     .await?
     .map_err(|error: StoreError| failed(&error))?;
-    if removed { Ok(done()) } else { Err(missing()) }
+    match (removed, holds) {
+        (false, _) => Err(missing()),
+        (true, false) => Ok(done()),
+        (true, true) => Err(Refusal::new(
+            Code::Internal,
+            "the policy is removed, but it holds until what is posted for the same place can be used again; \
+             the host's log says why it can't",
+        )),
+    }
 }
 
-/// Has the change hold at once, in this process.
+/// Has the change hold at once, in this process, whatever is wrong with a file.
 fn take_up(app: &App) {
     if let Err(problems) = app.policy.refresh() {
-        tracing::error!(%problems, "the policies have mistakes: the earlier ones stay in force");
+        tracing::error!(%problems, "the policies have mistakes: those of the files stay as they were");
     }
 }
 

@@ -22,6 +22,9 @@ use crate::ids::TokenId;
 use crate::refusal::{Code, Refusal};
 use crate::store::{AgentRow, TokenKind};
 
+/// Tokens on a page, at most and when the request doesn't say: about half a megabyte of JSON with ordinary grants.
+const PAGE_ROWS_MAX: u32 = 1_000;
+
 /// The tokens within reach, newest first.
 pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = listed(&door, request).await;
@@ -42,10 +45,61 @@ pub(super) async fn revoke(State(door): State<Arc<Door>>, request: Request) -> R
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
+    let Query { limit, before } = Query::parse(request.uri().query().unwrap_or(""))?;
     let app = door.app.clone();
-    let rows = blocking(move || app.auth.list(Some(&caller.reach()))).await?;
-    let tokens = rows.map_err(|error| failed(&error))?.into_iter().map(TokenEntry::from).collect();
-    Ok(json(&TokenList { tokens }))
+    let page = blocking(move || {
+        let reach = caller.reach();
+        if let Some(id) = &before
+            && app.auth.find(id, &reach)?.is_none()
+        {
+            return Ok(None);
+        }
+        app.auth.page(&reach, before.as_ref(), limit).map(Some)
+    });
+    let rows = page.await?.map_err(|error| failed(&error))?;
+    let rows = rows.ok_or_else(|| bad("before: there is no such token within this token's reach"))?;
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let next_before = rows.last().filter(|_| is_full).map(|row| row.id.clone());
+    Ok(json(&TokenList { tokens: rows.into_iter().map(TokenEntry::from).collect(), next_before }))
+}
+
+/// What is asked for behind the `?`.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    limit: u32,
+    before: Option<TokenId>,
+}
+
+impl Query {
+    /// Reads `limit` and `before`, each at most once. An unknown key is an error: left unread, it would widen the answer.
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let (mut limit, mut before) = (None, None);
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let twice = match key {
+                "limit" => limit.replace(count(value)?).is_some(),
+                "before" => {
+                    let id: TokenId = value.parse().map_err(|_| bad("before: give a token's public id"))?;
+                    before.replace(id).is_some()
+                }
+                _ => return Err(bad("only limit and before can be given")),
+            };
+            if twice {
+                return Err(bad("give limit and before once"));
+            }
+        }
+        Ok(Self { limit: limit.unwrap_or(PAGE_ROWS_MAX), before })
+    }
+}
+
+fn count(text: &str) -> Result<u32, Refusal> {
+    let number: Option<u32> = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    let number = number.filter(|number| (1..=PAGE_ROWS_MAX).contains(number));
+    number.ok_or_else(|| bad(&format!("limit: give a whole number from 1 to {PAGE_ROWS_MAX}")))
+}
+
+fn bad(what: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
 }
 
 async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
@@ -177,6 +231,35 @@ pub(super) fn failed(error: &AuthError) -> Refusal {
                 Code::Internal,
                 "the host can't read or change tokens now; its operator can see why in the log",
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read_strictly() {
+        let id = "tok_000000000000000000000000";
+        assert_eq!(Query::parse("").unwrap(), Query { limit: PAGE_ROWS_MAX, before: None });
+        assert_eq!(
+            Query::parse(&format!("limit=2&before={id}")).unwrap(),
+            Query { limit: 2, before: Some(id.parse().unwrap()) }
+        );
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=+1",
+            "limit=",
+            "limit",
+            "limit=1&limit=1",
+            "before=7",
+            "before=",
+            &format!("before={id}&before={id}"),
+            "tenant=other",
+        ] {
+            assert_eq!(Query::parse(bad).unwrap_err().code, Code::BadRequest, "{bad}");
         }
     }
 }

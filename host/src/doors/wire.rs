@@ -91,10 +91,11 @@ pub(super) struct MintBody {
     pub(super) expires_in_seconds: u64,
 }
 
-/// `GET /v1/tokens`.
+/// `GET /v1/tokens`: newest first.
 #[derive(Debug, Serialize)]
 pub(super) struct TokenList {
     pub(super) tokens: Vec<TokenEntry>,
+    pub(super) next_before: Option<TokenId>,
 }
 
 /// A token without its text and without its hash.

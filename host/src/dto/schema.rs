@@ -12,6 +12,10 @@ pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// How large the compiled form of one `pattern` may be. Linear time is the engine's promise; this bounds memory.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
+/// How large the compiled forms of all patterns of a schema may be together: a component has up to 128 schemas, and they're
+/// compiled before anyone consents to it.
+const PATTERNS_BYTES_MAX: usize = 2 * PATTERN_BYTES_MAX;
+
 /// What a tool accepts: a closed object, in the subset of JSON Schema that AutoGen's HTTP tool can carry.
 #[derive(Debug)]
 pub struct InputSchema(Compiled);
@@ -112,13 +116,14 @@ impl Compiled {
         let at_top = |message: String| SchemaError { pointer: String::new(), message };
         let value = json::parse(text.as_bytes(), SCHEMA_BYTES_MAX)
             .map_err(|e| at_top(format!("the schema can't be read: {e}")))?;
-        let shape = subset::check(&value, direction)?;
+        let (shape, patterns) = subset::check(&value, direction)?;
+        let pattern_bytes = (PATTERNS_BYTES_MAX / patterns.max(1)).min(PATTERN_BYTES_MAX);
         // Only the linear engine: a pattern is the tool author's, the text it meets is anybody's.
         let validator = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
+            .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes))
             .offline()
-            .build(&value)
+            .build(&subset::nameless(&value))
             .map_err(|e| SchemaError { pointer: e.instance_path().to_string(), message: unusable(&e) })?;
         subset::check_defaults(&value, &validator)?;
         Ok(Self { text: value.to_string(), value, shape, validator })
@@ -127,7 +132,8 @@ impl Compiled {
 
 fn unusable(error: &ValidationError<'_>) -> String {
     if error.instance_path().as_str().ends_with("/pattern") {
-        "this pattern can't be used; write a regular expression without look-around and back-references"
+        "this pattern can't be used; write a regular expression without look-around and back-references, and a \
+         smaller one if it's large or one of many"
             .to_owned()
     } else {
         format!("this is no valid JSON Schema: {error}")

@@ -4,6 +4,7 @@
 //! of JSON Schema: unions, references, formats, a property without a type, arrays of arrays. A schema that it can't
 //! carry is refused when the tool is loaded, with what to write instead, rather than when an agent first calls it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -61,15 +62,25 @@ impl Shape {
     }
 }
 
-/// Checks a whole schema.
-pub(super) fn check(schema: &Value, direction: Direction) -> Result<Shape, SchemaError> {
-    let walk = Walk { direction };
+/// Checks a whole schema; answers how many patterns it has as well.
+pub(super) fn check(schema: &Value, direction: Direction) -> Result<(Shape, usize), SchemaError> {
+    let walk = Walk { direction, patterns: Cell::default() };
     let top = "";
     let map = object(schema, top)?;
     if map.get("type").and_then(Value::as_str) != Some("object") {
         return Err(error(top, r#"write "type": "object": a tool takes and returns one JSON object"#));
     }
-    walk.node(map, top)
+    let shape = walk.node(map, top)?;
+    Ok((shape, walk.patterns.get()))
+}
+
+/// A schema without what it says of its own name and dialect: it's read as one of this subset, and as nothing else.
+pub(super) fn nameless(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Some(map) = schema.as_object_mut() {
+        map.retain(|keyword, _| !ABOUT_ITSELF.contains(&keyword.as_str()));
+    }
+    schema
 }
 
 /// Checks that every `default` passes the schema that it's part of. (AutoGen sends it when the model leaves the
@@ -96,7 +107,15 @@ pub(super) fn check_defaults(schema: &Value, whole: &jsonschema::Validator) -> R
 
 struct Walk {
     direction: Direction,
+    /// How many there were so far.
+    patterns: Cell<usize>,
 }
+
+/// The most patterns of one schema: each is compiled.
+const PATTERNS_MAX: usize = 32;
+
+/// Keywords that a whole schema may have and that aren't used.
+const ABOUT_ITSELF: &[&str] = &["$schema", "$id"];
 
 /// Keywords that every schema may have and that say nothing about values.
 const NOTES: &[&str] = &["title", "description", "default", "examples", "deprecated"];
@@ -116,9 +135,16 @@ impl Walk {
         };
         for keyword in schema.keys().map(String::as_str) {
             let known = keyword == "type" || allowed.contains(&keyword) || NOTES.contains(&keyword);
-            let of_the_root = at.is_empty() && matches!(keyword, "$schema" | "$id");
+            let of_the_root = at.is_empty() && ABOUT_ITSELF.contains(&keyword);
             if !known && !of_the_root {
                 return Err(error(&format!("{at}/{}", escape(keyword)), &instead(keyword, kind)));
+            }
+        }
+        if schema.contains_key("pattern") {
+            self.patterns.set(self.patterns.get() + 1);
+            if self.patterns.get() > PATTERNS_MAX {
+                let rule = format!("a schema has at most {PATTERNS_MAX} patterns; say it in the description");
+                return Err(error(&format!("{at}/pattern"), &rule));
             }
         }
         self.choices(schema, kind, at)?;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolving};
-use reqwest::{Client, Request, Response, Url, redirect, retry};
+use reqwest::{Body, Client, Request, Response, Url, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 
+use super::handover::WatchedBody;
 use super::per_realm::PerRealm;
 use super::reply::HEADERS_MAX;
 use super::resolve::{Resolve, ResolveError, resolve};
@@ -138,9 +139,7 @@ fn to_reqwest(request: WireRequest) -> Result<Request, WireError> {
     }
     let mut outgoing = Request::new(request.method, url);
     *outgoing.headers_mut() = request.headers;
-    if !request.body.is_empty() {
-        *outgoing.body_mut() = Some(request.body.into());
-    }
+    *outgoing.body_mut() = Some(Body::wrap(WatchedBody::new(request.body, request.handover)));
     Ok(outgoing)
 }
 

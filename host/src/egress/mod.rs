@@ -1,9 +1,11 @@
 //! The one way out. A [`Draft`] comes from a guest (or a door); what leaves is a permitted, typed, canonical request
 //! with the secret attached, to a checked address; what comes back is a reply that the leak sweep has passed.
 
+mod aside;
 mod attach;
 mod canonical;
 mod draft;
+mod handover;
 mod live;
 mod outcome;
 mod per_realm;
@@ -18,6 +20,7 @@ mod tests;
 pub mod vault;
 mod wire;
 
+pub(crate) use aside::SHORT_BYTES_MAX;
 pub use canonical::{Canonical, CanonicalBody, FORM, JSON};
 pub(crate) use canonical::{canonical_path, header_value, is_json, is_reserved};
 pub use draft::{Draft, DraftBody};

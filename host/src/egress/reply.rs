@@ -2,7 +2,7 @@
 //!
 //! In this order: the head's size, the body whole and capped, decompressed and capped again, the leak sweep over all
 //! headers and the body, and last the allow-list of headers. The sweep comes before the allow-list, because a header
-//! that would be dropped still shows that the upstream sends secrets back.
+//! that would be dropped still shows that the upstream sends secrets back. A long body is decompressed and swept aside.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, timeout_at};
 
+use super::aside::{Aside, SHORT_BYTES_MAX};
 use super::wire::{WireBody, WireReply};
 use super::{FailureReason, Reply, SendFailure, Sweep};
 use crate::connection::Connection;
@@ -28,6 +29,7 @@ pub(super) async fn clean(
     reply: WireReply,
     connection: &Connection,
     deadline: Instant,
+    aside: &Aside,
     sweep: &Arc<Sweep>,
     secret_version: u32,
 ) -> Result<Reply, SendFailure> {
@@ -39,13 +41,41 @@ pub(super) async fn clean(
     let encoding = Encoding::of(&headers)?;
     let cap = connection.response_bytes_max;
     let body = read(body.as_mut(), cap, deadline).await?;
-    let body = encoding.decode(body, cap)?;
-    if sweep.finds(&head_text(&headers)) || sweep.finds(&body) {
-        return Err(refused(
-            "the upstream sent the credential back, so its reply was thrown away; tell the operator",
-        ));
-    }
+    let unswept = Unswept { head: head_text(&headers), body, encoding, sweep: sweep.clone() };
+    let body = match unswept.body(cap.min(SHORT_BYTES_MAX))? {
+        Some(body) => body,
+        None => match aside.run(deadline, move || unswept.body(cap)).await {
+            Some(body) => body?.ok_or_else(|| too_large(cap))?,
+            None => {
+                return Err(after_reply(
+                    FailureReason::Timeout,
+                    "the upstream answered, and its reply couldn't be searched for the credential in time",
+                ));
+            }
+        },
+    };
     Ok(Reply { status, headers: allowed(&headers, connection), body, secret_version, sweep: sweep.clone() })
+}
+
+/// A reply that hasn't been searched yet.
+struct Unswept {
+    head: Vec<u8>,
+    body: Bytes,
+    encoding: Encoding,
+    sweep: Arc<Sweep>,
+}
+
+impl Unswept {
+    /// The body, decompressed, where the secret is neither in it nor in the head. `None`: it's larger than `max`.
+    fn body(&self, max: usize) -> Result<Option<Bytes>, SendFailure> {
+        let Some(body) = self.encoding.decode(&self.body, max)? else { return Ok(None) };
+        if self.sweep.finds(&self.head) || self.sweep.finds(&body) {
+            return Err(refused(
+                "the upstream sent the credential back, so its reply was thrown away; tell the operator",
+            ));
+        }
+        Ok(Some(body))
+    }
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), SendFailure> {
@@ -118,21 +148,25 @@ impl Encoding {
         })
     }
 
-    fn decode(self, body: Bytes, cap: usize) -> Result<Bytes, SendFailure> {
-        if body.is_empty() {
-            return Ok(body);
+    /// A body as it was before. `None`: it's larger than `max`, compressed or not.
+    fn decode(self, body: &Bytes, max: usize) -> Result<Option<Bytes>, SendFailure> {
+        if body.len() > max {
+            return Ok(None);
         }
-        // One byte over the cap shows that there's more.
-        let limit = cap as u64 + 1;
+        if body.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        // One byte over the limit shows that there's more.
+        let limit = max as u64 + 1;
         let mut plain = Vec::new();
         let read = match self {
-            Self::Identity => return Ok(body),
+            Self::Identity => return Ok(Some(body.clone())),
             Self::Gzip => MultiGzDecoder::new(body.as_ref()).take(limit).read_to_end(&mut plain),
             Self::Deflate => ZlibDecoder::new(body.as_ref()).take(limit).read_to_end(&mut plain),
         };
         match read {
-            Ok(_) if plain.len() > cap => Err(too_large(cap)),
-            Ok(_) => Ok(plain.into()),
+            Ok(_) if plain.len() > max => Ok(None),
+            Ok(_) => Ok(Some(plain.into())),
             Err(error) => {
                 Err(refused("the upstream's reply can't be decompressed").because(error.to_string()))
             }

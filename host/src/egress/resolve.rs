@@ -1,8 +1,10 @@
 //! Names → addresses that requests may go to.
 
 mod class;
+mod system;
 
 pub use class::AddressClass;
+pub use system::SystemResolver;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,16 +20,6 @@ const ANSWERS_MAX: usize = 64;
 pub trait Resolve: Send + Sync {
     /// All addresses of a name.
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
-}
-
-/// The operating system's resolver.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|a| a.ip()).collect()) })
-    }
 }
 
 /// Which addresses one connection's requests may go to.

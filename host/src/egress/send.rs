@@ -2,20 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use tokio::time::{Instant, timeout_at};
 
+use super::aside::Aside;
 use super::attach::{Attached, attach};
 use super::canonical::push_pair;
+use super::handover::Handover;
 use super::live::LiveWire;
 use super::per_realm::PerRealm;
 use super::reply::clean;
 use super::resolve::Resolve;
 use super::vault::{Named, Vault, VaultError};
-use super::wire::{Wire, WireError, WireErrorKind, WireRequest};
+use super::wire::{BoxFuture, Wire, WireError, WireErrorKind, WireRequest};
 use super::{FailureReason, Secret, SendFailure, Sweep};
 use crate::connection::{Connection, SecretOf, TypedSend};
 use crate::ids::{Realm, UserId};
@@ -25,12 +28,18 @@ use crate::refusal::RequestSent;
 /// What the host calls itself upstream, where a connection's constant headers say nothing else.
 const AGENT: &str = concat!("keybearer/", env!("CARGO_PKG_VERSION"));
 
+/// How long before its deadline a request is given up that no connection has, in milliseconds; half of the time that's left
+/// where that's less. Its call may be stopped at that deadline, and a send that is stopped counts as unknown: this is time
+/// enough to hear that nothing was sent.
+const UNSENT_MS_BEFORE: u64 = 50;
+
 /// The egress pipeline: secret, wire, reply. There's no other.
 pub struct Egress {
     secrets: Secrets,
     wire: Arc<dyn Wire>,
     observer: Option<Arc<dyn Observer>>,
     sweeps: PerRealm<Swept>,
+    aside: Aside,
 }
 
 /// Sees what is sent before the secret is attached, and what comes of it once the leak sweep has passed it.
@@ -159,7 +168,12 @@ impl Egress {
     }
 
     fn over(wire: Arc<dyn Wire>, secrets: Secrets) -> Self {
-        Self { secrets, wire, observer: None, sweeps: PerRealm::new() }
+        Self { secrets, wire, observer: None, sweeps: PerRealm::new(), aside: Aside::default() }
+    }
+
+    /// Where long texts are looked through.
+    pub(crate) fn aside(&self) -> &Aside {
+        &self.aside
     }
 
     /// Attaches the secret, sends the request once, and cleans the reply. The wait ends at `deadline`, or sooner
@@ -206,20 +220,14 @@ impl Egress {
         let attached = attach(&permit, &connection.attach, &secret)?;
         let sweep = self.sweep(realm, &connection, (user, secret.version()), &attached)?;
         let request = wire_request(permit.into_request(), realm.clone(), attached);
+        let handover = request.handover.clone();
 
-        let reply = match timeout_at(deadline, self.wire.exchange(request, deadline)).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => return Err(failure(error, &connection, &sweep)),
-            // The request may have been read, or be lying in a buffer.
-            Err(_) => {
-                return Err(SendFailure::unsent(
-                    FailureReason::Timeout,
-                    format!("the upstream of the connection {} didn't answer in time", connection.name),
-                )
-                .sent(RequestSent::Unknown));
-            }
+        let reply = match in_time(self.wire.exchange(request, deadline), deadline, &handover).await {
+            Some(Ok(reply)) => reply,
+            Some(Err(error)) => return Err(failure(error, &connection, &sweep)),
+            None => return Err(late(&connection, handover.request_sent())),
         };
-        let cleaned = clean(reply, &connection, deadline, &sweep, secret.version()).await;
+        let cleaned = clean(reply, &connection, deadline, &self.aside, &sweep, secret.version()).await;
         cleaned.map_err(|failure| SendFailure {
             cause: failure.cause.map(|cause| sweep.redact(&cause)),
             ..failure
@@ -312,7 +320,31 @@ fn wire_request(send: TypedSend, realm: Realm, attached: Attached) -> WireReques
         headers,
         body: request.body_bytes().clone(),
         digest: request.digest(),
+        handover: Handover::default(),
     }
+}
+
+/// Waits for the head of a reply until the deadline, and a little less long while no connection has the request. `None`: it
+/// hasn't come, and nobody waits for it any more.
+async fn in_time<T>(mut exchange: BoxFuture<'_, T>, deadline: Instant, handover: &Handover) -> Option<T> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let before = Duration::from_millis(UNSENT_MS_BEFORE).min(left / 2);
+    match timeout_at(deadline - before, &mut exchange).await {
+        Ok(done) => return Some(done),
+        Err(_) if handover.is_waiting() => return None,
+        Err(_) => {}
+    }
+    timeout_at(deadline, exchange).await.ok()
+}
+
+/// Nothing has come in time. A request that a connection has may have been read, or be lying in a buffer.
+fn late(connection: &Connection, request_sent: RequestSent) -> SendFailure {
+    let what = match request_sent {
+        RequestSent::No => "can't be reached in time",
+        RequestSent::Yes | RequestSent::Unknown => "didn't answer in time",
+    };
+    let message = format!("the upstream of the connection {} {what}", connection.name);
+    SendFailure::unsent(FailureReason::Timeout, message).sent(request_sent)
 }
 
 fn failure(error: WireError, connection: &Connection, sweep: &Sweep) -> SendFailure {

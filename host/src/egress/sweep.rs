@@ -124,6 +124,8 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     if value.contains(&b' ') {
         // A form's way to write a space.
         forms.push(value.iter().map(|&b| if b == b' ' { b'+' } else { b }).collect());
+        // What is searched has its lines put together, and so loses its spaces.
+        forms.push(value.iter().copied().filter(|&b| b != b' ').collect());
     }
     // What is searched has its escapes undone, and so may lose what only looked like one in the secret.
     forms.extend(decode::ALL.iter().filter_map(|decode| decode(value)));
@@ -133,7 +135,8 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     }
     forms.sort();
     forms.dedup();
-    // A pattern this short would be found everywhere. No secret of the vault is short enough to come to this.
+    // A pattern this short would be found everywhere. What comes to this is a secret of spaces, or of escapes, for the most
+    // part, without them.
     const SURE_BYTES_MIN: usize = 6;
     forms.retain(|form| form.len() >= SURE_BYTES_MIN);
     forms

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
+use super::handover::Handover;
 use crate::connection::Connection;
 use crate::ids::{Digest, OperationName, Realm};
 use crate::refusal::RequestSent;
@@ -50,6 +51,8 @@ pub struct WireRequest {
     pub body: Bytes,
     /// The digest of the canonical request, as the audit trail has it.
     pub digest: Digest,
+    /// Whether a connection has it: told to whoever stops waiting, where the wire knows.
+    pub(super) handover: Handover,
 }
 
 impl fmt::Debug for WireRequest {

@@ -2,13 +2,15 @@
 
 mod look;
 
-pub use look::Look;
+pub use look::{Look, Settled};
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs4::TryLockError;
+
+use crate::catalog::CodeCache;
 
 /// Why a home can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,8 @@ pub enum HomeError {
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
+    /// The folder of a cache of compiled code that isn't its own.
+    shared_cache: Option<PathBuf>,
 }
 
 /// Held while a host serves from a home; a second host is refused.
@@ -58,7 +62,14 @@ impl Home {
             .or_else(|| env("KEYBEARER_HOME"))
             .or_else(|| env("HOME").map(|home| home.join(".keybearer")))
             .ok_or(HomeError::Unnamed)?;
-        Ok(Self { root })
+        Ok(Self { root, shared_cache: None })
+    }
+
+    /// The same with compiled code in a [shared cache](CodeCache::shared): for a home that is thrown away, and would have
+    /// everything compiled anew each time.
+    #[must_use]
+    pub fn with_shared_cache(self, folder: Option<PathBuf>) -> Self {
+        Self { shared_cache: folder, ..self }
     }
 
     /// A home that exists.
@@ -147,14 +158,15 @@ impl Home {
 
     /// Compiled components.
     #[must_use]
-    pub fn cache_dir(&self) -> PathBuf {
-        self.root.join("cache")
+    pub fn code_cache(&self) -> CodeCache {
+        match &self.shared_cache {
+            Some(folder) => CodeCache::shared(folder),
+            None => CodeCache::open(&self.cache_dir(), &self.root.join("cache.key")),
+        }
     }
 
-    /// The key that authenticates compiled components.
-    #[must_use]
-    pub fn cache_key(&self) -> PathBuf {
-        self.root.join("cache.key")
+    fn cache_dir(&self) -> PathBuf {
+        self.root.join("cache")
     }
 
     /// Tokens, wrapped keys, secrets' ciphertexts, components.

@@ -1,11 +1,11 @@
 //! The switches in force, found by what they stop.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Target;
 use crate::auth::Caller;
-use crate::ids::{CallId, ConnectionName, ConversationId, KillId, Realm, ToolName};
+use crate::ids::{CallId, ConnectionName, ConversationId, Realm, ToolName};
 use crate::store::KillRow;
 
 /// All that a switch could stop a request by.
@@ -27,22 +27,15 @@ pub struct Subjects<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_target: HashMap<Target, Vec<Arc<KillRow>>>,
-    ids: BTreeSet<KillId>,
 }
 
 impl Index {
     pub(super) fn new(rows: Vec<KillRow>) -> Self {
         let mut index = Self::default();
         for row in rows {
-            index.ids.insert(row.id.clone());
             index.by_target.entry(row.target.clone()).or_default().push(Arc::new(row));
         }
         index
-    }
-
-    /// Whether both hold the same switches. A switch never changes.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
-        self.ids == other.ids
     }
 
     /// A switch that stops one of these.

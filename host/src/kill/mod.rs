@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! Kills::throw ─► control store ─► version changes
-//!                                   ├─ Kills::check     right before bytes leave
-//!                                   └─ Kills::stopped   what is under way, or waits for a person
+//!                                   ├─ Kills::check      right before bytes leave
+//!                                   ├─ Kills::stopped    what is under way, or waits for a person
+//!                                   └─ Kills::watching   what has a token to look after as well
 //! ```
 //!
 //! The truth is in the store: another process's switch holds from the very next check on, and reaches what waits within
@@ -21,6 +22,7 @@ pub use index::Subjects;
 pub use reason::{InvalidReason, REASON_CHARS_MAX, Reason};
 pub use target::{InvalidTarget, Target};
 pub use watch::POLL_MS;
+pub(crate) use watch::Watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ use crate::store::{ControlStore, KillRow, StoreError};
 use watch::Watch;
 
 /// At most so many switches of one environment, and of a tenant as a whole, are in force at the same time: they are held
-/// in memory.
+/// in memory. Stops of all of it are counted apart, so that there's room for one however many others there are.
 pub const KILLS_MAX: usize = 1_000;
 
 /// A switch on a call is forgotten after this time: no call lasts as long.
@@ -133,7 +135,19 @@ impl Kills {
     ///
     /// To be awaited inside a tokio runtime.
     pub async fn stopped(&self, subjects: Subjects<'_>) -> Killed {
-        Killed::Stopped(Watch::wait(&self.watch, &subjects).await)
+        let mut watching = self.watching();
+        loop {
+            if let Some(killed) = watching.stopped(&subjects) {
+                return killed;
+            }
+            watching.changed().await;
+        }
+    }
+
+    /// Begins to watch whatever changes in the store, switches or not. What is checked after this and changes then is heard
+    /// of. To be called within a tokio runtime.
+    pub(crate) fn watching(&self) -> Watching<'_> {
+        Watch::watching(&self.watch)
     }
 
     /// Throws a switch. When this returns, every check that begins refuses what it stops, in every process.
@@ -153,19 +167,21 @@ impl Kills {
             }
             _ => {}
         }
+        let now = self.clock.now();
+        // First, so that calls which are long over take no room.
+        let kept = i64::try_from(CALL_KEPT.as_millis()).unwrap_or(i64::MAX);
+        self.store.forget_killed_calls(Millis(now.0.saturating_sub(kept)))?;
         if let Some(tenant) = &tenant {
-            // Those of one environment leave room for another's.
+            // Those of one environment leave room for another's, and all of them for a stop of the whole.
+            let is_whole = |target: &Target| *target == Target::Tenant;
+            let alike =
+                |row: &&KillRow| row.environment == environment && is_whole(&row.target) == is_whole(&target);
             let rows = self.store.kills(Some(&Reach::every(tenant.clone())))?;
-            if rows.iter().filter(|row| row.environment == environment).count() >= KILLS_MAX {
+            if rows.iter().filter(alike).count() >= KILLS_MAX {
                 return Err(KillError::Invalid(
                     "1000 kill switches are in force here; lift some, or stop the whole tenant or environment",
                 ));
             }
-        }
-        let now = self.clock.now();
-        if matches!(target, Target::Call(_)) {
-            let kept = i64::try_from(CALL_KEPT.as_millis()).unwrap_or(i64::MAX);
-            self.store.forget_killed_calls(Millis(now.0.saturating_sub(kept)))?;
         }
         let row = KillRow { id: KillId::fresh(), tenant, environment, target, reason, by, at: now };
         self.store.insert_kill(&row)?;

@@ -75,6 +75,22 @@ impl World {
     fn stops(&self, caller: &Caller) -> bool {
         self.kills.check(&self.subjects(caller)).is_err()
     }
+
+    /// As many switches of acme as there may be.
+    fn fill(&self, environment: Option<&str>, target: impl Fn(usize) -> String) {
+        for n in 0..KILLS_MAX {
+            let row = KillRow {
+                id: KillId::fresh(),
+                tenant: Some("acme".parse().unwrap()),
+                environment: environment.map(|name| name.parse().unwrap()),
+                target: target(n).parse().unwrap(),
+                reason: "a loop".parse().unwrap(),
+                by: "cli".to_owned(),
+                at: START,
+            };
+            self.store.insert_kill(&row).unwrap();
+        }
+    }
 }
 
 fn order(target: &str) -> Order {
@@ -218,6 +234,26 @@ fn another_environments_switches_leave_room() {
 }
 
 #[test]
+fn however_many_switches_there_are_the_whole_can_be_stopped() {
+    for environment in [None, Some("prod")] {
+        let w = world();
+        let caller = w.mint("acme", "billing", None);
+        let here = |target: &str| Order {
+            environment: environment.map(|name| name.parse().unwrap()),
+            ..order(target)
+        };
+        w.fill(environment, |n| format!("agent:a{n}"));
+        assert!(w.kills.throw(here("agent:b")).unwrap_err().to_string().contains("stop the whole tenant"));
+        assert!(!w.stops(&caller), "{environment:?}");
+        w.kills.throw(here("tenant")).unwrap();
+        assert!(w.stops(&caller), "{environment:?}");
+        // They are held in memory as well.
+        w.fill(environment, |_| "tenant".to_owned());
+        assert!(w.kills.throw(here("tenant")).is_err());
+    }
+}
+
+#[test]
 fn what_can_not_be_thrown_says_why() {
     let w = world();
     for (order, hint) in [
@@ -229,7 +265,7 @@ fn what_can_not_be_thrown_says_why() {
     for n in 0..KILLS_MAX {
         w.kills.throw(order(&format!("agent:a{n}"))).unwrap();
     }
-    assert!(w.kills.throw(order("tenant")).unwrap_err().to_string().contains("lift some"));
+    assert!(w.kills.throw(order("agent:b")).unwrap_err().to_string().contains("lift some"));
     w.kills.throw(order("everything")).unwrap();
     for bad in ["", " ", "a\nb", "\u{1b}[2J", "\u{202e}", &"x".repeat(REASON_CHARS_MAX + 1)] {
         assert!(bad.parse::<Reason>().is_err(), "{bad:?}");
@@ -247,6 +283,17 @@ fn switches_on_calls_are_forgotten_after_an_hour() {
     w.clock.advance(Duration::from_millis(1));
     let newest = w.kills.throw(order("call:call_11111111111111111111111111111111")).unwrap();
     assert_eq!(w.kills.list(None).unwrap(), [newest, newer, kept]);
+}
+
+#[test]
+fn switches_on_calls_that_are_over_leave_room_for_any_other() {
+    let w = world();
+    w.fill(None, |n| format!("call:call_{n:032x}"));
+    w.clock.advance(CALL_KEPT);
+    assert!(w.kills.throw(order("agent:billing")).is_err(), "not a moment sooner");
+    w.clock.advance(Duration::from_millis(1));
+    let row = w.kills.throw(order("agent:billing")).unwrap();
+    assert_eq!(w.kills.list(None).unwrap(), [row]);
 }
 
 #[test]
@@ -321,6 +368,42 @@ async fn what_waits_is_stopped_soon_by_another_process() {
     elsewhere.throw(order("connection:stripe")).unwrap();
     let killed = timeout(Duration::from_secs(5), all).await.unwrap();
     assert_eq!(killed.len(), 100);
+}
+
+#[tokio::test]
+async fn who_watches_hears_of_whatever_else_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let w = World::on(Arc::new(SqliteControl::open(&path).unwrap()));
+    let caller = w.mint("acme", "billing", None);
+    let elsewhere = SqliteControl::open(&path).unwrap();
+    let mut watching = w.kills.watching();
+    // The switches are read for the first time.
+    timeout(Duration::from_secs(5), watching.changed()).await.unwrap();
+    for n in 0..3 {
+        assert!(timeout(Duration::from_millis(60), watching.changed()).await.is_err(), "{n}");
+        elsewhere.set_setting("any", &[n]).unwrap();
+        timeout(Duration::from_secs(5), watching.changed()).await.unwrap();
+        assert!(watching.stopped(&w.subjects(&caller)).is_none());
+    }
+    w.elsewhere().throw(order("agent:billing")).unwrap();
+    timeout(Duration::from_secs(5), watching.changed()).await.unwrap();
+    assert!(watching.stopped(&w.subjects(&caller)).is_some());
+}
+
+#[tokio::test]
+async fn who_watches_goes_on_looking_while_the_switches_can_not_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let w = World::on(Arc::new(SqliteControl::open(&path).unwrap()));
+    w.kills.throw(order("agent:other")).unwrap();
+    let mut watching = w.kills.watching();
+    assert!(timeout(Duration::from_millis(60), watching.changed()).await.is_err());
+    let tamper = rusqlite::Connection::open(&path).unwrap();
+    tamper.execute("UPDATE kills SET target = 'nothing'", []).unwrap();
+    for _ in 0..3 {
+        timeout(Duration::from_secs(5), watching.changed()).await.unwrap();
+    }
 }
 
 /// All of them, on one task.

@@ -1,4 +1,4 @@
-//! The switches as of one version of the store, and who waits for the next.
+//! The switches as of one version of the store, and who watches for the next.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::Subjects;
 use super::index::Index;
+use super::{Killed, Subjects};
 use crate::store::{ControlStore, KillRow, StoreError};
 
 /// How often the store is looked at while something waits, in milliseconds. A look is microseconds.
 pub const POLL_MS: u64 = 25;
 
-/// INVARIANT (fresh): `find` answers by the switches as of the store's present version; what waits sees them as soon as
-/// anyone in this process has.
+/// INVARIANT (fresh): `find` answers by the switches as of the store's present version; what waits sees them, and hears of
+/// every other change, as soon as anyone in this process has.
 pub(super) struct Watch {
     store: Arc<dyn ControlStore>,
     held: watch::Sender<Held>,
@@ -59,7 +59,7 @@ impl Watch {
         Ok(self.held.borrow().index.find(subjects))
     }
 
-    /// Reads the switches if the store has changed, and wakes what waits if they have.
+    /// Reads the switches if the store has changed, and wakes what waits.
     pub(super) fn refresh(&self) -> Result<(), StoreError> {
         let _reading = lock(&self.reading);
         // INVARIANT (seen): the version is read before the rows. A change between the two makes the rows newer than the
@@ -69,27 +69,13 @@ impl Watch {
             return Ok(());
         }
         let index = Index::new(self.store.kills(None)?);
-        self.held.send_if_modified(|held| {
-            let changed = !held.index.is_as(&index);
-            *held = Held { version: Some(version), index };
-            changed
-        });
+        self.held.send_replace(Held { version: Some(version), index });
         Ok(())
     }
 
-    /// Resolves with the switch that stops one of these.
-    pub(super) async fn wait(this: &Arc<Self>, subjects: &Subjects<'_>) -> Arc<KillRow> {
-        let mut held = this.held.subscribe();
-        let _waiter = Waiter::enter(this);
-        loop {
-            if let Some(row) = held.borrow_and_update().index.find(subjects) {
-                return row;
-            }
-            if held.changed().await.is_err() {
-                // The sender is gone only with `this`, which is borrowed here.
-                std::future::pending::<()>().await;
-            }
-        }
+    /// Begins to watch. To be called within a tokio runtime.
+    pub(super) fn watching(this: &Arc<Self>) -> Watching<'_> {
+        Watching { held: this.held.subscribe(), _waiter: Waiter::enter(this) }
     }
 
     /// Looks at the store again and again while something waits.
@@ -105,7 +91,32 @@ impl Watch {
             }
             if let Err(error) = self.refresh() {
                 tracing::error!(cause = %error, "kill switches can't be read");
+                // Who watches has a token to look after, too.
+                self.held.send_modify(|_| {});
             }
+        }
+    }
+}
+
+/// Someone who watches what changes in the store. While there's one, the store is polled; dropping it ends that.
+pub(crate) struct Watching<'w> {
+    held: watch::Receiver<Held>,
+    _waiter: Waiter<'w>,
+}
+
+impl Watching<'_> {
+    /// The switch that stops one of these, by what was read last.
+    pub(crate) fn stopped(&self, subjects: &Subjects<'_>) -> Option<Killed> {
+        self.held.borrow().index.find(subjects).map(Killed::Stopped)
+    }
+
+    /// Resolves when anything in the store has changed since this began, or since it resolved last: at once for what this
+    /// process has seen, within [`POLL_MS`] otherwise. While the switches can't be read, it resolves with every poll.
+    /// Dropping it loses nothing.
+    pub(crate) async fn changed(&mut self) {
+        if self.held.changed().await.is_err() {
+            // The sender is gone only with the watch, which is borrowed here.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -9,7 +9,7 @@
 //! INVARIANT (never over): a reservation is made only where `counted + amount ≤ limit` in every counter, checked under
 //! the same lock as it's written. Only a reply that confirms more than was asked for can take a counter past its limit.
 
-use super::{FirstOutcome, Line, Reservation, ReservationId, Settlement, Shortfall};
+use super::{FirstOutcome, Line, Reservation, ReservationId, Settlement, Shortfall, made_before};
 use crate::clock::Millis;
 use crate::store::{
     CounterId, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, LineKind, PruneBefore, StoreError,
@@ -21,6 +21,10 @@ pub const AMOUNT_MAX: u64 = i64::MAX as u64;
 
 /// For how long counters of days and months that are over are kept, for whoever asks what was spent: 400 days.
 const ENDED_KEPT_MS: i64 = 400 * 86_400_000;
+
+/// For how long it's known which attempt a write was at after its time is over, in milliseconds: 45 days. Upstreams forget
+/// their keys by then (Stripe after a day or more, PayPal after at most 45, as their references for the header say).
+const WRITES_KEPT_MS: i64 = 45 * 86_400_000;
 
 /// For how long those of minutes and hours are kept: two days, since there are many of them.
 const SHORT_ENDED_KEPT_MS: i64 = 2 * 86_400_000;
@@ -52,8 +56,9 @@ pub fn reserve(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Reser
     Ok(reserve_attempt(tx, reservation)?.0)
 }
 
-/// As [`reserve`]; with it comes how often the upstream has refused this write before. An upstream that takes a key for
-/// each write answers a refused one with its refusal again, so the next attempt needs another key.
+/// As [`reserve`]; with it comes which attempt at this write it is to the upstream, the first being 0. An upstream that takes
+/// a key for each write answers what it has answered once again, so what is to happen anew needs another key: a write that
+/// was refused, one that an operator says wasn't made, one whose repetition is meant because its time is over.
 ///
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.
@@ -61,9 +66,9 @@ pub fn reserve_attempt(
     tx: &mut dyn LedgerTx,
     reservation: &Reservation,
 ) -> Result<(Reserved, u32), StoreError> {
-    let (known, refused) = known_write(tx, reservation)?;
+    let (known, attempt) = known_write(tx, reservation)?;
     if let Some(known) = known {
-        return Ok((known, refused));
+        return Ok((known, attempt));
     }
     let mut found: Vec<(&Line, Option<CounterId>, Tally)> =
         Vec::with_capacity(reservation.lines.iter().len());
@@ -78,7 +83,7 @@ pub fn reserve_attempt(
                 true => Reserved::RateLimited(shortfall),
                 false => Reserved::OverBudget(shortfall),
             };
-            return Ok((said, refused));
+            return Ok((said, attempt));
         }
         // Fits: it's part of a sum that was checked.
         tally.reserved = tally.reserved.saturating_add(line.amount);
@@ -95,8 +100,8 @@ pub fn reserve_attempt(
         };
         lines.push(EntryLine { counter, amount: line.amount, kind: line.kind() });
     }
-    enter(tx, reservation, lines, refused)?;
-    Ok((Reserved::Yes, refused))
+    enter(tx, reservation, lines, attempt)?;
+    Ok((Reserved::Yes, attempt))
 }
 
 /// Counts what somebody else is about to do, whose end the host doesn't see: its money is held, its request counts, and of
@@ -221,7 +226,8 @@ pub enum Resolved {
 }
 
 /// An operator found out what became of a held reservation: it was carried out, at this amount where that's known
-/// better than by what was reserved, or it wasn't.
+/// better than by what was reserved, or it wasn't. Then it may be made again, as another attempt: the upstream may have kept
+/// an answer to this one.
 ///
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.
@@ -238,7 +244,7 @@ pub fn resolve(
     if carried_out {
         settle(tx, id, amount, None, None)?;
     } else {
-        release(tx, id)?;
+        refuse(tx, id)?;
     }
     Ok(Resolved::Done(Box::new(entry)))
 }
@@ -269,30 +275,25 @@ pub fn prune(tx: &mut dyn LedgerTx, now: Millis) -> Result<u64, StoreError> {
     tx.prune(PruneBefore {
         ended: Millis(now.0.saturating_sub(ENDED_KEPT_MS)),
         short_ended: Millis(now.0.saturating_sub(SHORT_ENDED_KEPT_MS)),
-        writes: now,
+        replies: now,
+        writes: Millis(now.0.saturating_sub(WRITES_KEPT_MS)),
     })
 }
 
-/// Whether the write of a reservation was begun before, and what came of it; and how often it was refused.
+/// Whether the write of a reservation was begun before, and what came of it; and which attempt it would be.
 fn known_write(
     tx: &mut dyn LedgerTx,
     reservation: &Reservation,
 ) -> Result<(Option<Reserved>, u32), StoreError> {
     let Some(dedup) = &reservation.dedup else { return Ok((None, 0)) };
-    let Some(WriteRow { at, until, state, refused, .. }) = tx.write(&dedup.key)? else {
-        return Ok((None, 0));
+    let Some(known) = tx.write(&dedup.key)? else { return Ok((None, 0)) };
+    let attempt = match known.state {
+        // It's meant to be made once more.
+        WriteState::Done { .. } if known.until <= reservation.at => known.attempt.saturating_add(1),
+        // Of one whose end nobody here knows the upstream may know it still.
+        _ => known.attempt,
     };
-    let known = match state {
-        // However long it takes: two of them must never be under way.
-        WriteState::UnderWay => Some(Reserved::InProgress),
-        WriteState::Refused => None,
-        _ if until <= reservation.at => None,
-        WriteState::Done { status, reply } => {
-            Some(Reserved::Duplicate(FirstOutcome::Done { status, reply, at }))
-        }
-        WriteState::Unknown => Some(Reserved::Duplicate(FirstOutcome::Unknown { at })),
-    };
-    Ok((known, refused))
+    Ok((made_before(known, reservation.at), attempt))
 }
 
 /// Notes a reservation whose lines are counted.
@@ -300,7 +301,7 @@ fn enter(
     tx: &mut dyn LedgerTx,
     reservation: &Reservation,
     lines: Vec<EntryLine>,
-    refused: u32,
+    attempt: u32,
 ) -> Result<(), StoreError> {
     let Reservation { id, realm, connection, operation, cost, dedup, at, .. } = reservation;
     if lines.is_empty() && dedup.is_none() {
@@ -322,7 +323,7 @@ fn enter(
     let until = Millis(at.0.saturating_add(window));
     tx.put_write(
         &dedup.key,
-        &WriteRow { reservation: id.clone(), at: *at, until, state: WriteState::UnderWay, refused },
+        &WriteRow { reservation: id.clone(), at: *at, until, state: WriteState::UnderWay, attempt },
     )
 }
 
@@ -353,7 +354,7 @@ fn close(
 /// What became of a reservation's write.
 enum Write {
     Is(WriteState),
-    /// The upstream has seen it, and did nothing: it may be made again.
+    /// The upstream has seen it, and did nothing: it may be made again, as another attempt.
     Refused,
     /// The upstream hasn't seen it: it may be made again as if it had never been begun.
     NotMade,
@@ -367,10 +368,10 @@ fn set_write(tx: &mut dyn LedgerTx, entry: &EntryRow, became: Write) -> Result<(
     match became {
         Write::Is(state) => tx.put_write(key, &WriteRow { state, ..row }),
         Write::Refused => {
-            let refused = row.refused.saturating_add(1);
-            tx.put_write(key, &WriteRow { state: WriteState::Refused, refused, ..row })
+            let attempt = row.attempt.saturating_add(1);
+            tx.put_write(key, &WriteRow { state: WriteState::Refused, attempt, ..row })
         }
-        Write::NotMade if row.refused == 0 => tx.remove_write(key),
+        Write::NotMade if row.attempt == 0 => tx.remove_write(key),
         Write::NotMade => tx.put_write(key, &WriteRow { state: WriteState::Refused, ..row }),
     }
 }

@@ -1,5 +1,6 @@
 //! How a write is recognised when it's asked for again.
 
+use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
@@ -10,6 +11,9 @@ use crate::store::{ControlStore, StoreError};
 
 /// Starts what is hashed, so that no hash of another kind can be passed off as one of these.
 const DOMAIN: &[u8] = b"keybearer write 1\0";
+
+/// Where most upstreams take a key for a write.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The name of the setting that holds the salt.
 const SALT: &str = "ledger.salt";
@@ -34,8 +38,10 @@ pub struct WriteFacts<'a> {
     pub connection: &'a ConnectionName,
     /// What it does there.
     pub operation: &'a OperationName,
-    /// The request. Its headers don't matter: SDKs put random keys into them.
+    /// The request. One of its headers may name another account, or a version that it's about.
     pub request: &'a Canonical,
+    /// The header that the upstream takes a key in. It doesn't matter, nor does `Idempotency-Key`: SDKs put random ones there.
+    pub idempotency_header: Option<&'a HeaderName>,
     /// What the caller calls its intent: the same write under another intent is meant to happen again.
     pub intent: Option<&'a IntentId>,
     /// The user whose own secret is attached: the same request of two users is two writes, in two accounts.
@@ -110,6 +116,15 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
         // The bytes of JSON are canonical, its keys sorted.
         CanonicalBody::None | CanonicalBody::Json(_) | CanonicalBody::Raw => part(request.body_bytes()),
     }
+    let is_key =
+        |name: &HeaderName| name.as_str() == IDEMPOTENCY_KEY || Some(name) == write.idempotency_header;
+    let mut headers: Vec<_> = request.headers().iter().filter(|(name, _)| !is_key(name)).collect();
+    headers.sort_unstable_by_key(|(name, _)| name.as_str());
+    for (name, value) in headers {
+        part(b"header");
+        part(name.as_str().as_bytes());
+        part(value.as_bytes());
+    }
     if let Some(user) = write.user {
         part(b"user");
         part(user.as_str().as_bytes());
@@ -118,13 +133,13 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
 }
 
 /// The key as the upstream gets it, for a header like `Idempotency-Key`: a UUID of version 8 (36 characters), which is
-/// what the strictest APIs take. The same for the same write and intent, however often it's sent; but another one once the
-/// upstream has refused it: under the same key it would only refuse it again, though a card may be good by then.
+/// what the strictest APIs take. The same for the same write and intent, however often it's sent; but another one with each
+/// attempt: under the same key an upstream that has refused it would only refuse it again, though a card may be good by then.
 #[must_use]
-pub fn idempotency_value(key: &[u8; 32], refused: u32) -> String {
+pub fn idempotency_value(key: &[u8; 32], attempt: u32) -> String {
     let mut hashed = [b"keybearer idempotency 1\0".as_slice(), key].concat();
-    if refused > 0 {
-        hashed.extend(refused.to_be_bytes());
+    if attempt > 0 {
+        hashed.extend(attempt.to_be_bytes());
     }
     let digest: [u8; 32] = Sha256::digest(hashed).into();
     let half = digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half));

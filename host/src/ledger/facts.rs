@@ -20,6 +20,8 @@ pub struct SpendFacts<'a> {
     pub operation: &'a OperationName,
     /// Whether that changes anything.
     pub effect: Effect,
+    /// Whether its reply says what was really spent.
+    pub settles: bool,
     /// The customer whom it concerns.
     pub customer: Customer<'a>,
     /// What it costs.
@@ -81,6 +83,7 @@ impl<'a> SpendFacts<'a> {
             connection: send.connection_name(),
             operation: send.operation_name(),
             effect: send.operation().effect,
+            settles: send.operation().settle.is_some(),
             customer: Customer::of(send.operation(), send.parameters()),
             cost: send.cost(),
             now,

@@ -71,7 +71,9 @@ impl Shortfall {
         let whose = self.subject.possessive(self.own);
         let span = span(self.window);
         let until = match self.ends {
-            Some(ends) if self.limit > 0 => format!("; there's room again from {ends} on"),
+            Some(ends) if self.limit > 0 && self.asked <= self.limit => {
+                format!("; there's room again from {ends} on")
+            }
             _ if self.window == Window::AtOnce && self.passes() => {
                 "; try again when one of them has ended".to_owned()
             }

@@ -4,14 +4,16 @@
 //! Draft → operation matched, parameters typed
 //!   → auth     the token, and every token above it, is still good
 //!   → kill     nothing that it's part of is stopped
-//!   → policy   Permitted<TypedSend>; where people have to agree, it's asked again once they have
+//!   → policy   Permitted<TypedSend>; where people have to agree, it's asked again once they have. They aren't asked
+//!              for a write that was made already
 //!   → ledger   what it takes from which budgets
 //!   → audit    the intent is on the disk, with what it takes reserved: one transaction
 //!   → auth     once more, and the kill switches: this is the last moment before bytes leave
-//!   → egress   secret attached → reply, cleaned
+//!   → egress   secret attached → reply, cleaned; a switch, or the token's end, cuts it off
 //!   → audit    what came of it, and of what was reserved: one transaction
 //! ```
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::approval::{ApprovalAsk, Approved, AskParts};
@@ -24,7 +26,7 @@ use crate::kill::Subjects;
 use crate::ledger::{Dedup, Reserved, Settlement};
 use crate::metrics::Metrics;
 use crate::policy::{CallContext, Door, Permitted, SendAsk, Verdict, Via};
-use crate::refusal::RequestSent;
+use crate::refusal::{Code, RequestSent};
 
 use super::Parts;
 use super::spending::{Spending, repetition};
@@ -110,7 +112,11 @@ impl Gate {
     async fn send_checked(&self, draft: Draft) -> Result<Reply, SendFailure> {
         let (asked, mut question) = (draft.connection.clone(), None);
         let agreed = match self.agree(draft, &mut question).await {
-            Ok(agreed) => agreed,
+            Ok(ControlFlow::Continue(agreed)) => agreed,
+            Ok(ControlFlow::Break(first)) => {
+                self.state.pending.send_refused(&asked, Code::Duplicate, question);
+                return Ok(first);
+            }
             Err(failure) => {
                 self.state.pending.send_refused(&asked, failure.reason.code(), question);
                 return Err(failure);
@@ -131,7 +137,7 @@ impl Gate {
             SendBegin::Refused(refused) => return self.refused(refused, dedup.as_ref()),
         };
         if let Some(dedup) = &dedup {
-            permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.refused()));
+            permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.attempt()));
         }
         let result = self.send_permitted(permit).await;
         let told = result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
@@ -159,8 +165,13 @@ impl Gate {
         }
     }
 
-    /// Everything that can refuse a request before its intent is recorded.
-    async fn agree(&self, draft: Draft, question: &mut Option<String>) -> Result<Agreed, SendFailure> {
+    /// Everything that can refuse a request before its intent is recorded. It breaks off with the first reply where people
+    /// would have to agree to a write that was made already.
+    async fn agree(
+        &self,
+        draft: Draft,
+        question: &mut Option<String>,
+    ) -> Result<ControlFlow<Reply, Agreed>, SendFailure> {
         let connection = self
             .parts
             .connections
@@ -175,6 +186,12 @@ impl Gate {
         let (permit, approval) = match self.permit(send, None)? {
             Permission::Given(permit) => (permit, None),
             Permission::Wanted { send, quorum } => {
+                // Nobody is asked for a write that won't be made, and nobody's yes is used up for it.
+                if let Some(dedup) = dedup
+                    && let Some(made) = self.in_time(self.parts.audit.made_before(dedup)).await?
+                {
+                    return self.refused(made, Some(&dedup)).map(ControlFlow::Break);
+                }
                 // What no budget has room for isn't put before people.
                 self.takes(&send, dedup)?;
                 self.in_time(self.state.pending.recorded()).await?;
@@ -193,7 +210,7 @@ impl Gate {
             }
         };
         let takes = self.takes(permit.request(), dedup)?;
-        Ok(Agreed { permit, takes, dedup, approval })
+        Ok(ControlFlow::Continue(Agreed { permit, takes, dedup, approval }))
     }
 
     /// The deadline holds for the trail too: what can't be recorded in time isn't sent.
@@ -284,6 +301,8 @@ impl Gate {
     }
 
     async fn send_permitted(&self, permit: Permitted<TypedSend>) -> Result<Reply, SendFailure> {
+        // Before the checks, so that whatever changes after them is heard of: connecting takes its time, too.
+        let watching = self.parts.kills.watching();
         // Once more after the wait for the disk: this is the last moment before bytes leave, and a revocation holds
         // from the very next send on.
         self.parts.auth.alive(&self.caller).map_err(|error| revoked(&error))?;
@@ -291,10 +310,11 @@ impl Gate {
         let subjects = self.subjects(Some(&connection));
         self.parts.kills.check(&subjects).map_err(|killed| killed.failure())?;
         tokio::select! {
+            // What stops it comes first: thrown before the bytes leave, it keeps them here.
             biased;
-            reply = self.parts.egress.send(permit, self.caller.realm(), self.deadline) => reply,
             // The request may be half way out.
-            killed = self.parts.kills.stopped(subjects) => Err(killed.failure().sent(RequestSent::Unknown)),
+            failure = self.cut_off(subjects, watching) => Err(failure.sent(RequestSent::Unknown)),
+            reply = self.parts.egress.send(permit, self.caller.realm(), self.deadline) => reply,
         }
     }
 
@@ -376,7 +396,7 @@ fn undeclared(name: &str, via: &Via) -> SendFailure {
     .because("not set up for this realm, not declared by the tool, or not consented to")
 }
 
-fn revoked(error: &AuthError) -> SendFailure {
+pub(super) fn revoked(error: &AuthError) -> SendFailure {
     match error {
         AuthError::Unauthorized => SendFailure::unsent(
             FailureReason::Revoked,

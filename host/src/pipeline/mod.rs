@@ -7,6 +7,7 @@ mod sends;
 mod spending;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 pub use answer::Answer;
 pub use forward::ForwardRequest;
@@ -27,13 +28,13 @@ use crate::catalog::{Catalog, Tool};
 use crate::clock::Clock;
 use crate::connection::LiveConnections;
 use crate::dto::{Arguments, Narrow};
-use crate::egress::{Egress, Vault};
+use crate::egress::{Egress, SHORT_BYTES_MAX, Vault};
 use crate::ids::{CallId, ToolName};
 use crate::kill::{Kills, Subjects};
 use crate::metrics::Metrics;
 use crate::policy::{CallContext, Invocation, Permitted, Policy, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
-use crate::runtime::{Limits, RunReport};
+use crate::runtime::{Limits, RunFailure, RunReport};
 use crate::store::ComponentKind;
 use answer::{refusal_of, withheld};
 use gate::{CallState, Gate};
@@ -182,7 +183,7 @@ impl Pipeline {
     async fn run(
         &self,
         permit: Permitted<Invocation>,
-        tool: &Tool,
+        tool: &Arc<Tool>,
         deadline: Instant,
     ) -> Result<Ran, Refusal> {
         let limits = self.parts.policy.calls_at_once(&permit.request().caller);
@@ -206,10 +207,13 @@ impl Pipeline {
             ComponentKind::Tool => &self.parts.limits,
             ComponentKind::Sandbox => &self.parts.code_limits,
         };
-        let run = tool.runtime.run(&tool.prepared, permit, limits, deadline, Box::new(sends));
+        let run = async {
+            let report = tool.runtime.run(&tool.prepared, permit, limits, deadline, Box::new(sends)).await;
+            judge(report, &state, tool, &self.parts.egress, deadline).await
+        };
         let ended = tokio::select! {
             biased;
-            report = run => Ok(report),
+            judged = run => Ok(judged),
             never = drafts.serve(&gate) => match never {},
             killed = self.parts.kills.stopped(gate.subjects(None)) => Err(killed),
         };
@@ -219,7 +223,7 @@ impl Pipeline {
             Refusal::new(Code::Internal, "the host failed; its log says why").sent(RequestSent::Unknown)
         })?;
         let result = match ended {
-            Ok(report) => judge(report, &state, tool).inspect(|narrow| {
+            Ok(judged) => judged.inspect(|narrow| {
                 state.look(&self.parts.metrics, "result", narrow.as_bytes());
             }),
             Err(killed) => Err(killed.refusal().sent(state.request_sent())),
@@ -238,13 +242,28 @@ impl Pipeline {
 /// What came of a call that began, what is known of the wire, and the code if it failed.
 type Ran = (Audited<Result<Narrow, Refusal>>, RequestSent, Option<Code>);
 
-/// What an agent may know of a run.
-fn judge(mut report: RunReport, state: &CallState, tool: &Tool) -> Result<Narrow, Refusal> {
-    match std::mem::replace(&mut report.result, Ok(String::new())) {
-        Ok(output) => Narrow::new(&output, &tool.output, &state.sweeps())
-            .map_err(|error| withheld(&error, state, &tool.name)),
-        Err(failure) => Err(refusal_of(&report, failure, state, &tool.name)),
-    }
+/// What an agent may know of a run. A long result is read and searched aside, within the call's time.
+async fn judge(
+    mut report: RunReport,
+    state: &CallState,
+    tool: &Arc<Tool>,
+    egress: &Egress,
+    deadline: Instant,
+) -> Result<Narrow, Refusal> {
+    let judged = match std::mem::replace(&mut report.result, Ok(String::new())) {
+        Err(failure) => Err(failure),
+        Ok(output) if output.len() <= SHORT_BYTES_MAX => {
+            Ok(Narrow::new(&output, &tool.output, &state.sweeps()))
+        }
+        Ok(output) => {
+            let (tool, sweeps) = (tool.clone(), state.sweeps().clone());
+            let narrow = move || Narrow::new(&output, &tool.output, &sweeps);
+            egress.aside().run(deadline, narrow).await.ok_or(RunFailure::Deadline)
+        }
+    };
+    judged
+        .map_err(|failure| refusal_of(&report, failure, state, &tool.name))?
+        .map_err(|error| withheld(&error, state, &tool.name))
 }
 
 fn late() -> Refusal {

@@ -95,10 +95,11 @@ impl Spending {
         self.budgets.store(Arc::new(budgets));
     }
 
-    /// How a write is recognised when it's asked for again. `None` for a read, and where no conversation says that a
-    /// repetition is one.
+    /// How a write is recognised when it's asked for again. `None` for a read, for what may be repeated, and where no
+    /// conversation says that a repetition is one.
     pub(super) fn dedup(&self, realm: &Realm, context: &CallContext, send: &TypedSend) -> Option<Dedup> {
-        if send.operation().effect == Effect::Read {
+        let operation = send.operation();
+        if operation.effect == Effect::Read || operation.repeatable {
             return None;
         }
         let key = dedup_key(
@@ -109,6 +110,7 @@ impl Spending {
                 connection: send.connection_name(),
                 operation: send.operation_name(),
                 request: send.request(),
+                idempotency_header: send.connection().idempotency_header.as_ref(),
                 intent: context.intent.as_ref(),
                 user: send.user(),
             },
@@ -116,9 +118,9 @@ impl Spending {
         Some(Dedup { key, window_ms: self.window_ms })
     }
 
-    /// The write's key as the upstream gets it, after so many refusals of the same write.
-    pub(super) fn idempotency_key(dedup: &Dedup, refused: u32) -> String {
-        idempotency_value(&dedup.key, refused)
+    /// The write's key as the upstream gets it with an attempt at it.
+    pub(super) fn idempotency_key(dedup: &Dedup, attempt: u32) -> String {
+        idempotency_value(&dedup.key, attempt)
     }
 
     /// Where a refund that is about to be made gives room back. `None`: it's no refund, or no budget wants that.
@@ -164,6 +166,7 @@ impl Spending {
             connection: &connection.name,
             operation: &operation.name,
             effect: operation.effect,
+            settles: operation.settle.is_some(),
             customer: Customer::of(operation, parameters),
             cost: cost.as_ref(),
             now,

@@ -1,9 +1,10 @@
 //! A question's context, as policies see it.
 
 use cedar_policy::{Context, RestrictedExpression as Expression};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::kinds::Unfit;
+use super::kinds::{Record, Unfit};
+use super::looks::Looks;
 use super::names;
 use super::question::{AgentFacts, Question, What, Who};
 use super::world::World;
@@ -30,15 +31,17 @@ pub(super) enum ContextError {
     Cedar(String),
 }
 
-/// Builds the context.
+/// Builds so much of the context as is looked at. What can't be put to the policies is refused, whether they look at it or
+/// not.
 pub(super) fn context(
     question: &Question<'_>,
     world: &World,
     approval: Approval<'_>,
+    looks: &Looks,
 ) -> Result<Context, ContextError> {
-    let mut pairs = Pairs(Vec::with_capacity(24));
+    let mut pairs = Pairs { looks, made: Vec::new() };
     pairs.text("environment", question.realm.environment.as_str());
-    pairs.add("now", Expression::new_datetime(question.now.to_string()));
+    pairs.add("now", || Expression::new_datetime(question.now.to_string()));
     if let Who::Agent(agent) = question.who {
         pairs.agent(&agent);
     }
@@ -47,28 +50,34 @@ pub(super) fn context(
             let typed = world
                 .operation(&connection.name, &operation.name)
                 .ok_or_else(|| ContextError::Unknown(format!("{}:{}", connection.name, operation.name)))?;
+            if typed.operation.effect != operation.effect {
+                let effect = operation.effect.as_str();
+                let known =
+                    format!("{}:{} as an operation of effect {effect}", connection.name, operation.name);
+                return Err(ContextError::Unknown(known));
+            }
             pairs.text("door", door.as_str());
             pairs.optional("tool", tool.map(|tool| tool.as_str()));
             pairs.approval(approval)?;
             pairs.cost(cost)?;
             let customer = operation.customer.as_ref().and_then(|place| place.value(parameters));
             pairs.optional("customer", customer.and_then(Value::as_str));
-            pairs.add("path", typed.path.value("path", &parameters.path)?);
-            pairs.add("query", typed.query.value("query", &parameters.query)?);
-            pairs.add("body", typed.body.value("body", &parameters.body)?);
+            pairs.typed("path", &typed.path, &parameters.path)?;
+            pairs.typed("query", &typed.query, &parameters.query)?;
+            pairs.typed("body", &typed.body, &parameters.body)?;
         }
         What::Call { tool, component, arguments } => {
             let typed = world
                 .tool(tool)
                 .filter(|known| component.is_none_or(|digest| digest == known.component))
                 .ok_or_else(|| ContextError::Unknown(format!("this version of the tool {tool}")))?;
-            pairs.add("arguments", typed.arguments.value("arguments", arguments)?);
+            pairs.typed("arguments", &typed.arguments, arguments)?;
         }
         What::Code { tool, component, bytes } => {
             if !knows_sandbox(world, tool, component) {
                 return Err(ContextError::Unknown(format!("this version of the sandbox's tool {tool}")));
             }
-            pairs.add("bytes", Expression::new_long(bytes));
+            pairs.add("bytes", || Expression::new_long(bytes));
         }
         What::Api { action, .. } => {
             pairs.text("action", action);
@@ -85,33 +94,13 @@ pub(super) fn context(
             );
             pairs.text("effect", effect.as_str());
             pairs.cost(cost)?;
-            pairs.add("requester", Expression::new_entity_uid(names::agent(tenant, requester)));
+            pairs.add("requester", || Expression::new_entity_uid(names::agent(tenant, requester)));
             if let Some(role) = role {
-                pairs.add("role", Expression::new_entity_uid(names::role(tenant, role)));
+                pairs.add("role", || Expression::new_entity_uid(names::role(tenant, role)));
             }
         }
     }
-    Context::from_pairs(pairs.0).map_err(|error| ContextError::Cedar(error.to_string()))
-}
-
-/// Whether the context could surely be built: the policies were loaded with what the question is about, and every number
-/// in it is one that Cedar has.
-pub(super) fn is_plain(question: &Question<'_>, world: &World) -> bool {
-    match question.what {
-        What::Send { connection, operation, parameters, .. } => {
-            world.operation(&connection.name, &operation.name).is_some()
-                && [&parameters.path, &parameters.query, &parameters.body]
-                    .into_iter()
-                    .all(|members| members.values().all(has_integers_alone))
-        }
-        What::Call { tool, component, arguments } => {
-            let known = world.tool(tool);
-            known.is_some_and(|known| component.is_none_or(|digest| digest == known.component))
-                && arguments.values().all(has_integers_alone)
-        }
-        What::Code { tool, component, .. } => knows_sandbox(world, tool, component),
-        What::Api { .. } | What::Approve { .. } => false,
-    }
+    Context::from_pairs(pairs.made).map_err(|error| ContextError::Cedar(error.to_string()))
 }
 
 /// A component that is to run must be the one that the policies were loaded with. The context has nothing of its own
@@ -120,24 +109,21 @@ fn knows_sandbox(world: &World, tool: &ToolName, component: Option<Digest>) -> b
     component.is_none_or(|digest| world.sandbox(tool) == Some(digest))
 }
 
-fn has_integers_alone(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => number.is_i64(),
-        Value::Array(items) => items.iter().all(has_integers_alone),
-        Value::Object(members) => members.values().all(has_integers_alone),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-    }
+/// The members of a context that are looked at.
+struct Pairs<'l> {
+    looks: &'l Looks,
+    made: Vec<(String, Expression)>,
 }
 
-struct Pairs(Vec<(String, Expression)>);
-
-impl Pairs {
-    fn add(&mut self, name: &str, value: Expression) {
-        self.0.push((name.to_owned(), value));
+impl Pairs<'_> {
+    fn add(&mut self, name: &str, value: impl FnOnce() -> Expression) {
+        if self.looks.member(name).is_some() {
+            self.made.push((name.to_owned(), value()));
+        }
     }
 
     fn text(&mut self, name: &str, value: &str) {
-        self.add(name, Expression::new_string(value.to_owned()));
+        self.add(name, || Expression::new_string(value.to_owned()));
     }
 
     fn optional(&mut self, name: &str, value: Option<&str>) {
@@ -153,40 +139,48 @@ impl Pairs {
         self.optional("intent", agent.intent);
         self.optional("user", agent.user);
         self.text("token", agent.token);
-        self.add("depth", Expression::new_long(agent.depth.into()));
+        self.add("depth", || Expression::new_long(agent.depth.into()));
     }
 
     fn approval(&mut self, approval: Approval<'_>) -> Result<(), ContextError> {
-        let approvers = approval.approvers.iter().map(|name| Expression::new_string(name.clone()));
-        self.record(
-            "approval",
+        self.record("approval", || {
+            let approvers = approval.approvers.iter().map(|name| Expression::new_string(name.clone()));
             [
                 ("granted", Expression::new_bool(approval.granted)),
                 ("count", Expression::new_long(approval.count.into())),
                 ("approvers", Expression::new_set(approvers)),
-            ],
-        )
+            ]
+        })
     }
 
     fn cost(&mut self, cost: Option<&Cost>) -> Result<(), ContextError> {
         let Some(cost) = cost else { return Ok(()) };
-        self.record(
-            "cost",
+        self.record("cost", || {
             [
                 ("amount", Expression::new_long(cost.amount_minor)),
                 ("currency", Expression::new_string(cost.currency.clone())),
-            ],
-        )
+            ]
+        })
     }
 
+    /// A record of few members, made whole.
     fn record<const N: usize>(
         &mut self,
         name: &str,
-        members: [(&str, Expression); N],
+        members: impl FnOnce() -> [(&'static str, Expression); N],
     ) -> Result<(), ContextError> {
-        let members = members.map(|(name, value)| (name.to_owned(), value));
-        let record = Expression::new_record(members).map_err(|e| ContextError::Cedar(e.to_string()))?;
-        self.add(name, record);
+        if self.looks.member(name).is_some() {
+            let members = members().map(|(name, value)| (name.to_owned(), value));
+            let record = Expression::new_record(members).map_err(|e| ContextError::Cedar(e.to_string()))?;
+            self.made.push((name.to_owned(), record));
+        }
+        Ok(())
+    }
+
+    /// What the caller gave, of its declared type.
+    fn typed(&mut self, name: &str, kind: &Record, values: &Map<String, Value>) -> Result<(), Unfit> {
+        let value = kind.value(name, values, self.looks.member(name))?;
+        self.made.extend(value.map(|value| (name.to_owned(), value)));
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use cedar_policy::RestrictedExpression as Expression;
 use serde_json::{Map, Value};
 
+use super::looks::Looks;
 use super::names::quoted;
 use crate::connection::{Kind, Parameter};
 
@@ -89,19 +90,28 @@ impl Record {
         out.push_str(if self.members.is_empty() { "}" } else { " }" });
     }
 
-    /// A value of this type. Members that aren't declared, or missing, were refused before.
-    pub(super) fn value(&self, at: &str, map: &Map<String, Value>) -> Result<Expression, Unfit> {
-        let mut pairs = Vec::with_capacity(map.len());
+    /// A value of this type, with those members that are looked at. All are checked, looked at or not; members that aren't
+    /// declared, or missing, were refused before.
+    pub(super) fn value(
+        &self,
+        at: &str,
+        map: &Map<String, Value>,
+        looks: Option<&Looks>,
+    ) -> Result<Option<Expression>, Unfit> {
+        let mut pairs = Vec::new();
         for (name, value) in map {
             let Some(member) = self.members.get(name) else {
                 return Err(Unfit { at: within(at, name), rule: "isn't declared" });
             };
-            pairs.push((name.clone(), member.kind.value(value).map_err(|unfit| unfit.inside(at, name))?));
+            let looks = looks.and_then(|looks| looks.member(name));
+            let value = member.kind.value(value, looks).map_err(|unfit| unfit.inside(at, name))?;
+            pairs.extend(value.map(|value| (name.clone(), value)));
         }
         if let Some((name, _)) = self.members.iter().find(|(n, m)| !m.optional && !map.contains_key(*n)) {
             return Err(Unfit { at: within(at, name), rule: "is missing" });
         }
-        Expression::new_record(pairs).map_err(|_| Unfit { at: at.to_owned(), rule: "has a member twice" })
+        let record = looks.map(|_| Expression::new_record(pairs)).transpose();
+        record.map_err(|_| Unfit { at: at.to_owned(), rule: "has a member twice" })
     }
 }
 
@@ -144,29 +154,40 @@ impl Type {
         }
     }
 
-    fn value(&self, value: &Value) -> Result<Expression, Unfit> {
+    /// The value, if it's looked at.
+    fn value(&self, value: &Value, looks: Option<&Looks>) -> Result<Option<Expression>, Unfit> {
         let unfit = |rule| Unfit { at: String::new(), rule };
-        match self {
-            Self::String => value
-                .as_str()
-                .map(|text| Expression::new_string(text.to_owned()))
-                .ok_or(unfit("isn't a string")),
+        Ok(match self {
+            Self::String => {
+                let text = value.as_str().ok_or(unfit("isn't a string"))?;
+                looks.map(|_| Expression::new_string(text.to_owned()))
+            }
             Self::Long => {
-                value.as_i64().map(Expression::new_long).ok_or(unfit("isn't an integer of 64 bits"))
+                let number = value.as_i64().ok_or(unfit("isn't an integer of 64 bits"))?;
+                looks.map(|_| Expression::new_long(number))
             }
-            Self::Bool => value.as_bool().map(Expression::new_bool).ok_or(unfit("isn't true or false")),
-            Self::Decimal => decimal(value)
-                .map(Expression::new_decimal)
-                .ok_or(unfit("isn't a number of at most four decimal places, which policies can compare")),
+            Self::Bool => {
+                let bool = value.as_bool().ok_or(unfit("isn't true or false"))?;
+                looks.map(|_| Expression::new_bool(bool))
+            }
+            Self::Decimal => {
+                let number = decimal(value).ok_or(unfit(
+                    "isn't a number of at most four decimal places, which policies can compare",
+                ))?;
+                looks.map(|_| Expression::new_decimal(number))
+            }
             Self::Set(items) => {
-                let list = value.as_array().ok_or(unfit("isn't a list"))?;
-                let each = |(index, item): (usize, &Value)| {
-                    items.value(item).map_err(|e| Unfit { at: format!("[{index}]{}", e.at), rule: e.rule })
-                };
-                Ok(Expression::new_set(list.iter().enumerate().map(each).collect::<Result<Vec<_>, _>>()?))
+                let mut all = Vec::new();
+                for (index, item) in value.as_array().ok_or(unfit("isn't a list"))?.iter().enumerate() {
+                    let item = items.value(item, looks.map(|_| &Looks::Whole));
+                    all.extend(item.map_err(|e| Unfit { at: format!("[{index}]{}", e.at), rule: e.rule })?);
+                }
+                looks.map(|_| Expression::new_set(all))
             }
-            Self::Record(record) => record.value("", value.as_object().ok_or(unfit("isn't an object"))?),
-        }
+            Self::Record(record) => {
+                record.value("", value.as_object().ok_or(unfit("isn't an object"))?, looks)?
+            }
+        })
     }
 }
 
@@ -188,14 +209,17 @@ fn within(at: &str, name: &str) -> String {
     }
 }
 
-/// The number as Cedar's `decimal` takes it, if it's exactly that.
+/// The number as Cedar's `decimal` takes it, if it's exactly that: an integer of 64 bits over ten thousand.
 fn decimal(value: &Value) -> Option<String> {
     let text = value.as_number()?.to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    // Cedar takes 15 digits and refuses what goes over its range itself; an exponent is always out of range.
-    let fits = digits(whole.strip_prefix('-').unwrap_or(whole)) && digits(fraction) && fraction.len() <= 4;
-    fits.then(|| format!("{whole}.{fraction}"))
+    // An exponent is always out of range.
+    if !digits(whole.strip_prefix('-').unwrap_or(whole)) || !digits(fraction) || fraction.len() > 4 {
+        return None;
+    }
+    format!("{whole}{fraction:0<4}").parse::<i64>().ok()?;
+    Some(format!("{whole}.{fraction}"))
 }
 
 #[cfg(test)]
@@ -212,6 +236,10 @@ mod tests {
             (json!(0.0001), Some("0.0001")),
             (json!(0.00001), None),
             (json!(1e300), None),
+            (json!(922_337_203_685_477_i64), Some("922337203685477.0")),
+            (json!(922_337_203_685_478_i64), None),
+            (json!(-922_337_203_685_477_i64), Some("-922337203685477.0")),
+            (json!(-0.5), Some("-0.5")),
             (json!(0.1 + 0.2), None),
             (json!("5"), None),
         ] {
@@ -232,7 +260,7 @@ mod tests {
         let mut text = String::new();
         record.write(&mut text);
         assert_eq!(text, r#"{ "a": Long, "b"?: String, "c"?: decimal, "lines": Set<{ "ok": Bool }> }"#);
-        let value = |v: Value| record.value("arguments", v.as_object().unwrap()).map(|_| ());
+        let value = |v: Value| record.value("arguments", v.as_object().unwrap(), None).map(|_| ());
         assert_eq!(value(json!({ "a": 1, "lines": [{ "ok": true }] })), Ok(()));
         for (wrong, sentence) in [
             (json!({ "a": 1, "lines": [{ "ok": 1 }] }), "arguments.lines[0].ok isn't true or false"),

@@ -14,7 +14,7 @@ use super::rule::Rule;
 /// The most bytes of one file or posted policy: three hundred pages of text.
 pub const POLICY_FILE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most policies of a host, all tenants' together.
+/// The most policies of all files together, and of what is posted for one environment, or for a tenant as a whole.
 pub const POLICIES_MAX: usize = 10_000;
 
 /// The most words and signs of one policy, its strings and commas not counted. The checker and the evaluator recurse

@@ -23,6 +23,7 @@ mod facts;
 mod grants;
 mod kinds;
 mod load;
+mod looks;
 mod names;
 mod parts;
 mod permit;
@@ -138,14 +139,24 @@ impl Policy {
         }
     }
 
-    /// Would this posted policy be taken?
+    /// Would this posted policy be taken, beside those that are in force where it applies?
     ///
     /// # Errors
-    /// Every problem of its text, with line and column. The baseline takes any text.
+    /// Every problem of its text, with line and column, or that they would be more than [`POLICIES_MAX`]. The baseline
+    /// takes any text.
     pub fn check_stored(&self, row: &PolicyRow) -> Result<(), PolicyProblems> {
         match &**self.inner.engine.load() {
             Engine::Baseline { .. } => Ok(()),
-            Engine::Set(set) => set.check_posted(row),
+            Engine::Set(set) => set.check_posted(row, POLICIES_MAX),
+        }
+    }
+
+    /// Whether this posted policy is in force. `None`: these policies don't follow what is posted.
+    #[must_use]
+    pub fn holds(&self, row: &PolicyRow) -> Option<bool> {
+        match &**self.inner.engine.load() {
+            Engine::Set(set) if self.inner.source.is_some() => Some(set.holds(row)),
+            Engine::Set(_) | Engine::Baseline { .. } => None,
         }
     }
 

@@ -110,6 +110,18 @@ impl Parts {
         parts.map(|part| part.posted.rules().len()).sum()
     }
 
+    /// How many there are where this one applies.
+    pub(super) fn beside(&self, row: &PolicyRow) -> usize {
+        self.part(&row.tenant, row.environment.as_ref()).map_or(0, |part| part.posted.rules().len())
+    }
+
+    /// Whether this one is among those that apply.
+    pub(super) fn holds(&self, row: &PolicyRow) -> bool {
+        let of_row = |rule: &Rule| rule.id().rsplit_once('#').is_some_and(|(id, _)| id == row.id.as_str());
+        self.part(&row.tenant, row.environment.as_ref())
+            .is_some_and(|part| part.posted.rules().iter().any(of_row))
+    }
+
     /// The policies that apply to a realm.
     pub(super) fn rules(&self, realm: &Realm) -> impl Iterator<Item = &Rule> {
         self.of(realm).flat_map(|part| part.posted.rules())

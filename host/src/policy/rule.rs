@@ -7,6 +7,13 @@ use cedar_policy::{
 };
 use serde_json::{Value, json};
 
+use super::looks::Looks;
+
+/// The most levels of objects and lists that a condition has in JSON when it's taken over into another policy; an operator
+/// has two. Cedar reads JSON by recursion, on the stack of whoever asks: 2 MiB, of which it takes 6 KiB for an operator,
+/// and 100 KiB where it isn't optimised.
+const CONDITION_DEPTH_MAX: usize = 24;
+
 /// A policy, checked against the schema.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
@@ -15,9 +22,10 @@ pub(super) struct Rule {
     pub(super) canonical: String,
     /// The texts of its conditions, when they ask who approved: one of them may be a name that counts.
     pub(super) approvers: Vec<String>,
-    /// Whether its scope is all there is to it: it has no `when` and no `unless`.
-    pub(super) scope_alone: bool,
-    /// What it asks of a request in scope, as one Cedar expression in JSON. `None`: nothing, or it has no JSON form.
+    /// What it looks at in a context.
+    pub(super) looks: Looks,
+    /// What it asks of a request in scope, as one Cedar expression in JSON. `None`: nothing, or it has no JSON form, or one
+    /// that is too deep.
     pub(super) condition: Option<Value>,
 }
 
@@ -29,15 +37,16 @@ pub(super) struct Subject {
 }
 
 impl Rule {
+    /// Walks over all of its policy by recursion, so it wants the stack that policies are read on.
     pub(super) fn new(cedar: Cedar) -> Self {
         // It came from a text, so it has a JSON form; if not, its own text does for a hash.
         let json = cedar.to_json().unwrap_or_else(|_| Value::String(cedar.to_string()));
         let mut texts = BTreeSet::new();
         let asks = json.get("conditions").is_some_and(|conditions| collect(conditions, &mut texts));
         let approvers = if asks { texts.into_iter().collect() } else { Vec::new() };
-        let scope_alone = json.get("conditions").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let looks = json.get("conditions").map_or(Looks::Whole, Looks::of);
         let condition = condition(&json);
-        Self { canonical: json.to_string(), approvers, scope_alone, condition, cedar }
+        Self { canonical: json.to_string(), approvers, looks, condition, cedar }
     }
 
     pub(super) fn forbids(&self) -> bool {
@@ -92,7 +101,17 @@ fn condition(json: &Value) -> Option<Value> {
         }
     });
     let all: Vec<_> = each.collect::<Option<_>>()?;
-    joined("&&", all)
+    joined("&&", all).filter(|condition| depth(condition) <= CONDITION_DEPTH_MAX)
+}
+
+/// How many levels of objects and lists there are.
+fn depth(json: &Value) -> usize {
+    let deepest = match json {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(members) => members.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + deepest.unwrap_or(0)
 }
 
 /// Expressions with an operator between them, nested as little as can be: the evaluator recurses.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, Schema};
 
-use super::context::{Approval, context, is_plain};
+use super::context::{Approval, context};
 use super::load::{Loaded, Naming, PolicyFile, load};
 use super::parts::{Parts, posted_rules};
 use super::problem::{PolicyProblem, PolicyProblems};
@@ -13,6 +13,7 @@ use super::question::{Question, What, Who};
 use super::rule::Rule;
 use super::slot::{Said, Slot};
 use super::world::World;
+use crate::connection::Effect;
 use crate::digested::Digested;
 use crate::ids::{
     AgentId, ConnectionName, Digest, Environment, OperationName, Realm, RoleName, TenantId, ToolName,
@@ -34,7 +35,7 @@ pub(super) fn authorizer() -> &'static Authorizer {
 /// Policies and the world that they were checked against. It doesn't change.
 #[derive(Debug)]
 pub(super) struct Set {
-    pub(super) world: World,
+    pub(super) world: Arc<World>,
     schema: Schema,
     /// From files: they apply to everyone.
     files: Vec<Rule>,
@@ -44,8 +45,8 @@ pub(super) struct Set {
     /// What is suspicious but allowed.
     pub(super) warnings: Vec<PolicyProblem>,
     slots: RwLock<HashMap<Key, Arc<Slot>>>,
-    /// Whether slots that are kept ask forbids as one.
-    pub(super) merges: bool,
+    /// Whether slots that are kept take short cuts: they ask forbids as one, and what nobody looks at isn't told.
+    pub(super) shortens: bool,
 }
 
 /// The answer to a question.
@@ -78,7 +79,8 @@ struct Key {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum KeyWhat {
-    Send(ConnectionName, OperationName),
+    /// With the effect that the request has, which decides what actions it's in.
+    Send(ConnectionName, OperationName, Effect),
     Call(ToolName),
     Code(ToolName),
 }
@@ -106,20 +108,49 @@ impl Set {
         let files_hash = hash(rules.iter());
         let posted = Parts::new(rows, &schema, files_hash, before.map(|before| &before.posted));
         Ok(Self {
-            world,
+            world: Arc::new(world),
             schema,
             files: rules,
             posted,
             files_hash,
             warnings,
             slots: RwLock::default(),
-            merges: true,
+            shortens: true,
         })
     }
 
-    /// Checks a policy that is to be posted.
-    pub(super) fn check_posted(&self, row: &PolicyRow) -> Result<(), PolicyProblems> {
-        posted_rules(&[row], &self.schema).map(drop)
+    /// The same with what is posted now. Files, and what there is to decide about, are as they were.
+    pub(super) fn with_posted(&self, rows: &[PolicyRow]) -> Self {
+        Self {
+            world: self.world.clone(),
+            schema: self.schema.clone(),
+            files: self.files.clone(),
+            posted: Parts::new(rows, &self.schema, self.files_hash, Some(&self.posted)),
+            files_hash: self.files_hash,
+            warnings: self.warnings.clone(),
+            slots: RwLock::default(),
+            shortens: self.shortens,
+        }
+    }
+
+    /// Checks a policy that is to be posted: its text, and whether there's room for it among `rules_max` where it would
+    /// apply.
+    pub(super) fn check_posted(&self, row: &PolicyRow, rules_max: usize) -> Result<(), PolicyProblems> {
+        let more = posted_rules(&[row], &self.schema)?.0.len();
+        let there = self.posted.beside(row);
+        if there + more <= rules_max {
+            return Ok(());
+        }
+        let message = format!(
+            "it stands for {more} policies, and {there} are posted for the same place, where {rules_max} is the \
+             most: remove some, or name a role in place of agents"
+        );
+        Err(PolicyProblems(vec![PolicyProblem::of(row.id.as_str(), message)]))
+    }
+
+    /// Whether a posted policy is in force.
+    pub(super) fn holds(&self, row: &PolicyRow) -> bool {
+        self.posted.holds(row)
     }
 
     /// Over all policies.
@@ -170,15 +201,12 @@ impl Set {
             question.approvers().unwrap_or_default().iter().map(ToString::to_string).collect();
         let count = u32::try_from(approvers.len()).unwrap_or(u32::MAX);
         let approval = Approval { granted: question.granted(), count, approvers: &approvers };
-        let said = match slot.constant() {
-            // The context needn't be made where it surely could be, and nothing looks at it.
-            Some(said) if is_plain(question, &self.world) => said.clone(),
-            _ => match context(question, &self.world, approval) {
-                Ok(context) => slot.ask(context),
-                Err(error) => {
-                    return Decided::no(format!("the request can't be put to the policies: {error}"));
-                }
-            },
+        let said = match (context(question, &self.world, approval, &slot.looks), slot.constant()) {
+            (Err(error), _) => {
+                return Decided::no(format!("the request can't be put to the policies: {error}"));
+            }
+            (Ok(_), Some(said)) => said.clone(),
+            (Ok(context), None) => slot.ask(context),
         };
         if said.yes {
             return Decided { ruling: Ruling::Allowed, policies: said.deciding, cause: None };
@@ -192,7 +220,7 @@ impl Set {
         let first = if approval.granted { approval.count.saturating_add(1) } else { 1 };
         (first..=QUORUM_MAX).find(|count| {
             let thought = Approval { granted: true, count: *count, approvers: &slot.approvers };
-            context(question, &self.world, thought).is_ok_and(|context| slot.ask(context).yes)
+            context(question, &self.world, thought, &slot.looks).is_ok_and(|context| slot.ask(context).yes)
         })
     }
 
@@ -227,7 +255,7 @@ impl Set {
         if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(slot.clone());
         }
-        let slot = Arc::new(Slot::new(question, self.rules(question.realm), self.merges)?);
+        let slot = Arc::new(Slot::new(question, self.rules(question.realm), self.shortens)?);
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= SLOTS_MAX {
             slots.clear();
@@ -259,7 +287,7 @@ impl Key {
         let Who::Agent(agent) = question.who else { return None };
         let what = match question.what {
             What::Send { connection, operation, .. } => {
-                KeyWhat::Send(connection.name.clone(), operation.name.clone())
+                KeyWhat::Send(connection.name.clone(), operation.name.clone(), operation.effect)
             }
             What::Call { tool, .. } => KeyWhat::Call(tool.clone()),
             What::Code { tool, .. } => KeyWhat::Code(tool.clone()),

@@ -8,6 +8,7 @@ use cedar_policy::{
 };
 use serde_json::json;
 
+use super::looks::Looks;
 use super::names;
 use super::question::{Question, What, Who};
 use super::rule::{Rule, Subject, joined};
@@ -28,10 +29,12 @@ pub(super) struct Slot {
     resource: EntityUid,
     entities: Entities,
     policies: PolicySet,
-    /// The same policies, all that forbid something as one: asked first.
+    /// The same policies, those that forbid something as one as far as that can be: asked first.
     merged: Option<PolicySet>,
     /// The texts that may be approvers' names in some policy here, for the question who would have to agree.
     pub(super) approvers: Vec<String>,
+    /// What they look at in a context, all together.
+    pub(super) looks: Looks,
     /// The answer, where no policy looks at the context.
     constant: Option<Said>,
 }
@@ -58,9 +61,10 @@ impl Slot {
         let (principal, action, resource) = (principal(question), action(question), resource(question));
         let mut approvers = BTreeSet::new();
         let rules: Vec<_> = rules.filter(|rule| rule.concerns(&principal, &action, &resource)).collect();
-        let scopes_alone = rules.iter().all(|rule| rule.scope_alone);
+        let mut looks = if kept { Looks::NOTHING } else { Looks::Whole };
         for rule in &rules {
             approvers.extend(rule.approvers.iter().cloned());
+            looks.and(&rule.looks);
         }
         let mut slot = Self {
             entities: entities(question, [&principal, &action, &resource])?,
@@ -70,14 +74,15 @@ impl Slot {
             policies: set(&rules)?,
             merged: if kept { merged(&rules) } else { None },
             approvers: approvers.into_iter().collect(),
+            looks,
             constant: None,
         };
-        slot.constant = scopes_alone.then(|| slot.ask(Context::empty()));
+        slot.constant = slot.looks.is_nothing().then(|| slot.ask(Context::empty()));
         Ok(slot)
     }
 
-    /// The answer to every request of this principal, action and resource, where no policy that concerns them has a
-    /// condition.
+    /// The answer to every request of this principal, action and resource, where no policy that concerns them looks at a
+    /// context.
     pub(super) fn constant(&self) -> Option<&Said> {
         self.constant.as_ref()
     }
@@ -93,7 +98,7 @@ impl Slot {
         if let Some(merged) = &self.merged {
             let said = said(&request, merged, &self.entities);
             // INVARIANT (merged): none of its conditions is met and none can't be evaluated, or it would have said no or
-            // been in error. Only who has to know which one it was asks each.
+            // been in error; so it is with what was left as it is. Only who has to know which one it was asks each.
             if said.yes {
                 return said;
             }
@@ -125,14 +130,15 @@ fn set<'r>(rules: impl IntoIterator<Item = &'r &'r Rule>) -> Result<PolicySet, S
     Ok(set)
 }
 
-/// The policies with all forbids as one, which is met where one of them is: Cedar takes far longer to begin with a policy
-/// than to evaluate it. `None`: there's nothing to be gained, or one of them has no condition that could be taken over.
+/// The policies with the forbids whose conditions can be taken over as one, which is met where one of them is: Cedar takes
+/// far longer to begin with a policy than to evaluate it. `None`: there's nothing to be gained.
 fn merged(rules: &[&Rule]) -> Option<PolicySet> {
-    let (forbids, permits): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| rule.forbids());
+    let (forbids, others): (Vec<&Rule>, Vec<&Rule>) =
+        rules.iter().partition(|rule| rule.forbids() && rule.condition.is_some());
     if forbids.len() < MERGED_MIN {
         return None;
     }
-    let conditions = forbids.iter().map(|rule| rule.condition.clone()).collect::<Option<_>>()?;
+    let conditions = forbids.iter().filter_map(|rule| rule.condition.clone()).collect();
     let forbid = json!({
         "effect": "forbid",
         // Their scopes are met: they have a say.
@@ -141,7 +147,7 @@ fn merged(rules: &[&Rule]) -> Option<PolicySet> {
         "resource": { "op": "All" },
         "conditions": [{ "kind": "when", "body": joined("||", conditions)? }],
     });
-    let mut policies = set(&permits).ok()?;
+    let mut policies = set(&others).ok()?;
     // An id that is taken, or an expression that it doesn't take, only means that it can't be done.
     policies.add(Policy::from_json(Some(PolicyId::new(MERGED_ID)), forbid).ok()?).ok()?;
     Some(policies)

@@ -11,7 +11,7 @@ use super::set::Set;
 use super::{Policy, World};
 use crate::catalog::Catalog;
 use crate::connection::{Connections, LiveConnections};
-use crate::home::Look;
+use crate::home::{Look, Settled};
 use crate::ids::Digest;
 use crate::store::{ComponentKind, ControlStore, PolicyRow, StoreError};
 
@@ -29,13 +29,25 @@ pub struct PolicySource {
 }
 
 /// What was read the last time.
+#[derive(Clone)]
 struct Seen {
-    look: Option<Look>,
+    folder: Settled,
+    /// The folder has changed and is to be read again.
+    due: bool,
     store: u64,
     files: Vec<PolicyFile>,
     posted: Vec<(String, String)>,
     tools: Vec<(String, ComponentKind, Digest)>,
     connections: Arc<Connections>,
+}
+
+/// What there is now.
+struct Found {
+    seen: Seen,
+    rows: Vec<PolicyRow>,
+    world: World,
+    /// Why the files can't be read. Then `seen` has all as it was before, but for what is posted.
+    unread: Option<PolicyProblems>,
 }
 
 impl PolicySource {
@@ -50,11 +62,12 @@ impl PolicySource {
         Self { dir, store, connections, catalog, seen: Mutex::default() }
     }
 
-    fn look(&self) -> Option<Look> {
-        self.dir.as_deref().map(Look::folder)
+    fn look(&self) -> Look {
+        self.dir.as_deref().map(Look::folder).unwrap_or_default()
     }
 
-    fn read(&self) -> Result<(Seen, Vec<PolicyRow>, World), PolicyProblems> {
+    /// Reads everything; the files only where they're due, as they may be half written.
+    fn read(&self, before: Option<&Seen>) -> Result<Found, PolicyProblems> {
         let unreadable = |error: StoreError| {
             let message = format!("the posted policies can't be read: {error}");
             PolicyProblems(vec![PolicyProblem::of("control.db", message)])
@@ -63,14 +76,26 @@ impl PolicySource {
         let (look, store) = (self.look(), self.store.version().map_err(unreadable)?);
         let connections = self.connections.load();
         let rows = self.store.policies(None).map_err(unreadable)?;
-        let files = self.dir.as_deref().map(PolicyFile::read_all).transpose()?.unwrap_or_default();
-        let snapshot = self.catalog.snapshot();
-        let tools = snapshot.tools().map(|tool| (tool.name.to_string(), tool.kind, tool.component)).collect();
-        let posted =
+        let posted: Vec<_> =
             rows.iter().map(|row| (format!("{} {}", row.tenant, row.id), row.cedar.clone())).collect();
+        let snapshot = self.catalog.snapshot();
         let world = World::new(connections.clone(), &snapshot);
-        let seen = Seen { look, store, files, posted, tools, connections };
-        Ok((seen, rows, world))
+        let files = match before.filter(|before| !before.due) {
+            Some(before) => Ok(before.files.clone()),
+            None => self.dir.as_deref().map_or_else(|| Ok(Vec::new()), PolicyFile::read_all),
+        };
+        let files = match (files, before) {
+            (Ok(files), _) => files,
+            (Err(problems), None) => return Err(problems),
+            (Err(problems), Some(before)) => {
+                let seen = Seen { store, posted, ..before.clone() };
+                return Ok(Found { seen, rows, world, unread: Some(problems) });
+            }
+        };
+        let folder = before.map_or_else(|| Settled::new(look), |before| before.folder.clone());
+        let tools = snapshot.tools().map(|tool| (tool.name.to_string(), tool.kind, tool.component)).collect();
+        let seen = Seen { folder, due: false, store, files, posted, tools, connections };
+        Ok(Found { seen, rows, world, unread: None })
     }
 }
 
@@ -80,17 +105,19 @@ impl Policy {
     /// # Errors
     /// Every problem of the files.
     pub fn open(source: PolicySource) -> Result<Self, PolicyProblems> {
-        let (seen, rows, world) = source.read()?;
+        let Found { seen, rows, world, .. } = source.read(None)?;
         let set = Set::new(&seen.files, &rows, world, None)?;
         *source.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(Self::of_engine(Engine::Set(Box::new(set)), Some(source)))
     }
 
-    /// Takes up what has changed: files, posted policies, tools. Answers whether anything did. Reads files: in async
-    /// code, call it where blocking is allowed.
+    /// Takes up what has changed: files, posted policies, tools. Answers whether anything did. A changed file counts once
+    /// two looks of [`Policy::is_stale`] found the folder the same: before that it may be half written. Reads files: in
+    /// async code, call it where blocking is allowed.
     ///
     /// # Errors
-    /// Every problem of what would have been new: what was in force stays in force.
+    /// Every problem of what would have been new: what was in force stays in force. What is posted is taken up all the
+    /// same, over the files that were good last: a deny doesn't wait until someone has mended a file.
     pub fn refresh(&self) -> Result<bool, PolicyProblems> {
         if let Some(shadow) = &self.inner.shadow
             && let Err(problems) = shadow.candidate.refresh()
@@ -100,44 +127,54 @@ impl Policy {
         let Some(source) = &self.inner.source else { return Ok(false) };
         // Held while the set is made, so that two refreshes don't overtake each other. A panic leaves it as it was.
         let mut seen = source.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, rows, world) = source.read()?;
-        let same = seen.as_ref().is_some_and(|seen| {
-            seen.files == now.files
-                && seen.posted == now.posted
-                && seen.tools == now.tools
-                && Arc::ptr_eq(&seen.connections, &now.connections)
-        });
-        let made = if same {
-            None
-        } else {
-            let current = self.inner.engine.load();
-            let before = match &**current {
-                Engine::Set(set) => Some(&**set),
-                Engine::Baseline { .. } => None,
-            };
-            Some(Set::new(&now.files, &rows, world, before))
+        let Found { seen: now, rows, world, unread } = source.read(seen.as_ref())?;
+        let posted_same = seen.as_ref().is_some_and(|seen| seen.posted == now.posted);
+        let same = posted_same
+            && seen.as_ref().is_some_and(|seen| {
+                seen.files == now.files
+                    && seen.tools == now.tools
+                    && Arc::ptr_eq(&seen.connections, &now.connections)
+            });
+        let current = self.inner.engine.load();
+        let before = match &**current {
+            Engine::Set(set) => Some(&**set),
+            Engine::Baseline { .. } => None,
+        };
+        let made = match unread {
+            Some(problems) => Some(Err(problems)),
+            None if same => None,
+            None => Some(Set::new(&now.files, &rows, world, before)),
         };
         // What is invalid isn't read over and over: only the next change is looked at.
         *seen = Some(now);
-        let Some(made) = made else { return Ok(false) };
-        self.inner.engine.store(Arc::new(Engine::Set(Box::new(made?))));
-        Ok(true)
+        let (set, problems) = match (made, before.filter(|_| !posted_same)) {
+            (None, _) => return Ok(false),
+            (Some(Ok(set)), _) => (set, None),
+            (Some(Err(problems)), None) => return Err(problems),
+            (Some(Err(problems)), Some(before)) => (before.with_posted(&rows), Some(problems)),
+        };
+        self.inner.engine.store(Arc::new(Engine::Set(Box::new(set))));
+        problems.map_or(Ok(true), Err)
     }
 
-    /// Whether [`Policy::refresh`] may have something to do. Takes microseconds.
+    /// Takes a look: whether [`Policy::refresh`] may have something to do. Takes microseconds.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        if self.inner.shadow.as_ref().is_some_and(|shadow| shadow.candidate.is_stale()) {
-            return true;
-        }
-        let Some(source) = &self.inner.source else { return false };
-        let seen = source.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(seen) = &*seen else { return true };
-        let snapshot = source.catalog.snapshot();
+        let shadow = self.inner.shadow.as_ref().is_some_and(|shadow| shadow.candidate.is_stale());
+        self.inner.source.as_ref().is_some_and(PolicySource::is_stale) || shadow
+    }
+}
+
+impl PolicySource {
+    fn is_stale(&self) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(seen) = &mut *seen else { return true };
+        seen.due |= seen.folder.look(self.look(), false);
+        let snapshot = self.catalog.snapshot();
         let tools = snapshot.tools().map(|tool| (tool.name.as_str(), tool.kind, tool.component));
-        seen.store != source.store.version().unwrap_or_default()
-            || seen.look != source.look()
-            || !Arc::ptr_eq(&seen.connections, &source.connections.load())
+        seen.due
+            || seen.store != self.store.version().unwrap_or_default()
+            || !Arc::ptr_eq(&seen.connections, &self.connections.load())
             || !tools.eq(seen.tools.iter().map(|(name, kind, component)| (name.as_str(), *kind, *component)))
     }
 }

@@ -19,6 +19,8 @@ pub struct ApprovalRow {
     pub fingerprint: Fingerprint,
     /// The token that asked. It alone may look at the approval and use it.
     pub token: TokenId,
+    /// The first token of its chain, which an operator minted; the token itself if nobody delegated it.
+    pub root: TokenId,
     /// The agent that asked.
     pub agent: AgentId,
     /// Its role.
@@ -87,10 +89,11 @@ pub enum ApprovalState {
 /// How many requests may wait for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PendingLimits {
-    /// Of one token: those that wait, and those that were denied and haven't expired.
+    /// Of one token that an operator minted and all that were delegated from it, together: those that wait, and those that
+    /// were denied and haven't expired.
     pub per_token_max: u32,
-    /// Of one tenant: those that wait.
-    pub per_tenant_max: u32,
+    /// Of one environment of a tenant: those that wait.
+    pub per_environment_max: u32,
 }
 
 /// What became of a request for approval.
@@ -100,10 +103,10 @@ pub enum Opening {
     Fresh,
     /// The same request was put before people already and hasn't been used or expired: this is it.
     Known(Box<ApprovalRow>),
-    /// The token has too many of them.
+    /// The token, with all that share its root, has too many of them.
     TokenFull,
-    /// The tenant has too many of them.
-    TenantFull,
+    /// The environment has too many of them.
+    EnvironmentFull,
 }
 
 /// Which approvals to read.

@@ -6,6 +6,7 @@ use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{ConnectionName, OperationName, Realm};
 use crate::ledger::ReservationId;
+use crate::reach::Reach;
 use crate::store::StoreError;
 
 /// A counter's number. It's never given to another counter.
@@ -110,8 +111,8 @@ pub struct WriteRow {
     pub until: Millis,
     /// What came of it.
     pub state: WriteState,
-    /// How often the upstream has refused it since. Each time, the next attempt is another one to the upstream.
-    pub refused: u32,
+    /// Which attempt at it this is to the upstream: those before it were refused, given up or over.
+    pub attempt: u32,
 }
 
 /// What came of a write.
@@ -128,7 +129,7 @@ pub enum WriteState {
     },
     /// Nobody knows.
     Unknown,
-    /// The upstream refused it: nothing was done, and it may be made again.
+    /// It wasn't carried out, by the upstream's answer or an operator's word, and may be made again.
     Refused,
 }
 
@@ -139,6 +140,8 @@ pub struct PruneBefore {
     pub ended: Millis,
     /// Counters go whose window was at most an hour and ended before this.
     pub short_ended: Millis,
+    /// The replies of writes whose time was over before this go.
+    pub replies: Millis,
     /// Writes whose time was over before this go, unless they're under way.
     pub writes: Millis,
 }
@@ -194,6 +197,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
     /// All counters, by name and start.
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError>;
+    /// What is held, within a reach where one is given: the oldest, at most so many. It keeps no transaction waiting.
+    fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError>;
 }
 
 impl Tally {

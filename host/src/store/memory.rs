@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter, StoreError, TrailTx,
-    TrailWork,
+    AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter,
+    StoreError, TrailTx, TrailWork,
 };
 use crate::ids::Digest;
 use crate::reach::Reach;
@@ -102,6 +102,10 @@ impl LedgerStore for MemoryAudit {
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
         Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).counters())
+    }
+
+    fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).held(reach, limit))
     }
 }
 

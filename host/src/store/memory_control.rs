@@ -5,7 +5,7 @@ mod approvals;
 mod kills;
 mod policies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
@@ -43,6 +43,36 @@ struct Tables {
     kills: Vec<KillRow>,
 }
 
+impl Tables {
+    fn insert_token(&mut self, row: &TokenRow) -> Result<(), StoreError> {
+        if self.tokens.iter().any(|known| known.id == row.id || known.hash == row.hash) {
+            return Err(StoreError::Exists(format!("the token {}", row.id)));
+        }
+        self.tokens.push(row.clone());
+        Ok(())
+    }
+
+    /// How many tokens were delegated from this one, or from one below it. A parent comes before its children.
+    fn below(&self, root: &TokenId) -> usize {
+        let mut all = HashSet::from([root]);
+        for row in &self.tokens {
+            if row.parent.as_ref().is_some_and(|parent| all.contains(parent)) {
+                all.insert(&row.id);
+            }
+        }
+        all.len() - 1
+    }
+
+    fn insert_secret(&mut self, row: &SecretRow) -> Result<(), StoreError> {
+        let key = (row.realm.clone(), row.user.clone(), row.label.clone(), row.version);
+        if self.secrets.contains_key(&key) {
+            return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
+        }
+        self.secrets.insert(key, row.clone());
+        Ok(())
+    }
+}
+
 impl MemoryControl {
     /// An empty store.
     #[must_use]
@@ -70,12 +100,7 @@ impl ControlStore for MemoryControl {
     }
 
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError> {
-        let mut tables = self.write();
-        if tables.tokens.iter().any(|known| known.id == row.id || known.hash == row.hash) {
-            return Err(StoreError::Exists(format!("the token {}", row.id)));
-        }
-        tables.tokens.push(row.clone());
-        Ok(())
+        self.write().insert_token(row)
     }
 
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
@@ -86,10 +111,18 @@ impl ControlStore for MemoryControl {
         Ok(self.read().tokens.iter().find(|row| row.id == *id).cloned())
     }
 
-    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
-        let tables = self.read();
-        let children = tables.tokens.iter().filter(|row| row.parent.as_ref() == Some(parent));
-        Ok(u32::try_from(children.count()).unwrap_or(u32::MAX))
+    fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError> {
+        let mut tables = self.write();
+        if tables.below(root) >= size(most) {
+            return Ok(false);
+        }
+        tables.insert_token(row)?;
+        Ok(true)
+    }
+
+    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
+        self.write().tokens.retain(|row| row.expires_at >= before);
+        Ok(())
     }
 
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
@@ -98,6 +131,17 @@ impl ControlStore for MemoryControl {
         let mut rows: Vec<_> = tables.tokens.iter().rev().filter(within).cloned().collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
         Ok(rows)
+    }
+
+    fn token_page(
+        &self,
+        reach: Option<&Reach>,
+        after: Option<&TokenId>,
+        limit: u32,
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        let rows = self.tokens(reach)?.into_iter();
+        let rest = rows.skip_while(|row| after.is_some_and(|after| row.id != *after));
+        Ok(rest.skip(usize::from(after.is_some())).take(size(limit)).collect())
     }
 
     fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError> {
@@ -146,12 +190,21 @@ impl ControlStore for MemoryControl {
     }
 
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
+        self.write().insert_secret(row)
+    }
+
+    fn insert_next_secret(
+        &self,
+        row: &SecretRow,
+        counter: &str,
+        was: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let mut tables = self.write();
-        let key = (row.realm.clone(), row.user.clone(), row.label.clone(), row.version);
-        if tables.secrets.contains_key(&key) {
+        if tables.settings.get(counter).map(Vec::as_slice) != was {
             return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
         }
-        tables.secrets.insert(key, row.clone());
+        tables.insert_secret(row)?;
+        tables.settings.insert(counter.to_owned(), row.version.to_string().into_bytes());
         Ok(())
     }
 
@@ -215,6 +268,10 @@ impl ControlStore for MemoryControl {
     }
 }
 
+fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +307,29 @@ mod tests {
         assert_eq!(store.tenant_keys().unwrap(), [key("acme", 1), key("beta", 1)]);
         store.replace_tenant_keys(&[key("acme", 1), key("beta", 1)], &now).unwrap();
         assert_eq!(store.tenant_keys().unwrap(), now);
+    }
+
+    #[test]
+    fn a_version_of_a_secret_and_its_number_are_stored_together_or_not_at_all() {
+        let store = MemoryControl::new();
+        let row = |version| SecretRow {
+            realm: Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() },
+            user: None,
+            label: "stripe".parse().unwrap(),
+            version,
+            wrapped_key: vec![1],
+            ciphertext: vec![2],
+            created_at: Millis(0),
+        };
+        store.insert_next_secret(&row(1), "last", None).unwrap();
+        for (version, was) in [(1, None), (2, None), (2, Some("0")), (1, Some("1"))] {
+            let refused = store.insert_next_secret(&row(version), "last", was.map(str::as_bytes));
+            assert!(matches!(refused, Err(StoreError::Exists(_))), "{version} after {was:?}");
+            assert_eq!(store.setting("last").unwrap().as_deref(), Some(b"1".as_slice()));
+            assert_eq!(store.secrets(None).unwrap(), [row(1)]);
+        }
+        store.insert_next_secret(&row(2), "last", Some(b"1")).unwrap();
+        assert_eq!(store.secrets(None).unwrap(), [row(1), row(2)]);
     }
 
     #[test]

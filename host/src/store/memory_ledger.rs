@@ -8,6 +8,7 @@ use super::{
 };
 use crate::clock::Millis;
 use crate::ledger::ReservationId;
+use crate::reach::Reach;
 
 /// A ledger that lives as long as this value.
 #[derive(Debug, Default)]
@@ -82,6 +83,21 @@ impl MemoryLedger {
     pub(super) fn counters(&self) -> Vec<CounterRow> {
         self.ids.values().filter_map(|id| self.counters.get(id)).cloned().collect()
     }
+
+    /// What is held within a reach: the oldest, at most so many.
+    pub(super) fn held(&self, reach: Option<&Reach>, limit: u32) -> Vec<EntryRow> {
+        let mut held = self.in_state(EntryState::Held);
+        held.retain(|row| reach.is_none_or(|reach| reach.covers(&row.realm)));
+        held.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        held
+    }
+
+    /// Those that stand so, oldest first.
+    fn in_state(&self, state: EntryState) -> Vec<EntryRow> {
+        let mut found: Vec<_> = self.entries.values().filter(|row| row.state == state).cloned().collect();
+        found.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        found
+    }
 }
 
 impl LedgerTx for MemoryLedger {
@@ -152,9 +168,7 @@ impl LedgerTx for MemoryLedger {
     }
 
     fn entries(&mut self, state: EntryState) -> Result<Vec<EntryRow>, StoreError> {
-        let mut found: Vec<_> = self.entries.values().filter(|row| row.state == state).cloned().collect();
-        found.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-        Ok(found)
+        Ok(self.in_state(state))
     }
 
     fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
@@ -190,11 +204,19 @@ impl LedgerTx for MemoryLedger {
         let over = |row: &WriteRow| row.state != WriteState::UnderWay && row.until <= before.writes;
         let writes = self.writes.extract_if(.., |_, row| over(row));
         self.undo.extend(writes.map(|(key, row)| Was::Write(key, Some(row))));
-        // Held without money: it stood for its write alone.
+        for (key, row) in self.writes.iter_mut().filter(|(_, row)| row.until <= before.replies) {
+            let was = row.clone();
+            if let WriteState::Done { reply, .. } = &mut row.state
+                && reply.take().is_some()
+            {
+                self.undo.push(Was::Write(*key, Some(was)));
+            }
+        }
+        // Held without money: it stood for its write alone, while that had its time.
         let writes = &self.writes;
         let write_is_gone = |row: &EntryRow| {
             let write = row.write.as_ref().and_then(|key| writes.get(key));
-            write.is_none_or(|write| write.reservation != row.id)
+            write.is_none_or(|write| write.reservation != row.id || write.until <= before.replies)
         };
         let idle =
             |row: &EntryRow| row.state == EntryState::Held && row.lines.is_empty() && write_is_gone(row);

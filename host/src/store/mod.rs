@@ -66,10 +66,20 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError>;
     /// The token with this id.
     fn token_by_id(&self, id: &TokenId) -> Result<Option<TokenRow>, StoreError>;
-    /// How many tokens were ever delegated from this one.
-    fn children(&self, parent: &TokenId) -> Result<u32, StoreError>;
+    /// Adds a token that was delegated, unless `most` tokens are kept already below `root`, which an operator minted: false
+    /// then. Those that ended are among them.
+    fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError>;
+    /// Removes the tokens that expired before a time.
+    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError>;
     /// All tokens, those within a reach where one is given, newest first.
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError>;
+    /// So many of these at most: the first of them, or those after one of them.
+    fn token_page(
+        &self,
+        reach: Option<&Reach>,
+        after: Option<&TokenId>,
+        limit: u32,
+    ) -> Result<Vec<TokenRow>, StoreError>;
     /// Marks a token as revoked. False when there's no such token (within this reach); revoking twice keeps the first
     /// time and answers true.
     fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError>;
@@ -90,6 +100,15 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
 
     /// Adds a version of a secret. Fails with [`StoreError::Exists`] when that version is there.
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError>;
+    /// Adds a version of a secret and sets the value `counter` to its number: both or neither. Fails with
+    /// [`StoreError::Exists`] when that version is there, or when `counter` isn't `was` any more and so the number is
+    /// taken.
+    fn insert_next_secret(
+        &self,
+        row: &SecretRow,
+        counter: &str,
+        was: Option<&[u8]>,
+    ) -> Result<(), StoreError>;
     /// The newest version of a secret: a user's own, or an operator's for `None`.
     fn newest_secret(
         &self,
@@ -156,6 +175,16 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Whether a write never waits, for a disk or anything else. Then it's done where it's asked for.
     fn is_instant(&self) -> bool {
         false
+    }
+    /// What the ledger knows of a write that mustn't be made twice, as of the last transaction. A store that can tell
+    /// without waiting for one does.
+    fn known_write(&self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
+        let mut known = None;
+        self.write(&mut |tx| {
+            known = tx.ledger().write(key)?;
+            Ok(())
+        })?;
+        Ok(known)
     }
     /// Reads records.
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError>;

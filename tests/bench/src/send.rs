@@ -81,7 +81,8 @@ impl Host {
         vault.put(&realm()?, &connection.secret, &key)?;
         let auth = Auth::new(control, clock);
         let caller = caller(&auth)?;
-        Ok(Self { egress: Egress::live(Arc::new(vault), Arc::new(SystemResolver)), auth, caller, connection })
+        let egress = Egress::live(Arc::new(vault), Arc::new(SystemResolver::default()));
+        Ok(Self { egress, auth, caller, connection })
     }
 
     async fn sends(&self, sends: u64) -> anyhow::Result<Round> {

@@ -131,7 +131,7 @@ impl Stage {
         let folder = place.folder()?;
         let cache = CodeCache::open(&place.scratch.join("cache"), &place.scratch.join("cache.key"));
         let loader = Loader::new(runtime, cache);
-        let catalog = Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {})?;
+        let catalog = Catalog::open(folder.path().join("tools"), control.clone(), loader, &|_| {})?;
         let consented: Vec<_> = act.connections.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
         let bytes = place.component(act.component)?;
         if act.component == PYTHON {

@@ -19,7 +19,7 @@ pub(super) fn build(place: &Place, parent: &str, what: &str) -> Outcome<Vec<Path
         let component = folder.join(format!("{name}.wasm"));
         let stamp = Stamp::over_files(place, &format!("component-{name}"), &sources(place, source))?;
         if !(stamp.is_fresh() && component.is_file()) {
-            let mut build = place.command(place.built("keybearer"));
+            let mut build = place.host()?;
             build.args(["tool", "build", "--locked"]).arg(source).arg("--out-dir").arg(&folder);
             step.must(place, build, "The compiler's message above says what's wrong with the tool.")?;
             stamp.write()?;

@@ -177,14 +177,33 @@ fn a_loop_fills_its_own_list_and_no_more() {
         // A yes does.
         world.approvals.decide(&ids[1], &name("alice"), true).unwrap();
         world.asked(&ask("acme", 1, "one more"));
-        // The tenant's limit holds over its tokens, and another tenant's isn't touched.
+        // The environment's limit holds over its tokens; another tenant's and another environment's aren't touched.
         for token in 2..5 {
             world.asked(&ask("acme", token, "x"));
         }
-        full(5, "x", "tenant");
+        full(5, "x", "environment");
         world.asked(&ask("beta", 6, "x"));
+        let test = Realm { environment: "test".parse().unwrap(), ..realm("acme") };
+        world.asked(&ApprovalAsk { realm: test, ..ask("acme", 7, "x") });
+        full(5, "x", "environment");
         world.clock.advance(TTL);
         world.asked(&ask("acme", 1, "later"));
+    });
+}
+
+#[test]
+fn what_is_handed_on_brings_no_other_list() {
+    in_both(|world| {
+        let below = |token: u8, what: &str| ApprovalAsk { root: token_id(1), ..ask("acme", token, what) };
+        world.asked(&ask("acme", 1, "a"));
+        let denied = world.asked(&below(2, "b"));
+        world.approvals.decide(&denied, &name("alice"), false).unwrap();
+        world.asked(&below(3, "c"));
+        for ask in [ask("acme", 1, "d"), below(2, "d"), below(4, "d")] {
+            let refused = world.approvals.request(&ask);
+            assert!(matches!(refused, Err(ApprovalError::TooMany { of: "token", .. })), "{refused:?}");
+        }
+        world.asked(&ask("acme", 5, "d"));
     });
 }
 

@@ -26,7 +26,7 @@ pub(super) struct World {
 }
 
 pub(super) fn limits() -> ApprovalLimits {
-    let pending = PendingLimits { per_token_max: 3, per_tenant_max: 5 };
+    let pending = PendingLimits { per_token_max: 3, per_environment_max: 5 };
     ApprovalLimits { ttl: TTL, pending, minter_may_approve: true }
 }
 
@@ -87,6 +87,7 @@ pub(crate) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
         realm: realm(tenant),
         fingerprint: Fingerprint::for_tests(&format!("{tenant} {token} {what}")),
         token: token_id(token),
+        root: token_id(token),
         agent: name("billing"),
         role: None,
         conversation: Some("c-1".parse().unwrap()),
@@ -123,6 +124,7 @@ pub(crate) fn ask_by(caller: &crate::auth::Caller, what: &str) -> ApprovalAsk {
     ApprovalAsk {
         realm: caller.realm().clone(),
         token: caller.token().clone(),
+        root: caller.root().clone(),
         agent: caller.agent().clone(),
         fingerprint: Fingerprint::for_tests(&format!("{} {what}", caller.token())),
         ..ask("any", 1, what)

@@ -105,6 +105,28 @@ async fn intents_find_no_room_in_a_full_queue_and_outcomes_do() {
 }
 
 #[tokio::test]
+async fn what_policies_that_are_tried_would_decide_is_dropped_where_it_can_not_be_written() {
+    let trail = fixture();
+    let differ = |times: usize| {
+        for _ in 0..times {
+            trail.audit.shadow_differed(realm(), difference());
+        }
+    };
+    trail.store.fail(true);
+    differ(10);
+    assert!(trail.begin().await.is_err(), "the writer has come past them");
+    trail.store.fail(false);
+    trail.store.shut(true);
+    differ(2 * INTENTS_MAX);
+    let waiting = trail.audit.trail.queue.len();
+    assert!(waiting <= INTENTS_MAX, "{waiting}");
+    trail.store.shut(false);
+    let story = trail.story();
+    assert!(story.len() <= INTENTS_MAX + BATCH_ROWS_MAX, "{}", story.len());
+    assert!(story.iter().all(|row| row == "shadow: denied"));
+}
+
+#[tokio::test]
 async fn nothing_begins_or_ends_after_the_writer() {
     let trail = fixture();
     let (pending, forgotten) = (trail.begin().await.unwrap(), trail.begin().await.unwrap());

@@ -145,6 +145,17 @@ fn send_intent(send: u32) -> SendBegun {
     }
 }
 
+fn difference() -> ShadowDiffered {
+    ShadowDiffered {
+        who: "billing-bot".parse().unwrap(),
+        subject: "stripe:create_charge".to_owned(),
+        live: Decision::Allowed,
+        candidate: Decision::Denied,
+        policies: Vec::new(),
+        hash: Digest::of(b"others"),
+    }
+}
+
 fn answered() -> SendResult {
     SendResult {
         status: Some(200),

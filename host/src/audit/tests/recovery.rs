@@ -80,17 +80,7 @@ async fn rows_that_belong_to_no_call_are_passed_over() {
         approval: None,
     };
     audit.decided(realm.clone(), decided, None).await.unwrap();
-    audit.shadow_differed(
-        realm.clone(),
-        ShadowDiffered {
-            who: "billing-bot".parse().unwrap(),
-            subject: "stripe:create_charge".to_owned(),
-            live: Decision::Allowed,
-            candidate: Decision::Denied,
-            policies: Vec::new(),
-            hash: Digest::of(b"others"),
-        },
-    );
+    audit.shadow_differed(realm.clone(), difference());
     audit.admin(Some(realm.clone()), "token.mint", "tok", "cli").await.unwrap();
     let Event::Approval(step) = approval() else { unreachable!() };
     audit.approval(&realm, None, step).await.unwrap();

@@ -150,8 +150,52 @@ fn chains_and_families_have_their_limits() {
     assert_eq!(last.depth(), DEPTH_MAX);
     w.auth.alive(last).unwrap();
     assert!(matches!(w.auth.delegate(last, narrower()), Err(AuthError::MayNotDelegate(_))));
-    assert!(super::super::delegate::check_parent(&chain[0], CHILDREN_MAX - 1).is_ok());
-    assert!(super::super::delegate::check_parent(&chain[0], CHILDREN_MAX).is_err());
+
+    // However a family stands below its root, whether its members live or not.
+    let (chain, other) = (w.chain(3), w.root());
+    w.auth.revoke(chain[2].token(), None).unwrap();
+    w.store.small.store(true, Ordering::SeqCst);
+    let third = w.caller(&w.auth.delegate(&chain[1], narrower()).unwrap());
+    for parent in [&chain[0], &chain[1], &third] {
+        let error = w.auth.delegate(parent, narrower()).unwrap_err();
+        assert!(matches!(error, AuthError::MayNotDelegate(_)), "{error}");
+    }
+    w.auth.delegate(&other, narrower()).unwrap();
+}
+
+#[test]
+fn a_child_names_no_more_than_a_few_patterns_or_as_many_as_its_parent() {
+    let w = world();
+    let with = |tool: &str, count: usize| Grant {
+        tools: vec![tool.parse().unwrap(); count],
+        may_delegate: true,
+        ..Grant::default()
+    };
+    for (of_parent, most) in [(1, DELEGATED_PATTERNS_MAX), (100, 100)] {
+        let parent = w.caller(&w.auth.mint(Mint { grant: with("*", of_parent), ..root() }).unwrap());
+        let delegate = |count: usize| {
+            let request = Delegation { grant: with("charge", count), ..Delegation::default() };
+            w.auth.delegate(&parent, request)
+        };
+        delegate(most).unwrap();
+        let error = delegate(most + 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("more than {most} tools and operations")), "{error}");
+    }
+}
+
+#[test]
+fn a_token_is_forgotten_long_after_its_end_and_not_before() {
+    let w = world();
+    let chain = w.chain(2);
+    let day = Duration::from_secs(86_400);
+    w.clock.advance(HOUR + day * 30);
+    let later = w.caller(&w.auth.mint(root()).unwrap());
+    let known = |caller: &Caller| w.store.token_by_id(caller.token()).unwrap().is_some();
+    assert!(chain.iter().all(|caller| known(caller)));
+    w.clock.advance(Duration::from_millis(1));
+    let below = w.auth.delegate(&later, narrower()).unwrap();
+    assert!(!chain.iter().any(|caller| known(caller)));
+    assert!(known(&later) && w.store.token_by_id(&below.row.id).unwrap().is_some());
 }
 
 #[test]
@@ -284,4 +328,12 @@ fn a_row_that_says_more_than_its_parent_stores_no_secrets_and_reaches_no_further
     let caller = w.auth.verify(w.smuggle(&forged).as_str()).unwrap();
     assert!(caller.grant().may_store_secrets && !caller.may_store_secrets_of(&ann));
     assert_eq!(caller.reach(), Reach::one(caller.realm().clone()), "an agent is of one environment");
+}
+
+#[test]
+fn all_that_was_handed_on_has_the_root_that_an_operator_minted() {
+    let w = world();
+    let (chain, other) = (w.chain(4), w.root());
+    assert!(chain.iter().all(|caller| caller.root() == chain[0].token()));
+    assert_eq!(other.root(), other.token());
 }

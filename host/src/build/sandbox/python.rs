@@ -1,6 +1,6 @@
 //! Python and pip, run for what they make.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,7 +53,7 @@ impl Environment {
             std::fs::remove_dir_all(&dir).map_err(file)?;
         }
         std::fs::create_dir_all(cache).map_err(file)?;
-        let mut make = Command::new(python());
+        let mut make = isolated(python());
         make.args(["-m", "venv"]).arg(&dir);
         let made = run(&mut make)?;
         if !made.ok {
@@ -94,7 +94,7 @@ impl Environment {
 
     /// Makes a component of the folders `app`, `packages` and `wit` below `dir`.
     pub(super) fn componentize(&self, dir: &Path, component: &Path) -> Result<(), SandboxBuildError> {
-        let mut make = Command::new(&self.python);
+        let mut make = isolated(&self.python);
         make.args(["-c", "import componentize_py; componentize_py.script()", "--quiet"]);
         make.args(["--wit-path", "wit", "--world", "keybearer:tool/tool", "componentize"]);
         // The order names the folders inside: the app is `/0`, the packages are `/1`.
@@ -113,10 +113,18 @@ impl Environment {
     }
 
     fn pip(&self, command: &str) -> Command {
-        let mut pip = Command::new(&self.python);
+        let mut pip = isolated(&self.python);
         pip.args(["-m", "pip", command, "--quiet", "--no-input", "--disable-pip-version-check"]);
         pip
     }
+}
+
+/// A Python that imports nothing from the working folder, which `-m` and `-c` look into first: it may be a checkout of
+/// somebody else's. Nor from the user's own packages, or where a variable says.
+fn isolated(python: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(python);
+    command.arg("-I");
+    command
 }
 
 /// What a command said, and whether it ended well.
@@ -126,7 +134,7 @@ struct Ran {
 }
 
 fn run(command: &mut Command) -> Result<Ran, SandboxBuildError> {
-    // Only what's named shall be found, by Python and by the component's build.
+    // Only what's named shall be found, by what Python starts and by the component's build, too.
     command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").stdin(Stdio::null());
     let output = command.output().map_err(SandboxBuildError::PythonMissing)?;
     let said = [output.stdout, output.stderr].concat();
@@ -187,6 +195,18 @@ mod tests {
         assert!(numbers("3.9.18") < OLDEST);
         assert!(numbers("3.10.0rc1") >= OLDEST);
         assert!(numbers("3.14.0") >= OLDEST);
+    }
+
+    #[test]
+    fn nothing_in_the_working_folder_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("planted.py"), "print('planted')").unwrap();
+        for arguments in [["-m", "planted"], ["-c", "import planted"]] {
+            let ran = run(isolated(python()).args(arguments).current_dir(folder.path())).unwrap();
+            assert!(!ran.ok && ran.said.contains("No module named"), "{}", ran.said);
+        }
+        let environment = Environment { dir: PathBuf::new(), python: python().into() };
+        assert_eq!(environment.pip("install").get_args().next(), Some(OsStr::new("-I")));
     }
 
     #[test]

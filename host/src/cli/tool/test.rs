@@ -91,6 +91,6 @@ impl Test {
         let opened = Opened::open(home)?;
         self.connections.get_or_insert_with(|| opened.home.connections_dir());
         let (vault, realm) = (Arc::new(opened.vault()?), self.realm.realm());
-        Ok(Live { vault, resolver: Arc::new(SystemResolver), realm })
+        Ok(Live { vault, resolver: Arc::new(SystemResolver::default()), realm })
     }
 }

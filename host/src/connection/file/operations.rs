@@ -78,6 +78,7 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
     let refund = table.optional("refund").and_then(|f| refund_rule(&f));
     let conversation_field =
         table.optional("conversation_field").and_then(|f| conversation_field(&f, is_form, &body_parameters));
+    let repeatable = table.optional("repeatable").and_then(|f| repeatable(&f, effect, cost.is_some()));
     if settle.is_some() && cost.is_none() {
         field.problem("has settle and no cost: there is nothing to settle");
     }
@@ -101,6 +102,7 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
         customer: None,
         settle,
         refund,
+        repeatable: repeatable.unwrap_or_default(),
         conversation_field,
     };
     operation.cost = cost.and_then(|f| cost_rule(&f, &operation));
@@ -138,6 +140,17 @@ fn effect(field: &Field<'_, '_>) -> Option<Effect> {
             None
         }
     }
+}
+
+fn repeatable(field: &Field<'_, '_>, effect: Option<Effect>, has_cost: bool) -> Option<bool> {
+    let repeatable = field.boolean()?;
+    if repeatable && effect == Some(Effect::Read) {
+        field.problem("is for writes: reads are made each time as it is");
+    }
+    if repeatable && has_cost {
+        field.problem("isn't for what costs something: a model that starts over would spend it again");
+    }
+    Some(repeatable)
 }
 
 fn media_type(field: &Field<'_, '_>) -> Option<String> {

@@ -10,11 +10,7 @@ pub(super) fn list() -> Value {
         "listBudgets",
         "How the budgets within the operator's reach stand that anything was spent of",
         Some("operator"),
-        json!([query(
-            "limit",
-            "At most so many: 1000 unless given.",
-            json!({ "type": "integer", "minimum": 1, "maximum": 10_000 })
-        )]),
+        json!([limit()]),
         ("200", answer("They, by whom they limit.", "BudgetList")),
     )
     .into()
@@ -25,7 +21,7 @@ pub(super) fn held() -> Value {
         "listHeld",
         "The requests within the operator's reach that nobody knows the end of, the oldest first",
         Some("operator"),
-        json!([]),
+        json!([limit()]),
         ("200", answer("They.", "HeldList")),
     )
     .into()
@@ -57,6 +53,14 @@ pub(super) fn release() -> Value {
     .into()
 }
 
+fn limit() -> Value {
+    query(
+        "limit",
+        "At most so many: 1000 unless given.",
+        json!({ "type": "integer", "minimum": 1, "maximum": 10_000 }),
+    )
+}
+
 fn id() -> Value {
     path_parameter("id", "The reservation's id.", "ReservationId")
 }
@@ -66,13 +70,11 @@ pub(super) fn schemas() -> Value {
     let optional_text = json!({ "type": ["string", "null"] });
     let optional_count = json!({ "type": ["integer", "null"], "minimum": 0 });
     let optional_time = nullable("Time");
+    let more = json!({ "type": "boolean", "description": "There are more than the answer has room for." });
     let cost = closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]);
     json!({
         "ReservationId": { "type": "string", "pattern": "^call_[0-9a-f]{32}\\.[1-9][0-9]{0,9}$" },
-        "BudgetList": closed(json!({
-            "budgets": list_of("BudgetStanding"),
-            "more": { "type": "boolean", "description": "There are more than the answer has room for." },
-        }), &[]),
+        "BudgetList": closed(json!({ "budgets": list_of("BudgetStanding"), "more": more }), &[]),
         "BudgetStanding": closed(json!({
             "tenant": reference("Slug"), "environment": reference("Slug"),
             "subject": { "type": "string", "description": "Whom it limits: `agent:billing`, `customer:cus_1`, `tenant`." },
@@ -84,7 +86,7 @@ pub(super) fn schemas() -> Value {
             "spent": reference("Count"), "under_way": reference("Count"), "held": reference("Count"),
             "limit": optional_count, "left": optional_count,
         }), &[]),
-        "HeldList": closed(json!({ "held": list_of("Held") }), &[]),
+        "HeldList": closed(json!({ "held": list_of("Held"), "more": more }), &[]),
         "Held": closed(json!({
             "id": reference("ReservationId"), "tenant": reference("Slug"), "environment": reference("Slug"),
             "connection": nullable("Slug"), "operation": nullable("ToolName"),

@@ -55,7 +55,11 @@ fn known() -> Value {
             "output_schema": { "type": "object", "description": "A JSON Schema." },
         }), &[]),
         "Token": closed(token(), &[]),
-        "TokenList": closed(json!({ "tokens": list("Token") }), &[]),
+        "TokenList": closed(json!({
+            "tokens": list("Token"),
+            "next_before": { "oneOf": [reference("TokenId"), { "type": "null" }],
+                "description": "`before` of the next page; null on the last." },
+        }), &[]),
         "MintedToken": closed(with(token(), json!({
             "token": { "type": "string", "description": "The token itself. It can't be shown again." },
         })), &[]),

@@ -114,7 +114,8 @@ fn tokens_fit_and_hide_what_is_secret() {
     revoked.revoked_at = Some(Millis(3));
     revoked.conversation = None;
     let tokens = vec![token(TokenKind::Agent).into(), TokenEntry::from(revoked)];
-    fits("TokenList", &TokenList { tokens });
+    fits("TokenList", &TokenList { tokens, next_before: Some(TokenId::fresh()) });
+    fits("TokenList", &TokenList { tokens: Vec::new(), next_before: None });
     fits("MintedToken", &MintedBody { token: "kbt_…", entry: token(TokenKind::Agent).into() });
     let listed = serde_json::to_value(TokenEntry::from(token(TokenKind::Agent))).unwrap();
     assert!(listed.get("hash").is_none() && listed.get("token").is_none());

@@ -13,16 +13,14 @@ use crate::connection::Connection;
 use crate::egress::{Draft, DraftBody, FORM, is_json};
 use crate::refusal::{Code, Refusal};
 
-/// Headers that make another request of the one that they stand on, in lower case: preconditions, another account,
-/// another method or path, another reading of the body.
+/// Headers that make another request of the one that they stand on, in lower case: preconditions, another method or path,
+/// another reading of the body.
 const MEANINGFUL: &[&str] = &[
     "content-encoding",
     "content-range",
     "if-match",
     "if-none-match",
     "if-unmodified-since",
-    "stripe-account",
-    "stripe-context",
     "x-host",
     "x-http-method",
     "x-http-method-override",
@@ -31,6 +29,33 @@ const MEANINGFUL: &[&str] = &[
     "x-original-url",
     "x-rewrite-url",
 ];
+
+/// Headers that say for whom a request is made, in lower case, each with whose API reads it. Without it the request would
+/// be made for whomever the key belongs to.
+const ACCOUNTS: &[&str] = &[
+    "as-user",                  // Box
+    "callerobjectid",           // Microsoft Dataverse
+    "dropbox-api-select-admin", // Dropbox, for teams
+    "dropbox-api-select-user",  // Dropbox, for teams
+    "login-customer-id",        // Google Ads
+    "mscrmcallerid",            // Microsoft Dataverse
+    "on-behalf-of",             // SendGrid
+    "openai-organization",      // OpenAI
+    "openai-project",           // OpenAI
+    "paypal-auth-assertion",    // PayPal
+    "stripe-account",           // Stripe
+    "stripe-context",           // Stripe
+    "sudo",                     // GitLab
+    "x-goog-user-project",      // Google Cloud: who pays
+    "x-grafana-org-id",         // Grafana
+    "x-mailgun-on-behalf-of",   // Mailgun
+    "x-vault-namespace",        // HashiCorp Vault
+    "xero-tenant-id",           // Xero
+];
+
+/// How the names of such headers begin where there's a family of them: Kubernetes' `Impersonate-User`, `-Group`, `-Uid` and
+/// `-Extra-…`.
+const ACCOUNT_PREFIX: &str = "impersonate-";
 
 /// The usual name of the header with a key that makes a write happen once. SDKs put a random one on every write, and
 /// another one on the same write when a model repeats it: it says nothing about what is meant.
@@ -121,7 +146,7 @@ fn headers(given: &HeaderMap, connection: Option<&Connection>) -> Result<Vec<(St
                 invalid(format!("the header {name} holds a character other than visible ASCII"))
             })?;
             handed_on.push((name.to_owned(), value.to_owned()));
-        } else if MEANINGFUL.contains(&name) {
+        } else if changes_the_meaning(name) {
             return Err(invalid(format!(
                 "the header {name} changes what the request means, and the connection {} doesn't let it through",
                 connection.name
@@ -129,6 +154,11 @@ fn headers(given: &HeaderMap, connection: Option<&Connection>) -> Result<Vec<(St
         }
     }
     Ok(handed_on)
+}
+
+/// Whether a request without this header would be another one. The name is in lower case.
+fn changes_the_meaning(name: &str) -> bool {
+    MEANINGFUL.contains(&name) || ACCOUNTS.contains(&name) || name.starts_with(ACCOUNT_PREFIX)
 }
 
 /// The body's media type, if one is given: once, as text, and in UTF-8 where the host reads it.
@@ -183,8 +213,12 @@ effect = "read"
 "#;
 
     fn connection() -> Arc<Connection> {
+        connection_of(VENDOR)
+    }
+
+    fn connection_of(text: &str) -> Arc<Connection> {
         let realm = Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() };
-        Connections::parse(&[("vendor.toml", VENDOR)]).unwrap().get(&realm, "vendor").unwrap()
+        Connections::parse(&[("vendor.toml", text)]).unwrap().get(&realm, "vendor").unwrap()
     }
 
     fn map(headers: &[(&str, &str)]) -> HeaderMap {
@@ -244,15 +278,29 @@ effect = "read"
 
     #[test]
     fn what_changes_the_meaning_is_refused_not_left_out() {
-        for name in MEANINGFUL.iter().filter(|name| **name != "if-match") {
+        let family = ["impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-scopes"];
+        for name in [MEANINGFUL, ACCOUNTS, &family].concat().into_iter().filter(|name| *name != "if-match") {
             let refusal = headers(&map(&[(name, "1")]), Some(&connection())).unwrap_err();
             assert_eq!(refusal.code, Code::InvalidRequest);
             assert!(refusal.message.contains(name), "{}", refusal.message);
         }
-        assert!(MEANINGFUL.is_sorted());
+        assert!(MEANINGFUL.is_sorted() && ACCOUNTS.is_sorted());
         let mut not_text = HeaderMap::new();
         not_text.insert("accept", http::HeaderValue::from_bytes(b"\xff").unwrap());
         assert!(headers(&not_text, Some(&connection())).is_err());
+    }
+
+    #[test]
+    fn another_account_goes_on_where_the_connection_lets_it_through() {
+        let names = ["openai-project", "sudo", "impersonate-user"];
+        let listed = names.map(|name| format!("{name:?}")).join(", ");
+        let connection =
+            connection_of(&VENDOR.replace("request_headers = [", &format!("request_headers = [{listed}, ")));
+        for name in names {
+            let handed_on = headers(&map(&[(name, "1")]), Some(&connection)).unwrap();
+            assert_eq!(handed_on, [(name.to_owned(), "1".to_owned())]);
+        }
+        assert!(headers(&map(&[("impersonate-group", "1")]), Some(&connection)).is_err());
     }
 
     #[test]

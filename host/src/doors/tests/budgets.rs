@@ -107,8 +107,10 @@ async fn what_is_spent_held_and_left_is_listed() {
         held["held"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
     let mut known = [ids[1].to_string(), ids[2].to_string()];
     known.sort();
-    assert_eq!(listed.len(), 2);
+    assert_eq!((listed.len(), &held["more"]), (2, &json!(false)));
     assert!(known.iter().all(|id| listed.contains(&id.as_str())), "{held:#}");
+    let oldest = host.get("/v1/budgets/held?limit=1", &key).await.json();
+    assert_eq!((&oldest["held"], &oldest["more"]), (&json!([held["held"][0]]), &json!(true)));
 }
 
 #[tokio::test]
@@ -151,7 +153,7 @@ async fn another_tenant_s_money_does_not_exist_and_agents_see_none() {
     let (_, rival) = host.token_in("rival", TokenKind::Operator);
     let (_, agent) = host.token(TokenKind::Agent);
     assert_eq!(host.standing(&rival).await, [json!(null); 0]);
-    assert_eq!(host.get("/v1/budgets/held", &rival).await.json(), json!({ "held": [] }));
+    assert_eq!(host.get("/v1/budgets/held", &rival).await.json(), json!({ "held": [], "more": false }));
     let settle = format!("/v1/budgets/held/{}/settle", ids[1]);
     let absent = host.ask("POST", &settle.replace(".2/", ".9/"), &rival, "").await;
     absent.problem(404, "not_found");
@@ -182,6 +184,7 @@ async fn what_makes_no_sense_or_can_not_be_recorded_changes_nothing() {
     }
     host.get("/v1/budgets?limit=0", &key).await.problem(400, "bad_request");
     host.get("/v1/budgets?tenant=rival", &key).await.problem(400, "bad_request");
+    host.get("/v1/budgets/held?limit=0", &key).await.problem(400, "bad_request");
     host.trail.fill_up();
     host.ask("POST", &settle, &key, "").await.problem(503, "audit_unavailable");
     assert_eq!(host.standing(&key).await[0]["held"], 2_500);

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::approvals::token as token_of;
 use super::host::{Host, Reply};
+use crate::ids::PolicyId;
 use crate::kill::{Order, Target};
-use crate::store::TokenKind;
+use crate::store::{PolicyRow, TokenKind};
 
 /// What the platform's clients send, but for ids.
 fn planner_policy() -> Value {
@@ -277,6 +278,36 @@ async fn policies_are_their_tenant_s_and_hostile_ones_stay_inside_their_quotes()
         policy[member] = value;
         host.ask_with_key("POST", "/v1/policies", &rival, &policy).await.problem(400, "bad_request");
     }
+}
+
+#[tokio::test]
+async fn what_is_posted_or_removed_holds_from_the_answer_on_or_is_an_error() {
+    let host = Host::start_governed();
+    let (_, key) = host.token(TokenKind::Operator);
+    let (_, planner) = host.agent_with_token(&key, "planner").await;
+    let allow = host.post_as(&key, "/v1/policies", &planner_policy()).await;
+    // What the host itself never takes.
+    let control = &host.door.app.control;
+    let row = control.policies(None).unwrap().remove(0);
+    let broken = PolicyRow { id: PolicyId::fresh(), cedar: "forbid (".to_owned(), ..row };
+    control.insert_policy(&broken).unwrap();
+
+    let mut deny = planner_policy();
+    deny["effect"] = json!("deny");
+    let told = host.ask_with_key("POST", "/v1/policies", &key, &deny).await.problem(500, "internal");
+    assert!(told.contains("the policy was not taken"), "{told}");
+    let listed = host.ask_with_key("GET", "/v1/policies", &key, &Value::Null).await.json();
+    let listed: Vec<_> = listed["policies"].as_array().unwrap().iter().map(|row| &row["effect"]).collect();
+    assert_eq!(listed, ["allow", "allow"]);
+
+    let remove = |id: &str| format!("/v1/policies/{id}");
+    let path = remove(allow["id"].as_str().unwrap());
+    let told = host.ask_with_key("DELETE", &path, &key, &Value::Null).await.problem(500, "internal");
+    assert!(told.contains("it holds until"), "{told}");
+    assert_eq!(verdict(&host.enforce(&key, &planner, "read", "api://tasks/7").await).0, "allowed");
+    let path = remove(broken.id.as_str());
+    assert_eq!(host.ask_with_key("DELETE", &path, &key, &Value::Null).await.status, 204);
+    assert_eq!(verdict(&host.enforce(&key, &planner, "read", "api://tasks/7").await).0, "denied");
 }
 
 #[tokio::test]

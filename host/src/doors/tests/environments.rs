@@ -306,7 +306,7 @@ async fn money_of_another_environment_does_not_exist() {
         walls.is_absent("POST", path, &held, &absent, &Value::Null).await;
     }
     assert_eq!(walls.get("/v1/budgets", &walls.prod).await["budgets"], json!([]));
-    assert_eq!(walls.get("/v1/budgets/held", &walls.prod).await, json!({ "held": [] }));
+    assert_eq!(walls.get("/v1/budgets/held", &walls.prod).await, json!({ "held": [], "more": false }));
     for near in [&walls.dev, &walls.every] {
         assert_eq!(walls.get("/v1/budgets", near).await["budgets"][0]["held"], 1_250);
         assert_eq!(walls.get("/v1/budgets/held", near).await["held"][0]["id"], held);

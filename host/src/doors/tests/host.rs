@@ -29,11 +29,12 @@ use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Policy, PolicySource};
+use crate::reach::Reach;
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
-    ApprovalRow, AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, MemoryAudit, MemoryControl,
-    PendingLimits, RowFilter, StoreError, TokenKind, TrailWork,
+    ApprovalRow, AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, MemoryAudit,
+    MemoryControl, PendingLimits, RowFilter, StoreError, TokenKind, TrailWork,
 };
 
 pub(super) struct Host {
@@ -97,6 +98,10 @@ impl LedgerStore for Trail {
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
         self.rows.counters()
+    }
+
+    fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
+        self.rows.held(reach, limit)
     }
 }
 
@@ -287,7 +292,7 @@ fn app(
     let store = Arc::new(MemoryControl::new());
     let control = store.clone();
     let loader = Loader::new(RUNTIME.clone(), CodeCache::off());
-    let catalog = Arc::new(Catalog::with_loader(tools_dir.clone(), store, loader, &|_| {}).unwrap());
+    let catalog = Arc::new(Catalog::open(tools_dir.clone(), store, loader, &|_| {}).unwrap());
     let connections = Arc::new(LiveConnections::fixed(Arc::new(connections)));
     let open = |dir: Option<PathBuf>| {
         let source = PolicySource::new(dir, control.clone(), connections.clone(), catalog.clone());
@@ -397,7 +402,7 @@ fn approvals(
 ) -> ApprovalDesk {
     let limits = ApprovalLimits {
         ttl: Duration::from_secs(900),
-        pending: PendingLimits { per_token_max: 10, per_tenant_max: 100 },
+        pending: PendingLimits { per_token_max: 10, per_environment_max: 100 },
         minter_may_approve: false,
     };
     let approvals = Approvals::new(store, vault, clock, limits);

@@ -110,3 +110,28 @@ async fn a_revocation_holds_even_when_it_can_not_be_recorded() {
     assert!(told.problem(503, "audit_unavailable").contains("the token is revoked"));
     host.get("/v1/tools", &stolen).await.problem(401, "unauthorized");
 }
+
+#[tokio::test]
+async fn tokens_are_listed_page_by_page() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    let (foreign, _) = host.token_in("rival", TokenKind::Agent);
+    for _ in 0..4 {
+        host.token(TokenKind::Agent);
+    }
+    let all = host.get("/v1/tokens", &operator).await.json();
+    assert_eq!(all["next_before"], json!(null));
+    let (mut seen, mut path) = (Vec::new(), "/v1/tokens?limit=2".to_owned());
+    loop {
+        let page = host.get(&path, &operator).await.json();
+        let rows = page["tokens"].as_array().unwrap();
+        assert!(rows.len() <= 2);
+        seen.extend(rows.iter().cloned());
+        let Some(before) = page["next_before"].as_str() else { break };
+        path = format!("/v1/tokens?limit=2&before={before}");
+    }
+    assert_eq!((seen.len(), json!(seen)), (5, all["tokens"].clone()));
+    let beyond = host.get(&format!("/v1/tokens?before={foreign}"), &operator).await;
+    assert_eq!(beyond, host.get("/v1/tokens?before=tok_000000000000000000000000", &operator).await);
+    beyond.problem(400, "bad_request");
+}

@@ -158,6 +158,21 @@ async fn each_call_uses_the_secret_of_its_own_user() {
 }
 
 #[tokio::test]
+async fn two_that_are_stored_at_once_leave_one() {
+    let stage = Stage::start();
+    let ann = stage.agent(Some("ann"), true);
+    let (one, other) = tokio::join!(stage.put(&ann, "ann", ANN), stage.put(&ann, "ann", BOB));
+    let mut versions = [&one, &other].map(|reply| reply.json()["version"].as_u64().unwrap());
+    versions.sort_unstable();
+    assert_eq!((one.status.as_u16(), other.status.as_u16(), versions), (200, 200, [1, 2]));
+    let listed = stage.ask("GET", "/v1/users/ann/secrets", &ann, "").await.json();
+    let versions: Vec<_> =
+        listed["secrets"].as_array().unwrap().iter().map(|secret| &secret["version"]).collect();
+    assert_eq!(versions, [&json!(2)]);
+    assert!(stage.send("own", &ann).await.1.is_some());
+}
+
+#[tokio::test]
 async fn without_a_user_or_a_secret_nothing_is_sent() {
     let stage = Stage::start();
     let (nobodys, anns) = (stage.agent(None, false), stage.agent(Some("ann"), false));

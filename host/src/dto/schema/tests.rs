@@ -67,6 +67,38 @@ fn patterns_are_linear() {
 }
 
 #[test]
+fn patterns_are_few_and_small_together() {
+    let schema = |count: usize, pattern: &str| {
+        let names = (0..count).map(|n| format!("p{n:02}"));
+        let properties: Value =
+            names.map(|name| (name, json!({"type": "string", "pattern": pattern}))).collect();
+        input(properties).map(drop)
+    };
+    schema(32, "^[a-z]+$").unwrap();
+    let error = schema(33, "^[a-z]+$").unwrap_err();
+    assert_eq!(error.pointer, "/properties/p32/pattern");
+    assert!(error.message.contains("at most 32"), "{error}");
+    // Small enough alone, too large as one of many.
+    let large = r"^\p{L}{10}$";
+    schema(1, large).unwrap();
+    let error = schema(32, large).unwrap_err();
+    assert!(error.pointer.ends_with("/pattern") && error.message.contains("one of many"), "{error}");
+    // A property of that name is none.
+    input(json!({"pattern": {"type": "string"}})).unwrap();
+}
+
+#[test]
+fn what_a_schema_says_of_itself_changes_nothing() {
+    for about in [json!({}), json!({"$schema": "https://example.com/mine", "$id": "https://example.com"})] {
+        let mut schema = closed(&json!({"a": {"type": "integer", "minimum": 5}}));
+        schema.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
+        let schema = InputSchema::parse(&schema.to_string()).unwrap();
+        assert!(schema.is_valid(&json!({"a": 5})) && !schema.is_valid(&json!({"a": 4})));
+    }
+    refused(json!({"a": {"type": "string", "$id": "x"}}), "/properties/a/$id", "leave it out");
+}
+
+#[test]
 fn objects_are_closed_at_every_depth() {
     let open = json!({"type": "object", "properties": {}});
     refused(json!({"a": open}), "/properties/a", "\"additionalProperties\": false");

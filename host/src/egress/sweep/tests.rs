@@ -50,6 +50,8 @@ fn writings(text: &[u8], before: &[u8], after: &[u8]) -> Vec<(&'static str, Vec<
         ("folded base64", fold(&STANDARD.encode(&all), "\r\n")),
         ("escaped folds", fold(&STANDARD.encode(&all), "\\n")),
         ("two-byte", text.iter().flat_map(|b| [*b, 0]).collect()),
+        ("two-byte, high first", text.iter().flat_map(|b| [0, *b]).collect()),
+        ("broken lines", text.split_inclusive(|b| *b == b' ').collect::<Vec<_>>().join(&b"\n  "[..])),
     ]
 }
 
@@ -82,6 +84,23 @@ fn what_is_near_is_not_the_secret() {
     {
         assert!(!sweep().finds(text.as_bytes()), "{text}");
     }
+}
+
+#[test]
+fn a_secret_of_several_words_is_found_in_every_writing() {
+    let secret = "correct horse  battery";
+    let sweep = Sweep::new(&[secret]);
+    for (name, written) in writings(secret.as_bytes(), b"{\n  \"key\": \"", b"\"\n}") {
+        assert!(sweep.finds(&written), "{name}: {}", String::from_utf8_lossy(&written));
+    }
+    for text in ["correct\nhorse\nbattery", "cor\r\nrect horse bat\r\ntery", "correcthorsebattery"] {
+        assert!(sweep.finds(text.as_bytes()), "{text}");
+    }
+    for text in ["correct\nhorse", "correct horse, battery", "correct-horse\nbattery"] {
+        assert!(!sweep.finds(text.as_bytes()), "{text}");
+    }
+    // Too little is left of it without its spaces: that would be found in harmless texts.
+    assert!(!Sweep::new(&["a b c d e"]).finds(b"{\n\"abcde\"}"));
 }
 
 #[test]
@@ -126,7 +145,7 @@ fn it_prints_nothing() {
 proptest! {
     #[test]
     fn any_secret_in_any_writing_at_any_place(
-        secret in "[!-~]{8,40}",
+        secret in "[!-~]{8,16}( {1,2}[!-~]{1,8}){0,3}",
         before in "[a-z \"{:]{0,20}",
         after in "[a-z \"}:]{0,20}",
     ) {

@@ -71,6 +71,15 @@ async fn compressed() {
 }
 
 #[tokio::test]
+async fn in_a_body_that_is_searched_aside() {
+    let long = |request: &str| "a".repeat(SHORT_BYTES_MAX) + &seen(request);
+    leaks("", move |request| reply(200, &[], long(request))).await;
+    leaks("", move |request| reply(200, &[("content-encoding", "gzip")], gzip(long(request).as_bytes())))
+        .await;
+    leaks("", |request| reply(200, &[("x-echo", &seen(request))], "a".repeat(SHORT_BYTES_MAX + 1))).await;
+}
+
+#[tokio::test]
 async fn split_over_chunks() {
     leaks("", |request| {
         let mut acts = vec![chunked_head()];

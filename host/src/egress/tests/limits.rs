@@ -55,6 +55,29 @@ async fn a_body_up_to_the_limit_passes() {
 }
 
 #[tokio::test]
+async fn a_long_body_that_is_not_searched_in_time_is_refused() {
+    let long = "a".repeat(SHORT_BYTES_MAX + 1);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(long.as_bytes()).unwrap();
+    let compressed = encoder.finish().unwrap();
+    for headers in [&[("content-encoding", "gzip")][..], &[]] {
+        let (long, compressed) = (long.clone(), compressed.clone());
+        let world = World::new("", move |request| match (request.starts_with("POST"), headers) {
+            (true, _) => reply(200, &[], &long[1..]),
+            (false, []) => reply(200, headers, &long),
+            (false, _) => reply(200, headers, &compressed),
+        })
+        .await;
+        let full = world.egress.aside().fill();
+        assert_eq!(world.create().await.unwrap().body.len(), SHORT_BYTES_MAX, "a short one needs no place");
+        let failure = world.send(get(), &realm("acme"), Duration::from_millis(600)).await.unwrap_err();
+        assert_eq!((failure.reason, failure.request_sent), (FailureReason::Timeout, RequestSent::Yes));
+        drop(full);
+        assert_eq!(world.get().await.unwrap().body.len(), SHORT_BYTES_MAX + 1);
+    }
+}
+
+#[tokio::test]
 async fn a_bomb_does_not_go_off() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let zeros = vec![0; 1024 * 1024];

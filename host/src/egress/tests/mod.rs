@@ -153,7 +153,8 @@ async fn plain_http_works_on_loopback_where_it_is_allowed() {
     );
     let all = Connections::parse(&[("c.toml", &text)]).unwrap();
     let connection = all.iter().next().unwrap();
-    let egress = Egress::scripted(Arc::new(LiveWire::new(Arc::new(SystemResolver))), Canary::fresh());
+    let wire = LiveWire::new(Arc::new(SystemResolver::default()));
+    let egress = Egress::scripted(Arc::new(wire), Canary::fresh());
     let permit = Permitted::for_tests(connection.accept(get()).unwrap());
     let got = egress.send(permit, &realm("acme"), Instant::now() + Duration::from_secs(5)).await.unwrap();
     assert_eq!(got.body.as_ref(), b"ok");

@@ -88,6 +88,36 @@ async fn no_handshake_means_not_sent() {
 }
 
 #[tokio::test]
+async fn no_connection_in_the_time_that_is_left_means_not_sent() {
+    let silent = || Upstream::start(NAME, Mood::Silent, |_| vec![]);
+    let late_connects = "timeouts = { connect_ms_max = 30000, total_ms_max = 300 }";
+    for lines in ["timeouts = { total_ms_max = 300 }", late_connects] {
+        let world = World::around(silent().await, lines);
+        let failure = world.create().await.unwrap_err();
+        is(&failure, FailureReason::Timeout, RequestSent::No);
+        assert!(failure.message.contains("can't be reached in time"), "{failure:?}");
+        is(&world.get().await.unwrap_err(), FailureReason::Timeout, RequestSent::No);
+        assert_eq!(world.upstream.connections(), 2);
+    }
+    let world = World::around(silent().await, "");
+    let send = async |within| world.send(get(), &realm("acme"), within).await.unwrap_err();
+    for within in [Duration::from_millis(300), Duration::from_millis(2)] {
+        is(&send(within).await, FailureReason::Timeout, RequestSent::No);
+    }
+    // It's told before the deadline, at which the call itself may be stopped. A busy machine may be late now and then.
+    let mut told_in_time = false;
+    for _ in 0..10 {
+        let (started, within) = (Instant::now(), Duration::from_millis(200));
+        is(&send(within).await, FailureReason::Timeout, RequestSent::No);
+        told_in_time = started.elapsed() < within;
+        if told_in_time {
+            break;
+        }
+    }
+    assert!(told_in_time);
+}
+
+#[tokio::test]
 async fn a_hang_up_after_the_handshake_leaves_it_unknown_and_nothing_is_sent_again() {
     let upstream = Upstream::start(NAME, Mood::HangsUpAfterHandshake, |_| vec![]).await;
     let world = World::around(upstream, "");
@@ -116,18 +146,28 @@ async fn what_is_not_http_means_sent() {
 
 #[tokio::test]
 async fn a_late_head_leaves_it_unknown() {
-    let world =
-        World::new("timeouts = { total_ms_max = 300 }", |_| vec![Act::Wait(Duration::from_secs(9))]).await;
+    const SECOND: &str = "timeouts = { total_ms_max = 1000 }";
+    let world = World::new(SECOND, |_| vec![Act::Wait(Duration::from_secs(9))]).await;
     let started = Instant::now();
     is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
     assert!(started.elapsed() < Duration::from_secs(3));
+    // Without a body too, and on a connection that was kept.
+    is(&world.get().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
+    let world = World::new(SECOND, |request| match request.starts_with("GET") {
+        true => reply(200, &[], "ok"),
+        false => vec![Act::Wait(Duration::from_secs(9))],
+    })
+    .await;
+    world.get().await.unwrap();
+    is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
+    assert_eq!((world.upstream.requests().len(), world.upstream.connections()), (2, 1));
     let drip = |_: &str| {
         vec![
             Act::Send(b"HTTP/1.1 200 OK\r\n".to_vec()),
             Act::Endless(b"x: y\r\n".to_vec(), Duration::from_millis(30)),
         ]
     };
-    let world = World::new("timeouts = { total_ms_max = 300 }", drip).await;
+    let world = World::new(SECOND, drip).await;
     is(&world.create().await.unwrap_err(), FailureReason::Timeout, RequestSent::Unknown);
 }
 

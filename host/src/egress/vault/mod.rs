@@ -121,7 +121,7 @@ impl Vault {
         let Named { realm, user, label } = named;
         let tenant_key = self.ensure_tenant_key(&realm.tenant)?;
         for _ in 0..PUT_ATTEMPTS_MAX {
-            let version = self.next_version(named)?;
+            let (given_out, version) = self.next_version(named)?;
             let data_key = SealingKey::fresh();
             let row = SecretRow {
                 realm: realm.clone(),
@@ -132,9 +132,8 @@ impl Vault {
                 ciphertext: data_key.seal(&Place::secret(named, version), value.expose()),
                 created_at: self.clock.now(),
             };
-            // Before the row: a number that was given out stays taken even if the row is removed again.
-            self.store.set_setting(&last_version_name(named), version.to_string().as_bytes())?;
-            match self.store.insert_secret(&row) {
+            // With the row: a number that was given out stays taken even if the row is removed again.
+            match self.store.insert_next_secret(&row, &last_version_name(named), given_out.as_deref()) {
                 Err(StoreError::Exists(_)) => {}
                 done => return Ok(done.map(|()| version)?),
             }
@@ -235,21 +234,24 @@ impl Vault {
         self.unwrap_tenant_key(tenant, &row).map_err(|cause| AdminError::from_tenant_key(tenant, cause))
     }
 
-    fn next_version(&self, named: Named<'_>) -> Result<u32, AdminError> {
+    /// The last number that was given out, as the store has it, and the one that comes next.
+    fn next_version(&self, named: Named<'_>) -> Result<(Option<Vec<u8>>, u32), AdminError> {
         let Named { realm, user, label } = named;
         let stored = self.store.newest_secret(realm, user, label)?.map_or(0, |row| row.version);
         let name = last_version_name(named);
-        let given_out = match self.store.setting(&name)? {
+        let given_out = self.store.setting(&name)?;
+        let last = match &given_out {
             None => 0,
-            Some(text) => std::str::from_utf8(&text)
+            Some(text) => std::str::from_utf8(text)
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| StoreError::Damaged(format!("the setting {name}")))?,
         };
-        let next = stored.max(given_out).checked_add(1);
-        next.ok_or_else(|| {
-            StoreError::Failed(format!("the secret {label} has no version numbers left")).into()
-        })
+        let next = stored
+            .max(last)
+            .checked_add(1)
+            .ok_or_else(|| StoreError::Failed(format!("the secret {label} has no version numbers left")))?;
+        Ok((given_out, next))
     }
 
     /// Whether the master keys given are this vault's.

@@ -33,7 +33,8 @@ impl Vault {
         self.put_named(Named { realm, user: Some(user), label }, value)
     }
 
-    /// Removes every version of a user's own secret but this one.
+    /// Removes every version of a user's own secret before this one. One that was stored after it stays: of two that
+    /// come at once, each removes what is older than itself, and the newest is left.
     ///
     /// # Errors
     /// [`AdminError::Store`].
@@ -45,7 +46,7 @@ impl Vault {
         version: u32,
     ) -> Result<(), AdminError> {
         for row in self.store.user_secrets(realm, user)? {
-            if row.label == *label && row.version != version {
+            if row.label == *label && row.version < version {
                 self.remove_own(realm, user, label, Some(row.version))?;
             }
         }

@@ -111,6 +111,24 @@ fn two_processes_that_store_at_once_get_two_versions() {
 }
 
 #[test]
+fn no_number_comes_twice_where_several_store_and_remove_at_once() {
+    let w = world();
+    // Few enough that nobody loses a number to the others more often than it tries.
+    let store_and_remove = || {
+        let version = w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
+        w.vault.remove(&prod(), &label("stripe"), Some(version)).unwrap();
+        version
+    };
+    let versions: Vec<u32> = std::thread::scope(|scope| {
+        let work = || (0..4).map(|_| store_and_remove()).collect::<Vec<u32>>();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let distinct: std::collections::BTreeSet<_> = versions.iter().collect();
+    assert_eq!(distinct.len(), 16, "{versions:?}");
+}
+
+#[test]
 fn every_realm_is_apart() {
     let w = world();
     w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();
@@ -441,6 +459,22 @@ fn a_user_s_new_secret_takes_the_place_of_the_old_one_and_no_number_comes_twice(
     w.vault.put_own(&realm, &ann, &label("gitlab"), &input("glp_1234567")).unwrap();
     w.vault.keep_own(&realm, &ann, &github, 3).unwrap();
     assert_eq!(w.vault.own(&realm, &ann).unwrap().len(), 2, "another label's stay");
+}
+
+#[test]
+fn of_two_that_are_stored_at_once_the_newer_one_stays() {
+    let (realm, ann, github) = (prod(), user("ann"), label("github"));
+    for order in [[1, 2], [2, 1]] {
+        let w = world();
+        assert_eq!(w.vault.put_own(&realm, &ann, &github, &input("ghp_first_1")).unwrap(), 1);
+        assert_eq!(w.vault.put_own(&realm, &ann, &github, &input("ghp_second_")).unwrap(), 2);
+        for version in order {
+            w.vault.keep_own(&realm, &ann, &github, version).unwrap();
+        }
+        let versions: Vec<_> = w.vault.own(&realm, &ann).unwrap().iter().map(|info| info.version).collect();
+        assert_eq!(versions, [2], "{order:?}");
+        assert_eq!(own(&w.vault, &realm, "ann", "github").unwrap(), "ghp_second_", "{order:?}");
+    }
 }
 
 #[test]

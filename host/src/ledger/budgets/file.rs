@@ -16,8 +16,7 @@ const RULES_MAX: usize = 1_000;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
-    #[serde(default)]
-    budget: Vec<Spanned<RawBudget>>,
+    budget: Option<Vec<Spanned<RawBudget>>>,
 }
 
 /// All texts, so that each is checked here and its problem has a place and a hint.
@@ -37,7 +36,8 @@ struct RawBudget {
     refunds: Option<Spanned<String>>,
 }
 
-pub(super) fn read(text: &str, file: &str, connections: &Connections) -> Result<Vec<Rule>, Problems> {
+/// The rules; `None` where the text doesn't speak of budgets.
+pub(super) fn read(text: &str, file: &str, connections: &Connections) -> Result<Option<Vec<Rule>>, Problems> {
     let mut reading = Reading { file, text, problems: Vec::new() };
     let raw: RawFile = match toml::from_str(text) {
         Ok(raw) => raw,
@@ -47,15 +47,16 @@ pub(super) fn read(text: &str, file: &str, connections: &Connections) -> Result<
             return Err(Problems(reading.problems));
         }
     };
-    let mut rules = Vec::with_capacity(raw.budget.len());
-    if let Some(over) = raw.budget.get(RULES_MAX) {
+    let Some(budgets) = raw.budget else { return Ok(None) };
+    let mut rules = Vec::with_capacity(budgets.len());
+    if let Some(over) = budgets.get(RULES_MAX) {
         reading.problem(&over.span(), "budget", format!("there are more than {RULES_MAX} budgets"), None);
     }
-    for raw in raw.budget {
+    for raw in budgets {
         let span = raw.span();
         rules.extend(reading.rule(raw.into_inner(), &span, connections));
     }
-    if reading.problems.is_empty() { Ok(rules) } else { Err(Problems(reading.problems)) }
+    if reading.problems.is_empty() { Ok(Some(rules)) } else { Err(Problems(reading.problems)) }
 }
 
 struct Reading<'t> {

@@ -91,7 +91,9 @@ impl Taking<'_> {
                 facts.cost.filter(|_| fits).map_or(0, minor)
             }
         };
-        if amount == 0 {
+        // What is said to be free, and may turn out to cost something, has to be counted somewhere.
+        let may_cost = facts.settles && facts.cost.is_some() && budget.unit != Unit::Requests;
+        if amount == 0 && !may_cost {
             return Ok(());
         }
         let period = budget.window.period(facts.now, zone).ok_or_else(|| {

@@ -18,6 +18,8 @@ use crate::store::CounterKey;
 #[derive(Debug, Default)]
 pub struct Budgets {
     rules: Vec<Rule>,
+    /// Whether the file speaks of budgets at all, if only to say that there are none.
+    said: bool,
 }
 
 /// One of the operator's budgets.
@@ -59,12 +61,33 @@ impl Budgets {
         }
     }
 
+    /// Reads `budgets.toml` again, with these budgets in force. A file that is gone or has no budgets left would lift every
+    /// limit: it takes one that says so to have none from now on, with `budget = []`.
+    ///
+    /// # Errors
+    /// As for [`Self::load`], and where the budgets in force are to stay because nothing says that there are to be none.
+    pub fn load_again(&self, file: &Path, connections: &Connections) -> Result<Self, Problems> {
+        let now = Self::load(file, connections)?;
+        if self.rules.is_empty() || now.said {
+            return Ok(now);
+        }
+        Err(Problems(vec![Problem {
+            file: file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            message: "it's gone, or no budget is in it any more".to_owned(),
+            hint: Some("write the budgets, or budget = [] to have none from now on".to_owned()),
+        }]))
+    }
+
     /// Reads a text; `file` is for messages.
     ///
     /// # Errors
     /// As for [`Self::load`].
     pub fn parse(text: &str, file: &str, connections: &Connections) -> Result<Self, Problems> {
-        file::read(text, file, connections).map(|rules| Self { rules })
+        file::read(text, file, connections)
+            .map(|rules| Self { said: rules.is_some(), rules: rules.unwrap_or_default() })
     }
 
     /// The budgets.

@@ -3,6 +3,7 @@ use crate::ledger::Settlement;
 use crate::ledger::{
     AMOUNT_MAX, Resolved, finish, hold, prune, recover, refuse, release, reserve, resolve, settle,
 };
+use crate::reach::Reach;
 
 fn of(reserved: u64, held: u64, settled: u64) -> Tally {
     Tally { reserved, held, settled }
@@ -249,6 +250,44 @@ fn windows_that_are_long_over_are_pruned_and_others_stay() {
         assert!(within(store, |tx| settle(tx, &id(1), None, None, None)));
         let left: Vec<_> = lines.iter().map(|line| tally(store, line).settled).collect();
         assert_eq!(left, [0, 10, 0, 10, 10]);
+    });
+}
+
+#[test]
+fn what_is_held_is_listed_within_a_reach_the_oldest_first_and_no_more_of_it_than_asked() {
+    let realm = |tenant: &str, environment: &str| Realm {
+        tenant: tenant.parse().unwrap(),
+        environment: environment.parse().unwrap(),
+    };
+    let (every, one) = (Reach::every(realm("acme", "dev").tenant), Reach::one(realm("acme", "dev")));
+    on_both(|store| {
+        for (number, realm, at, settlement) in [
+            (1, realm("acme", "dev"), 30, Some(Settlement::Hold)),
+            (2, realm("acme", "dev"), 10, Some(Settlement::Hold)),
+            (3, realm("acme", "prod"), 20, Some(Settlement::Hold)),
+            (4, realm("globex", "dev"), 5, Some(Settlement::Hold)),
+            (5, realm("acme", "dev"), 1, None),
+            (6, realm("acme", "dev"), 2, Some(Settlement::Release)),
+        ] {
+            let asked = Reservation { realm, at: Millis(at), ..reservation(number, [usd(100, 10)]) };
+            assert_eq!(within(store, |tx| reserve(tx, &asked)), Reserved::Yes);
+            if let Some(settlement) = settlement {
+                assert!(within(store, |tx| finish(tx, &id(number), settlement, None, None)));
+            }
+        }
+        for (reach, limit, wanted) in [
+            (None, 9, &[4, 2, 3, 1][..]),
+            (None, 2, &[4, 2]),
+            (None, 0, &[]),
+            (Some(&every), 9, &[2, 3, 1]),
+            (Some(&every), 1, &[2]),
+            (Some(&one), 9, &[2, 1]),
+            (Some(&Reach::one(realm("acme", "elsewhere"))), 9, &[]),
+        ] {
+            let held = store.held(reach, limit).unwrap();
+            let numbers: Vec<u32> = held.iter().map(|row| row.id.send).collect();
+            assert_eq!(numbers, wanted, "{reach:?}, {limit}");
+        }
     });
 }
 

@@ -59,6 +59,7 @@ struct Ask {
     links: Vec<(u8, &'static str, Option<&'static str>, Vec<Budget>)>,
     operation: &'static str,
     effect: Effect,
+    settles: bool,
     customer: Customer<'static>,
     cost: Option<(i64, &'static str)>,
 }
@@ -71,6 +72,7 @@ fn charge(amount: i64, currency: &'static str) -> Ask {
         links: vec![(1, "billing-bot", Some("billing"), vec![])],
         operation: "create_charge",
         effect: Effect::Write,
+        settles: false,
         customer: Customer::Named("cus_1"),
         cost: Some((amount, currency)),
     }
@@ -108,6 +110,7 @@ impl Ask {
             connection: &connection,
             operation: &operation,
             effect: self.effect,
+            settles: self.settles,
             customer: self.customer,
             cost: cost.as_ref(),
             now: NOW,
@@ -386,6 +389,27 @@ fn a_file_that_is_not_there_holds_no_budgets_and_one_that_cannot_be_read_is_an_e
     std::fs::write(&file, one("tenant", "usd", "day", 1, "")).unwrap();
     assert_eq!(Budgets::load(&file, &connections()).unwrap().rules().len(), 1);
     assert!(Budgets::load(folder.path(), &connections()).is_err());
+}
+
+#[test]
+fn budgets_in_force_end_where_the_file_says_so_and_not_because_it_is_empty_or_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("budgets.toml");
+    let (in_force, none) = (budgets(&one("tenant", "usd", "day", 1, "")), budgets(""));
+    let again = |before: &Budgets| before.load_again(&file, &connections()).map(|now| now.rules().len());
+    for text in [None, Some(""), Some("\n"), Some("# [[budget]]\n")] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let said = again(&in_force).unwrap_err().to_string();
+        assert!(said.starts_with("budgets.toml: ") && said.contains("hint: write"), "{said}");
+        assert!(said.contains("budget = []"), "{said}");
+        assert_eq!(again(&none).unwrap(), 0, "{text:?}: nothing is lifted");
+    }
+    std::fs::write(&file, "budget = []\n").unwrap();
+    assert_eq!(again(&in_force).unwrap(), 0);
+    std::fs::write(&file, one("tenant", "usd", "day", 2, "")).unwrap();
+    assert_eq!((again(&in_force).unwrap(), again(&none).unwrap()), (1, 1));
 }
 
 #[test]

@@ -2,9 +2,10 @@ use super::*;
 use crate::egress::{Draft, DraftBody as Body};
 use crate::ids::IntentId;
 use crate::ledger::{
-    FirstOutcome, Resolved, Settlement, WriteFacts, dedup_key, finish, hold, idempotency_value, prune,
-    recover, refuse, release, reserve, reserve_attempt, resolve, settle,
+    FirstOutcome, Resolved, Settlement, WriteFacts, dedup_key, finish, hold, idempotency_value, made_before,
+    prune, recover, refuse, release, reserve, reserve_attempt, resolve, settle,
 };
+use crate::store::{AuditStore, WriteState};
 
 const WINDOW_MS: u64 = 1_000;
 
@@ -45,32 +46,41 @@ fn a_write_that_was_made_gives_its_first_outcome_though_the_budget_is_used_up() 
 }
 
 #[test]
-fn each_refusal_makes_the_next_attempt_another_one_to_the_upstream() {
+fn what_is_to_happen_anew_is_another_attempt_to_the_upstream() {
     on_both(|store| {
         let attempt = |number, at| {
-            let (said, refused) = within(store, |tx| reserve_attempt(tx, &write(number, 1, at)));
+            let (said, attempt) = within(store, |tx| reserve_attempt(tx, &write(number, 1, at)));
             assert_eq!(said, Reserved::Yes);
-            refused
+            attempt
         };
         assert_eq!(attempt(1, NOW), 0);
         within(store, |tx| refuse(tx, &id(1)));
         assert_eq!(attempt(2, NOW), 1);
-        // What the upstream hasn't seen, and what nobody knows the end of, is the same attempt still.
+        // What the upstream hasn't seen is the same attempt still.
         within(store, |tx| release(tx, &id(2)));
         assert_eq!(attempt(3, NOW), 1);
+        // The upstream may have kept its answer to what an operator says wasn't carried out.
         within(store, |tx| hold(tx, &id(3)));
         assert!(within(store, |tx| resolve(tx, &id(3), false, None)) != Resolved::Unknown);
-        assert_eq!(attempt(4, NOW), 1);
-        within(store, |tx| refuse(tx, &id(4)));
-        let later = Millis(NOW.0 + 999);
-        assert_eq!(attempt(5, later), 2);
-        within(store, |tx| refuse(tx, &id(5)));
-        // Each attempt begins the time anew for which an upstream remembers its keys; afterwards none is known.
-        within(store, |tx| prune(tx, Millis(later.0 + 999)));
-        assert_eq!(attempt(6, Millis(later.0 + 999)), 3);
-        within(store, |tx| refuse(tx, &id(6)));
-        within(store, |tx| prune(tx, Millis(later.0 + 999 + 1_000)));
-        assert_eq!(attempt(7, Millis(later.0 + 2_000)), 0);
+        assert_eq!(attempt(4, NOW), 2);
+        within(store, |tx| settle(tx, &id(4), Some(0), Some(200), None));
+        // A repetition that is meant is none to the upstream either, however long it remembers its keys.
+        let later = Millis(NOW.0 + 1_000);
+        assert_eq!(attempt(5, later), 3);
+        // What nobody knows the end of may be known to the upstream.
+        within(store, |tx| hold(tx, &id(5)));
+        let later = Millis(later.0 + 1_000);
+        assert_eq!(attempt(6, later), 3);
+        within(store, |tx| resolve(tx, &id(5), false, None));
+        within(store, |tx| settle(tx, &id(6), Some(0), Some(200), None));
+        // By then no upstream remembers any.
+        let over = later.0 + 1_000 + 45 * 86_400_000;
+        within(store, |tx| prune(tx, Millis(over - 1)));
+        assert_eq!(attempt(7, Millis(over - 1)), 4);
+        within(store, |tx| settle(tx, &id(7), Some(0), Some(200), None));
+        let over = over - 1 + 1_000 + 45 * 86_400_000;
+        within(store, |tx| prune(tx, Millis(over)));
+        assert_eq!(attempt(8, Millis(over)), 0);
     });
 }
 
@@ -141,16 +151,81 @@ fn a_write_without_a_budget_is_recognised_as_well() {
 #[test]
 fn writes_whose_time_is_over_are_pruned_but_not_those_under_way() {
     on_both(|store| {
-        for (number, key) in [(1, 1), (2, 2)] {
+        for (number, key) in [(1, 1), (2, 2), (3, 3)] {
             let free = Reservation { lines: Lines::none(), ..write(number, key, NOW) };
             assert_eq!(within(store, |tx| reserve(tx, &free)), Reserved::Yes);
         }
         within(store, |tx| hold(tx, &id(1)));
+        within(store, |tx| settle(tx, &id(3), None, Some(200), Some(vec![7])));
         assert_eq!(within(store, |tx| prune(tx, Millis(NOW.0 + 999))), 0);
-        // The write, and the reservation that stood for it alone.
+        // The reservation that stood for the first alone, and the reply of the third.
         assert_eq!(within(store, |tx| prune(tx, Millis(NOW.0 + 1_000))), 2);
         assert_eq!(entries(store).len(), 1);
+        let third = within(store, |tx| tx.write(&[3; 32])).unwrap();
+        assert_eq!(third.state, WriteState::Done { status: Some(200), reply: None });
+        assert_eq!(within(store, |tx| prune(tx, Millis(NOW.0 + 1_000))), 0);
+        let later = Millis(NOW.0 + 1_000 + 45 * 86_400_000);
+        assert_eq!(within(store, |tx| prune(tx, later)), 2);
+        let known = [1, 2, 3].map(|key| within(store, |tx| tx.write(&[key; 32])).is_some());
+        assert_eq!(known, [false, true, false]);
     });
+}
+
+/// What comes of a write.
+type End = fn(&mut dyn LedgerTx) -> Result<bool, StoreError>;
+
+/// What comes of the first before the same one is asked for again.
+const ENDS: [End; 6] = [
+    |_| Ok(true),
+    |tx| settle(tx, &id(1), None, Some(200), Some(vec![7])),
+    |tx| settle(tx, &id(1), None, None, None),
+    |tx| hold(tx, &id(1)),
+    |tx| refuse(tx, &id(1)),
+    |tx| release(tx, &id(1)),
+];
+
+#[test]
+fn whoever_asks_before_hears_what_reserving_says() {
+    for end in ENDS {
+        for after in [0, 999, 1_000, 86_400_000] {
+            on_both(|store| {
+                assert_eq!(again(store, 1, NOW), Reserved::Yes);
+                within(store, end);
+                let now = Millis(NOW.0 + after);
+                let known = within(store, |tx| tx.write(&[1; 32]));
+                let told = known.and_then(|known| made_before(known, now));
+                let said = again(store, 2, now);
+                assert_eq!(told.unwrap_or(Reserved::Yes), said, "after {after} ms");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_known_of_a_write_is_read_beside_whoever_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let (file, memory) = (SqliteAudit::open(&path).unwrap(), MemoryAudit::new());
+    for store in [&file as &dyn LedgerStore, &memory] {
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        within(store, |tx| settle(tx, &id(1), None, Some(200), Some(vec![7])));
+    }
+    let known = file.known_write(&[1; 32]).unwrap();
+    assert_eq!(known, memory.known_write(&[1; 32]).unwrap());
+    assert_eq!(
+        known.as_ref().map(|row| &row.state),
+        Some(&WriteState::Done { status: Some(200), reply: Some(vec![7]) })
+    );
+    assert_eq!(file.known_write(&[2; 32]).unwrap(), None);
+    // It doesn't wait for a transaction, and sees nothing of one.
+    file.ledger(&mut |tx| {
+        release(tx, &id(1))?;
+        tx.remove_write(&[1; 32])?;
+        assert_eq!(file.known_write(&[1; 32])?, known);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(file.known_write(&[1; 32]).unwrap(), None);
 }
 
 /// A connection with a write of each kind of body.
@@ -158,6 +233,8 @@ const STRIPE: &str = r#"
 base_url = "https://api.stripe.com"
 secret = "stripe"
 attach = { kind = "bearer" }
+request_headers = ["idempotency-key", "stripe-account", "x-key"]
+idempotency_header = "X-Key"
 [operations.create_charge]
 request = "POST /v1/charges"
 effect = "write"
@@ -177,7 +254,7 @@ struct Ask<'a> {
     tenant: &'a str,
     conversation: &'a str,
     path: &'a str,
-    header: &'a str,
+    headers: &'a [(&'a str, &'a str)],
     body: Body,
     intent: Option<&'a str>,
     user: Option<&'a str>,
@@ -197,7 +274,11 @@ impl Ask<'_> {
             method: "POST".to_owned(),
             path: self.path.to_owned(),
             query: Vec::new(),
-            headers: vec![("Idempotency-Key".to_owned(), self.header.to_owned())],
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             body: Some(self.body.clone()),
         };
         let typed = connections.get(&realm, "stripe").unwrap().accept(draft).unwrap();
@@ -209,6 +290,7 @@ impl Ask<'_> {
                 connection: typed.connection_name(),
                 operation: typed.operation_name(),
                 request: typed.request(),
+                idempotency_header: typed.connection().idempotency_header.as_ref(),
                 intent: self.intent.map(|intent| intent.parse::<IntentId>().unwrap()).as_ref(),
                 user: self.user.map(|user| user.parse().unwrap()).as_ref(),
             },
@@ -221,7 +303,7 @@ fn ask<'a>() -> Ask<'a> {
         tenant: "acme",
         conversation: "chat-7",
         path: "/v1/charges",
-        header: "a",
+        headers: &[],
         body: form(&[("amount", "500"), ("customer", "cus_1")]),
         intent: None,
         user: None,
@@ -229,9 +311,13 @@ fn ask<'a>() -> Ask<'a> {
 }
 
 #[test]
-fn the_same_write_has_the_same_key_whatever_its_headers_and_the_order_of_its_fields() {
+fn the_same_write_has_the_same_key_whatever_an_sdk_adds_and_however_it_sorts() {
     assert_eq!(ask().key(), ask().key());
-    assert_eq!(ask().key(), Ask { header: "b", ..ask() }.key());
+    let keys = [("Idempotency-Key", "a"), ("X-Key", "b")];
+    assert_eq!(ask().key(), Ask { headers: &keys, ..ask() }.key());
+    let accounts = [("Stripe-Account", "acct_1"), ("idempotency-key", "c")];
+    let swapped = [accounts[1], accounts[0]];
+    assert_eq!(Ask { headers: &accounts, ..ask() }.key(), Ask { headers: &swapped, ..ask() }.key());
     assert_eq!(ask().key(), Ask { body: form(&[("customer", "cus_1"), ("amount", "500")]), ..ask() }.key());
     let note = |text: &str| Ask { path: "/v1/notes/1", body: Body::Json(text.to_owned()), ..ask() }.key();
     assert_eq!(note(r#"{"text":"a","more":"b"}"#), note(r#"{ "more": "b", "text": "a" }"#));
@@ -248,6 +334,8 @@ fn whatever_makes_a_write_another_changes_its_key() {
         Ask { intent: Some("again2"), ..ask() }.key(),
         Ask { user: Some("ann"), ..ask() }.key(),
         Ask { user: Some("bob"), ..ask() }.key(),
+        Ask { headers: &[("Stripe-Account", "acct_1")], ..ask() }.key(),
+        Ask { headers: &[("Stripe-Account", "acct_2")], ..ask() }.key(),
         Ask { body: form(&[("amount", "501"), ("customer", "cus_1")]), ..ask() }.key(),
         Ask { body: form(&[("amount", "500")]), ..ask() }.key(),
         note("/v1/notes/1", r#"{"text":"a"}"#),
@@ -266,7 +354,7 @@ fn the_upstream_gets_a_uuid_that_stays_the_same() {
     let value = idempotency_value(&[1; 32], 0);
     assert_eq!(value, idempotency_value(&[1; 32], 0));
     assert_ne!(value, idempotency_value(&[2; 32], 0));
-    let others = [1, 2, 256].map(|refused| idempotency_value(&[1; 32], refused));
+    let others = [1, 2, 256].map(|attempt| idempotency_value(&[1; 32], attempt));
     assert!(!others.contains(&value) && others[0] != others[1] && others[0] != others[2]);
     let parts: Vec<_> = value.split('-').map(str::len).collect();
     assert_eq!(parts, [8, 4, 4, 4, 12]);

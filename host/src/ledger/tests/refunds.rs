@@ -182,6 +182,7 @@ fn reopened(file: &str, granted: &[Budget]) -> Vec<String> {
         connection: &connection,
         operation: &operation,
         effect: Effect::Write,
+        settles: false,
         customer: Customer::NotConcerned,
         cost: None,
         now: NOW,

@@ -1,15 +1,20 @@
 //! Budgets, repeated writes and kill switches on the way of a request: what the ledger and the gate refuse never leaves.
 
+mod approved;
+mod under_way;
+
 use std::sync::atomic::{AtomicBool, AtomicU16};
 
 use super::*;
+use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals};
 use crate::audit::Row;
 use crate::clock::SystemClock;
 use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WireErrorKind};
 use crate::kill::{Order, Target};
 use crate::ledger::{Budget, Budgets};
+use crate::policy::PolicyFile;
 use crate::store::sqlite::SqliteAudit;
-use crate::store::{LedgerStore, Tally};
+use crate::store::{LedgerStore, PendingLimits, Tally, WriteRow};
 
 const STRIPE: &str = r#"
 base_url = "https://api.example.com"
@@ -26,6 +31,12 @@ body.customer = { type = "string", optional = true }
 cost = { amount = "body.amount", currency = "body.currency" }
 settle = { amount = "/amount" }
 customer = "body.customer"
+[operations.rename]
+request = "PUT /v1/charges"
+effect = "write"
+content_type = "application/x-www-form-urlencoded"
+body.name = { type = "string" }
+repeatable = true
 [operations.look]
 request = "GET /v1/charges"
 effect = "read"
@@ -34,6 +45,11 @@ effect = "read"
 /// An upstream that counts, and answers as it's told.
 struct Upstream {
     seen: AtomicUsize,
+    /// Lets nobody in before `go`.
+    closed: AtomicBool,
+    go: tokio::sync::Notify,
+    /// How many have waited for that.
+    connecting: AtomicUsize,
     status: AtomicU16,
     body: &'static str,
     /// Never answers.
@@ -57,6 +73,10 @@ impl Wire for Upstream {
                     cause: "told to".to_owned(),
                 });
             }
+            if self.closed.load(Ordering::SeqCst) {
+                self.connecting.fetch_add(1, Ordering::SeqCst);
+                self.go.notified().await;
+            }
             self.seen.fetch_add(1, Ordering::SeqCst);
             let key = request.headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
             self.keys.lock().unwrap().extend(key);
@@ -77,6 +97,8 @@ struct Between {
     inner: Arc<SqliteAudit>,
     left: AtomicUsize,
     act: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Knows of no write.
+    blind: AtomicBool,
 }
 
 impl AuditStore for Between {
@@ -97,10 +119,18 @@ impl AuditStore for Between {
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         self.inner.head()
     }
+
+    fn known_write(&self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
+        if self.blind.load(Ordering::SeqCst) {
+            return Err(StoreError::Failed("the disk is gone".to_owned()));
+        }
+        self.inner.known_write(key)
+    }
 }
 
 struct Governed {
     between: Arc<Between>,
+    desk: ApprovalDesk,
     pipeline: Pipeline,
     auth: Arc<Auth>,
     kills: Arc<Kills>,
@@ -127,7 +157,11 @@ impl Governed {
     }
 
     fn answering(budgets: &str, body: &'static str) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::under(None, Arc::new(SystemClock), budgets, body)
+    }
+
+    /// Under these policies, where there are some.
+    fn under(policies: Option<&str>, clock: Arc<dyn Clock>, budgets: &str, body: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = Arc::new(MemoryControl::new());
         let ledger = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
@@ -135,38 +169,54 @@ impl Governed {
             RuntimeConfig { instances_max: 4, allocation: Allocation::OnDemand, ..RuntimeConfig::default() };
         let runtime = Arc::new(Runtime::new(&config).unwrap());
         let loader = Loader::new(runtime, CodeCache::off());
-        let catalog =
-            Catalog::with_loader(folder.path().join("tools"), control.clone(), loader, &|_| {}).unwrap();
+        let catalog = Catalog::open(folder.path().join("tools"), control.clone(), loader, &|_| {}).unwrap();
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
-        let vault = Vault::open(control, MasterKey::for_tests(1), clock.clone()).ok().unwrap();
-        let connections = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
+        let vault = Vault::open(control.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
+        let vault = Arc::new(vault);
+        let connections = Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap());
+        let policy = policies.map_or_else(Policy::permissive, |text| {
+            let world = crate::policy::World::new(connections.clone(), &catalog.snapshot());
+            let file = PolicyFile::new("rules.cedar", text);
+            Policy::of(&[file], &[], world).unwrap_or_else(|problems| panic!("{problems}"))
+        });
         let budgets = Budgets::parse(budgets, "budgets.toml", &connections).unwrap_or_else(|p| panic!("{p}"));
         let between = Arc::new(Between {
             inner: ledger.clone(),
             left: AtomicUsize::new(usize::MAX),
             act: std::sync::Mutex::default(),
+            blind: AtomicBool::new(false),
         });
         let audit = Audit::start(between.clone(), clock.clone()).unwrap();
         let wire = Arc::new(Upstream {
             seen: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            go: tokio::sync::Notify::new(),
+            connecting: AtomicUsize::new(0),
             status: AtomicU16::new(200),
             body,
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             keys: std::sync::Mutex::default(),
         });
+        let limits = ApprovalLimits {
+            ttl: Duration::from_secs(900),
+            pending: PendingLimits { per_token_max: 10, per_environment_max: 10 },
+            minter_may_approve: true,
+        };
+        let approvals = Approvals::new(control, vault.clone(), clock.clone(), limits);
+        let desk = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
         let day = Duration::from_secs(86_400);
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
             auth: auth.clone(),
             kills: kills.clone(),
-            policy: Policy::permissive(),
-            approvals: None,
+            policy,
+            approvals: Some(desk.clone()),
             questions: None,
-            spending: Arc::new(Spending::new(budgets, [7; 32], day, Some(Arc::new(vault)))),
+            spending: Arc::new(Spending::new(budgets, [7; 32], day, Some(vault))),
             audit: audit.clone(),
-            connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
+            connections: Arc::new(LiveConnections::fixed(connections)),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
             metrics: Arc::new(Metrics::default()),
@@ -174,7 +224,7 @@ impl Governed {
             limits: Limits::usual(Duration::from_secs(5)),
             code_limits: Limits::usual(Duration::from_secs(5)),
         });
-        Self { between, pipeline, auth, kills, audit, ledger, wire, folder }
+        Self { between, desk, pipeline, auth, kills, audit, ledger, wire, folder }
     }
 
     fn caller(&self, agent: &str, conversation: Option<&str>, budgets: &[&str]) -> Arc<Caller> {
@@ -385,6 +435,40 @@ async fn the_same_write_again_is_answered_with_the_first_reply() {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 5);
+}
+
+#[tokio::test]
+async fn what_may_be_repeated_is_made_each_time() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &[]);
+    // What was changed is changed back.
+    for name in ["a", "b", "a", "a"] {
+        let body = DraftBody::Form(vec![("name".to_owned(), name.to_owned())]);
+        assert!(world.forward(&caller, "PUT", Some(body), in_conversation("c")).await.is_ok());
+    }
+    assert_eq!(world.sent(), 4);
+    assert!(world.wire.keys.lock().unwrap().is_empty(), "under one key the upstream would make it once");
+}
+
+#[tokio::test]
+async fn what_is_said_to_be_free_counts_as_the_reply_says() {
+    let world = Governed::answering("", r#"{"amount": 5000}"#);
+    let caller = world.caller("billing", None, &["1000 usd total"]);
+    assert!(world.charge(&caller, 0, "cus_1").await.is_ok());
+    assert_eq!(world.tally(), Tally { settled: 5_000, ..Tally::default() });
+    assert_eq!(code(world.charge(&caller, 0, "cus_2").await), Code::OverBudget);
+}
+
+#[tokio::test]
+async fn what_never_fits_is_not_promised_room_later() {
+    let world =
+        Governed::new("[[budget]]\nsubject = \"tenant\"\nlimit = 900\nunit = \"usd\"\nwindow = \"day\"\n");
+    let caller = world.caller("billing", None, &[]);
+    assert!(world.charge(&caller, 500, "cus_1").await.is_ok());
+    let later = world.charge(&caller, 500, "cus_2").await.unwrap_err().message;
+    assert!(later.contains("there's room again from"), "{later}");
+    let never = world.charge(&caller, 901, "cus_3").await.unwrap_err().message;
+    assert!(!never.contains("again"), "{never}");
 }
 
 #[tokio::test]

@@ -34,6 +34,12 @@ const SEND: &str = "(if (result i32) (call $get)
     (then (call $err (i32.const 3) (i32.const 8) (i32.const 2)))
     (else (call $ok (i32.const 8) (i32.const 2))))";
 
+/// Returns `{}` with so much room between the two that it's searched aside.
+const LONG: &str = "(memory.fill (i32.const 131072) (i32.const 32) (i32.const 70000))
+    (i32.store8 (i32.const 131072) (i32.const 123))
+    (i32.store8 (i32.const 201071) (i32.const 125))
+    (call $ok (i32.const 131072) (i32.const 70000))";
+
 /// Answers everything with the same body, and counts.
 #[derive(Default)]
 struct Counting(AtomicUsize, &'static str);
@@ -91,8 +97,7 @@ impl World {
         let runtime = Arc::new(Runtime::new(&config).unwrap());
         let tools = tempfile::tempdir().unwrap();
         let loader = Loader::new(runtime, CodeCache::off());
-        let catalog =
-            Catalog::with_loader(tools.path().to_owned(), control.clone(), loader, &|_| {}).unwrap();
+        let catalog = Catalog::open(tools.path().to_owned(), control.clone(), loader, &|_| {}).unwrap();
         let consented: Vec<_> = declares.iter().map(|name| name.parse().unwrap()).collect();
         let guest = TestGuest { call, tools: vec![("probe", declares)], ..TestGuest::default() };
         catalog.add("probe", &guest.build(), &consented, clock.now()).unwrap();
@@ -141,13 +146,17 @@ impl World {
     }
 
     async fn call(&self) -> Result<Narrow, Refusal> {
+        self.call_within(Duration::from_secs(5)).await
+    }
+
+    async fn call_within(&self, deadline: Duration) -> Result<Narrow, Refusal> {
         let request = CallRequest {
             caller: self.caller.clone(),
             tool: "probe".to_owned(),
             arguments: Bytes::from_static(b"{}"),
             call: CallId::fresh(Millis(1_000)),
             context: CallContext::default(),
-            deadline: Duration::from_secs(5),
+            deadline,
         };
         self.pipeline.call(request).await.into_result()
     }
@@ -190,6 +199,17 @@ async fn what_looks_like_a_credential_is_passed_on_and_told() {
         let count = r#"keybearer_credential_shapes_total{place="reply",shape="sk_live_"} 1"#;
         assert_eq!(world.pipeline.parts.metrics.render().contains(count), told, "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_long_result_that_is_not_searched_in_time_is_withheld() {
+    let world = World::new(LONG, vec![], Arc::new(MemoryAudit::new()));
+    let full = world.pipeline.parts.egress.aside().fill();
+    let refusal = world.call_within(Duration::from_millis(500)).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.request_sent), (Code::DeadlineExceeded, RequestSent::No));
+    drop(full);
+    assert_eq!(world.call().await.unwrap().as_bytes(), "{}");
+    assert_eq!(world.story(), ["call", "deadline_exceeded", "call", "ok"]);
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::super::question::{AgentFacts, Question, What, Who};
 use super::*;
 use crate::approval::About;
+use crate::connection::Parameters;
 
 fn charge(body: Value) -> Value {
     json!({ "operation": "stripe:create_charge", "body": body })
@@ -358,6 +360,50 @@ fn odd_questions_are_refused() {
     assert_eq!(verdict(&policy, &unknown), "denied", "a tool that the policies weren't checked against");
     let wide = facts(json!({ "call": "run_command", "arguments": { "command": "ls", "times": u64::MAX } }));
     assert_eq!(verdict(&policy, &wide), "denied", "an integer that Cedar doesn't have");
+}
+
+#[test]
+fn an_operation_with_another_effect_than_the_policies_know_is_refused() {
+    let policy = policy(
+        "permit (principal, action in Action::\"read\", resource);
+         permit (principal, action in Action::\"write\", resource);",
+    );
+    let changed = STRIPE.replace("effect = \"read\"", "effect = \"write\"");
+    let changed = Connections::parse(&[("stripe.toml", changed.as_str())]).unwrap();
+    let (agent, parameters) = ("bot".parse().unwrap(), Parameters::default());
+    let (realm, token) = (facts(json!({})).realm(), "tok_000000000000000000000000");
+    let ask = |connections: &Connections| {
+        let stripe = connections.named("stripe").unwrap();
+        let operation = stripe.operations.iter().find(|o| o.name.as_str() == "list_charges").unwrap();
+        let who = Who::Agent(AgentFacts {
+            agent: &agent,
+            role: None,
+            conversation: None,
+            task: None,
+            turn: None,
+            intent: None,
+            user: None,
+            token,
+            depth: 0,
+        });
+        let what = What::Send {
+            connection: &stripe,
+            operation,
+            parameters: &parameters,
+            cost: None,
+            door: Door::Tool,
+            tool: None,
+            approvers: None,
+        };
+        policy.decide([Question { realm: &realm, who, now: NOON, what }], &realm).0
+    };
+    let known = connections();
+    for _ in 0..2 {
+        let refused = ask(&changed);
+        assert!(refused.cause.is_some_and(|cause| cause.contains("of effect write")));
+        let allowed = ask(&known);
+        assert_eq!((allowed.policies, allowed.cause), (vec!["p#1".to_owned()], None));
+    }
 }
 
 #[test]

@@ -137,6 +137,58 @@ fn a_deep_policy_that_is_taken_can_be_asked_on_a_small_stack() {
         .unwrap();
 }
 
+/// What is answered on a stack of so many bytes.
+fn asked_on(stack_bytes: usize, policy: &Policy) -> String {
+    let policy = policy.clone();
+    let ask = move || verdict(&policy, &facts(json!({ "operation": "stripe:list_charges" })));
+    std::thread::Builder::new().stack_size(stack_bytes).spawn(ask).unwrap().join().unwrap()
+}
+
+#[test]
+fn deep_forbids_can_be_asked_on_a_small_stack() {
+    let nested = |open: &str, close: &str, levels: usize| {
+        let condition = format!("{}false{}", open.repeat(levels), close.repeat(levels));
+        let forbid = format!("forbid (principal, action, resource) when {{ {condition} }};");
+        policy(&format!("permit (principal, action, resource); {forbid} {forbid}"))
+    };
+    for (open, close, most) in [
+        ("true && ", "", 600),
+        ("false || ", "", 600),
+        ("!(", ")", 300),
+        ("if true then ", " else false", 300),
+    ] {
+        for levels in [2, 10, 12, 14] {
+            assert_eq!(asked_on(2 << 20, &nested(open, close, levels)), "allowed", "{levels} × {open}");
+        }
+        // The evaluator itself may give up, which denies.
+        let deepest = nested(open, close, most);
+        for stack_bytes in [2 << 20, 1 << 20] {
+            asked_on(stack_bytes, &deepest);
+        }
+    }
+}
+
+#[test]
+fn one_deep_forbid_leaves_the_others_as_they_are() {
+    let forbid = |condition: &str| {
+        format!(
+            "forbid (principal, action == Action::\"stripe:create_charge\", resource) when {{ {condition} }};"
+        )
+    };
+    let deep = format!("{}context.body.amount == 3", "true && ".repeat(12));
+    let policy = policy(&format!(
+        "permit (principal, action, resource); {} {} {}",
+        forbid("context.body.amount == 1"),
+        forbid("context.body.amount == 2"),
+        forbid(&deep),
+    ));
+    for (amount, decided) in [(1, "p#2"), (2, "p#3"), (3, "p#4"), (4, "p#1")] {
+        let body = json!({ "amount": amount, "currency": "usd" });
+        let question = facts(json!({ "operation": "stripe:create_charge", "body": body }));
+        assert_eq!(policy.judge(&question, NOON).unwrap().policies, [decided], "{amount}");
+    }
+}
+
 #[test]
 fn what_can_never_apply_is_a_warning() {
     let policy =

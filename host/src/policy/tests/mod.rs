@@ -4,9 +4,9 @@ mod decisions;
 mod docs;
 mod grants;
 mod loading;
-mod merged;
 mod reload;
 mod shadow;
+mod shortened;
 mod tenants;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! A tenant's posted policies are its own, and an environment's are that one's.
 
+use super::super::set::Set;
 use super::*;
 
 const READ: &str = "permit (principal, action in Action::\"read\", resource);";
@@ -103,6 +104,24 @@ fn a_broken_policy_of_one_environment_denies_nothing_in_another() {
     let policy =
         of("permit (principal, action, resource);", &[posted("acme", "forbid ("), posted_in("dev", READ)]);
     assert_eq!(verdict(&policy, &list_in("dev")), "denied", "the tenant's as a whole is broken");
+}
+
+#[test]
+fn what_is_posted_for_one_place_has_one_limit() {
+    let there = [posted("acme", &READ.repeat(3)), posted("acme", READ), posted_in("dev", READ)];
+    let set = Set::new(&[], &there, world(), None).unwrap();
+    let two = READ.repeat(2);
+    for (row, most) in [
+        (posted("acme", READ), 5),
+        (posted("acme", &two), 6),
+        (posted_in("dev", &two), 3),
+        (posted_in("prod", READ), 1),
+        (posted("beta", READ), 1),
+    ] {
+        set.check_posted(&row, most).unwrap();
+        let refused = set.check_posted(&row, most - 1).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{} is the most", most - 1)), "{refused}");
+    }
 }
 
 #[test]

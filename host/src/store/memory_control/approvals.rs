@@ -25,15 +25,14 @@ impl ApprovalStore for MemoryControl {
             return Ok(Opening::Known(Box::new(known.clone())));
         }
         let of_token = live()
-            .filter(|known| known.token == row.token)
+            .filter(|known| known.root == row.root)
             .filter(|known| matches!(known.stage, Stage::Pending | Stage::Denied));
         if of_token.count() >= size(limits.per_token_max) {
             return Ok(Opening::TokenFull);
         }
-        let of_tenant =
-            live().filter(|known| known.realm.tenant == row.realm.tenant && known.stage == Stage::Pending);
-        if of_tenant.count() >= size(limits.per_tenant_max) {
-            return Ok(Opening::TenantFull);
+        let of_environment = live().filter(|known| known.realm == row.realm && known.stage == Stage::Pending);
+        if of_environment.count() >= size(limits.per_environment_max) {
+            return Ok(Opening::EnvironmentFull);
         }
         approvals.push(row.clone());
         Ok(Opening::Fresh)

@@ -13,7 +13,8 @@ use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
 use crate::reach::Reach;
 use crate::store::{
-    AuditRecord, AuditStore, CounterRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx, TrailWork,
+    AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx,
+    TrailWork, WriteRow,
 };
 
 const SCHEMA: Schema = Schema {
@@ -94,6 +95,10 @@ impl AuditStore for SqliteAudit {
         self.transact(|transaction, ledger| work(&mut Tx { transaction, insert: None, ledger }))
     }
 
+    fn known_write(&self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
+        ledger::known_write(&self.reader.lock(), key)
+    }
+
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
         let connection = self.reader.lock();
         let mut statement = connection.prepare_cached(&query(filter))?;
@@ -159,6 +164,10 @@ impl LedgerStore for SqliteAudit {
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
         ledger::counters(&self.reader.lock())
+    }
+
+    fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
+        ledger::held(&self.reader.lock(), reach, limit)
     }
 }
 

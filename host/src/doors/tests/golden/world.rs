@@ -64,7 +64,7 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let loader = Loader::new(runtime, CodeCache::off());
     let store = Arc::new(MemoryControl::new());
-    let catalog = Catalog::with_loader(folder.path().to_owned(), store, loader, &|_| {}).unwrap();
+    let catalog = Catalog::open(folder.path().to_owned(), store, loader, &|_| {}).unwrap();
     let consented = ["stripe", "shell", "lab"];
     let names: Vec<_> = consented.iter().map(|name| name.parse().unwrap()).collect();
     catalog.add(guest::TOOL, &guest::component(consented.to_vec()), &names, NOON).unwrap();
@@ -122,7 +122,7 @@ impl World {
         let vault = Arc::new(vault);
         let limits = ApprovalLimits {
             ttl: Duration::from_secs(900),
-            pending: PendingLimits { per_token_max: 3, per_tenant_max: 5 },
+            pending: PendingLimits { per_token_max: 3, per_environment_max: 5 },
             minter_may_approve: true,
         };
         let approvals = Approvals::new(store.clone(), vault.clone(), clock.clone(), limits);

@@ -2,6 +2,7 @@
 
 use super::super::client::{Served, config};
 use super::{Stage, stripe_error};
+use crate::store::TokenKind;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
@@ -133,6 +134,8 @@ async fn no_rule_for_tools_is_looser_here() {
             "amount=1&currency=usd",
             "stripe-account",
         ),
+        ("GET", "/v1/charges", vec![("openai-organization", "org-1")], "", "openai-organization"),
+        ("GET", "/v1/charges", vec![("impersonate-user", "root")], "", "impersonate-user"),
         ("GET", "/v1/charges", vec![("x-original-url", "/v1/secret")], "", "x-original-url"),
         ("GET", "/v1/charges", vec![("accept", "a"), ("accept", "b")], "", "twice"),
     ] {
@@ -269,6 +272,34 @@ async fn too_much_is_refused_by_the_door_or_by_the_connection() {
     let long = format!("{path}/ch_{}", "1".repeat(5_000));
     stripe_error(&stage.ask("GET", &long, &[], "").await, 400, "invalid_request");
     assert_eq!(stage.upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_read_has_no_row_and_is_counted() {
+    let stage = Stage::start();
+    let path = "/proxy/plain/v1/charges";
+    stage.ask("POST", path, &[FORM], &"x".repeat(2_000)).await.problem(413, "too_large");
+    stage.ask("GET", path, &[("keybearer-deadline-ms", "soon")], "").await.problem(400, "bad_request");
+    let taken = stage.host.door.places.take().unwrap();
+    stage.ask("GET", path, &[], "").await.problem(503, "busy");
+    drop(taken);
+    assert!(stage.upstream.seen().is_empty());
+    let (_, operator) = stage.host.token(TokenKind::Operator);
+    let of_calls = async || {
+        let page = stage.host.get("/v1/audit?limit=1000", &operator).await.json();
+        page["rows"].as_array().unwrap().iter().filter(|row| row["call"].is_string()).count()
+    };
+    assert_eq!(of_calls().await, 0);
+    let metrics = stage.host.get("/metrics", "").await.body;
+    for status in [400, 413, 503] {
+        let counted = format!(
+            r#"keybearer_http_requests_total{{route="/proxy/{{connection}}/{{path}}",status="{status}"}} 1"#
+        );
+        assert!(metrics.contains(&counted), "{counted} is not in\n{metrics}");
+    }
+    // One that is read has rows.
+    assert_eq!(stage.ask("GET", path, &[], "").await.status, 200);
+    assert!(of_calls().await > 0);
 }
 
 #[tokio::test]

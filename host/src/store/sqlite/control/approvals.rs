@@ -1,6 +1,6 @@
 //! Requests that need a person.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::SqliteControl;
 use crate::approval::About;
@@ -20,6 +20,7 @@ pub(super) const TABLES: &str = "
         environment  TEXT NOT NULL,
         fingerprint  TEXT NOT NULL,
         token        TEXT NOT NULL,
+        root         TEXT NOT NULL,
         agent        TEXT NOT NULL,
         role         TEXT,
         conversation TEXT,
@@ -37,11 +38,11 @@ pub(super) const TABLES: &str = "
     ) STRICT;
     CREATE INDEX approvals_tenant ON approvals (tenant, asked_at);
     CREATE INDEX approvals_same ON approvals (tenant, fingerprint);
-    CREATE INDEX approvals_token ON approvals (token, expires_at);
+    CREATE INDEX approvals_root ON approvals (root, expires_at);
     CREATE INDEX approvals_over ON approvals (expires_at);
 ";
 
-const COLUMNS: &str = "id, tenant, environment, fingerprint, token, agent, role, conversation, connection, \
+const COLUMNS: &str = "id, tenant, environment, fingerprint, token, root, agent, role, conversation, connection, \
      operation, action, resource, quorum, own, note, asked_at, expires_at, stage, votes";
 
 impl ApprovalStore for SqliteControl {
@@ -106,18 +107,20 @@ fn open(
     if let Some(known) = first(&mut *connection.prepare_cached(&sql)?, same, approval)? {
         return Ok(Opening::Known(Box::new(known)));
     }
-    let count = |sql: &str, of: &str| -> Result<u32, StoreError> {
-        Ok(connection.prepare_cached(sql)?.query_row(params![of, row.asked_at.0], |row| row.get(0))?)
+    let count = |sql: &str, params: &[&dyn ToSql]| -> Result<u32, StoreError> {
+        Ok(connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
     };
-    let of_token = "SELECT count(*) FROM approvals WHERE token = ?1 AND expires_at > ?2 \
+    // Whoever delegates gets no other list by it.
+    let of_token = "SELECT count(*) FROM approvals WHERE root = ?1 AND expires_at > ?2 \
                     AND stage IN ('pending', 'denied')";
-    if count(of_token, row.token.as_str())? >= limits.per_token_max {
+    if count(of_token, params![row.root.as_str(), row.asked_at.0])? >= limits.per_token_max {
         return Ok(Opening::TokenFull);
     }
-    let of_tenant =
-        "SELECT count(*) FROM approvals WHERE tenant = ?1 AND expires_at > ?2 AND stage = 'pending'";
-    if count(of_tenant, tenant)? >= limits.per_tenant_max {
-        return Ok(Opening::TenantFull);
+    let of_environment = "SELECT count(*) FROM approvals WHERE tenant = ?1 AND environment = ?2 \
+                          AND expires_at > ?3 AND stage = 'pending'";
+    let environment = row.realm.environment.as_str();
+    if count(of_environment, params![tenant, environment, row.asked_at.0])? >= limits.per_environment_max {
+        return Ok(Opening::EnvironmentFull);
     }
     insert(connection, row)?;
     Ok(Opening::Fresh)
@@ -126,7 +129,7 @@ fn open(
 fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> {
     let sql = format!(
         "INSERT INTO approvals ({COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
     );
     let (connection_name, operation, action, resource) = match &row.about {
         About::Operation { connection, operation } => {
@@ -140,6 +143,7 @@ fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> 
         row.realm.environment.as_str(),
         row.fingerprint.to_string(),
         row.token.as_str(),
+        row.root.as_str(),
         row.agent.as_str(),
         row.role.as_ref().map(|role| role.as_str()),
         row.conversation.as_ref().map(|conversation| conversation.as_str()),
@@ -201,6 +205,7 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
         realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
         fingerprint: fields.parse("fingerprint")?,
         token: fields.parse("token")?,
+        root: fields.parse("root")?,
         agent: fields.parse("agent")?,
         role: fields.parse_optional("role")?,
         conversation: fields.parse_optional("conversation")?,

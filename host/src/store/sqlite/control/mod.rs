@@ -38,6 +38,8 @@ const SCHEMA: Schema = Schema {
             task         TEXT,
             user         TEXT,
             parent       TEXT,
+            -- The first one above it, which an operator minted; null for one of these.
+            root         TEXT,
             minted_by    TEXT,
             rights       TEXT NOT NULL,
             created_at   INTEGER NOT NULL,
@@ -45,7 +47,8 @@ const SCHEMA: Schema = Schema {
             revoked_at   INTEGER
         ) STRICT;
         CREATE INDEX tokens_tenant ON tokens (tenant, created_at);
-        CREATE INDEX tokens_parent ON tokens (parent) WHERE parent IS NOT NULL;
+        CREATE INDEX tokens_root ON tokens (root) WHERE root IS NOT NULL;
+        CREATE INDEX tokens_expires ON tokens (expires_at);
         CREATE TABLE tenant_keys (
             tenant  TEXT PRIMARY KEY,
             master  TEXT NOT NULL,
@@ -131,12 +134,31 @@ impl ControlStore for SqliteControl {
         tokens::by_id(&self.reader.lock(), id)
     }
 
-    fn children(&self, parent: &TokenId) -> Result<u32, StoreError> {
-        tokens::children(&self.reader.lock(), parent)
+    fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError> {
+        self.writer.write(|transaction| {
+            let room = tokens::below(transaction, root)? < most;
+            if room {
+                tokens::insert(transaction, row)?;
+            }
+            Ok(room)
+        })
+    }
+
+    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
+        self.writer.write(|transaction| tokens::forget(transaction, before))
     }
 
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
         tokens::list(&self.reader.lock(), reach)
+    }
+
+    fn token_page(
+        &self,
+        reach: Option<&Reach>,
+        after: Option<&TokenId>,
+        limit: u32,
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        tokens::page(&self.reader.lock(), reach, after, limit)
     }
 
     fn revoke_token(&self, id: &TokenId, reach: Option<&Reach>, at: Millis) -> Result<bool, StoreError> {
@@ -169,6 +191,21 @@ impl ControlStore for SqliteControl {
 
     fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
         self.writer.write(|transaction| secrets::insert(transaction, row))
+    }
+
+    fn insert_next_secret(
+        &self,
+        row: &SecretRow,
+        counter: &str,
+        was: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        self.writer.write(|transaction| {
+            if keys::setting(transaction, counter)?.as_deref() != was {
+                return Err(StoreError::Exists(format!("version {} of secret {}", row.version, row.label)));
+            }
+            keys::set_setting(transaction, counter, row.version.to_string().as_bytes())?;
+            secrets::insert(transaction, row)
+        })
     }
 
     fn newest_secret(

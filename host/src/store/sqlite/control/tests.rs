@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ids::Digest;
-use crate::store::{ComponentKind, TokenKind};
+use crate::store::{ComponentKind, MemoryControl, TokenKind};
 
 struct Fixture {
     _folder: TempDir,
@@ -117,7 +117,64 @@ fn tokens_know_their_parents() {
     }
     assert_eq!(store.token_by_id(&child.id).unwrap().as_ref(), Some(&child));
     assert_eq!(store.token_by_id(&TokenId::fresh()).unwrap(), None);
-    assert_eq!((store.children(&parent.id).unwrap(), store.children(&child.id).unwrap()), (1, 0));
+}
+
+/// Below a token there's room for so many, however they stand there.
+fn keeps_so_many_below_one(store: &dyn ControlStore) {
+    let (root, other) = (token("acme", 1), token("acme", 2));
+    for row in [&root, &other] {
+        store.insert_token(row).unwrap();
+    }
+    let below = |parent: &TokenRow| TokenRow { parent: Some(parent.id.clone()), ..token("acme", 3) };
+    let child = below(&root);
+    let ended = TokenRow { revoked_at: Some(Millis(3)), expires_at: Millis(3), ..below(&child) };
+    for row in [&child, &ended] {
+        assert!(store.insert_delegated(row, &root.id, 2).unwrap());
+    }
+    for parent in [&root, &child, &ended] {
+        let row = below(parent);
+        assert!(!store.insert_delegated(&row, &root.id, 2).unwrap());
+        assert_eq!(store.token_by_id(&row.id).unwrap(), None);
+    }
+    assert!(store.insert_delegated(&below(&other), &other.id, 1).unwrap());
+
+    store.forget_tokens(Millis(3)).unwrap();
+    assert!(store.token_by_id(&ended.id).unwrap().is_some());
+    store.forget_tokens(Millis(4)).unwrap();
+    assert_eq!(store.token_by_id(&ended.id).unwrap(), None);
+    assert!(store.insert_delegated(&below(&child), &root.id, 2).unwrap());
+    assert!(!store.insert_delegated(&below(&child), &root.id, 2).unwrap());
+}
+
+#[test]
+fn below_a_token_there_is_room_for_so_many() {
+    keeps_so_many_below_one(&fixture().store);
+    keeps_so_many_below_one(&MemoryControl::new());
+}
+
+fn pages_tokens(store: &dyn ControlStore) {
+    let rows = [1, 5, 5, 5, 2].map(|created_at| token("acme", created_at));
+    for row in rows.iter().chain([&token("globex", 5)]) {
+        store.insert_token(row).unwrap();
+    }
+    let reach = Reach::every(realm("acme").tenant);
+    let ids = |after: Option<&TokenRow>, limit: u32| -> Vec<_> {
+        let page = store.token_page(Some(&reach), after.map(|row| &row.id), limit).unwrap();
+        page.into_iter().map(|row| row.id).collect()
+    };
+    let all = [3, 2, 1, 4, 0].map(|at: usize| rows[at].id.clone());
+    assert_eq!(ids(None, 9), all);
+    assert_eq!(ids(None, 2), all[..2]);
+    assert_eq!(ids(Some(&rows[2]), 2), all[2..4]);
+    assert_eq!(ids(Some(&rows[4]), 2), all[4..]);
+    assert_eq!(ids(Some(&rows[0]), 2), []);
+    assert_eq!(store.token_page(None, None, 9).unwrap().len(), 6);
+}
+
+#[test]
+fn tokens_are_read_page_by_page() {
+    pages_tokens(&fixture().store);
+    pages_tokens(&MemoryControl::new());
 }
 
 #[test]
@@ -190,6 +247,25 @@ fn secrets_have_versions() {
     assert_eq!(store.remove_secret(&realm("acme"), None, &label, None).unwrap(), 2);
     assert_eq!(store.remove_secret(&realm("acme"), None, &label, None).unwrap(), 0);
     assert_eq!(store.secrets(None).unwrap(), rows[3..]);
+}
+
+#[test]
+fn a_version_of_a_secret_and_its_number_are_stored_together_or_not_at_all() {
+    let Fixture { store, .. } = &fixture();
+    let label = "stripe-prod".parse().unwrap();
+    let row = |version| secret("acme", version);
+    store.insert_next_secret(&row(1), "last", None).unwrap();
+    for (version, was) in [(1, None), (2, None), (2, Some("0")), (1, Some("1"))] {
+        let refused = store.insert_next_secret(&row(version), "last", was.map(str::as_bytes));
+        assert!(matches!(refused, Err(StoreError::Exists(_))), "{version} after {was:?}");
+        assert_eq!(store.setting("last").unwrap().as_deref(), Some(b"1".as_slice()));
+        assert_eq!(store.secrets(None).unwrap(), [row(1)]);
+    }
+    // A number stays taken when its row is gone.
+    assert_eq!(store.remove_secret(&realm("acme"), None, &label, Some(1)).unwrap(), 1);
+    assert!(matches!(store.insert_next_secret(&row(1), "last", None), Err(StoreError::Exists(_))));
+    store.insert_next_secret(&row(2), "last", Some(b"1")).unwrap();
+    assert_eq!(store.secrets(None).unwrap(), [row(2)]);
 }
 
 #[test]

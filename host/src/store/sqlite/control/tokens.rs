@@ -16,8 +16,8 @@ const COLUMNS: &str = "id, hash, kind, tenant, environment, every_environment, a
 pub(super) fn insert(connection: &Connection, row: &TokenRow) -> Result<(), StoreError> {
     let rights = serde_json::to_string(&row.grant).map_err(|error| StoreError::Failed(error.to_string()))?;
     let sql = format!(
-        "INSERT INTO tokens ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-          ?15, ?16, ?17)"
+        "INSERT INTO tokens ({COLUMNS}, root) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+          ?14, ?15, ?16, ?17, coalesce((SELECT root FROM tokens WHERE id = ?12), ?12))"
     );
     let inserted = connection.prepare_cached(&sql)?.execute(params![
         row.id.as_str(),
@@ -54,15 +54,37 @@ pub(super) fn by_id(connection: &Connection, id: &TokenId) -> Result<Option<Toke
     first(&mut *connection.prepare_cached(&sql)?, params![id.as_str()], token)
 }
 
-pub(super) fn children(connection: &Connection, parent: &TokenId) -> Result<u32, StoreError> {
-    let sql = "SELECT count(*) FROM tokens WHERE parent = ?1";
-    Ok(connection.prepare_cached(sql)?.query_row(params![parent.as_str()], |row| row.get(0))?)
+/// How many tokens were delegated from this one, which an operator minted, or from one below it.
+pub(super) fn below(connection: &Connection, root: &TokenId) -> Result<u32, StoreError> {
+    let sql = "SELECT count(*) FROM tokens WHERE root = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row(params![root.as_str()], |row| row.get(0))?)
+}
+
+pub(super) fn forget(connection: &Connection, before: Millis) -> Result<(), StoreError> {
+    connection.prepare_cached("DELETE FROM tokens WHERE expires_at < ?1")?.execute(params![before.0])?;
+    Ok(())
 }
 
 pub(super) fn list(connection: &Connection, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
     let (within, (tenant, environment)) = (within(reach), parts(reach));
     let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {within} ORDER BY created_at DESC, rowid DESC");
     all(&mut *connection.prepare_cached(&sql)?, params![tenant, environment], token)
+}
+
+pub(super) fn page(
+    connection: &Connection,
+    reach: Option<&Reach>,
+    after: Option<&TokenId>,
+    limit: u32,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let (within, (tenant, environment)) = (within(reach), parts(reach));
+    let sql = format!(
+        "SELECT {COLUMNS} FROM tokens WHERE {within} AND (?3 IS NULL OR \
+         (created_at, rowid) < (SELECT created_at, rowid FROM tokens WHERE id = ?3)) \
+         ORDER BY created_at DESC, rowid DESC LIMIT ?4"
+    );
+    let params = params![tenant, environment, after.map(|id| id.as_str()), limit];
+    all(&mut *connection.prepare_cached(&sql)?, params, token)
 }
 
 pub(super) fn revoke(

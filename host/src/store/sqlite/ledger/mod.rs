@@ -12,8 +12,10 @@ use rusqlite::{Connection, params};
 use self::rows::{entry, lines_text, signed, state_text, tally, write, write_text};
 use super::error::is_taken;
 use super::fields::{Fields, all, first};
+use super::within;
 use crate::clock::Millis;
 use crate::ledger::ReservationId;
+use crate::reach::Reach;
 use crate::store::{
     CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, PruneBefore, StoreError,
     Tally, WriteRow, WriteState,
@@ -48,6 +50,7 @@ pub(super) const TABLES: &str = "
         write_key   BLOB,
         PRIMARY KEY (call, send)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX ledger_entries_held ON ledger_entries (tenant, environment, at) WHERE state = 'held';
     CREATE TABLE ledger_writes (
         write_key BLOB PRIMARY KEY,
         call      TEXT NOT NULL,
@@ -57,9 +60,10 @@ pub(super) const TABLES: &str = "
         state     TEXT NOT NULL,
         status    INTEGER,
         reply     BLOB,
-        refused   INTEGER NOT NULL
+        attempt   INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX ledger_writes_until ON ledger_writes (until);
+    CREATE INDEX ledger_writes_replies ON ledger_writes (until) WHERE reply IS NOT NULL;
     CREATE TABLE ledger_refunds (
         refund_key BLOB PRIMARY KEY,
         at         INTEGER NOT NULL
@@ -121,6 +125,30 @@ pub(super) fn counters(connection: &Connection) -> Result<Vec<CounterRow>, Store
             tally: tally(&fields)?,
         })
     })
+}
+
+/// What is held within a reach: the oldest, at most so many.
+pub(super) fn held(
+    connection: &Connection,
+    reach: Option<&Reach>,
+    limit: u32,
+) -> Result<Vec<EntryRow>, StoreError> {
+    let (tenant, environment) = within::parts(reach);
+    all(&mut *connection.prepare_cached(&held_query(reach))?, params![tenant, environment, limit], entry)
+}
+
+/// Its parameters: tenant, environment, limit. The state is written out: so SQLite sees that the index of what is held has
+/// all of it.
+fn held_query(reach: Option<&Reach>) -> String {
+    let (select, within) = (select_entry!("WHERE state = 'held' AND "), within::condition(reach));
+    format!("{select}{within} ORDER BY at, call, send LIMIT ?3")
+}
+
+/// What is known of a write.
+pub(super) fn known_write(connection: &Connection, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
+    let sql =
+        "SELECT call, send, at, until, state, status, reply, attempt FROM ledger_writes WHERE write_key = ?1";
+    first(&mut *connection.prepare_cached(sql)?, params![key.as_slice()], write)
 }
 
 /// INVARIANT (written once): a counter in `changed` is newer in `known` than in its table. Nothing reads or removes a
@@ -274,8 +302,7 @@ impl LedgerTx for SqliteLedger<'_> {
     }
 
     fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-        let sql = "SELECT call, send, at, until, state, status, reply, refused FROM ledger_writes WHERE write_key = ?1";
-        first(&mut *self.transaction.prepare_cached(sql)?, params![key.as_slice()], write)
+        known_write(self.transaction, key)
     }
 
     fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError> {
@@ -283,9 +310,9 @@ impl LedgerTx for SqliteLedger<'_> {
             WriteState::Done { status, reply } => (*status, reply.as_deref()),
             WriteState::UnderWay | WriteState::Unknown | WriteState::Refused => (None, None),
         };
-        let sql = "INSERT INTO ledger_writes (write_key, call, send, at, until, state, status, reply, refused) \
+        let sql = "INSERT INTO ledger_writes (write_key, call, send, at, until, state, status, reply, attempt) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (write_key) DO UPDATE SET call = ?2, \
-                   send = ?3, at = ?4, until = ?5, state = ?6, status = ?7, reply = ?8, refused = ?9";
+                   send = ?3, at = ?4, until = ?5, state = ?6, status = ?7, reply = ?8, attempt = ?9";
         self.transaction.prepare_cached(sql)?.execute(params![
             key.as_slice(),
             row.reservation.call.as_str(),
@@ -295,7 +322,7 @@ impl LedgerTx for SqliteLedger<'_> {
             write_text(&row.state),
             status,
             reply,
-            row.refused,
+            row.attempt,
         ])?;
         Ok(())
     }
@@ -324,12 +351,46 @@ impl LedgerTx for SqliteLedger<'_> {
             .transaction
             .prepare_cached("DELETE FROM ledger_writes WHERE until <= ?1 AND state <> 'under_way'")?
             .execute(params![before.writes.0])?;
-        // Held without money: it stood for its write alone.
+        let replies = self
+            .transaction
+            .prepare_cached("UPDATE ledger_writes SET reply = NULL WHERE until <= ?1 AND reply IS NOT NULL")?
+            .execute(params![before.replies.0])?;
+        // Held without money: it stood for its write alone, while that had its time.
         let entries = self.transaction.prepare_cached(
             "DELETE FROM ledger_entries WHERE state = 'held' AND lines = '[]' AND NOT EXISTS (SELECT 1 FROM \
              ledger_writes w WHERE w.write_key = ledger_entries.write_key AND w.call = ledger_entries.call AND \
-             w.send = ledger_entries.send)",
-        )?.execute([])?;
-        Ok((counters + writes + entries) as u64)
+             w.send = ledger_entries.send AND w.until > ?1)",
+        )?.execute(params![before.replies.0])?;
+        Ok((counters + writes + replies + entries) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Realm;
+
+    #[test]
+    fn what_is_held_is_read_by_its_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        for (reach, wanted) in [
+            (None, "SCAN ledger_entries USING INDEX ledger_entries_held"),
+            (
+                Some(Reach::every(realm.tenant.clone())),
+                "SEARCH ledger_entries USING INDEX ledger_entries_held (tenant=?)",
+            ),
+            (
+                Some(Reach::one(realm)),
+                "SEARCH ledger_entries USING INDEX ledger_entries_held (tenant=? AND environment=?)",
+            ),
+        ] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", held_query(reach.as_ref()));
+            let mut statement = connection.prepare(&sql).unwrap();
+            let rows = statement.query_map(params!["a", "e", 9], |row| row.get::<_, String>("detail"));
+            let plan: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
+            assert_eq!(plan[0], wanted, "{plan:?}");
+        }
     }
 }

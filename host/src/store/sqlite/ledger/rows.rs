@@ -60,7 +60,7 @@ pub(super) fn write(row: &Row<'_>) -> Result<WriteRow, StoreError> {
             "refused" => WriteState::Refused,
             _ => return Err(fields.damaged("state", &"no such state")),
         },
-        refused: fields.unsigned("refused")?,
+        attempt: fields.unsigned("attempt")?,
     })
 }
 

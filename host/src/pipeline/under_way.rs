@@ -1,0 +1,48 @@
+//! What ends a request that is under way: a kill switch, or the end of its token.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::gate::{Gate, revoked};
+use crate::auth::AuthError;
+use crate::egress::SendFailure;
+use crate::kill::{POLL_MS, Subjects, Watching};
+
+impl Gate {
+    /// Resolves when one of these is stopped, or when the caller's token or one above it has been revoked or has expired:
+    /// within [`POLL_MS`], whichever process did it. Otherwise never. `watching` has begun before both were checked.
+    ///
+    /// What can't be read ends nothing, and is looked at again.
+    pub(super) async fn cut_off(&self, subjects: Subjects<'_>, mut watching: Watching<'_>) -> SendFailure {
+        let mut patience = self.token_left();
+        loop {
+            match patience {
+                // Either way it's looked at again.
+                Some(patience) => {
+                    let _ = timeout(patience, watching.changed()).await;
+                }
+                None => watching.changed().await,
+            }
+            if let Some(killed) = watching.stopped(&subjects) {
+                return killed.failure();
+            }
+            patience = match self.parts.auth.alive(&self.caller) {
+                Ok(_) => self.token_left(),
+                Err(AuthError::Store(cause)) => {
+                    tracing::error!(%cause, "a token can't be checked");
+                    Some(Duration::from_millis(POLL_MS))
+                }
+                Err(over) => return revoked(&over),
+            };
+        }
+    }
+
+    /// How long the caller's token is still good, where the request may take longer: nothing in the store tells of that end,
+    /// so a timer has to. Mostly there's none.
+    fn token_left(&self) -> Option<Duration> {
+        let left = self.caller.expires_at().0.saturating_sub(self.parts.clock.now().0);
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        (left < self.deadline.saturating_duration_since(Instant::now())).then_some(left)
+    }
+}
