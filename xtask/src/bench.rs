@@ -9,11 +9,12 @@ use crate::setup::{self, Extent, Made};
 use crate::step::Step;
 
 /// What the bench is built with besides the one profile: what runs hot in tests is optimised anyway, the rest and our own
-/// crates are built once more.
-const OPTIMISED: &[(&str, &str)] = &[
-    ("CARGO_PROFILE_DEV_OPT_LEVEL", "3"),
-    ("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"),
-    ("CARGO_INCREMENTAL", "0"),
+/// crates are built once more, and so is SQLite.
+const OPTIMISED: &[&str] = &[
+    "profile.dev.opt-level=3",
+    "profile.dev.debug-assertions=false",
+    "profile.dev.package.libsqlite3-sys.opt-level=3",
+    "build.incremental=false",
 ];
 
 /// Runs the benchmarks and prints their table.
@@ -45,7 +46,9 @@ fn build(place: &Place) -> Outcome<()> {
     let mut build = place.cargo();
     // With `-p` Cargo would choose other features for the dependencies, and build them all again.
     build.args(["build", "--locked", "--workspace", "--bin", "keybearer-bench", "--bin", "keybearer"]);
-    build.envs(OPTIMISED.iter().copied());
+    for setting in OPTIMISED {
+        build.args(["--config", setting]);
+    }
     step.must(place, build, "The compiler's message above says what is wrong.")?;
     step.passed("");
     Ok(())
