@@ -253,7 +253,7 @@ impl App {
                     tracing::warn!("there is no policy, so everything is denied");
                 }
             }
-            Err(problems) => tracing::error!(%problems, "the policies stay as they were"),
+            Err(problems) => tracing::error!(%problems, "the policies of the files stay as they were"),
         }
     }
 

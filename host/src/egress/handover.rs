@@ -24,7 +24,7 @@ const UNSENT: u8 = 3;
 
 /// What is known of a request on its way. Where no [`WatchedBody`] says anything, nothing is.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Handover(Arc<AtomicU8>);
+pub(crate) struct Handover(Arc<AtomicU8>);
 
 impl Handover {
     /// Whether the request waits for a connection. One may take it the very next moment.
@@ -33,7 +33,7 @@ impl Handover {
     }
 
     /// Whether the upstream may have seen a request that nobody waits for any more. `No` is certain: the request is gone.
-    pub(super) fn request_sent(&self) -> RequestSent {
+    pub(crate) fn request_sent(&self) -> RequestSent {
         match self.0.load(Ordering::Acquire) {
             UNSENT => RequestSent::No,
             _ => RequestSent::Unknown,
@@ -45,14 +45,14 @@ impl Handover {
 ///
 /// INVARIANT (unsent): a connection that takes a request asks its body before it writes anything, and can't take it once
 /// the body is dropped. So a body that is dropped unasked is one whose request was not sent and won't be.
-pub(super) struct WatchedBody {
+pub(crate) struct WatchedBody {
     body: Full<Bytes>,
     handover: Handover,
 }
 
 impl WatchedBody {
     /// A body of these bytes, for a request that waits for a connection.
-    pub(super) fn new(bytes: Bytes, handover: Handover) -> Self {
+    pub(crate) fn new(bytes: Bytes, handover: Handover) -> Self {
         handover.0.store(WAITING, Ordering::Release);
         Self { body: Full::new(bytes), handover }
     }

@@ -24,6 +24,9 @@ pub(crate) use aside::SHORT_BYTES_MAX;
 pub use canonical::{Canonical, CanonicalBody, FORM, JSON};
 pub(crate) use canonical::{canonical_path, header_value, is_json, is_reserved};
 pub use draft::{Draft, DraftBody};
+pub(crate) use handover::Handover;
+#[cfg(test)]
+pub(crate) use handover::WatchedBody;
 pub use live::LiveWire;
 pub use outcome::{FailureReason, SendFailure};
 pub(crate) use resolve::may_be_allowed;

@@ -188,9 +188,21 @@ impl Egress {
         realm: &Realm,
         deadline: Instant,
     ) -> Result<Reply, SendFailure> {
-        let Some(observer) = &self.observer else { return self.send_unseen(permit, realm, deadline).await };
+        self.send_watched(permit, realm, deadline, &Handover::default()).await
+    }
+
+    /// The same for whoever may stop waiting: `handover` tells then whether the upstream may have seen the request.
+    pub(crate) async fn send_watched(
+        &self,
+        permit: Permitted<TypedSend>,
+        realm: &Realm,
+        deadline: Instant,
+        handover: &Handover,
+    ) -> Result<Reply, SendFailure> {
+        let send = |permit| self.send_unseen(permit, realm, deadline, handover);
+        let Some(observer) = &self.observer else { return send(permit).await };
         observer.request(permit.request());
-        let result = self.send_unseen(permit, realm, deadline).await;
+        let result = send(permit).await;
         observer.outcome(&result);
         result
     }
@@ -200,6 +212,7 @@ impl Egress {
         permit: Permitted<TypedSend>,
         realm: &Realm,
         deadline: Instant,
+        handover: &Handover,
     ) -> Result<Reply, SendFailure> {
         let connection = permit.request().connection().clone();
         if !connection.is_for(realm) {
@@ -219,10 +232,9 @@ impl Egress {
         let secret = self.secret(realm, user.as_ref(), &connection)?;
         let attached = attach(&permit, &connection.attach, &secret)?;
         let sweep = self.sweep(realm, &connection, (user, secret.version()), &attached)?;
-        let request = wire_request(permit.into_request(), realm.clone(), attached);
-        let handover = request.handover.clone();
+        let request = wire_request(permit.into_request(), realm.clone(), attached, handover.clone());
 
-        let reply = match in_time(self.wire.exchange(request, deadline), deadline, &handover).await {
+        let reply = match in_time(self.wire.exchange(request, deadline), deadline, handover).await {
             Some(Ok(reply)) => reply,
             Some(Err(error)) => return Err(failure(error, &connection, &sweep)),
             None => return Err(late(&connection, handover.request_sent())),
@@ -282,7 +294,7 @@ fn no_secret(connection: &Connection) -> String {
 }
 
 /// The canonical bytes with the secret beside them.
-fn wire_request(send: TypedSend, realm: Realm, attached: Attached) -> WireRequest {
+fn wire_request(send: TypedSend, realm: Realm, attached: Attached, handover: Handover) -> WireRequest {
     let (connection, request) = (send.connection(), send.request());
     let mut target = String::with_capacity(128);
     target.push_str(connection.base.path_prefix());
@@ -320,7 +332,7 @@ fn wire_request(send: TypedSend, realm: Realm, attached: Attached) -> WireReques
         headers,
         body: request.body_bytes().clone(),
         digest: request.digest(),
-        handover: Handover::default(),
+        handover,
     }
 }
 

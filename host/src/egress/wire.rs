@@ -52,7 +52,7 @@ pub struct WireRequest {
     /// The digest of the canonical request, as the audit trail has it.
     pub digest: Digest,
     /// Whether a connection has it: told to whoever stops waiting, where the wire knows.
-    pub(super) handover: Handover,
+    pub(crate) handover: Handover,
 }
 
 impl fmt::Debug for WireRequest {

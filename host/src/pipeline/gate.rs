@@ -20,7 +20,7 @@ use crate::approval::{ApprovalAsk, Approved, AskParts};
 use crate::audit::{AuditError, Pending, SendBegin, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
-use crate::egress::{Draft, FailureReason, Reply, SendFailure, Sweep, credential_shape};
+use crate::egress::{Draft, FailureReason, Handover, Reply, SendFailure, Sweep, credential_shape};
 use crate::ids::{ApprovalId, CallId, ConnectionName, Digest};
 use crate::kill::Subjects;
 use crate::ledger::{Dedup, Reserved, Settlement};
@@ -309,12 +309,13 @@ impl Gate {
         let connection = permit.request().connection_name().clone();
         let subjects = self.subjects(Some(&connection));
         self.parts.kills.check(&subjects).map_err(|killed| killed.failure())?;
+        let handover = Handover::default();
         tokio::select! {
             // What stops it comes first: thrown before the bytes leave, it keeps them here.
             biased;
-            // The request may be half way out.
-            failure = self.cut_off(subjects, watching) => Err(failure.sent(RequestSent::Unknown)),
-            reply = self.parts.egress.send(permit, self.caller.realm(), self.deadline) => reply,
+            // Once a connection has had the request, it may be half way out.
+            failure = self.cut_off(subjects, watching) => Err(failure.sent(handover.request_sent())),
+            reply = self.parts.egress.send_watched(permit, self.caller.realm(), self.deadline, &handover) => reply,
         }
     }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals};
 use crate::audit::Row;
 use crate::clock::SystemClock;
-use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WireErrorKind};
+use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WatchedBody, WireErrorKind};
 use crate::kill::{Order, Target};
 use crate::ledger::{Budget, Budgets};
 use crate::policy::PolicyFile;
@@ -73,10 +73,13 @@ impl Wire for Upstream {
                     cause: "told to".to_owned(),
                 });
             }
+            let body = WatchedBody::new(request.body.clone(), request.handover.clone());
             if self.closed.load(Ordering::SeqCst) {
                 self.connecting.fetch_add(1, Ordering::SeqCst);
                 self.go.notified().await;
             }
+            // As a connection does that takes the request.
+            hyper::body::Body::is_end_stream(&body);
             self.seen.fetch_add(1, Ordering::SeqCst);
             let key = request.headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
             self.keys.lock().unwrap().extend(key);

@@ -107,7 +107,9 @@ async fn a_token_that_ends_while_a_request_connects_keeps_it_here() {
             ending.happens();
         };
         let (refused, ()) = tokio::join!(world.charge(&ending.caller, 100, "cus_1"), ends);
-        assert_eq!(code(refused), Code::Unauthorized, "{end:?}");
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code, refused.request_sent), (Code::Unauthorized, RequestSent::No), "{end:?}");
+        assert_eq!(world.tally(), Tally::default(), "no connection had it");
         world.wire.go.notify_waiters();
         tokio::task::yield_now().await;
         assert_eq!(world.sent(), 0, "{end:?}");
