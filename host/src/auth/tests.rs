@@ -120,9 +120,6 @@ impl ControlStore for Watched {
     fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         self.inner.set_setting(name, value)
     }
-    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
-        self.inner.insert_secret(row)
-    }
     fn insert_next_secret(
         &self,
         row: &SecretRow,

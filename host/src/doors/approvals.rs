@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::query::{bad, number, pairs};
 use super::router::{Door, Route, last_but_one_segment, last_segment};
 use super::wire::json;
 use crate::approval::{About, Approver, DecideError, Rendering};
@@ -250,11 +251,10 @@ impl Query {
     /// Reads `state` and `limit`, each at most once. An unknown key is an error: left unread, it would widen the answer.
     fn parse(text: &str) -> Result<Self, Refusal> {
         let (mut state, mut limit) = (None, None);
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (key, value) in pairs(text) {
             let twice = match key {
                 "state" => state.replace(value.parse().map_err(|rule: String| bad(&rule))?).is_some(),
-                "limit" => limit.replace(number(value)?).is_some(),
+                "limit" => limit.replace(number(key, value, PAGE_MAX)?).is_some(),
                 _ => return Err(bad("only state and limit can be given")),
             };
             if twice {
@@ -263,16 +263,6 @@ impl Query {
         }
         Ok(Self { state, limit: limit.unwrap_or(PAGE) })
     }
-}
-
-fn number(text: &str) -> Result<u32, Refusal> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let value = text.parse().ok().filter(|value| digits && (1..=PAGE_MAX).contains(value));
-    value.ok_or_else(|| bad(&format!("limit: give a whole number from 1 to {PAGE_MAX}")))
-}
-
-fn bad(what: &str) -> Refusal {
-    Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
 }
 
 #[cfg(test)]

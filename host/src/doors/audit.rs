@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use super::query::{bad, number, pairs};
 use super::router::{Door, Route, last_segment};
 use super::wire::{AuditCall, AuditPage, json};
 use crate::audit::Row;
 use crate::auth::Caller;
-use crate::ids::CallId;
+use crate::ids::{CallId, InvalidName};
 use crate::refusal::{Code, Refusal};
 use crate::store::RowFilter;
 
@@ -78,43 +79,27 @@ struct Query {
 }
 
 impl Query {
-    /// Reads `limit`, `before` and `call`, each at most once. None of their values needs an escape, so none is
-    /// understood. An unknown key is an error: left unread, it would widen the answer.
+    /// Reads `limit`, `before` and `call`, each at most once. An unknown key is an error: left unread, it would widen the
+    /// answer.
     fn parse(text: &str) -> Result<Self, Refusal> {
         let (mut limit, mut before, mut call) = (None, None, None);
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (key, value) in pairs(text) {
             let twice = match key {
                 "limit" => limit.replace(number(key, value, PAGE_ROWS_MAX)?).is_some(),
                 "before" => before.replace(number(key, value, u64::MAX)?).is_some(),
-                "call" => call.replace(value.parse::<CallId>().map_err(|e| bad(key, e.rule))?).is_some(),
-                _ => return Err(bad_query("only limit, before and call can be given")),
+                "call" => {
+                    let id: CallId =
+                        value.parse().map_err(|e: InvalidName| bad(&format!("{key}: {}", e.rule)))?;
+                    call.replace(id).is_some()
+                }
+                _ => return Err(bad("only limit, before and call can be given")),
             };
             if twice {
-                return Err(bad(key, "give it once"));
+                return Err(bad(&format!("{key}: give it once")));
             }
         }
         Ok(Self { limit: limit.unwrap_or(PAGE_ROWS), before, call })
     }
-}
-
-fn number<N>(key: &str, text: &str, max: N) -> Result<N, Refusal>
-where
-    N: std::str::FromStr + PartialOrd + From<u8> + std::fmt::Display,
-{
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse::<N>() {
-        Ok(value) if digits && value >= N::from(1) && value <= max => Ok(value),
-        _ => Err(bad(key, &format!("give a whole number from 1 to {max}"))),
-    }
-}
-
-fn bad(key: &str, rule: &str) -> Refusal {
-    bad_query(&format!("{key}: {rule}"))
-}
-
-fn bad_query(what: &str) -> Refusal {
-    Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
 }
 
 #[cfg(test)]

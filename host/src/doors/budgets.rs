@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body;
 use super::change::{blocking, parse, settled};
+use super::query::{bad, number, pairs};
 use super::router::{Door, Route, last_but_one_segment};
 use super::wire::json;
 use crate::app::App;
@@ -225,20 +226,13 @@ async fn resolve(
 
 /// `limit=N`, at most once, and nothing else: left unread, another key would widen the answer.
 fn limit(query: &str) -> Result<usize, Refusal> {
-    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let value = match (pairs.next(), pairs.next()) {
+    let mut pairs = pairs(query);
+    let number = match (pairs.next(), pairs.next()) {
         (None, _) => return Ok(PAGE),
-        (Some(pair), None) => pair.strip_prefix("limit="),
+        (Some((key @ "limit", value)), None) => number(key, value, PAGE_MAX).ok(),
         _ => None,
     };
-    let number = value.filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
-    let number = number.and_then(|text| text.parse().ok()).filter(|number| (1..=PAGE_MAX).contains(number));
-    number.ok_or_else(|| {
-        Refusal::new(
-            Code::BadRequest,
-            format!("the query is not valid: only limit can be given, once, from 1 to {PAGE_MAX}"),
-        )
-    })
+    number.ok_or_else(|| bad(&format!("only limit can be given, once, from 1 to {PAGE_MAX}")))
 }
 
 fn missing() -> Refusal {

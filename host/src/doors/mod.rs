@@ -38,6 +38,7 @@ mod pace;
 mod policies;
 mod problem;
 mod proxy;
+mod query;
 mod realm;
 mod router;
 mod tls;

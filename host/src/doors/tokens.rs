@@ -13,6 +13,7 @@ use axum::response::Response;
 use super::agents::missing as missing_agent;
 use super::body;
 use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::query::{bad, number, pairs};
 use super::realm::{realm_of, recorded_in};
 use super::router::{Door, Route, last_segment};
 use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
@@ -74,10 +75,9 @@ impl Query {
     /// Reads `limit` and `before`, each at most once. An unknown key is an error: left unread, it would widen the answer.
     fn parse(text: &str) -> Result<Self, Refusal> {
         let (mut limit, mut before) = (None, None);
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (key, value) in pairs(text) {
             let twice = match key {
-                "limit" => limit.replace(count(value)?).is_some(),
+                "limit" => limit.replace(number(key, value, PAGE_ROWS_MAX)?).is_some(),
                 "before" => {
                     let id: TokenId = value.parse().map_err(|_| bad("before: give a token's public id"))?;
                     before.replace(id).is_some()
@@ -90,16 +90,6 @@ impl Query {
         }
         Ok(Self { limit: limit.unwrap_or(PAGE_ROWS_MAX), before })
     }
-}
-
-fn count(text: &str) -> Result<u32, Refusal> {
-    let number: Option<u32> = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-    let number = number.filter(|number| (1..=PAGE_ROWS_MAX).contains(number));
-    number.ok_or_else(|| bad(&format!("limit: give a whole number from 1 to {PAGE_ROWS_MAX}")))
-}
-
-fn bad(what: &str) -> Refusal {
-    Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
 }
 
 async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {

@@ -62,15 +62,6 @@ impl Tables {
         }
         all.len() - 1
     }
-
-    fn insert_secret(&mut self, row: &SecretRow) -> Result<(), StoreError> {
-        let key = (row.realm.clone(), row.user.clone(), row.label.clone(), row.version);
-        if self.secrets.contains_key(&key) {
-            return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
-        }
-        self.secrets.insert(key, row.clone());
-        Ok(())
-    }
 }
 
 impl MemoryControl {
@@ -189,10 +180,6 @@ impl ControlStore for MemoryControl {
         Ok(())
     }
 
-    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
-        self.write().insert_secret(row)
-    }
-
     fn insert_next_secret(
         &self,
         row: &SecretRow,
@@ -203,7 +190,11 @@ impl ControlStore for MemoryControl {
         if tables.settings.get(counter).map(Vec::as_slice) != was {
             return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
         }
-        tables.insert_secret(row)?;
+        let key = (row.realm.clone(), row.user.clone(), row.label.clone(), row.version);
+        if tables.secrets.contains_key(&key) {
+            return Err(StoreError::Exists(format!("version {} of the secret {}", row.version, row.label)));
+        }
+        tables.secrets.insert(key, row.clone());
         tables.settings.insert(counter.to_owned(), row.version.to_string().into_bytes());
         Ok(())
     }
@@ -307,29 +298,6 @@ mod tests {
         assert_eq!(store.tenant_keys().unwrap(), [key("acme", 1), key("beta", 1)]);
         store.replace_tenant_keys(&[key("acme", 1), key("beta", 1)], &now).unwrap();
         assert_eq!(store.tenant_keys().unwrap(), now);
-    }
-
-    #[test]
-    fn a_version_of_a_secret_and_its_number_are_stored_together_or_not_at_all() {
-        let store = MemoryControl::new();
-        let row = |version| SecretRow {
-            realm: Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() },
-            user: None,
-            label: "stripe".parse().unwrap(),
-            version,
-            wrapped_key: vec![1],
-            ciphertext: vec![2],
-            created_at: Millis(0),
-        };
-        store.insert_next_secret(&row(1), "last", None).unwrap();
-        for (version, was) in [(1, None), (2, None), (2, Some("0")), (1, Some("1"))] {
-            let refused = store.insert_next_secret(&row(version), "last", was.map(str::as_bytes));
-            assert!(matches!(refused, Err(StoreError::Exists(_))), "{version} after {was:?}");
-            assert_eq!(store.setting("last").unwrap().as_deref(), Some(b"1".as_slice()));
-            assert_eq!(store.secrets(None).unwrap(), [row(1)]);
-        }
-        store.insert_next_secret(&row(2), "last", Some(b"1")).unwrap();
-        assert_eq!(store.secrets(None).unwrap(), [row(1), row(2)]);
     }
 
     #[test]

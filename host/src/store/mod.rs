@@ -98,8 +98,6 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     /// Sets a named value.
     fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError>;
 
-    /// Adds a version of a secret. Fails with [`StoreError::Exists`] when that version is there.
-    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError>;
     /// Adds a version of a secret and sets the value `counter` to its number: both or neither. Fails with
     /// [`StoreError::Exists`] when that version is there, or when `counter` isn't `was` any more and so the number is
     /// taken.

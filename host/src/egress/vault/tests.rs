@@ -61,7 +61,7 @@ fn cause(vault: &Vault, realm: &Realm, name: &str) -> String {
 /// Puts `row` where the secret `row` names should be, in place of what is there.
 fn plant(store: &MemoryControl, row: &SecretRow) {
     store.remove_secret(&row.realm, row.user.as_ref(), &row.label, Some(row.version)).unwrap();
-    store.insert_secret(row).unwrap();
+    store.insert_next_secret(row, "planted", store.setting("planted").unwrap().as_deref()).unwrap();
 }
 
 #[test]

@@ -189,10 +189,6 @@ impl ControlStore for SqliteControl {
         self.writer.write(|transaction| keys::set_setting(transaction, name, value))
     }
 
-    fn insert_secret(&self, row: &SecretRow) -> Result<(), StoreError> {
-        self.writer.write(|transaction| secrets::insert(transaction, row))
-    }
-
     fn insert_next_secret(
         &self,
         row: &SecretRow,

@@ -226,15 +226,20 @@ fn settings_are_set_and_read() {
     assert_eq!(store.setting("salt").unwrap().as_deref(), Some(b"2".as_slice()));
 }
 
+/// Adds a version whatever its number.
+fn insert_secret(store: &SqliteControl, row: &SecretRow) -> Result<(), StoreError> {
+    store.insert_next_secret(row, "any", store.setting("any")?.as_deref())
+}
+
 #[test]
 fn secrets_have_versions() {
     let Fixture { store, .. } = &fixture();
     let label = "stripe-prod".parse().unwrap();
     let rows = [secret("acme", 1), secret("acme", 2), secret("acme", 10), secret("globex", 1)];
     for row in rows.iter().rev() {
-        store.insert_secret(row).unwrap();
+        insert_secret(store, row).unwrap();
     }
-    assert!(matches!(store.insert_secret(&rows[0]), Err(StoreError::Exists(_))));
+    assert!(matches!(insert_secret(store, &rows[0]), Err(StoreError::Exists(_))));
     assert_eq!(store.newest_secret(&realm("acme"), None, &label).unwrap().as_ref(), Some(&rows[2]));
     assert_eq!(store.newest_secret(&realm("initech"), None, &label).unwrap(), None);
     let other = Realm { environment: "dev".parse().unwrap(), ..realm("acme") };
@@ -249,9 +254,7 @@ fn secrets_have_versions() {
     assert_eq!(store.secrets(None).unwrap(), rows[3..]);
 }
 
-#[test]
-fn a_version_of_a_secret_and_its_number_are_stored_together_or_not_at_all() {
-    let Fixture { store, .. } = &fixture();
+fn stores_versions_with_their_numbers(store: &dyn ControlStore) {
     let label = "stripe-prod".parse().unwrap();
     let row = |version| secret("acme", version);
     store.insert_next_secret(&row(1), "last", None).unwrap();
@@ -266,6 +269,14 @@ fn a_version_of_a_secret_and_its_number_are_stored_together_or_not_at_all() {
     assert!(matches!(store.insert_next_secret(&row(1), "last", None), Err(StoreError::Exists(_))));
     store.insert_next_secret(&row(2), "last", Some(b"1")).unwrap();
     assert_eq!(store.secrets(None).unwrap(), [row(2)]);
+    store.insert_next_secret(&row(3), "last", Some(b"2")).unwrap();
+    assert_eq!(store.secrets(None).unwrap(), [row(2), row(3)]);
+}
+
+#[test]
+fn a_version_of_a_secret_and_its_number_are_stored_together_or_not_at_all() {
+    stores_versions_with_their_numbers(&fixture().store);
+    stores_versions_with_their_numbers(&MemoryControl::new());
 }
 
 #[test]
@@ -274,8 +285,8 @@ fn a_user_s_secrets_and_an_operator_s_of_one_label_are_apart() {
     let label = "stripe-prod".parse().unwrap();
     let of = |user: &str, version| SecretRow { user: Some(user.parse().unwrap()), ..secret("acme", version) };
     let rows = [secret("acme", 1), of("ann", 1), of("ann", 2), of("bob", 1)];
-    rows.iter().for_each(|row| store.insert_secret(row).unwrap());
-    assert!(matches!(store.insert_secret(&rows[1]), Err(StoreError::Exists(_))));
+    rows.iter().for_each(|row| insert_secret(store, row).unwrap());
+    assert!(matches!(insert_secret(store, &rows[1]), Err(StoreError::Exists(_))));
     let (ann, cid) = ("ann".parse().unwrap(), "cid".parse().unwrap());
     let newest = |user| store.newest_secret(&realm("acme"), user, &label).unwrap();
     assert_eq!(newest(None).as_ref(), Some(&rows[0]));
@@ -353,7 +364,7 @@ fn damaged_rows_are_named() {
     let row = token("acme", 1);
     file.store.insert_token(&row).unwrap();
     file.store.ensure_tenant_key(&key("acme", b"one")).unwrap();
-    file.store.insert_secret(&secret("acme", 1)).unwrap();
+    insert_secret(&file.store, &secret("acme", 1)).unwrap();
     file.store.activate_component(&component("stripe", b"1")).unwrap();
 
     let damage = |sql: &str, names: &[&str]| {
