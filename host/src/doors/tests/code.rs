@@ -4,8 +4,8 @@ mod guest;
 mod refusals;
 mod stopping;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -37,6 +37,8 @@ struct Upstream {
     seen: AtomicUsize,
     holds: AtomicBool,
     go: Notify,
+    /// What happens the very moment before the next reply is there.
+    before_reply: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Upstream {
@@ -64,6 +66,10 @@ impl Wire for Upstream {
         Box::pin(async {
             if self.holds.load(Ordering::SeqCst) {
                 self.go.notified().await;
+            }
+            let happens = self.before_reply.lock().unwrap().take();
+            if let Some(happens) = happens {
+                happens();
             }
             Ok(WireReply { status: 200, headers: http::HeaderMap::new(), body: Box::new(Pieces::default()) })
         })
