@@ -5,6 +5,7 @@
 //! componentize-py runs while it takes the snapshot runs inside WebAssembly.
 
 mod image;
+mod link;
 mod python;
 mod sources;
 
@@ -116,6 +117,7 @@ pub fn build_sandbox(
     let mut component = std::fs::read(&made).map_err(file(&made))?;
     let lasting = image::immortalize(&mut component).map_err(SandboxBuildError::Componentize)?;
     tracing::debug!(lasting, "objects of the image were made immortal");
+    let component = link::link(&component).map_err(SandboxBuildError::Componentize)?;
     let parent = options.output.parent().filter(|parent| !parent.as_os_str().is_empty());
     super::write(parent.unwrap_or(Path::new(".")), &options.output, &component).map_err(|error| {
         SandboxBuildError::File {
