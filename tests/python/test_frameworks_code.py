@@ -55,6 +55,25 @@ def run(request, code_host, models):
     return example
 
 
+# One environment, used, and then given to two agents: each copies what it's given.
+SHARED = """
+import asyncio
+from ag2 import Agent
+from ag2.config import OpenAIConfig
+from ag2.tools import SandboxCodeTool
+from keybearer_autogen import KeybearerCodeEnvironment
+
+async def main():
+    environment = KeybearerCodeEnvironment()
+    print((await environment.run("print('used')", "python")).output)
+    for name in ("first", "second"):
+        agent = Agent(name, config=OpenAIConfig(model="gpt-4o"), tools=[SandboxCodeTool(environment)])
+        print((await agent.ask("Run it.")).body)
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture
 def token(code_host):
     return code_host.mint(tools=["run_python"], operations=["stripe:get_invoice"])["token"]
@@ -81,6 +100,17 @@ def test_a_code_executor_agent(code_host, stripe, token, key):
     _, told = printed.split("runner says:")
     assert "due: 5100 usd\nenvironment: {}\n" in told and "FileNotFoundError" in told
     assert key not in printed and token not in printed
+
+
+def test_ag2_s_agents_share_an_environment_that_was_used(code_host, token, models, tmp_path):
+    call = [("run_code", {"code": "print(6 * 7)", "language": "python"})]
+    models.script("gpt-4o", call, "First.", call, "Second.")
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED)
+    env = {"KEYBEARER_URL": code_host.url, "KEYBEARER_TOKEN": token, **models.environment()}
+    printed = run_script(script, python=python_of("ag2"), **env)
+    assert printed.split() == ["used", "First.", "Second."]
+    assert all("42" in result for result in models.results("gpt-4o"))
 
 
 def test_code_reaches_no_further_than_its_token(run, upstream, token):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -108,6 +109,13 @@ def test_a_host_that_says_nothing(ask, monkeypatch):
     assert 1 <= int(host.asked[0][2]["Keybearer-Deadline-Ms"]) <= 300
 
 
+def test_a_list_that_does_not_come_sent_nothing(ask):
+    with Scripted(threading.Event()) as host, pytest.raises(HostTimeout) as told:
+        ask(at(host.url), replace(wire.list_tools(), wait_s=0.3))
+    assert (told.value.request_sent, told.value.retry) == ("no", "no")
+    assert told.value.detail.endswith("Nothing was sent. Trying the same again won't help until the host answers.")
+
+
 def test_a_host_that_drips_does_not_outlast_the_time(ask):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -154,9 +162,11 @@ def test_a_refusal_is_said_in_the_host_s_words(ask, status, code):
         Reply(403, {"detail": "Ignore me.", "code": "denied", "type": "about:blank"}, "application/problem+json"),
         Reply(302, b"", "text/plain", {"Location": "http://127.0.0.1:1/"}),
         Reply(200, b"[1, 2", "application/json"),
+        Reply(200, b"[" * 100_000 + b"]" * 100_000, "application/json"),
+        Reply(403, b"[" * 100_000 + b"]" * 100_000, "application/problem+json"),
         Reply(200, b"{}", "application/json", {"Content-Encoding": "gzip"}),
     ],
-    ids=["page", "error page", "gateway", "json", "another's problem", "redirect", "half", "gzip"],
+    ids=["page", "error page", "gateway", "json", "another's problem", "redirect", "half", "deep", "deep problem", "gzip"],
 )
 def test_what_is_no_host_is_not_quoted(ask, reply):
     with Scripted(reply) as host, pytest.raises(NotAHost) as told:
@@ -235,7 +245,7 @@ def test_the_token_is_in_its_header_and_nowhere_else(ask, caplog):
         ConfigurationError("no address"),
         Refused("denied", "No.", status=403, request_sent="no", retry="no", call="call_1"),
         HostUnreachable("no connection", "http://127.0.0.1:1", "unknown"),
-        HostTimeout(1.5, "http://127.0.0.1:1"),
+        HostTimeout(1.5, "http://127.0.0.1:1", "no"),
         NotAHost("status 504", "http://127.0.0.1:1"),
         SecretNotStored("password", HostTimeout(1.5, "http://127.0.0.1:1")),
     ],
@@ -245,6 +255,24 @@ def test_errors_go_from_process_to_process_whole(error):
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(again) is type(error) and again is not error
         assert (str(again), again.args, again.__dict__) == (str(error), error.args, error.__dict__)
+
+
+def test_a_copy_of_a_used_client_has_connections_of_its_own():
+    async def both(client):
+        await client.ask(wire.list_tools())
+        again = copy.deepcopy(client)
+        await client.close()
+        await again.ask(wire.list_tools())
+        await again.close()
+
+    with Scripted(Reply()) as host:
+        with Client(at(host.url)) as client:
+            client.ask(wire.list_tools())
+            again = copy.deepcopy(client)
+        again.ask(wire.list_tools())
+        again.close()
+        asyncio.run(both(AsyncClient(at(host.url))))
+    assert len(host.asked) == len(set(host.peers)) == 4
 
 
 # A client that a fork copies, and is used by all three: before it, in the child, and by the parent again.
@@ -431,7 +459,31 @@ def test_what_calling_says_holds_inside():
     assert wire.current_context() == Context()
 
 
+def test_what_no_host_takes_is_not_sent():
+    long = "x" * 5_000_000
+    for make in (
+        lambda: wire.call_tool("t", {"x": long}, Context(), None, 5),
+        lambda: wire.run_code("python", long, Context(), 5),
+    ):
+        with pytest.raises(KeybearerError, match="at most 262144. Nothing was sent. ") as told:
+            make()
+        assert (told.value.code, told.value.request_sent, told.value.retry) == ("too_large", "no", "no")
+    most = "x" * (wire.BODY_BYTES_MAX - len('{"x": ""}'))
+    assert len(wire.call_tool("t", {"x": most}, Context(), None, 5).body) == wire.BODY_BYTES_MAX
+
+
+def test_the_host_answers_what_is_as_long_as_it_may_be(ask, host):
+    for length in (wire.BODY_BYTES_MAX, wire.BODY_BYTES_MAX + 1):
+        longest = wire.Ask("POST", "v1/tools/get_invoice", b" " * length)
+        with pytest.raises(Refused) as told:
+            ask(Access(url=host.url, token=host.token), longest)
+        assert (told.value.code == "too_large") == (length > wire.BODY_BYTES_MAX)
+
+
 def test_what_can_not_be_json_is_not_sent():
-    for bad in ({"x": float("nan")}, {"x": object()}, {"x": "\ud800"}):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for bad in ({"x": float("nan")}, {"x": object()}, {"x": "\ud800"}, {"x": deep}):
         with pytest.raises(ConfigurationError, match="can't be written as JSON"):
             wire.call_tool("t", bad, Context(), None, 5)

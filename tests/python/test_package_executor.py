@@ -182,6 +182,22 @@ def test_a_file_that_is_there_is_not_touched(tmp_path):
     assert host.asked == [] and Kept(tmp_path)() == {"solve.py": "mine"}
 
 
+def test_the_same_program_of_another_executor_is_left_where_it_is(tmp_path):
+    code = "print('hi')"
+    with Scripted(ran(0, "hi\n")) as host:
+        first = execute(executor(host, work_dir=tmp_path, cleanup_temp_files=False), code)
+        again = execute(executor(host, work_dir=tmp_path), code)
+        [kept] = tmp_path.iterdir()
+        assert (again.exit_code, again.code_file) == (0, first.code_file) and kept.read_text() == code
+        kept.write_text("mine")
+        other = execute(executor(host, work_dir=tmp_path), code)
+        kept.unlink()
+        (tmp_path / "solve.py").write_text(NAMED)
+        named = execute(executor(host, work_dir=tmp_path), NAMED)
+    assert other.exit_code == named.exit_code == 1 and "is there already" in other.output
+    assert Kept(tmp_path)() == {"solve.py": NAMED}
+
+
 ESCAPES = ["../out.py", "/tmp/out.py", "a/../../out.py", "link/out.py", "..", ".", "~/../../out.py"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
@@ -51,6 +52,50 @@ def test_the_host_is_told_how_long_a_call_may_take(seconds, told):
 def test_a_call_that_takes_too_long_ends_in_the_host_s_words(silent_host):
     result = look_up(KeybearerMcpWorkbench(url=silent_host.url, token=silent_host.token, timeout_s=2), "in_1")
     assert result.is_error and "deadline_exceeded" in result.content
+
+
+class Switch:
+    """A way to a host that can be switched off and on."""
+
+    def __init__(self, url):
+        self.host, self.port, self.open = urlsplit(url), 0, []
+
+    async def on(self):
+        self.server = await asyncio.start_server(self.forward, "127.0.0.1", self.port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def forward(self, reader, writer):
+        there, onward = await asyncio.open_connection(self.host.hostname, self.host.port)
+        self.open += [writer, onward]
+        await asyncio.gather(self.pass_on(reader, onward), self.pass_on(there, writer))
+
+    async def pass_on(self, reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    def off(self):
+        self.server.close()
+        for writer in self.open:
+            writer.close()
+
+
+def test_a_host_that_comes_back_is_called_again(host, stripe):
+    async def run():
+        switch, invoice = Switch(host.url), {"id": stripe.facts["invoice"]}
+        await switch.on()
+        given = {"url": f"http://127.0.0.1:{switch.port}", "token": host.token, "timeout_s": 5}
+        async with KeybearerMcpWorkbench(**given) as workbench:
+            results = [await workbench.call_tool("get_invoice", invoice)]
+            switch.off()
+            results += [await workbench.call_tool("get_invoice", invoice) for _ in range(2)]
+            await switch.on()
+            assert any(tool["name"] == "get_invoice" for tool in await workbench.list_tools())
+            results.append(await workbench.call_tool("get_invoice", invoice))
+        switch.off()
+        return [result.is_error for result in results]
+
+    assert asyncio.run(run()) == [False, True, True, False]
 
 
 def test_a_dump_names_the_variable_and_loads(host, stripe, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import logging
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 from autogen_agentchat.agents import AssistantAgent
 from keybearer_autogen import (
@@ -140,6 +141,34 @@ def test_an_async_lease_ends_when_its_task_is_cancelled(host, async_mint):
     assert on_record(host, leased[0])["revoked_at"] is not None
 
 
+@pytest.mark.parametrize("way", ["a scope of anyio", "twice"])
+def test_an_async_lease_ends_when_its_task_is_cancelled_again(host, async_mint, way):
+    async def hold(inside):
+        async with async_mint.lease(READER) as minted:
+            leased.append(minted)
+            inside.set()
+            await asyncio.Event().wait()
+
+    async def scope():
+        with anyio.move_on_after(0.3) as scope:
+            await hold(asyncio.Event())
+        assert scope.cancelled_caught
+
+    async def twice():
+        inside = asyncio.Event()
+        task = asyncio.create_task(hold(inside))
+        await inside.wait()
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    leased = []
+    asyncio.run(scope() if way == "a scope of anyio" else twice())
+    assert on_record(host, leased[0])["revoked_at"] is not None
+
+
 def test_each_role_has_a_token_of_its_own(host, stripe, mint):
     with mint.group({"analytics": READER, "billing": WRITER}, conversation="c-3") as tokens:
         rows = {role: on_record(host, minted) for role, minted in tokens.items()}
@@ -228,6 +257,20 @@ def test_a_token_that_may_still_be_valid_is_told_of(caplog):
             raise RuntimeError("boom")
     assert "tok_1 couldn't be revoked, and ends by itself at 1795630848428 ms" in caplog.text
     assert TOKEN not in caplog.text and OPERATOR not in caplog.text
+
+
+def test_a_token_that_may_still_be_valid_is_told_of_when_its_task_is_cancelled(caplog):
+    given = {"token": TOKEN, "id": "tok_1", "agent": "reader", "expires_at": 1795630848428}
+
+    async def run():
+        with anyio.move_on_after(0.1) as scope:
+            async with AsyncTokenMint(url=host.url, token=OPERATOR).lease(READER):
+                await asyncio.Event().wait()
+        assert scope.cancelled_caught
+
+    with Scripted(Reply(201, given), problem(500, "internal")) as host:
+        asyncio.run(run())
+    assert "tok_1 couldn't be revoked, and ends by itself at 1795630848428 ms" in caplog.text
 
 
 def test_nothing_that_is_printed_holds_a_token(host, mint):

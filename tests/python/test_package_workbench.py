@@ -1,6 +1,7 @@
 """KeybearerWorkbench with the real AutoGen and a real host: tools, errors, ids, cancelling, dumps."""
 
 import asyncio
+import copy
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ from autogen_core import CancellationToken, FunctionCall
 from autogen_core.models import CreateResult, ModelFamily, ModelInfo, RequestUsage
 from autogen_core.tools import FunctionTool, StaticStreamWorkbench, Workbench
 from autogen_ext.models.replay import ReplayChatCompletionClient
-from keybearer_autogen import ConfigurationError, KeybearerError, KeybearerWorkbench, calling
+from keybearer_autogen import AsyncClient, ConfigurationError, KeybearerError, KeybearerWorkbench, calling
 
 from scripted import TOKEN, Reply, Scripted, dead_port, problem
 
@@ -24,13 +25,14 @@ ABILITIES = ModelInfo(
 
 
 def model(*answers):
-    """A model that says these one after the other; a pair is a call of a tool."""
+    """A model that says these one after the other; a pair is a call of a tool, with its arguments or their JSON."""
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
 
     def answer(number, one):
         if isinstance(one, str):
             return one
-        call = FunctionCall(id=f"call_model_{number}", name=one[0], arguments=json.dumps(one[1]))
+        arguments = one[1] if isinstance(one[1], str) else json.dumps(one[1])
+        call = FunctionCall(id=f"call_model_{number}", name=one[0], arguments=arguments)
         return CreateResult(finish_reason="function_calls", content=[call], usage=usage, cached=False)
 
     replayed = [answer(number, one) for number, one in enumerate(answers)]
@@ -221,10 +223,13 @@ def test_cancelling_stops_the_call_on_the_host(silent_host):
             await asyncio.sleep(0.02)
         # From another thread, as a user interface would.
         threading.Thread(target=token.cancel).start()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        return await call
 
-    asyncio.run(run())
+    result = asyncio.run(run())
+    assert result.is_error and result.to_text() == (
+        "The call failed (cancelled): it was cancelled. A request may have been sent. Check what was done before you "
+        "try again."
+    )
     for _ in range(400):
         if finished := rows_of(silent_host, since, "call_finished"):
             break
@@ -239,11 +244,93 @@ def test_what_is_cancelled_before_it_begins_is_not_sent():
         async def run():
             token = CancellationToken()
             token.cancel()
+            return await KeybearerWorkbench(url=host.url, token=TOKEN).call_tool("t", {}, token)
+
+        assert asyncio.run(run()).is_error
+    assert host.asked == []
+
+
+LISTED = Reply(200, {"tools": [{"name": "t", "description": "A tool.", "input_schema": {}}]})
+
+
+def test_an_agent_that_is_cancelled_in_a_call_ends():
+    with Scripted(LISTED, LISTED, threading.Event()) as host:
+
+        async def run():
+            bench, token = KeybearerWorkbench(url=host.url, token=TOKEN), CancellationToken()
+            agent = AssistantAgent("a", model(("t", {})), workbench=bench)
+            running = asyncio.ensure_future(agent.run(task="Go.", cancellation_token=token))
+            while len(host.asked) < 3:
+                await asyncio.sleep(0.01)
+            token.cancel()
+            return results((await asyncio.wait_for(running, 10)).messages)
+
+        [result] = asyncio.run(run())
+    assert result.is_error and result.content.startswith("The call failed (cancelled): ")
+
+
+def test_a_task_that_is_cancelled_wants_no_result():
+    with Scripted(threading.Event()) as host:
+
+        async def run():
+            token = CancellationToken()
+            call = asyncio.ensure_future(KeybearerWorkbench(url=host.url, token=TOKEN).call_tool("t", {}, token))
+            while not host.asked:
+                await asyncio.sleep(0.01)
+            call.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await KeybearerWorkbench(url=host.url, token=TOKEN).call_tool("t", {}, token)
+                await call
 
         asyncio.run(run())
-    assert host.asked == []
+
+
+@pytest.mark.parametrize("arguments", ["[1]", '"x"', "0", "[]", '[["id", "in_1"]]'])
+def test_arguments_that_are_no_object_end_in_the_host_s_words(workbench, arguments):
+    async def run():
+        async with workbench() as bench:
+            agent = AssistantAgent("a", model(("get_invoice", arguments)), workbench=bench)
+            return results((await asyncio.wait_for(agent.run(task="Go."), 30)).messages)
+
+    [result] = asyncio.run(run())
+    assert result.is_error and result.content.startswith("The call failed (invalid_arguments): ")
+    assert "Nothing was sent." in result.content
+
+
+def test_arguments_that_are_too_deep_end_in_a_sentence(workbench):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    result = asyncio.run(workbench().call_tool("get_invoice", {"id": deep}))
+    assert result.is_error and "can't be written as JSON" in result.to_text()
+
+
+def test_an_error_that_nobody_foresaw_ends_in_a_sentence(monkeypatch, caplog):
+    async def ask(self, asked):
+        if asked.method == "GET":
+            return await foreseen(self, asked)
+        raise RuntimeError("words of a library")
+
+    foreseen = AsyncClient.ask
+    monkeypatch.setattr(AsyncClient, "ask", ask)
+    with Scripted(LISTED) as host:
+
+        async def run():
+            agent = AssistantAgent("a", model(("t", {})), workbench=KeybearerWorkbench(url=host.url, token=TOKEN))
+            return results((await asyncio.wait_for(agent.run(task="Go."), 10)).messages)
+
+        [result] = asyncio.run(run())
+    assert result.is_error and result.content.startswith("The call failed (internal): ")
+    assert "A request may have been sent." in result.content and "words of a library" not in result.content
+    assert "words of a library" in caplog.text
+
+
+def test_a_workbench_that_was_used_can_be_copied(stripe, workbench):
+    async def run():
+        bench, invoice = workbench(), {"id": stripe.facts["invoice"]}
+        await bench.call_tool("get_invoice", invoice)
+        return await copy.deepcopy(bench).call_tool("get_invoice", invoice)
+
+    assert not asyncio.run(run()).is_error
 
 
 def test_a_dump_names_the_variable_and_loads(host, stripe, monkeypatch):

@@ -198,7 +198,12 @@ def _body(json, form, data, headers):
                 kind = value
                 del headers[at]
                 break
-        data = _text(data).encode() if isinstance(data, str) else bytes(data)
+        if isinstance(data, str):
+            data = _text(data).encode()
+        elif isinstance(data, (bytes, bytearray, memoryview)):
+            data = bytes(data)
+        else:
+            raise TypeError(f"data is bytes or text, and not of class {type(data).__name__}: give it as json= or form=")
         return _http.Body_Bytes(_http.RawBody(content_type=kind, data=data))
     return None
 
@@ -230,6 +235,10 @@ def _text(value):
     """A value as the text that goes over the wire."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{type(value).__name__} isn't text: decode it first")
+    if isinstance(value, (set, frozenset)):
+        raise TypeError(f"a {type(value).__name__} has no order that could be sent: give a list")
     value = str.__str__(value) if isinstance(value, str) else str(value)
     if not value.isascii():
         try:

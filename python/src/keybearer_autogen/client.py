@@ -89,6 +89,10 @@ class Client:
     ) -> None:
         self.close()
 
+    def __deepcopy__(self, memo: object) -> Client:
+        # Connections can't be copied: a copy makes its own.
+        return Client(self._access, operator=self._operator, retries=self._retries)
+
     def _send(self, step: Send, url: httpx.URL, auth: httpx.Auth) -> Answer | Broken:
         http = self._session(url)
         end = time.monotonic() + step.wait_s
@@ -176,6 +180,10 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __deepcopy__(self, memo: object) -> AsyncClient:
+        # Connections can't be copied, nor used by another loop: a copy makes its own.
+        return AsyncClient(self._access, operator=self._operator, retries=self._retries)
 
     async def _send(self, step: Send, url: httpx.URL, auth: httpx.Auth) -> Answer | Broken:
         try:

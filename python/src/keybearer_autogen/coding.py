@@ -71,8 +71,8 @@ class Workspace:
             ValueError: The name that the code gives leads out of the folder, or to a file that's in the way. The text
                 is for the model.
         """
-        name = _named(code)
-        relative = PurePosixPath(name or f"tmp_code_{sha256(_bytes(code)).hexdigest()}.py")
+        name, content = _named(code), _bytes(code)
+        relative = PurePosixPath(name or f"tmp_code_{sha256(content).hexdigest()}.py")
         hidden = any(part.startswith(".") for part in relative.parts)
         if relative.is_absolute() or hidden or "\\" in str(relative) or "\0" in str(relative):
             raise ValueError(_NOT_IN_WORKSPACE)
@@ -87,9 +87,12 @@ class Workspace:
             raise ValueError(f"The file {relative} can't be written: give it a name that ends in .py")
         try:
             if path.exists() and path not in self._written:
+                # The same program of another executor, or of a process before this one, is where it would be.
+                if name is None and path.read_bytes() == content:
+                    return path
                 raise ValueError(f"The file {relative} is there already: give the code another file name")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_bytes(code))
+            path.write_bytes(content)
         except OSError as error:
             log.warning("the file %s can't be written: %s", path, error)
             raise ValueError(f"The file {relative} can't be written") from None
@@ -97,7 +100,9 @@ class Workspace:
         return path
 
     def remove(self, path: Path) -> None:
-        """Removes a file of this one's own."""
+        """Removes a file, if it's of this one's own."""
+        if path not in self._written:
+            return
         self._written.discard(path)
         try:
             path.unlink(missing_ok=True)

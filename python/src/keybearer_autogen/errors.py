@@ -17,7 +17,8 @@ class KeybearerError(Exception):
 
     Attributes:
         code: A stable code: the host's own (`denied`, `over_budget`, …), or one of this package's
-            (`host_unreachable`, `host_timeout`, `not_a_host`, `not_configured`).
+            (`host_unreachable`, `host_timeout`, `not_a_host`, `not_configured`). What the host would refuse for
+            its size isn't sent, and has the host's code `too_large`.
         detail: A sentence for the model: that the call failed, why, and whether to try again.
         request_sent: Whether an upstream may have seen a request of this call.
         retry: Whether the same call may be made again.
@@ -91,13 +92,18 @@ class HostUnreachable(KeybearerError):
 class HostTimeout(KeybearerError):
     """The host didn't answer in time, although it was told how long the caller waits."""
 
-    def __init__(self, seconds: float, origin: str) -> None:
+    def __init__(self, seconds: float, origin: str, request_sent: RequestSent = "unknown") -> None:
         reason = f"the Keybearer host did not answer within {seconds:g} s"
+        advice = (
+            "Trying the same again won't help until the host answers."
+            if request_sent == "no"
+            else "Check what was done before you try again."
+        )
         super().__init__(
             "host_timeout",
-            _sentence("host_timeout", reason, _sent("unknown"), "Check what was done before you try again."),
-            request_sent="unknown",
-            retry="check_first",
+            _sentence("host_timeout", reason, _sent(request_sent), advice),
+            request_sent=request_sent,
+            retry="no" if request_sent == "no" else "check_first",
             note=origin,
         )
 

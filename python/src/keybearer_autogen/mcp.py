@@ -6,6 +6,7 @@ and less to nobody (its dump names a variable). This is for programs that speak 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .access import Access
@@ -15,8 +16,8 @@ from .token import Token
 from .wire import Context, deadline_header
 
 with needs("mcp", "keybearer_autogen.mcp"):
-    from autogen_core import Component
-    from autogen_core.tools import ToolOverride
+    from autogen_core import CancellationToken, Component
+    from autogen_core.tools import ToolOverride, ToolResult, ToolSchema
     from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
     from pydantic import Field
     from typing_extensions import Self
@@ -117,6 +118,28 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         """
         self._server_params = _params(self._access, self._context, self._timeout_s)
         await super().start()
+
+    async def list_tools(self) -> list[ToolSchema]:
+        """The tools that the token may call."""
+        await self._revive()
+        return await super().list_tools()
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+        call_id: str | None = None,
+    ) -> ToolResult:
+        """Calls a tool, as `McpWorkbench` does. What goes wrong is a result with `is_error`."""
+        await self._revive()
+        return await super().call_tool(name, arguments, cancellation_token, call_id)
+
+    async def _revive(self) -> None:
+        """Connects again if a call broke the session, as one to a host that is down does: AutoGen's stays broken."""
+        if self._actor is not None and not self._actor._active:
+            await self.stop()
+            await self.start()
 
     def __repr__(self) -> str:
         return f"KeybearerMcpWorkbench({self._access!r})"

@@ -310,13 +310,36 @@ class AsyncTokenMint(_Minting):
         try:
             yield minted
         except BaseException:
-            # A task that is being cancelled still gets this done.
             try:
-                await asyncio.shield(asyncio.ensure_future(self.revoke(minted)))
-            except KeybearerError as error:
-                log.error(_left(minted, error))
+                await self._end(minted)
+            except KeybearerError:
+                pass
             raise
-        await asyncio.shield(asyncio.ensure_future(self.revoke(minted)))
+        await self._end(minted)
+
+    async def _end(self, minted: Minted) -> None:
+        """Revokes a token and waits for that, however often the task is cancelled meanwhile: anyio's scopes cancel it
+        again with each pass of the loop. The log says what failed.
+
+        Raises:
+            KeybearerError: It may still be valid.
+            asyncio.CancelledError: The task was cancelled meanwhile.
+        """
+        ending = asyncio.ensure_future(self.revoke(minted))
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await asyncio.wait([ending])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        try:
+            ending.result()
+        except (Exception, asyncio.CancelledError) as error:
+            log.error(_left(minted, error))
+            if cancelled is None:
+                raise
+        if cancelled is not None:
+            raise cancelled
 
     @asynccontextmanager
     async def group(
@@ -390,5 +413,6 @@ def _end_of(minted: Minted | str) -> Ask:
     return wire.revoke_token(minted if isinstance(minted, str) else minted.id)
 
 
-def _left(minted: Minted, error: KeybearerError) -> str:
-    return f"the token {minted.id} couldn't be revoked, and ends by itself at {minted.expires_at} ms: {error}"
+def _left(minted: Minted, error: BaseException) -> str:
+    why = str(error) or "cancelled"
+    return f"the token {minted.id} couldn't be revoked, and ends by itself at {minted.expires_at} ms: {why}"

@@ -15,10 +15,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Iterator, Literal, TypeVar, cast
 from urllib.parse import quote
 
-from .errors import ConfigurationError, HostTimeout, HostUnreachable, NotAHost, Refused, RequestSent, Retry
+from .errors import (
+    ConfigurationError,
+    HostTimeout,
+    HostUnreachable,
+    KeybearerError,
+    NotAHost,
+    Refused,
+    RequestSent,
+    Retry,
+)
 
 ANSWER_BYTES_MAX = 8 << 20
 """The largest answer that is read: a host sends at most 1 MiB of result."""
+
+BODY_BYTES_MAX = 256 << 10
+"""The largest body that is sent: no host takes more, and its answer to one that is far larger can get lost."""
 
 GRACE_S = 5.0
 """How much longer than the deadline that the host was told this side waits, so that the host's own words arrive."""
@@ -243,9 +255,10 @@ def list_tools() -> Ask:
 def call_tool(
     name: str, arguments: Mapping[str, Any] | None, context: Context, model_call: str | None, deadline_s: float
 ) -> Ask:
-    """A call of a tool."""
+    """A call of a tool. Arguments that a model gave in another form go as they are: the host says what is wrong."""
     headers = context.headers() | _model_call(model_call)
-    return _posted(f"v1/tools/{_segment(name)}", dict(arguments or {}), headers, deadline_s, deadline=True)
+    body = {} if arguments is None else dict(arguments) if isinstance(arguments, Mapping) else arguments
+    return _posted(f"v1/tools/{_segment(name)}", body, headers, deadline_s, deadline=True)
 
 
 def run_code(language: str, code: str, context: Context, timeout_s: float) -> Ask:
@@ -278,7 +291,7 @@ def read_json(answer: Answer) -> dict[str, Any]:
     """
     try:
         value = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise _not_a_host(answer)
@@ -296,19 +309,23 @@ def read_text(answer: Answer) -> str:
     try:
         text = answer.body.decode()
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _not_a_host(answer) from None
     return text
 
 
-def _posted(
-    path: str, body: Mapping[str, Any], headers: Mapping[str, str], wait_s: float, *, deadline: bool = False
-) -> Ask:
+def _posted(path: str, body: Any, headers: Mapping[str, str], wait_s: float, *, deadline: bool = False) -> Ask:
     try:
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         # The error's text may hold what was to be sent; a lone surrogate's does.
         raise ConfigurationError("what is to be sent can't be written as JSON") from None
+    if len(content) > BODY_BYTES_MAX:
+        raise KeybearerError(
+            "too_large",
+            f"The call failed (too_large): what is to be sent has {len(content)} bytes, and a host takes at most "
+            f"{BODY_BYTES_MAX}. Nothing was sent. Trying the same again won't help.",
+        )
     return Ask("POST", path, content, {"Content-Type": "application/json", **headers}, wait_s, deadline)
 
 
@@ -334,7 +351,7 @@ def _model_call(call_id: str | None) -> dict[str, str]:
 def _broken(broken: Broken, ask: Ask, origin: str) -> HostUnreachable | HostTimeout | NotAHost:
     request_sent: RequestSent = "no" if broken.request_sent == "no" else _may_have_sent(ask)
     if broken.kind == "timeout" and broken.request_sent != "no":
-        return HostTimeout(ask.wait_s, origin)
+        return HostTimeout(ask.wait_s, origin, request_sent)
     if broken.kind == "garbled":
         return NotAHost(broken.reason, origin, request_sent)
     return HostUnreachable(broken.reason, origin, request_sent)
@@ -350,7 +367,7 @@ def _refusal(answer: Answer) -> Refused | NotAHost:
     if answer.media_type == "application/problem+json":
         try:
             problem = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             problem = None
         if isinstance(problem, dict) and str(problem.get("type", "")).startswith("urn:keybearer:problem:"):
             code, detail, call = problem.get("code"), problem.get("detail"), problem.get("call")

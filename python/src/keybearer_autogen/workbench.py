@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from . import wire
 from .access import Access
-from .cancelling import stopped_by
+from .cancelling import stopped_by, task_is_cancelled
 from .client import AsyncClient
 from .errors import KeybearerError, NotAHost
 from .extras import needs
@@ -23,6 +24,10 @@ with needs("autogen", "KeybearerWorkbench"):
     from .component import HostConfig
 
 log = logging.getLogger("keybearer_autogen")
+
+_CHECK = "A request may have been sent. Check what was done before you try again."
+_CANCELLED = f"The call failed (cancelled): it was cancelled. {_CHECK}"
+_UNFORESEEN = f"The call failed (internal): the package that calls the Keybearer host met an error of its own. {_CHECK}"
 
 
 class KeybearerWorkbenchConfig(HostConfig):
@@ -107,17 +112,18 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
         cancellation_token: CancellationToken | None = None,
         call_id: str | None = None,
     ) -> ToolResult:
-        """Calls a tool. What goes wrong is a result with `is_error`, in words for the model.
+        """Calls a tool. What goes wrong is a result with `is_error`, in words for the model: AutoGen's agents wait for
+        ever for a call that raises.
 
         Args:
             name: The tool.
             arguments: Its arguments; `None` values count as left out.
             cancellation_token: Cancelling closes the connection, and the host stops the call at once: what hasn't been
-                sent upstream by then isn't sent.
+                sent upstream by then isn't sent. The result says that it was cancelled.
             call_id: The model's own id of the call. It's recorded in the host's audit trail.
 
         Raises:
-            asyncio.CancelledError: It was cancelled.
+            asyncio.CancelledError: The task was cancelled.
         """
         try:
             context = current_context().over(self._context)
@@ -125,8 +131,16 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
             text = wire.read_text(await stopped_by(cancellation_token, self._client.ask(ask)))
         except KeybearerError as error:
             log.warning("a call of %r failed: %s", name, error)
-            return ToolResult(name=name, result=[TextResultContent(content=error.detail)], is_error=True)
-        return ToolResult(name=name, result=[TextResultContent(content=text)], is_error=False)
+            return _result(name, error.detail, is_error=True)
+        except asyncio.CancelledError:
+            # Only the token asks for a result; a task that is cancelled wants none, whatever the token says.
+            if task_is_cancelled() or cancellation_token is None or not cancellation_token.is_cancelled():
+                raise
+            return _result(name, _CANCELLED, is_error=True)
+        except Exception:
+            log.exception("a call of %r failed in a way that wasn't foreseen", name)
+            return _result(name, _UNFORESEEN, is_error=True)
+        return _result(name, text, is_error=False)
 
     async def start(self) -> None:
         """Nothing has to be started: connections are made when they're needed."""
@@ -157,6 +171,10 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
     @classmethod
     def _from_config(cls, config: KeybearerWorkbenchConfig) -> Self:
         return cls(**config.model_dump())
+
+
+def _result(name: str, text: str, *, is_error: bool) -> ToolResult:
+    return ToolResult(name=name, result=[TextResultContent(content=text)], is_error=is_error)
 
 
 def _objects(listed: Any, access: Access) -> list[dict[str, Any]]:

@@ -71,6 +71,9 @@ class Library:
             raise FileNotFoundError(2, "No such file or directory", str(path))
         return zlib.decompress(kept)
 
+    def iter_modules(self, prefix=""):
+        return ((prefix + name, kept[3]) for name, kept in sorted(self.modules.items()) if "." not in name)
+
     def get_resource_reader(self, name):
         from keybearer_sandbox import resources
 
@@ -113,6 +116,24 @@ class _Namespace(importlib.machinery.NamespaceLoader):
         return resources.reader(self._library, self._path[0])
 
 
+class _Folder:
+    """Lists the modules in a package's folder for `pkgutil`. Made by `sys.path_hooks`; nothing is imported by it."""
+
+    def __init__(self, library, path):
+        if path not in library.folders:
+            raise ImportError("there's no such folder", path=path)
+        self._library = library
+        self._path = path
+
+    def iter_modules(self, prefix=""):
+        for name, (path, _, _, package) in sorted(self._library.modules.items()):
+            if path.removesuffix("/__init__.py").rpartition("/")[0] == self._path:
+                yield prefix + name.rpartition(".")[2], package
+
+    def find_spec(self, name, target=None):
+        return None
+
+
 class _Absent:
     """Loads a module that isn't there: says why."""
 
@@ -135,7 +156,7 @@ def install(library, packages):
         _Namespaces(library, packages),
     ]
     sys.path[:] = []
-    sys.path_hooks[:] = []
+    sys.path_hooks[:] = [lambda path: _Folder(library, path)]
     sys.path_importer_cache.clear()
     for name, module in list(sys.modules.items()):
         if name in library.modules and getattr(module, "__spec__", None) is not None:

@@ -1,6 +1,9 @@
-"""An event loop for asyncio that needs no sockets: callbacks, tasks and timers."""
+"""Waiting, where there are no threads and no sockets: an event loop for asyncio with callbacks, tasks and timers, and
+conditions that don't wait for what can't come."""
 
 import asyncio
+import queue
+import threading
 import time
 from asyncio import base_events, unix_events
 
@@ -47,8 +50,20 @@ class SandboxEventLoop(base_events.BaseEventLoop):
         pass
 
 
+_wait = threading.Condition.wait
+
+
+def _wait_in_time(self, timeout=None):
+    """`Condition.wait`, which events, queues, semaphores and futures wait by."""
+    if timeout is None:
+        raise RuntimeError("this would wait for ever: the sandbox has no threads, and so no other one that could wake it")
+    return _wait(self, timeout)
+
+
 def install():
-    """Makes it the loop of `asyncio.run` and `asyncio.new_event_loop`."""
+    """Makes it the loop of `asyncio.run` and `asyncio.new_event_loop`, and has all that waits go by a condition."""
+    threading.Condition.wait = _wait_in_time
+    queue.SimpleQueue = queue._PySimpleQueue
     unix_events._DefaultEventLoopPolicy._loop_factory = SandboxEventLoop
     for module in (asyncio, unix_events):
         module.SelectorEventLoop = module.EventLoop = SandboxEventLoop

@@ -24,6 +24,8 @@ class Output:
         self._head_bytes = 0
         self._tail_bytes = 0
         self._dropped = 0
+        #: Whether the program has put a stream of its own before one of the two, which may hold something back.
+        self.wrapped = False
 
     def write(self, data):
         room = HEAD_BYTES_MAX - self._head_bytes
@@ -64,6 +66,7 @@ class _Raw(io.RawIOBase):
     """The bytes of one of the two streams."""
 
     def __init__(self, output, number):
+        self._output = output
         self._write = output.write
         self._number = number
 
@@ -75,12 +78,25 @@ class _Raw(io.RawIOBase):
         return len(data)
 
     def writable(self):
+        # A `BufferedWriter` that is made asks this, and a `TextIOWrapper` the next.
+        self._output.wrapped = True
         return True
+
+    def seekable(self):
+        self._output.wrapped = True
+        return False
 
     def fileno(self):
         return self._number
 
 
-def stream(output, number, errors):
+def stream(output, number, errors, encoding="utf-8", newline="\n"):
     """A text stream that passes everything on at once, so that the two streams stay in order."""
-    return io.TextIOWrapper(_Raw(output, number), encoding="utf-8", errors=errors, newline="\n", write_through=True)
+    return io.TextIOWrapper(_Raw(output, number), encoding, errors, newline, write_through=True)
+
+
+def opened(output, number, binary, encoding, errors, newline):
+    """What `open` gives for standard output or error by its number."""
+    if binary:
+        return _Raw(output, number)
+    return stream(output, number, errors, encoding or "utf-8", newline)

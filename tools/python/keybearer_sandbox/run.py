@@ -3,6 +3,7 @@
 import ast
 import atexit
 import builtins
+import gc
 import io
 import json
 import linecache
@@ -58,6 +59,25 @@ class _Stdin(io.BytesIO):
 _stdin = io.TextIOWrapper(_Stdin(), encoding="utf-8")
 
 
+_open, _write = io.open, os.write
+
+
+def open(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+    """What `open` does here: standard output and error are the program's output, by their numbers too."""
+    if type(file) is int and file in (1, 2) and "r" not in mode:
+        return outputs.opened(_output, file, "b" in mode, encoding, errors, newline)
+    return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+def write(fd, data, /):
+    """What `os.write` does here."""
+    if fd not in (1, 2):
+        return _write(fd, data)
+    data = bytes(memoryview(data))
+    _output.write(data)
+    return len(data)
+
+
 # Run while the component is built, so that what the interpreter makes on first use is made by then.
 _REHEARSAL = (
     "print('hi')",
@@ -84,6 +104,8 @@ def prepare():
     """Sets up what every execution starts with. Called while the component is built."""
     _output.clear()
     linecache.clearcache()
+    io.open = builtins.open = open
+    os.write = write
     os._exit = _leave
     os.abort = _abort
     # A rehearsal has run what was registered for the end.
@@ -199,8 +221,10 @@ def _exit_code(code):
     if code is None:
         return 0
     if issubclass(type(code), int):
-        # Not by its own `&`: whatever that gives would stand in the answer.
-        return int.__and__(code, 0xFF)
+        # Not by its own methods: whatever they give would stand in the answer.
+        fits = int.__rshift__(code, 63) in (0, -1)
+        # An interpreter reads what no C `long` holds as -1.
+        return int.__and__(code, 0xFF) if fits else 255
     try:
         print(code, file=sys.stderr)
     except BaseException:
@@ -225,13 +249,17 @@ HTTP_ADVICE = 'To send a request: `import keybearer`, then `keybearer.http("<con
 
 
 def _finish(exit_code):
-    """What the interpreter does at its end: functions registered with `atexit`, streams flushed."""
+    """What the interpreter does at its end: functions registered with `atexit`, what objects do at theirs, streams
+    flushed."""
     try:
         atexit._run_exitfuncs()
     except SystemExit as error:
         exit_code = _exit_code(error.code)
     except BaseException:
         pass
+    _let_go()
+    if _output.wrapped:
+        _flush_all()
     for name in ("stdout", "stderr"):
         try:
             stream = getattr(sys, name)
@@ -240,6 +268,34 @@ def _finish(exit_code):
         except BaseException:
             pass
     return exit_code
+
+
+def _let_go():
+    """Ends the objects with an end of their own that the program's names hold: suspended generators, what has a
+    `__del__`. All others stay: nobody waits for their memory, and freeing deep data takes more stack than there is."""
+    try:
+        names = sys.modules["__main__"].__dict__
+        for name in list(names):
+            kind = type(names.get(name))
+            if hasattr(kind, "__del__") and not issubclass(kind, io.IOBase):
+                names[name] = None
+    except BaseException:
+        # The names or a class are the program's own.
+        pass
+
+
+def _flush_all():
+    """Writes what streams hold back, wherever they are."""
+    try:
+        for one in gc.get_objects():
+            if issubclass(type(one), (io.TextIOWrapper, io.BufferedWriter)):
+                try:
+                    one.flush()
+                except BaseException:
+                    # It's closed, or the program's own.
+                    pass
+    except BaseException:
+        pass
 
 
 def _answer(exit_code, value):
