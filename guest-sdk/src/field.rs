@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::json::{JsonError, finite};
+
 /// A value of a query parameter or a form field. `None` is left out.
 ///
 /// The `Choice` derive makes one of an enum.
@@ -11,7 +13,11 @@ use std::fmt::{Display, Write};
 )]
 pub trait Field {
     /// The value's text, not encoded, or `None` if there's nothing to send.
-    fn to_text(&self) -> Option<String>;
+    ///
+    /// # Errors
+    ///
+    /// For a number that isn't finite.
+    fn to_text(&self) -> Result<Option<String>, JsonError>;
 }
 
 /// A value of one path segment: anything that can be displayed.
@@ -20,23 +26,31 @@ pub type PathSegment<'v> = &'v dyn Display;
 macro_rules! displayed {
     ($($type:ty)+) => {$(
         impl Field for $type {
-            fn to_text(&self) -> Option<String> {
-                Some(self.to_string())
+            fn to_text(&self) -> Result<Option<String>, JsonError> {
+                Ok(Some(self.to_string()))
             }
         }
     )+};
 }
 
-displayed!(str String bool f64 i8 u8 i16 u16 i32 u32 i64 u64);
+displayed!(str String bool i8 u8 i16 u16 i32 u32 i64 u64);
+
+/// Written in full, `5` and `0.000001`: whoever reads it may know no exponents.
+impl Field for f64 {
+    fn to_text(&self) -> Result<Option<String>, JsonError> {
+        // Adding zero makes `0` of `-0`.
+        Ok(Some((finite(*self)? + 0.0).to_string()))
+    }
+}
 
 impl<T: Field> Field for Option<T> {
-    fn to_text(&self) -> Option<String> {
-        self.as_ref().and_then(Field::to_text)
+    fn to_text(&self) -> Result<Option<String>, JsonError> {
+        self.as_ref().map_or(Ok(None), Field::to_text)
     }
 }
 
 impl<T: Field + ?Sized> Field for &T {
-    fn to_text(&self) -> Option<String> {
+    fn to_text(&self) -> Result<Option<String>, JsonError> {
         (**self).to_text()
     }
 }
@@ -51,7 +65,8 @@ pub(crate) fn fill_path(template: &str, values: &[PathSegment<'_>]) -> Result<St
     let mut values = values.iter();
     for part in parts {
         let value = values.next().ok_or(PathError::Template)?.to_string();
-        if matches!(value.as_str(), "" | "." | "..") || value.contains(['/', '\\', '\0']) {
+        let moves = |c: char| matches!(c, '/' | '\\' | '%') || c.is_control();
+        if matches!(value.as_str(), "" | "." | "..") || value.contains(moves) {
             return Err(PathError::Value(value));
         }
         percent_encode(&value, &mut path);
@@ -82,17 +97,18 @@ fn percent_encode(value: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::{Field, PathError, fill_path};
+    use crate::Reader;
 
     #[test]
     fn segments_are_encoded() {
-        let path = fill_path("/repos/{}/{}/issues/{}", &[&"a b", &"é?#%", &7]);
-        assert_eq!(path.unwrap(), "/repos/a%20b/%C3%A9%3F%23%25/issues/7");
+        let path = fill_path("/repos/{}/{}/issues/{}", &[&"a b", &"é?#", &7]);
+        assert_eq!(path.unwrap(), "/repos/a%20b/%C3%A9%3F%23/issues/7");
         assert_eq!(fill_path("/v1/invoices", &[]).unwrap(), "/v1/invoices");
     }
 
     #[test]
     fn segments_that_move_the_request_are_refused() {
-        for value in ["", ".", "..", "a/b", "a\\b", "a\0b", "../x"] {
+        for value in ["", ".", "..", "a/b", "a\\b", "a\0b", "a\nb", "100%", "../x"] {
             assert_eq!(fill_path("/v1/{}", &[&value]), Err(PathError::Value(value.to_owned())));
         }
         assert!(fill_path("/v1/{}", &[&"..."]).is_ok());
@@ -106,8 +122,22 @@ mod tests {
 
     #[test]
     fn nothing_is_left_out() {
-        assert_eq!(None::<i64>.to_text(), None);
-        assert_eq!(Some("x").to_text().as_deref(), Some("x"));
-        assert_eq!(Field::to_text(&Some(3u32)).as_deref(), Some("3"));
+        assert_eq!(None::<i64>.to_text(), Ok(None));
+        assert_eq!(Some("x").to_text().unwrap().as_deref(), Some("x"));
+        assert_eq!(Field::to_text(&Some(3u32)).unwrap().as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn numbers_are_written_plainly() {
+        for (number, text) in
+            [(5.0_f64, "5"), (-0.0, "0"), (0.000_001, "0.000001"), (-1e21, "-1000000000000000000000")]
+        {
+            assert_eq!(number.to_text().unwrap().as_deref(), Some(text));
+        }
+        for number in [f64::MAX, -f64::MIN_POSITIVE] {
+            let text = number.to_text().unwrap().unwrap();
+            assert!(!text.contains('e') && Reader::read::<f64>(&text) == Ok(number), "{text}");
+        }
+        assert_eq!(Some(f64::NAN).to_text().unwrap_err().to_string(), "is NaN, not a finite number");
     }
 }

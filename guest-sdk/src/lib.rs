@@ -78,7 +78,7 @@ pub use json::{FromJson, JsonError, Reader, ToJson};
 pub use keybearer_guest_macros::{Args, Choice, Output, Payload, Reply, tool};
 pub use request::{Connection, Request, connection};
 pub use response::Response;
-pub use schema::{Facets, Schema};
+pub use schema::{Constraints, Facets, Schema};
 pub use tool::{Args, NoArgs, Output, Tool};
 
 /// Serves a call from the memory that the module begins with. Growing it costs the host a system call, and every call

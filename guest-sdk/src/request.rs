@@ -51,7 +51,10 @@ impl Connection<'_> {
                 Some(Error::failed(format!("the path `{template}` has another number of places"))),
             ),
             Err(PathError::Value(value)) => {
-                let message = format!("`{value}` can't stand in a path: it's empty, dots, or holds a slash");
+                let message = format!(
+                    "`{value}` can't stand in a path: it's empty, dots, or holds a slash, a backslash, a `%` or a \
+                     control character"
+                );
                 (String::new(), Some(Error::invalid_arguments(message)))
             }
         };
@@ -78,7 +81,7 @@ pub struct Request {
 impl Request {
     /// Adds a query parameter; `None` adds nothing. A name may be given once.
     pub fn query(mut self, name: &str, value: impl Field) -> Self {
-        if let Some(text) = value.to_text() {
+        if let Some(text) = self.text(name, &value) {
             self.wire.query.push((name.to_owned(), text));
         }
         self
@@ -86,7 +89,7 @@ impl Request {
 
     /// Adds a header; `None` adds nothing. The host refuses those that carry credentials, route or frame.
     pub fn header(mut self, name: &str, value: impl Field) -> Self {
-        if let Some(text) = value.to_text() {
+        if let Some(text) = self.text(name, &value) {
             self.wire.headers.push((name.to_owned(), text));
         }
         self
@@ -95,17 +98,21 @@ impl Request {
     /// Makes the body one JSON text, in place of any other.
     pub fn json(mut self, body: &(impl ToJson + ?Sized)) -> Self {
         let mut text = String::new();
-        body.to_json(&mut text);
+        if let Err(error) = body.to_json(&mut text) {
+            self.problem
+                .get_or_insert_with(|| Error::failed(format!("the JSON body can't be written: {error}")));
+        }
         self.wire.body = Some(wire::Body::Json(text));
         self
     }
 
-    /// Adds a field to a form body; `None` adds nothing. A name may be given once.
+    /// Makes the body a form, in place of any other, and adds a field to it. `None` adds none: a form of such fields
+    /// alone is sent without any. A name may be given once.
     pub fn form(mut self, name: &str, value: impl Field) -> Self {
-        let Some(text) = value.to_text() else { return self };
+        let field = self.text(name, &value).map(|text| (name.to_owned(), text));
         match &mut self.wire.body {
-            Some(wire::Body::Form(fields)) => fields.push((name.to_owned(), text)),
-            body => *body = Some(wire::Body::Form(vec![(name.to_owned(), text)])),
+            Some(wire::Body::Form(fields)) => fields.extend(field),
+            body => *body = Some(wire::Body::Form(field.into_iter().collect())),
         }
         self
     }
@@ -122,12 +129,22 @@ impl Request {
         self
     }
 
+    /// A value's text. The mistake of one that has none is kept for `send`.
+    fn text(&mut self, name: &str, value: &impl Field) -> Option<String> {
+        value.to_text().unwrap_or_else(|error| {
+            self.problem.get_or_insert_with(|| Error::failed(error.in_field(name).to_string()));
+            None
+        })
+    }
+
     /// Sends the request and waits for the reply, whatever its status.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::SendFailed`](crate::ErrorKind::SendFailed) when no reply came: the host didn't allow it, or the
-    /// upstream couldn't be reached. `?` is nearly always right. [`Error::send_failure`] has the details.
+    /// upstream couldn't be reached. `?` is nearly always right. [`Error::send_failure`] has the details. A mistake in
+    /// what was given to build the request is [`InvalidArguments`](crate::ErrorKind::InvalidArguments) for a path's
+    /// value and [`Failed`](crate::ErrorKind::Failed) for the rest, and nothing is sent.
     pub fn send(self) -> Result<Response> {
         if let Some(problem) = self.problem {
             return Err(problem);

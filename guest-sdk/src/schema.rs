@@ -17,9 +17,24 @@ pub trait Schema {
     const DEPTH: u32;
     /// Whether a field of this type may be left out.
     const OPTIONAL: bool = false;
+    /// Which constraints a field of this type can have.
+    const CONSTRAINTS: Constraints = Constraints::None;
 
     /// Appends the schema, with what the field says of itself.
     fn write(facets: &Facets, out: &mut String);
+}
+
+/// The constraints that a type's schema has a place for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Constraints {
+    /// None.
+    None,
+    /// `min` and `max`.
+    Number,
+    /// `min_len`, `max_len` and `pattern`.
+    Text,
+    /// `min_items` and `max_items`.
+    List,
 }
 
 /// What a field says of itself, beyond its type. Numbers stand as JSON text.
@@ -79,6 +94,7 @@ fn push_number(key: &str, number: &str, out: &mut String) {
 
 impl Schema for String {
     const DEPTH: u32 = 0;
+    const CONSTRAINTS: Constraints = Constraints::Text;
 
     fn write(facets: &Facets, out: &mut String) {
         facets.open("string", out);
@@ -102,6 +118,7 @@ impl Schema for bool {
 
 impl Schema for f64 {
     const DEPTH: u32 = 0;
+    const CONSTRAINTS: Constraints = Constraints::Number;
 
     fn write(facets: &Facets, out: &mut String) {
         facets.number("number", None, None, out);
@@ -112,6 +129,7 @@ macro_rules! integers {
     ($($type:ident: $least:expr, $most:expr;)+) => {$(
         impl Schema for $type {
             const DEPTH: u32 = 0;
+            const CONSTRAINTS: Constraints = Constraints::Number;
 
             fn write(facets: &Facets, out: &mut String) {
                 facets.number("integer", $least, $most, out);
@@ -135,6 +153,7 @@ integers! {
 impl<T: Schema> Schema for Option<T> {
     const DEPTH: u32 = T::DEPTH;
     const OPTIONAL: bool = true;
+    const CONSTRAINTS: Constraints = T::CONSTRAINTS;
 
     fn write(facets: &Facets, out: &mut String) {
         T::write(facets, out);
@@ -142,7 +161,14 @@ impl<T: Schema> Schema for Option<T> {
 }
 
 impl<T: Schema> Schema for Vec<T> {
-    const DEPTH: u32 = T::DEPTH + 1;
+    const DEPTH: u32 = {
+        assert!(
+            !T::OPTIONAL,
+            "a list's items can't be `Option`s: no schema here allows null; leave the absent ones out"
+        );
+        T::DEPTH + 1
+    };
+    const CONSTRAINTS: Constraints = Constraints::List;
 
     fn write(facets: &Facets, out: &mut String) {
         facets.open("array", out);

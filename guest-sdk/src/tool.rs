@@ -121,7 +121,8 @@ pub(crate) fn schema<T: Schema>(description: &'static str) -> String {
 pub(crate) fn call_one<T: Tool>(arguments: &str) -> Result<String> {
     let args = Reader::read(arguments).map_err(|error| Error::invalid_arguments(error.to_string()))?;
     let mut out = String::new();
-    T::run(args)?.to_json(&mut out);
+    let written = T::run(args)?.to_json(&mut out);
+    written.map_err(|error| Error::failed(format!("the result can't be written: {error}")))?;
     Ok(out)
 }
 

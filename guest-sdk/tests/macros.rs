@@ -21,8 +21,11 @@ struct Search {
     #[arg(min = 1, max = 50)]
     limit: Option<u32>,
     /// Which order.
+    /// ### For developers
+    /// Not for models.
     order: Option<Order>,
-    /// Whether to include archived ones.
+    /// Whether to include archived ones, the
+    /// #1 of all.
     archived: bool,
     /// The least score.
     #[arg(min = -0.5)]
@@ -46,6 +49,8 @@ enum Order {
     NewestFirst,
     #[choice(name = "OLD")]
     OldestFirst,
+    #[allow(non_camel_case_types, reason = "a name that is a keyword")]
+    r#type,
 }
 
 /// What was found.
@@ -74,6 +79,31 @@ struct Body<'b> {
     words: &'b str,
     order: Option<Order>,
     places: Vec<&'b str>,
+}
+
+/// A share.
+#[derive(Output)]
+struct Share {
+    /// How much of it.
+    part: Option<f64>,
+}
+
+/// How many there are, and of how many.
+#[derive(Args)]
+struct Counts {
+    /// How many.
+    #[arg(min = 0)]
+    count: Count,
+    /// Of how many.
+    all: f64,
+}
+
+type Count = f64;
+
+/// Divides one by another.
+#[tool]
+fn divide(args: Counts) -> Result<Share> {
+    Ok(Share { part: Some(args.count / args.all) })
 }
 
 /// Searches places for words.
@@ -105,7 +135,7 @@ struct Pong {
     years: i64,
 }
 
-keybearer_guest::export!(search, ping);
+keybearer_guest::export!(search, ping, divide);
 
 const ARGUMENTS: &str = r#"{"words": "a \"b\"", "limit": null, "order": "OLD", "archived": false, "score": 1e0,
     "type": 7.0, "in": [{"name": "x"}, {"name": "y"}]}"#;
@@ -124,8 +154,8 @@ fn input_schema() {
         "words":{"type":"string","description":"The words to look for, in any order.\nQuotes (`\"`) are kept.",
             "minLength":1,"maxLength":80,"pattern":"^[^\\\\]+$"},
         "limit":{"type":"integer","description":"How many to return.","minimum":1,"maximum":50},
-        "order":{"type":"string","description":"Which order.","enum":["newest_first","OLD"]},
-        "archived":{"type":"boolean","description":"Whether to include archived ones."},
+        "order":{"type":"string","description":"Which order.","enum":["newest_first","OLD","type"]},
+        "archived":{"type":"boolean","description":"Whether to include archived ones, the #1 of all."},
         "score":{"type":"number","description":"The least score.","minimum":-0.5},
         "type":{"type":"integer","description":"An offset."},
         "in":{"type":"array","description":"Where to look.","minItems":1,"maxItems":3,"items":
@@ -186,7 +216,7 @@ fn wrong_arguments_are_named() {
     assert_eq!(wrong(r#"{"words": 1}"#), "`words`: should be a string, is a number");
     assert_eq!(wrong(r#"{"words": "a", "words": "b"}"#), "`words`: is given twice");
     assert_eq!(wrong(r#"{"sql": 1}"#), "`sql`: there's no such field");
-    assert_eq!(wrong(r#"{"order": "new"}"#), "`order`: should be one of `newest_first`, `OLD`");
+    assert_eq!(wrong(r#"{"order": "new"}"#), "`order`: should be one of `newest_first`, `OLD`, `type`");
     assert_eq!(
         wrong(r#"{"in": [{"name": "x"}, {"name": null}]}"#),
         "`in[1].name`: should be a string, is null"
@@ -207,6 +237,14 @@ fn own_errors() {
         (error.kind(), error.message()),
         (ErrorKind::Failed, "there's nothing to look for in 2 places")
     );
+}
+
+#[test]
+fn a_result_that_json_lacks_is_an_error() {
+    assert_eq!(testing::call::<divide>(r#"{"count": 1, "all": 4}"#).unwrap(), r#"{"part":0.25}"#);
+    let error = testing::call::<divide>(r#"{"count": 0, "all": 0}"#).unwrap_err();
+    let message = "the result can't be written: `part`: is NaN, not a finite number";
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Failed, message));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The attributes of fields and variants: `#[arg(min = 1)]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{
@@ -18,9 +18,26 @@ pub(crate) struct Facets {
     maximum: Option<String>,
     pattern: Option<LitStr>,
     length: [Option<u32>; 2],
+    /// The keys that were given to a type that only the compiler knows, and what they are for.
+    unchecked: Vec<(String, Kind)>,
 }
 
 impl Facets {
+    /// Refuses attributes named `helper` on a type itself, where they'd say nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there's one; `places` says where they belong.
+    pub(crate) fn refuse_on_type(helper: &str, places: &str, attributes: &[Attribute]) -> syn::Result<()> {
+        match attributes.iter().find(|attribute| attribute.path().is_ident(helper)) {
+            Some(attribute) => {
+                let message = format!("`{helper}` stands on {places}: on the type itself it says nothing");
+                Err(syn::Error::new_spanned(attribute, message))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Reads a field's attributes named `helper`.
     ///
     /// # Errors
@@ -90,6 +107,9 @@ impl Facets {
                 kind.words()
             )));
         }
+        if kind == Kind::Other {
+            self.unchecked.push((key.clone(), wanted));
+        }
         match key.as_str() {
             "min" => self.minimum = Some(number(meta)?),
             "max" => self.maximum = Some(number(meta)?),
@@ -98,6 +118,30 @@ impl Facets {
             _ => self.length[1] = Some(length(meta)?),
         }
         Ok(())
+    }
+
+    /// Items that don't compile unless the field's type takes the keys that it was given.
+    pub(crate) fn checks(&self, ty: &Type) -> TokenStream {
+        self.unchecked
+            .iter()
+            .map(|(key, wanted)| {
+                let constraints = match wanted {
+                    Kind::Number => quote!(Number),
+                    Kind::Text => quote!(Text),
+                    _ => quote!(List),
+                };
+                let message = format!("`{key}` is for {}, and this field's type isn't one", wanted.words());
+                quote_spanned! {ty.span()=>
+                    const _: () = ::core::assert!(
+                        ::core::matches!(
+                            <#ty as ::keybearer_guest::Schema>::CONSTRAINTS,
+                            ::keybearer_guest::Constraints::#constraints
+                        ),
+                        #message
+                    );
+                }
+            })
+            .collect()
     }
 
     /// The value of type `keybearer_guest::Facets`.
@@ -119,7 +163,7 @@ impl Facets {
     }
 }
 
-/// What a field's type looks like. A macro sees names alone, so a type alias is `Other` and takes every key.
+/// What a field's type looks like. A macro sees names alone: what a type alias takes is for the compiler to check.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Fields};
 
 use crate::attributes::Facets;
@@ -14,6 +15,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
             "`Choice` is for enums; a struct derives `Args` or `Output`",
         ));
     };
+    Facets::refuse_on_type("choice", "variants", &input.attrs)?;
     if data.variants.is_empty() {
         return Err(syn::Error::new_spanned(ident, "a choice needs at least one variant"));
     }
@@ -25,7 +27,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         }
         let name = match Facets::read_name("choice", &variant.attrs)? {
             Some(name) => name.value(),
-            None => snake_case(&variant.ident.to_string()),
+            None => snake_case(&variant.ident.unraw().to_string()),
         };
         if names.contains(&name) {
             return Err(syn::Error::new_spanned(variant, format!("two variants are named `{name}`")));
@@ -73,8 +75,11 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
 
         #[automatically_derived]
         impl ::keybearer_guest::ToJson for #ident {
-            fn to_json(&self, out: &mut ::keybearer_guest::__private::String) {
-                ::keybearer_guest::ToJson::to_json(self.name(), out);
+            fn to_json(
+                &self,
+                out: &mut ::keybearer_guest::__private::String,
+            ) -> ::keybearer_guest::__private::Result<(), ::keybearer_guest::JsonError> {
+                ::keybearer_guest::ToJson::to_json(self.name(), out)
             }
         }
 
@@ -82,7 +87,10 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         impl ::keybearer_guest::Field for #ident {
             fn to_text(
                 &self,
-            ) -> ::keybearer_guest::__private::Option<::keybearer_guest::__private::String> {
+            ) -> ::keybearer_guest::__private::Result<
+                ::keybearer_guest::__private::Option<::keybearer_guest::__private::String>,
+                ::keybearer_guest::JsonError,
+            > {
                 ::keybearer_guest::Field::to_text(self.name())
             }
         }

@@ -17,7 +17,7 @@ pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String
     for line in attributes.iter().filter_map(doc).flat_map(lines) {
         // A block comment's lines may begin with a star.
         let line = line.strip_prefix("* ").unwrap_or(if line == "*" { "" } else { &line });
-        if line.starts_with("# ") || line.starts_with("## ") {
+        if is_heading(line) {
             break;
         }
         if line.is_empty() {
@@ -45,6 +45,12 @@ pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String
             })
         }
     }
+}
+
+/// Whether a line is a Markdown heading: one to six `#`, and then a space or nothing.
+fn is_heading(line: &str) -> bool {
+    let text = line.trim_start_matches('#');
+    (1..=6).contains(&(line.len() - text.len())) && (text.is_empty() || text.starts_with([' ', '\t']))
 }
 
 fn doc(attribute: &Attribute) -> Option<String> {

@@ -76,6 +76,7 @@ pub(crate) fn expand(input: &DeriveInput, role: Role) -> syn::Result<TokenStream
 
 fn fields(input: &DeriveInput, role: Role) -> syn::Result<Vec<Field<'_>>> {
     let derive = role.derive();
+    Facets::refuse_on_type(role.helper(), "fields", &input.attrs)?;
     let borrows = role == Role::Payload && input.generics.type_params().next().is_none();
     if !input.generics.params.is_empty() && !borrows {
         let message = format!("`{derive}` is for structs without type parameters and lifetimes");
@@ -131,8 +132,20 @@ fn read<'i>(input: &DeriveInput, field: &'i syn::Field, role: Role) -> syn::Resu
     }
     let facets = Facets::read(role.helper(), role.described(), &field.attrs, &field.ty)?;
     let name = facets.name.as_ref().map_or_else(|| ident.unraw().to_string(), syn::LitStr::value);
+    if role == Role::Args && is_of_pydantic(&name) {
+        let message = format!(
+            "`{name}` can't name an argument: AutoGen makes a pydantic model of the schema, and it's a name of \
+             pydantic's own; write `#[arg(name = \"…\")]` with another"
+        );
+        return Err(syn::Error::new_spanned(ident, message));
+    }
     let from = facets.from.as_ref().map_or_else(|| name.clone(), syn::LitStr::value);
     Ok(Field { ident, ty: &field.ty, name, from, facets, description })
+}
+
+/// Whether a pydantic model can't have a field of this name.
+fn is_of_pydantic(name: &str) -> bool {
+    name == "model_config" || name.starts_with("model_dump") || name.starts_with("model_validate")
 }
 
 fn merge(errors: &mut Option<syn::Error>, error: syn::Error) {
@@ -165,6 +178,7 @@ fn schema(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
         let facets = facets.tokens(description.as_deref());
         quote_spanned!(ty.span()=> object.property::<#ty>(#name, &#facets);)
     });
+    let checks = fields.iter().map(|field| field.facets.checks(field.ty));
     quote! {
         #[automatically_derived]
         impl ::keybearer_guest::Schema for #ident {
@@ -181,6 +195,7 @@ fn schema(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
         }
 
         const _: u32 = <#ident as ::keybearer_guest::Schema>::DEPTH;
+        #(#checks)*
     }
 }
 
@@ -233,14 +248,18 @@ fn to_json(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let (generics, arguments, bounds) = input.generics.split_for_impl();
     let writes = fields
         .iter()
-        .map(|Field { ident, name, ty, .. }| quote_spanned!(ty.span()=> object.field(#name, &self.#ident);));
+        .map(|Field { ident, name, ty, .. }| quote_spanned!(ty.span()=> object.field(#name, &self.#ident)?;));
     quote! {
         #[automatically_derived]
         impl #generics ::keybearer_guest::ToJson for #ident #arguments #bounds {
-            fn to_json(&self, out: &mut ::keybearer_guest::__private::String) {
+            fn to_json(
+                &self,
+                out: &mut ::keybearer_guest::__private::String,
+            ) -> ::keybearer_guest::__private::Result<(), ::keybearer_guest::JsonError> {
                 let mut object = ::keybearer_guest::__private::ObjectWriter::open(out);
                 #(#writes)*
                 object.close();
+                ::keybearer_guest::__private::Result::Ok(())
             }
         }
     }

@@ -12,9 +12,9 @@ use std::fmt;
 pub use read::{FromJson, Reader, read_field, take_field, unknown_field};
 pub use write::{ObjectWriter, ToJson};
 
-pub(crate) use write::write_string;
+pub(crate) use write::{finite, write_string};
 
-/// A text that isn't JSON, or not the JSON that was wanted.
+/// A text that isn't JSON, or not the JSON that was wanted; or a value that can't be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
     /// From the root to the field, empty for the root itself: `lines[2].amount`.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::JsonError;
+
 /// A type that can be written as JSON. The derives write it; by hand it's rarely needed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be written as JSON",
@@ -10,7 +12,11 @@ use std::fmt::Write;
 )]
 pub trait ToJson {
     /// Appends the value.
-    fn to_json(&self, out: &mut String);
+    ///
+    /// # Errors
+    ///
+    /// For a number that isn't finite, with its field's name. What was appended by then isn't JSON.
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError>;
 
     /// Whether a field with this value is left out of its object: only `None` is.
     fn is_absent(&self) -> bool {
@@ -19,39 +25,47 @@ pub trait ToJson {
 }
 
 impl ToJson for str {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
         write_string(self, out);
+        Ok(())
     }
 }
 
 impl ToJson for String {
-    fn to_json(&self, out: &mut String) {
-        write_string(self, out);
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
+        self.as_str().to_json(out)
     }
 }
 
 impl ToJson for bool {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
         out.push_str(if *self { "true" } else { "false" });
+        Ok(())
     }
 }
 
-/// JSON has no infinity and no NaN: they're written as `null`, which no output schema lets pass.
 impl ToJson for f64 {
-    fn to_json(&self, out: &mut String) {
-        if self.is_finite() {
-            _ = write!(out, "{self:?}");
-        } else {
-            out.push_str("null");
-        }
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
+        _ = write!(out, "{:?}", finite(*self)?);
+        Ok(())
+    }
+}
+
+/// The number, unless it's one that neither JSON nor a query has a word for: NaN, or an infinity.
+pub(crate) fn finite(number: f64) -> Result<f64, JsonError> {
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(JsonError::new(format!("is {number}, not a finite number")))
     }
 }
 
 macro_rules! integers {
     ($($integer:ident)+) => {$(
         impl ToJson for $integer {
-            fn to_json(&self, out: &mut String) {
+            fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
                 _ = write!(out, "{self}");
+                Ok(())
             }
         }
     )+};
@@ -60,10 +74,13 @@ macro_rules! integers {
 integers!(i8 u8 i16 u16 i32 u32 i64 u64);
 
 impl<T: ToJson> ToJson for Option<T> {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
         match self {
             Some(value) => value.to_json(out),
-            None => out.push_str("null"),
+            None => {
+                out.push_str("null");
+                Ok(())
+            }
         }
     }
 
@@ -73,27 +90,28 @@ impl<T: ToJson> ToJson for Option<T> {
 }
 
 impl<T: ToJson> ToJson for [T] {
-    fn to_json(&self, out: &mut String) {
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
         out.push('[');
         for (index, item) in self.iter().enumerate() {
             if index > 0 {
                 out.push(',');
             }
-            item.to_json(out);
+            item.to_json(out).map_err(|error| error.in_item(index))?;
         }
         out.push(']');
+        Ok(())
     }
 }
 
 impl<T: ToJson> ToJson for Vec<T> {
-    fn to_json(&self, out: &mut String) {
-        self.as_slice().to_json(out);
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
+        self.as_slice().to_json(out)
     }
 }
 
 impl<T: ToJson + ?Sized> ToJson for &T {
-    fn to_json(&self, out: &mut String) {
-        (**self).to_json(out);
+    fn to_json(&self, out: &mut String) -> Result<(), JsonError> {
+        (**self).to_json(out)
     }
 
     fn is_absent(&self) -> bool {
@@ -114,9 +132,9 @@ impl<'o> ObjectWriter<'o> {
         Self { out, first: true }
     }
 
-    pub fn field(&mut self, name: &str, value: &impl ToJson) {
+    pub fn field(&mut self, name: &str, value: &impl ToJson) -> Result<(), JsonError> {
         if value.is_absent() {
-            return;
+            return Ok(());
         }
         if !self.first {
             self.out.push(',');
@@ -124,7 +142,7 @@ impl<'o> ObjectWriter<'o> {
         self.first = false;
         write_string(name, self.out);
         self.out.push(':');
-        value.to_json(self.out);
+        value.to_json(self.out).map_err(|error| error.in_field(name))
     }
 
     pub fn close(self) {

@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod refused;
 mod script;
 
 use std::cell::RefCell;
@@ -40,7 +41,7 @@ use std::rc::Rc;
 
 use crate::bindings::keybearer::tool::credentialed_http as wire;
 use crate::{FailureReason, RequestSent, Result, Tool};
-use script::{Answer, Expected, Script};
+use script::{Answer, Body, Expected, Script};
 
 pub use crate::bindings::keybearer::tool::log::Level;
 
@@ -71,10 +72,11 @@ impl Upstream {
         Self { script }
     }
 
-    /// Expects a request, after those expected before it. The path is as it is sent: percent-encoded.
+    /// Expects a request, after those expected before it. The path is as the tool gives it to the host: a value's
+    /// characters percent-encoded, all but letters, digits and `-._~` (the host sends `%40` as `@`).
     ///
-    /// What isn't said mustn't be there: no query, no body. Headers and the connection are checked only where
-    /// they're said.
+    /// What isn't said mustn't be there: no query, no body, no field in a form. Headers and the connection are checked
+    /// only where they're said.
     pub fn expect(&self, method: &str, path: &str) -> Expectation<'_> {
         Expectation { upstream: self, expected: Expected::new(method, path), headers: Vec::new() }
     }
@@ -128,7 +130,11 @@ impl Expectation<'_> {
 
     /// With this field in a form body. Order doesn't matter.
     pub fn form(mut self, name: &str, value: &str) -> Self {
-        self.expected.form.push((name.to_owned(), value.to_owned()));
+        let field = (name.to_owned(), value.to_owned());
+        match &mut self.expected.body {
+            Some(Body::Form(fields)) => fields.push(field),
+            body => *body = Some(Body::Form(vec![field])),
+        }
         self
     }
 
@@ -138,7 +144,15 @@ impl Expectation<'_> {
     ///
     /// When the text isn't JSON.
     pub fn json(mut self, body: &str) -> Self {
-        self.expected.json = Some(serde_json::from_str(body).expect("the expected body should be JSON"));
+        self.expected.body =
+            Some(Body::Json(serde_json::from_str(body).expect("the expected body should be JSON")));
+        self
+    }
+
+    /// With these bytes as the body, of this media type.
+    pub fn bytes(mut self, content_type: &str, data: impl Into<Vec<u8>>) -> Self {
+        let raw = wire::RawBody { content_type: content_type.to_owned(), data: data.into() };
+        self.expected.body = Some(Body::Bytes(raw));
         self
     }
 
@@ -185,7 +199,7 @@ pub fn output_schema<T: Tool>() -> String {
 
 thread_local! {
     static SCRIPT: RefCell<Option<Rc<RefCell<Script>>>> = const { RefCell::new(None) };
-    /// The tools that are running on this thread, the innermost last.
+    /// The tools that are running on this thread, the one that was called first.
     static RUNNING: RefCell<Vec<Declared>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -214,7 +228,8 @@ impl Drop for Running {
 
 /// Serves the import `credentialed-http`.
 pub(crate) fn answer(request: wire::Request) -> std::result::Result<wire::Response, wire::Failure> {
-    if let Some(declared) = RUNNING.with_borrow(|running| running.last().copied()) {
+    // Whichever tools it runs as functions, a call is held to what the one that was called declares.
+    if let Some(declared) = RUNNING.with_borrow(|running| running.first().copied()) {
         let Declared { tool, connections } = declared;
         assert!(
             connections.contains(&request.connection.as_str()),
@@ -222,6 +237,9 @@ pub(crate) fn answer(request: wire::Request) -> std::result::Result<wire::Respon
             request.connection,
             request.connection,
         );
+    }
+    if let Err(rule) = refused::check(&request) {
+        panic!("the host refuses {} {}: {rule}", request.method, request.path);
     }
     let Some(script) = SCRIPT.with_borrow(Clone::clone) else {
         panic!("nothing serves requests here: begin the test with `let upstream = Upstream::new();`");

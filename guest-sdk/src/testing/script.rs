@@ -28,8 +28,15 @@ pub(super) struct Expected {
     pub(super) connection: Option<String>,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) form: Vec<(String, String)>,
-    pub(super) json: Option<serde_json::Value>,
+    pub(super) body: Option<Body>,
+}
+
+/// The body of an expected request.
+#[derive(Debug)]
+pub(super) enum Body {
+    Json(serde_json::Value),
+    Form(Vec<(String, String)>),
+    Bytes(wire::RawBody),
 }
 
 impl Script {
@@ -62,8 +69,7 @@ impl Expected {
             connection: None,
             query: Vec::new(),
             headers: Vec::new(),
-            form: Vec::new(),
-            json: None,
+            body: None,
         }
     }
 
@@ -88,30 +94,39 @@ impl Expected {
     }
 
     fn body_difference(&self, body: Option<&wire::Body>) -> Option<String> {
-        let right = match (body, &self.json) {
-            (None, None) => self.form.is_empty(),
-            (Some(wire::Body::Json(text)), Some(json)) => {
+        let right = match (body, &self.body) {
+            (None, None) => true,
+            (Some(wire::Body::Json(text)), Some(Body::Json(json))) => {
                 serde_json::from_str::<serde_json::Value>(text).is_ok_and(|sent| sent == *json)
             }
-            (Some(wire::Body::Form(fields)), None) => sorted(fields) == sorted(&self.form),
+            (Some(wire::Body::Form(fields)), None) => fields.is_empty(),
+            (Some(wire::Body::Form(fields)), Some(Body::Form(wanted))) => sorted(fields) == sorted(wanted),
+            (Some(wire::Body::Bytes(raw)), Some(Body::Bytes(wanted))) => {
+                raw.content_type.eq_ignore_ascii_case(&wanted.content_type) && raw.data == wanted.data
+            }
             _ => false,
         };
         if right {
             return None;
         }
-        let wanted = match &self.json {
-            Some(json) => format!("the JSON {json}"),
-            None if self.form.is_empty() => "none".to_owned(),
-            None => format!("the form {:?}", self.form),
+        let wanted = match &self.body {
+            None => "none".to_owned(),
+            Some(Body::Json(json)) => format!("the JSON {json}"),
+            Some(Body::Form(fields)) => format!("the form {fields:?}"),
+            Some(Body::Bytes(raw)) => shown(raw),
         };
         let sent = match body {
             None => "none".to_owned(),
             Some(wire::Body::Json(text)) => format!("the JSON {text}"),
             Some(wire::Body::Form(fields)) => format!("the form {fields:?}"),
-            Some(wire::Body::Bytes(raw)) => format!("{} bytes of {}", raw.data.len(), raw.content_type),
+            Some(wire::Body::Bytes(raw)) => shown(raw),
         };
         Some(format!("its body is {sent}, not {wanted}"))
     }
+}
+
+fn shown(raw: &wire::RawBody) -> String {
+    format!("the {} \"{}\"", raw.content_type, raw.data.escape_ascii())
 }
 
 impl fmt::Display for Expected {

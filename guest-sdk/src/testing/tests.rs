@@ -62,6 +62,60 @@ fn differences_are_named() {
     );
     let message = differ(|upstream| upstream.expect("POST", "/a").json("{}").reply(200, ""), post);
     assert!(message.contains("not the JSON {}"), "{message}");
+    let message =
+        differ(|upstream| upstream.expect("POST", "/a").bytes("text/plain", "a\n").reply(200, ""), post);
+    assert!(message.ends_with("not the text/plain \"a\\n\""), "{message}");
+}
+
+#[test]
+fn bytes_are_compared_with_their_type() {
+    let upstream = Upstream::new();
+    upstream.expect("PUT", "/a").bytes("text/csv; charset=utf-8", [0xff]).reply(200, "");
+    connection("x").put("/a", []).bytes("text/csv; charset=UTF-8", [0xff]).send().unwrap();
+    let message = failing(|| {
+        upstream.expect("PUT", "/a").bytes("text/csv", "a").reply(200, "");
+        _ = connection("x").put("/a", []).bytes("text/csv", "b").send();
+    });
+    assert!(message.ends_with("its body is the text/csv \"b\", not the text/csv \"a\""), "{message}");
+}
+
+#[test]
+fn a_form_whose_values_are_absent_is_a_form() {
+    let upstream = Upstream::new();
+    let post =
+        || connection("x").post("/a", []).form("amount", None::<i64>).form("note", None::<&str>).send();
+    upstream.expect("POST", "/a").reply(200, "");
+    post().unwrap();
+    let message = failing(|| {
+        upstream.expect("POST", "/a").json("{}").reply(200, "");
+        _ = post();
+    });
+    assert!(message.ends_with("its body is the form [], not the JSON {}"), "{message}");
+}
+
+#[test]
+fn what_the_host_refuses_of_every_request_fails_the_test() {
+    let get = || connection("x").get("/a", []);
+    let post = || connection("x").post("/a", []);
+    for (request, rule) in [
+        (get().query("a", 1).query("a", 2), "GET /a: the query parameter `a` is there twice"),
+        (get().header("If-Match", 1).header("if-match", 2), "GET /a: the header `if-match` is there twice"),
+        (
+            get().header("Authorization", "x"),
+            "GET /a: the header `Authorization` is written by the host alone",
+        ),
+        (get().header("X_Real_IP", "x"), "GET /a: the header `X_Real_IP` is written by the host alone"),
+        (get().header("Proxy-To", "x"), "GET /a: the header `Proxy-To` is written by the host alone"),
+        (get().form("a", None::<i64>), "GET /a: a GET request has no body"),
+        (post().form("a", 1).form("a", 2), "POST /a: the form field `a` is there twice"),
+        (
+            post().bytes("application/JSON; charset=utf-8", "{}"),
+            "POST /a: a body of type `application/JSON; charset=utf-8` is given with `.json` or `.form`, not with \
+             `.bytes`",
+        ),
+    ] {
+        assert_eq!(failing(|| _ = request.send()), format!("the host refuses {rule}"));
+    }
 }
 
 #[test]
@@ -69,6 +123,7 @@ fn a_tool_is_held_to_the_connections_it_declares() {
     let message = failing(|| {
         let _upstream = Upstream::new();
         let _running = Running::new("look", &["stripe"]);
+        let _inner = Running::new("ask", &["github"]);
         _ = connection("github").get("/user", []).send();
     });
     assert!(message.starts_with("`look` uses the connection `github` and doesn't declare it"), "{message}");
@@ -103,6 +158,25 @@ fn mistakes_made_while_building_come_out_of_send() {
     let error = connection("x").get("/a/{}", [&".."]).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArguments);
     assert!(error.message().contains("`..`"), "{error}");
+}
+
+#[test]
+fn numbers_that_cannot_be_sent_are_named() {
+    let get = || connection("x").get("/a", []);
+    for (request, message) in [
+        (
+            get().query("score", f64::NAN).query("limit", f64::INFINITY),
+            "`score`: is NaN, not a finite number",
+        ),
+        (get().form("score", Some(f64::INFINITY)), "`score`: is inf, not a finite number"),
+        (
+            get().json(&[1.0, f64::NAN][..]),
+            "the JSON body can't be written: `[1]`: is NaN, not a finite number",
+        ),
+    ] {
+        let error = request.send().unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Failed, message));
+    }
 }
 
 #[test]

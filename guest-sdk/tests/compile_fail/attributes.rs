@@ -28,4 +28,17 @@ struct Found {
     id: u32,
 }
 
+#[derive(Args)]
+#[arg(min = 1)]
+struct Whole {
+    /// A number.
+    number: i64,
+}
+
+#[derive(Choice)]
+#[choice(rename_all = "UPPERCASE")]
+enum Order {
+    Newest,
+}
+
 fn main() {}

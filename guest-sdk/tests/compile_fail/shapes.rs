@@ -41,4 +41,13 @@ struct Pair {
     other: i64,
 }
 
+#[derive(Args)]
+struct Model {
+    /// How it's set up.
+    model_config: String,
+    /// What to write.
+    #[arg(name = "model_dump")]
+    dump: String,
+}
+
 fn main() {}

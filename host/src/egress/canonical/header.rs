@@ -122,6 +122,11 @@ mod tests {
             assert!(!is_reserved(name), "{name}");
         }
         assert!(NEVER.is_sorted());
+        // The guest SDK's scripted upstream refuses them too, by a list of its own.
+        let sdk = include_str!("../../../../guest-sdk/src/testing/refused.rs");
+        for name in NEVER.iter().chain(NEVER_PREFIXES) {
+            assert!(sdk.contains(&format!("\"{name}\"")), "{name}");
+        }
     }
 
     #[test]

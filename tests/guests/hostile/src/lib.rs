@@ -129,7 +129,7 @@ const OUTPUT_SCHEMA: &str = r#"{"type":"object","properties":{
 
 fn ok(outcome: Outcome) -> Result<String, ToolError> {
     let mut json = String::new();
-    keybearer_guest::ToJson::to_json(&outcome, &mut json);
+    keybearer_guest::ToJson::to_json(&outcome, &mut json).map_err(|wrong| error(wrong.to_string()))?;
     Ok(json)
 }
 
