@@ -257,12 +257,23 @@ impl App {
         }
     }
 
-    /// Removes from the ledger what is too old to count. Blocks.
+    /// Removes from the ledger what is too old to count, and tokens, approvals and switches on calls that were over long
+    /// ago. Blocks.
     pub fn prune(&self) {
         match self.audit.prune_ledger() {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
             Err(error) => tracing::error!(%error, "the ledger can't be pruned"),
+        }
+        let forgotten = [
+            ("tokens", self.auth.forget_over()),
+            ("approvals", self.approvals.approvals().forget_over()),
+            ("kill switches", self.kills.forget_over()),
+        ];
+        for (what, result) in forgotten {
+            if let Err(error) = result {
+                tracing::error!(%error, "old {what} can't be removed");
+            }
         }
     }
 

@@ -33,8 +33,12 @@ pub const OTHER_TOOLS: &str = "_other";
 const SECONDS: [f64; 13] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0];
 
-/// The statuses that the doors answer with; any other is counted as `other`.
-const STATUSES: [u16; 16] = [200, 201, 204, 400, 401, 403, 404, 405, 408, 413, 422, 429, 500, 502, 503, 504];
+/// The statuses that the doors answer with, those of upstreams at the proxy door among them; any other is counted as
+/// `other`.
+pub(crate) const STATUSES: [u16; 42] = [
+    200, 201, 202, 203, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
+    409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 424, 425, 428, 429, 431, 500, 501, 502, 503, 504,
+];
 
 /// The host's counters. One for the process; cheap to add to: atomics behind handles that are resolved once.
 pub struct Metrics {
@@ -152,7 +156,11 @@ impl Metrics {
     /// The counters of one route of the HTTP door, to be kept by it. `route` is the route's template.
     #[must_use]
     pub fn route(&self, route: &'static str) -> RouteSeries {
-        RouteSeries { route, http: self.http.clone(), by_status: Default::default() }
+        RouteSeries {
+            route,
+            http: self.http.clone(),
+            by_status: [const { OnceLock::new() }; STATUSES.len() + 1],
+        }
     }
 
     /// The counter of the decisions that shadow policies would have made otherwise.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// A refused or failed call, fit to be shown to an agent.
 ///
-/// INVARIANT (public): `message` holds no secret, no path of this machine and no upstream body. Causes go to the
-/// log beside the call's id.
+/// INVARIANT (public): `message` holds no secret and no path of this machine, and of an upstream's body only what a tool
+/// put into a message of its own, which is searched for secrets and cut. Causes go to the log beside the call's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The stable code.
@@ -138,7 +138,8 @@ codes! {
     RateLimited = "rate_limited", true;
     /// An operator has stopped this call, conversation, agent, role, tool, connection or tenant.
     Killed = "killed", false;
-    /// The same write is under way in this conversation, or was made and its reply isn't kept.
+    /// The same write is under way in this conversation, nobody knows what became of it, or it was made and its reply isn't
+    /// kept.
     Duplicate = "duplicate", false;
     /// There's no tool of this name, or the token may not call it.
     UnknownTool = "unknown_tool", false;

@@ -1,11 +1,17 @@
 //! Text that people write for other people to read: reasons, tasks, names.
 
 /// Whether a character stands for itself: no control character, no separator of lines, no change of direction, nothing
-/// invisible. What is made of such characters can't forge a line, drive a terminal or reorder what is shown.
+/// invisible. What is made of such characters can't forge a line, drive a terminal, reorder what is shown or hide a text
+/// that only a model reads.
 #[must_use]
 pub fn is_printable(char: char) -> bool {
+    // Unicode's Default_Ignorable_Code_Point, its separators of lines and the marks of annotations.
     let is_invisible = matches!(char,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}');
     !char.is_control() && !is_invisible
 }
 
@@ -40,6 +46,12 @@ mod tests {
             "a\u{61c}b",
             "a\u{feff}b",
             "a\u{85}b",
+            "a\u{ad}b",
+            "a\u{180e}b",
+            "a\u{3164}b",
+            "a\u{fe0f}b",
+            "a\u{e0041}b",
+            "a\u{e0100}b",
         ] {
             assert!(!is_line(bad, 40), "{bad:?}");
         }

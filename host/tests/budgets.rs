@@ -119,6 +119,14 @@ fn what_is_held_is_listed_and_an_operator_s_word_is_recorded() {
     let under_way = kb(home, &["budget", "release", &ids[2].to_string()]);
     assert_eq!(under_way.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&under_way.stderr).contains("is under way"), "{under_way:?}");
+    for (amount, code, said) in [
+        ("18446744073709551615", 2, "9223372036854775807"),
+        ("90000", 1, "900.00 USD is more than the 12.50 USD that were reserved"),
+    ] {
+        let slip = kb(home, &["budget", "settle", &ids[1].to_string(), "--amount", amount]);
+        assert_eq!(slip.status.code(), Some(code), "{slip:?}");
+        assert!(String::from_utf8_lossy(&slip.stderr).contains(said), "{slip:?}");
+    }
     let told = succeed(home, &["budget", "settle", &ids[1].to_string(), "--amount", "900"]);
     assert!(told.contains("9.00 USD"), "{told}");
     let again = kb(home, &["budget", "settle", &ids[1].to_string()]);
@@ -131,6 +139,15 @@ fn what_is_held_is_listed_and_an_operator_s_word_is_recorded() {
     let last = audit.as_array().unwrap().last().unwrap();
     assert_eq!(last["action"], "budget.settle");
     assert_eq!(last["subject"], format!("{} 9.00 USD", ids[1]));
+}
+
+#[test]
+fn more_than_was_reserved_is_settled_where_that_is_meant() {
+    let (home, ids) = home();
+    let settle = ["budget", "settle", &ids[1].to_string(), "--amount", "1300"];
+    assert_eq!(kb(home.path(), &settle).status.code(), Some(1));
+    let told = succeed(home.path(), &[&settle[..], &["--yes"]].concat());
+    assert!(told.contains("13.00 USD"), "{told}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn each_lie_is_refused_in_a_sentence_that_says_what_is_wrong() {
         (10, "`describe` failed: the tool broke down"),
         (11, "`describe` failed: the deadline passed"),
         (12, "`describe` called `credentialed-http.send`"),
-        (13, r#"tool "look": the description has the control character \u{1b}"#),
+        (13, r#"tool "look": the description has the character \u{1b}, which can't be seen"#),
         (14, "`describe` failed: the tool broke down: invalid utf-8"),
         (15, "tool \"look\": connection \"../stripe\" is not valid"),
         (16, "tool \"look\": the description is empty"),

@@ -136,9 +136,8 @@ impl Approvals {
             stage: Stage::Pending,
             votes: Vec::new(),
         };
-        let forget = Millis(now.0.saturating_sub(i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)));
         let pending = self.limits.pending;
-        let (row, fresh) = match self.store.open_approval(&row, pending, forget)? {
+        let (row, fresh) = match self.store.open_approval(&row, pending)? {
             Opening::Fresh => (row, true),
             Opening::Known(known) => (*known, false),
             Opening::TokenFull => {
@@ -159,6 +158,15 @@ impl Approvals {
         self.store.remove_approval(id)?;
         self.watch.wake();
         Ok(())
+    }
+
+    /// Removes the requests that were over long ago.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub fn forget_over(&self) -> Result<(), StoreError> {
+        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        self.store.forget_approvals(Millis(self.clock.now().0.saturating_sub(kept)))
     }
 
     /// Enters one person's answer and answers how the approval stands then. `is_enough` says whether the policies take

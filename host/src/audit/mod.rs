@@ -326,11 +326,13 @@ impl Audit {
         Ok(self.trail.store.head()?.into())
     }
 
-    /// Whether the last attempt to write succeeded, for the readiness check.
+    /// Whether the last attempt to write succeeded, and the trail is still where others look for it, for the readiness
+    /// check.
     ///
     /// # Errors
-    /// The error of that attempt.
+    /// The error of that attempt; [`StoreError::Replaced`].
     pub fn check(&self) -> Result<(), AuditError> {
+        self.trail.store.check()?;
         self.trail.queue.health()
     }
 

@@ -10,6 +10,7 @@ use super::{AuditError, Outcome, SendResult, Trail, outcome};
 use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
 use crate::clock::Millis;
 use crate::connection::TypedSend;
+use crate::egress::Handover;
 use crate::ids::{CallId, Realm};
 use crate::ledger::{CallLimit, Refund, Reservation, ReservationId, Settlement, call_lines};
 use crate::policy::Permitted;
@@ -18,19 +19,21 @@ use crate::refusal::{Code, RequestSent};
 /// A call whose intent is on the disk; or that goes there with the first thing that comes of it, before anything is
 /// sent.
 ///
-/// INVARIANT (no orphan): dropping it unfinished records that the call was cancelled, with its open sends as unknown.
+/// INVARIANT (no orphan): dropping it unfinished records that the call was cancelled, and its open sends with it.
 #[must_use = "a call that is dropped is recorded as cancelled"]
 pub struct Pending {
     call: Arc<Call>,
 }
 
-/// A send whose intent is on the disk. Dropping it unfinished records that nobody knows what came of it.
-#[must_use = "a send that is dropped is recorded as unknown"]
+/// A send whose intent is on the disk. Dropping it unfinished records that nobody knows what came of it, or that it was not
+/// sent, where no connection had it.
+#[must_use = "a send that is dropped is recorded as cancelled"]
 pub struct PendingSend {
     call: Arc<Call>,
     send: u32,
     /// Which attempt at this write it is to the upstream.
     pub(super) attempt: u32,
+    handover: Handover,
     /// What its reply gives back to budgets.
     refund: Option<Box<Refund>>,
 }
@@ -190,7 +193,14 @@ impl Pending {
         if reservation.is_some() {
             self.call.progress().reserve(send);
         }
-        let guard = PendingSend { call: Arc::clone(&self.call), send, attempt: 0, refund: None };
+        let handover = Handover::default();
+        let guard = PendingSend {
+            call: Arc::clone(&self.call),
+            send,
+            attempt: 0,
+            handover: handover.clone(),
+            refund: None,
+        };
         let (realm, id) = (self.call.realm.clone(), self.call.id.clone());
         let (event, reply) = (Event::SendBegun(intent), Reply::Send(guard, reply));
         let mut entry = Entry::new(Some(realm), Some(id), event, reply);
@@ -200,7 +210,7 @@ impl Pending {
         self.call.trail.flush();
         let begun = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
         // There's no await between here and the caller: from now on it can send.
-        self.call.progress().hand_over(send);
+        self.call.progress().hand_over(send, handover);
         Ok(begun)
     }
 
@@ -240,6 +250,11 @@ impl PendingSend {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// What tells whether a connection has the request: for whoever sends it.
+    pub(crate) fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// Has what the upstream confirmed as refunded given back to budgets, in the transaction that records the outcome.
@@ -311,8 +326,8 @@ struct Progress {
 struct OpenSend {
     send: u32,
     begun_at: Millis,
-    /// Whether the pipeline has got hold of it. As long as it hasn't, surely nothing was sent.
-    handed_over: bool,
+    /// What tells of the wire, once the pipeline has got hold of it. As long as it hasn't, surely nothing was sent.
+    handover: Option<Handover>,
     /// Whether something is reserved for it.
     reserved: bool,
 }
@@ -438,7 +453,7 @@ impl Progress {
     fn open_send(&mut self, begun_at: Millis) -> u32 {
         self.newest += 1;
         self.sends += 1;
-        self.open.push(OpenSend { send: self.newest, begun_at, handed_over: false, reserved: false });
+        self.open.push(OpenSend { send: self.newest, begun_at, handover: None, reserved: false });
         self.newest
     }
 
@@ -448,9 +463,9 @@ impl Progress {
         }
     }
 
-    fn hand_over(&mut self, send: u32) {
+    fn hand_over(&mut self, send: u32, handover: Handover) {
         if let Some(open) = self.open.iter_mut().find(|open| open.send == send) {
-            open.handed_over = true;
+            open.handover = Some(handover);
         }
     }
 
@@ -471,14 +486,17 @@ impl Progress {
 impl OpenSend {
     /// What becomes of it when nobody saw its end.
     fn abandoned(&self) -> SendEnd {
-        let settlement = if self.handed_over { Settlement::Hold } else { Settlement::Release };
-        let result = SendResult::abandoned(self.request_sent());
-        SendEnd { result, settlement, reply: None, refund: None }
+        let request_sent = self.request_sent();
+        let settlement = match request_sent {
+            RequestSent::No => Settlement::Release,
+            RequestSent::Yes | RequestSent::Unknown => Settlement::Hold,
+        };
+        SendEnd { result: SendResult::abandoned(request_sent), settlement, reply: None, refund: None }
     }
 
     /// What is known of the wire while nobody has seen its end.
     fn request_sent(&self) -> RequestSent {
-        if self.handed_over { RequestSent::Unknown } else { RequestSent::No }
+        self.handover.as_ref().map_or(RequestSent::No, Handover::request_sent)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the audit trail records. Bodies, arguments and results are never stored: digests and sizes are.
+//! What the audit trail records: of bodies, arguments and results digests and sizes alone. Where the host is set up to keep
+//! what policies were asked, a row holds that as well, sealed. (Sealed replies to writes are the ledger's: no row has one.)
 
 use serde::{Deserialize, Serialize};
 
@@ -187,7 +188,8 @@ pub struct SendFinished {
 /// A request that was refused before it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendRefused {
-    /// The connection as the tool wrote it: at most 64 printable ASCII characters of it.
+    /// The connection as the tool wrote it: at most 64 printable ASCII characters of it. `*`: whichever, beyond the
+    /// number of requests that a call may send; all of them are one row.
     pub connection: String,
     /// Why.
     pub code: Code,

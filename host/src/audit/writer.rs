@@ -4,16 +4,24 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::entry::{Entry, LedgerStep, Reply};
-use super::{AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendRefused, Trail};
+use super::{
+    ADMIN_CHARS_MAX, AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendRefused,
+    Trail,
+};
 use crate::clock::Millis;
 use crate::ledger::{self, Reserved};
 use crate::refusal::Code;
 use crate::store::{AuditStore, StoreError, TrailTx};
 
-/// How long the writer lets a store that fails rest before it tries again to write outcomes, in milliseconds. A new
-/// intent makes it try at once.
+/// How long the writer lets a store that fails rest before it tries again by itself, in milliseconds. A new intent makes it
+/// try at once.
 const RETRY_MS: u64 = 250;
+
+/// What is recorded when the trail can be written again, where nothing else is there to be written.
+pub(super) const RESUMED: &str = "audit.resume";
 
 pub(super) fn spawn(trail: Arc<Trail>) -> Result<JoinHandle<()>, AuditError> {
     let builder = std::thread::Builder::new().name("audit".to_owned());
@@ -24,15 +32,34 @@ pub(super) fn spawn(trail: Arc<Trail>) -> Result<JoinHandle<()>, AuditError> {
 fn run(trail: &Trail) {
     let mut owed = trail.owed();
     loop {
-        let patience = (!owed.is_empty()).then_some(Duration::from_millis(RETRY_MS));
+        let failure = trail.queue.health().err();
+        let patience = failure.is_some().then_some(Duration::from_millis(RETRY_MS));
         if !trail.queue.take(&mut owed, patience) {
             break;
+        }
+        // Where a balancer asks for readiness first, no call comes to find out that there's room again.
+        if owed.is_empty()
+            && let Some(failure) = failure
+        {
+            owed.push(resumed(&failure));
         }
         trail.write(&mut owed);
     }
     if !owed.is_empty() {
         tracing::error!(rows = owed.len(), "outcomes could not be written; the next start marks their calls");
     }
+}
+
+/// A row that says what kept the trail from being written. It's dropped if it can't be written either.
+fn resumed(failure: &AuditError) -> Entry {
+    let event = Event::Admin {
+        action: RESUMED.to_owned(),
+        subject: "the audit trail".to_owned(),
+        by: "host".to_owned(),
+        reason: Some(failure.to_string().chars().take(ADMIN_CHARS_MAX).collect()),
+    };
+    let (nobody, _) = oneshot::channel();
+    Entry::new(None, None, event, Reply::Written(nobody))
 }
 
 impl Trail {

@@ -122,6 +122,11 @@ fn too_wide(link: &TokenRow, child: &Grant) -> Option<String> {
             "this token may not store a user's secrets itself; leave may_store_secrets out".to_owned(),
         );
     }
+    if let Some(budget) = child.budgets.iter().find(|budget| !above.opens(budget)) {
+        return Some(format!(
+            "the budget \"{budget}\" is on what this token may not use itself, so it would limit nothing; leave it out"
+        ));
+    }
     // What a child spends is counted in every budget above it as well, so a budget that it doesn't have is no way
     // round one. One that promises more than there is would only mislead whoever gets the token.
     child.budgets.iter().find_map(|budget| {

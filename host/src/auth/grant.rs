@@ -69,6 +69,18 @@ impl Grant {
             OperationPattern::Named(connection, operation) => self.allows_operation(connection, operation),
         }
     }
+
+    /// Whether any pattern names what a budget is on. One that names no connection is on all that there is.
+    #[must_use]
+    pub fn opens(&self, budget: &Budget) -> bool {
+        match (&budget.connection, &budget.operation) {
+            (None, _) => true,
+            (Some(connection), Some(operation)) => self.allows_operation(connection, operation),
+            (Some(connection), None) => self.operations.iter().any(|pattern| match pattern {
+                OperationPattern::AnyOf(name) | OperationPattern::Named(name, _) => name == connection,
+            }),
+        }
+    }
 }
 
 /// `get_invoice`, or `*` for every tool.
@@ -183,6 +195,21 @@ mod tests {
         assert!(some.allows_operation(&"stripe".parse().unwrap(), &"get_invoice".parse().unwrap()));
         assert!(!some.allows_operation(&"stripe".parse().unwrap(), &"create_charge".parse().unwrap()));
         assert!(some.allows_operation(&"github".parse().unwrap(), &"create_issue".parse().unwrap()));
+    }
+
+    #[test]
+    fn budgets_are_on_what_a_grant_opens() {
+        let some = grant(&[], &["stripe:get_invoice", "github:*"]);
+        for (budget, opened) in [
+            ("1 usd day", true),
+            ("1 usd day connection=stripe", true),
+            ("1 usd day connection=stripe operation=get_invoice", true),
+            ("1 usd day connection=github operation=create_issue", true),
+            ("1 usd day connection=stripe operation=create_charge", false),
+            ("1 usd day connection=strpe", false),
+        ] {
+            assert_eq!(some.opens(&budget.parse().unwrap()), opened, "{budget}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub enum AuthError {
     Store(#[from] StoreError),
 }
 
-/// How long a token is kept to be looked at after it expired. The audit trail keeps who got it for ever.
+/// How long a token is kept to be looked at after it expired or was revoked. The audit trail keeps who got it for ever.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Knows who may come in.
@@ -103,7 +103,6 @@ impl Auth {
     /// [`AuthError::InvalidMint`] with a sentence that says what to change; [`AuthError::Store`].
     pub fn mint(&self, request: Mint) -> Result<Minted, AuthError> {
         let minted = mint::make(request, self.clock.now())?;
-        self.forget_ended()?;
         self.store.insert_token(&minted.row)?;
         Ok(minted)
     }
@@ -125,7 +124,6 @@ impl Auth {
     pub fn mint_as(&self, operator: &AgentId, request: Mint) -> Result<Minted, AuthError> {
         let mut minted = mint::make(request, self.clock.now())?;
         minted.row.minted_by = Some(operator.clone());
-        self.forget_ended()?;
         self.store.insert_token(&minted.row)?;
         Ok(minted)
     }
@@ -140,7 +138,6 @@ impl Auth {
         self.alive(parent)?;
         delegate::check_parent(parent)?;
         let minted = delegate::make(parent, request, self.clock.now())?;
-        self.forget_ended()?;
         if !self.store.insert_delegated(&minted.row, parent.root(), DESCENDANTS_MAX)? {
             return Err(AuthError::MayNotDelegate(
                 "10000 tokens were delegated below the one that an operator minted, and there can't be more; ask \
@@ -190,7 +187,10 @@ impl Auth {
     }
 
     /// Removes the tokens that ended long ago.
-    fn forget_ended(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub fn forget_over(&self) -> Result<(), StoreError> {
         let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
         self.store.forget_tokens(Millis(self.clock.now().0.saturating_sub(kept)))
     }

@@ -163,13 +163,8 @@ impl ControlStore for Watched {
 }
 
 impl ApprovalStore for Watched {
-    fn open_approval(
-        &self,
-        row: &ApprovalRow,
-        limits: PendingLimits,
-        forget: Millis,
-    ) -> Result<Opening, StoreError> {
-        self.inner.open_approval(row, limits, forget)
+    fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
+        self.inner.open_approval(row, limits)
     }
     fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
         self.inner.approval(id)
@@ -186,6 +181,9 @@ impl ApprovalStore for Watched {
     }
     fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
         self.inner.remove_approval(id)
+    }
+    fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
+        self.inner.forget_approvals(at)
     }
 }
 

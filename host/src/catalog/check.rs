@@ -7,6 +7,7 @@ use crate::catalog::error::ToolProblem;
 use crate::dto::{InputSchema, OutputSchema};
 use crate::ids::{ConnectionName, ToolName};
 use crate::runtime::Described;
+use crate::text::is_printable;
 
 /// Tools in one component. Each is part of every prompt that offers it.
 pub const TOOLS_MAX: usize = 64;
@@ -85,9 +86,9 @@ fn description(text: &str) -> Result<String, ToolProblem> {
     if text.is_empty() {
         return Err(ToolProblem::NoDescription);
     }
-    // A line break is no control over anything; all the rest is.
-    if let Some(char) = text.chars().find(|char| char.is_control() && *char != '\n') {
-        return Err(ToolProblem::ControlCharacter(char.escape_default().to_string()));
+    // A line break hides nothing; all the rest could.
+    if let Some(char) = text.chars().find(|char| !is_printable(*char) && *char != '\n') {
+        return Err(ToolProblem::Hidden(char));
     }
     match text.chars().count() {
         length if length > DESCRIPTION_CHARS_MAX => Err(ToolProblem::LongDescription(length)),
@@ -112,7 +113,7 @@ fn connections(names: &[String]) -> Result<Vec<ConnectionName>, ToolProblem> {
 
 /// A name that nothing has checked, fit to be shown.
 fn shown(name: &str) -> String {
-    name.chars().filter(|char| !char.is_control()).take(80).collect()
+    name.chars().filter(|char| is_printable(*char)).take(80).collect()
 }
 
 #[cfg(test)]
@@ -120,6 +121,9 @@ mod tests {
     use super::*;
 
     const SCHEMA: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
+
+    /// Properties whose description reads otherwise than it is.
+    const HIDES: &str = "{\"a\":{\"type\":\"string\",\"description\":\"\u{202e}\"}}";
 
     fn tool(name: &str) -> Described {
         Described {
@@ -146,14 +150,20 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_sentence() {
-        let cases: [(&str, String); 12] = [
+        let cases: [(&str, String); 18] = [
             ("the name is not valid", refused(|tool| tool.name = "Get-It".to_owned())),
             ("the name is not valid", refused(|tool| tool.name = "../x\n".to_owned())),
             ("the description is empty", refused(|tool| tool.description = " \n".to_owned())),
             ("has 1025 characters", refused(|tool| tool.description = "ü".repeat(1025))),
             (r"\u{1b}", refused(|tool| tool.description = "a\u{1b}[2Jb".to_owned())),
             (r"\u{0}", refused(|tool| tool.description = "a\0b".to_owned())),
+            (r"\u{202e}", refused(|tool| tool.description = "a\u{202e}b".to_owned())),
+            (r"\u{200b}", refused(|tool| tool.description = "a\u{200b}b".to_owned())),
+            (r"\u{e0041}", refused(|tool| tool.description = "a\u{e0041}b".to_owned())),
+            (r"\u{fe0f}", refused(|tool| tool.description = "\u{2764}\u{fe0f}".to_owned())),
             ("input schema", refused(|tool| tool.input_schema = "{".to_owned())),
+            (r"\u{202e}", refused(|tool| tool.input_schema = SCHEMA.replace("{}", HIDES))),
+            (r"\u{202e}", refused(|tool| tool.output_schema = SCHEMA.replace("{}", HIDES))),
             ("output schema", refused(|tool| tool.output_schema = "[]".to_owned())),
             ("input schema", refused(|tool| tool.input_schema = format!("{SCHEMA}{}", " ".repeat(70_000)))),
             ("connection \"a/b\" is not valid", refused(|tool| tool.connections = vec!["a/b".to_owned()])),
@@ -163,6 +173,7 @@ mod tests {
         for (expected, message) in cases {
             assert!(message.contains(expected), "{message:?} has no {expected:?}");
             assert!(message.starts_with("tool \""), "{message}");
+            assert!(message.chars().all(is_printable), "{message:?}");
         }
     }
 
@@ -173,6 +184,25 @@ mod tests {
         assert!(matches!(offers(&many), Err(CatalogError::TooManyTools(65))));
         let error = offers(&[tool("a"), tool("a")]).unwrap_err();
         assert!(matches!(error, CatalogError::Tool { problem: ToolProblem::Duplicate, .. }));
+    }
+
+    #[test]
+    fn what_is_refused_drives_no_terminal() {
+        let name = "\u{1b}]0;x\u{7}\u{202e}";
+        for message in [
+            refused(|tool| tool.name = name.to_owned()),
+            refused(|tool| tool.connections = vec![name.to_owned()]),
+            refused(|tool| tool.input_schema = format!(r#"{{"\u001b[2J{name}":1}}"#)),
+            refused(|tool| {
+                let twice = SCHEMA.replace("{}", r#"{"\u001b[2J\u202e":{"a":1,"a":1}}"#);
+                tool.input_schema = twice;
+            }),
+            refused(|tool| {
+                tool.input_schema = SCHEMA.replace("{}", r#"{"\u001b[2J\u202e":{"type":"string"}}"#);
+            }),
+        ] {
+            assert!(message.chars().all(is_printable), "{message:?}");
+        }
     }
 
     #[test]

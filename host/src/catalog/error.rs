@@ -90,6 +90,12 @@ pub enum CatalogError {
         "the component describes itself otherwise than when it was added; add it again if the change is wanted"
     )]
     OtherDescription,
+    /// It describes itself otherwise than when it was shown, by the same bytes.
+    #[error(
+        "the component describes itself otherwise each time, so what was shown isn't what would be added; nothing was \
+         added, and it shouldn't be trusted"
+    )]
+    Unsteady,
     /// A file can't be read or written.
     #[error("{what}: {error}")]
     File {
@@ -119,8 +125,8 @@ pub enum ToolProblem {
     #[error("the description has {0} characters; at most {DESCRIPTION_CHARS_MAX} are taken")]
     LongDescription(usize),
     /// The description could drive a terminal, or hide text.
-    #[error("the description has the control character {0}")]
-    ControlCharacter(String),
+    #[error("the description has the character {}, which can't be seen; take it out", .0.escape_unicode())]
+    Hidden(char),
     /// A schema.
     #[error("{which} schema, {error}")]
     Schema {

@@ -133,7 +133,7 @@ impl Catalog {
         consented: &[ConnectionName],
         now: Millis,
     ) -> Result<Added, CatalogError> {
-        self.put(ComponentKind::Tool, name, bytes, consented, now)
+        self.put(ComponentKind::Tool, name, bytes, None, consented, now)
     }
 
     /// Adds a sandbox under a name of the operator's choice, or replaces the one of that name. `consented` are the
@@ -148,7 +148,23 @@ impl Catalog {
         consented: &[ConnectionName],
         now: Millis,
     ) -> Result<Added, CatalogError> {
-        self.put(ComponentKind::Sandbox, name, bytes, consented, now)
+        self.put(ComponentKind::Sandbox, name, bytes, None, consented, now)
+    }
+
+    /// Adds a component as what an operator was shown of these bytes and consented to: a tool's or a sandbox.
+    ///
+    /// # Errors
+    /// As for [`Catalog::add`] or [`Catalog::add_sandbox`]; [`CatalogError::Unsteady`] when it describes itself otherwise
+    /// by now.
+    pub fn add_shown(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        shown: &Inspection,
+        consented: &[ConnectionName],
+        now: Millis,
+    ) -> Result<Added, CatalogError> {
+        self.put(shown.kind, name, bytes, Some(&shown.described), consented, now)
     }
 
     fn put(
@@ -156,11 +172,15 @@ impl Catalog {
         kind: ComponentKind,
         name: &str,
         bytes: &[u8],
+        shown: Option<&str>,
         consented: &[ConnectionName],
         now: Millis,
     ) -> Result<Added, CatalogError> {
         check::component_name(name)?;
         let inspection = self.loader.inspect_as(bytes, kind, None)?;
+        if shown.is_some_and(|shown| shown != inspection.described) {
+            return Err(CatalogError::Unsteady);
+        }
         if kind == ComponentKind::Tool {
             check::consent(&inspection.connections, consented)?;
         }

@@ -310,6 +310,23 @@ fn a_description_other_than_the_pinned_one_is_refused() {
 }
 
 #[test]
+fn what_describes_itself_otherwise_than_it_was_shown_is_not_added() {
+    let home = Home::new();
+    let catalog = home.open();
+    for (bytes, connections) in [(component(&["one"], &["stripe"]), names(&["stripe"])), (sandbox(), vec![])]
+    {
+        let mut shown = catalog.inspect(&bytes).unwrap();
+        let told = std::mem::replace(&mut shown.described, "[]".to_owned());
+        let error = catalog.add_shown("pay", &bytes, &shown, &connections, Millis(1)).unwrap_err();
+        assert!(matches!(error, CatalogError::Unsteady), "{error}");
+        assert!(offered(&catalog).is_empty());
+        shown.described = told;
+        catalog.add_shown("pay", &bytes, &shown, &connections, Millis(1)).unwrap();
+        assert!(catalog.remove("pay").unwrap());
+    }
+}
+
+#[test]
 fn of_two_components_with_one_name_the_earlier_keeps_it() {
     let home = Home::new();
     let catalog = home.open();

@@ -1,6 +1,5 @@
 //! `keybearer audit`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -13,7 +12,8 @@ use crate::audit::{self, Audit as Trail, Event, Row, SendBegun, SendRefused, exp
 use crate::ids::{CallId, TenantId};
 use crate::pipeline::question_of;
 use crate::reach::Reach;
-use crate::store::RowFilter;
+use crate::store::sqlite::SqliteAudit;
+use crate::store::{RowFilter, StoreError};
 
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 1_024;
@@ -51,45 +51,71 @@ pub(super) enum Audit {
         #[arg(long, value_name = "SEQ:HASH")]
         holds: Option<audit::Head>,
     },
+    /// Begin a new trail where audit.db is gone, or was put aside. What was spent, what is held and which writes were made
+    /// is in that file too: all of it begins anew.
+    New,
 }
 
 impl Audit {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let opened = Opened::open(home)?;
-        let trail = Trail::start(opened.audit_store()?, opened.clock.clone())?;
+        let trail = || anyhow::Ok(Trail::start(opened.audit_store()?, opened.clock.clone())?);
         match self {
+            Self::New => begin(&opened, out),
             Self::List { limit, tenant, before } => {
                 let reach = tenant.map(Reach::every);
                 let filter = RowFilter { reach, before, limit, newest_first: true, ..RowFilter::default() };
-                let mut rows = trail.rows(&filter)?;
+                let mut rows = trail()?.rows(&filter)?;
                 rows.reverse();
                 print(out, &rows);
                 Ok(Done::Well)
             }
             Self::Show { call } => {
-                let filter = RowFilter { call: Some(call.clone()), limit: 10_000, ..RowFilter::default() };
-                let rows = trail.rows(&filter)?;
+                let filter = RowFilter { call: Some(call.clone()), limit: u32::MAX, ..RowFilter::default() };
+                let rows = trail()?.rows(&filter)?;
                 if rows.is_empty() {
                     bail!("nothing is recorded of {call}");
                 }
                 print(out, &rows);
                 Ok(Done::Well)
             }
-            Self::Questions { tenant } => questions(&opened, &trail, out, tenant.as_ref()),
-            Self::Verify { holds } => verify(&trail, out, holds.as_ref()),
+            Self::Questions { tenant } => questions(&opened, &trail()?, out, tenant.as_ref()),
+            Self::Verify { holds } => verify(&trail()?, out, holds.as_ref()),
         }
     }
+}
+
+/// A new trail, if there's none, whose first row says so.
+fn begin(opened: &Opened, out: &Out) -> anyhow::Result<Done> {
+    // A host would go on with the one that it has open.
+    let _lock = opened.home.lock()?;
+    let file = opened.home.audit_db();
+    let log = file.with_extension("db-wal");
+    let gone = matches!(SqliteAudit::existing(&file), Err(StoreError::Gone(_)));
+    // It may hold the last rows of the trail that was put aside.
+    if !gone || log.exists() {
+        let there = if gone { log } else { file };
+        bail!(
+            "{} is there; nothing was changed. To begin a new trail, put audit.db, audit.db-wal and audit.db-shm aside \
+             first, together",
+            there.display()
+        );
+    }
+    SqliteAudit::open(&file).context("can't make audit.db")?;
+    opened.record(None, "audit.new", "audit.db")?;
+    out.line("began a new trail: nothing is spent, nothing is held, and no write was made before");
+    out.value(&json!({ "file": file }));
+    Ok(Done::Well)
 }
 
 /// All of them, oldest first. They go to standard output as they are, with `--json` or without.
 fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId>) -> anyhow::Result<Done> {
     let (vault, mut from, mut printed) = (opened.vault()?, 1, 0_u64);
-    let mut to = std::io::stdout().lock();
     loop {
         let reach = tenant.cloned().map(Reach::every);
         let filter = RowFilter { reach, from: Some(from), limit: PAGE_ROWS, ..RowFilter::default() };
         let rows = trail.rows(&filter)?;
-        let Some(last) = rows.last() else { break };
+        let Some(last) = rows.last().filter(|_| out.written().is_ok()) else { break };
         from = last.seq.saturating_add(1);
         for row in rows {
             let (Event::SendBegun(SendBegun { question: Some(sealed), .. })
@@ -101,8 +127,8 @@ fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId
             let sealed = hex::decode(sealed).with_context(|| format!("audit row {}", row.seq))?;
             let opened = vault.open_note(realm, &question_of(call), &sealed);
             let text = opened.with_context(|| format!("audit row {}", row.seq))?;
-            to.write_all(&text)?;
-            to.write_all(b"\n")?;
+            out.bytes(&text);
+            out.bytes(b"\n");
             printed += 1;
         }
     }
@@ -138,4 +164,37 @@ fn print(out: &Out, rows: &[Row]) {
         out.line(export::line(row));
     }
     out.value(&rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::init;
+    use crate::home::Home;
+    use crate::ids::Realm;
+
+    #[test]
+    fn a_new_trail_is_begun_only_where_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        drop(init::make(Home::named(Some(dir.path().to_owned())).unwrap(), realm).unwrap());
+        let new = || Audit::New.run(Some(dir.path().to_owned()), &Out::new(false));
+        let file = dir.path().join("audit.db");
+        let before = std::fs::read(&file).unwrap();
+        let error = new().unwrap_err().to_string();
+        assert!(error.contains("audit.db is there; nothing was changed"), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+
+        std::fs::rename(&file, dir.path().join("kept.db")).unwrap();
+        let log = dir.path().join("audit.db-wal");
+        std::fs::write(&log, "the last rows").unwrap();
+        assert!(new().unwrap_err().to_string().contains("audit.db-wal is there"));
+        std::fs::remove_file(&log).unwrap();
+        new().unwrap();
+        let opened = Opened::open(Some(dir.path().to_owned())).unwrap();
+        let trail = Trail::start(opened.audit_store().unwrap(), opened.clock.clone()).unwrap();
+        let rows = trail.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap();
+        let [Row { event: Event::Admin { action, .. }, .. }] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!(action, "audit.new");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
 use super::Done;
@@ -13,7 +13,7 @@ use crate::connection::{Connections, Problems};
 use crate::home::Home;
 use crate::ids::TenantId;
 use crate::ledger::report::{Standing, standings};
-use crate::ledger::{Budgets, ReservationId, Resolved, money};
+use crate::ledger::{AMOUNT_MAX, Budgets, ReservationId, Resolved, money};
 use crate::reach::Reach;
 use crate::store::{EntryRow, LedgerStore};
 
@@ -42,8 +42,11 @@ pub(super) enum Budget {
         /// The reservation's id (`call_….1`), from `budget list --held`.
         id: ReservationId,
         /// How much it really was, in minor units (cents) [default: what was reserved].
-        #[arg(long, value_name = "MINOR_UNITS")]
+        #[arg(long, value_name = "MINOR_UNITS", value_parser = clap::value_parser!(u64).range(..=AMOUNT_MAX))]
         amount: Option<u64>,
+        /// It really was more than was reserved. What was settled can't be taken back.
+        #[arg(long, requires = "amount")]
+        yes: bool,
     },
     /// Say that a held request wasn't carried out: its money is there again, and the same write may be made again.
     Release {
@@ -58,8 +61,14 @@ impl Budget {
             Self::Check { file } => check(&Home::named(home)?.existing()?, file, out),
             Self::List { held: false, tenant } => list(&Opened::open(home)?, tenant.as_ref(), out),
             Self::List { held: true, tenant } => list_held(&Opened::open(home)?, tenant.as_ref(), out),
-            Self::Settle { id, amount } => resolve(&Opened::open(home)?, &id, true, amount, out),
-            Self::Release { id } => resolve(&Opened::open(home)?, &id, false, None, out),
+            Self::Settle { id, amount, yes } => {
+                let opened = Opened::open(home)?;
+                if let Some(amount) = amount.filter(|_| !yes) {
+                    check_amount(&opened, &id, amount)?;
+                }
+                resolve(&opened, &id, HeldWord::CarriedOut { amount }, out)
+            }
+            Self::Release { id } => resolve(&Opened::open(home)?, &id, HeldWord::NotCarriedOut, out),
         }
     }
 }
@@ -69,6 +78,9 @@ fn check(home: &Home, file: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> 
         Ok(connections) => connections,
         Err(problems) => return Ok(told(&problems, out)),
     };
+    if let Some(file) = &file {
+        ensure!(file.exists(), "{} isn't there", file.display());
+    }
     match Budgets::load(&file.unwrap_or_else(|| home.budgets_file()), &connections) {
         Ok(budgets) => {
             out.line(format!("{} budgets: all well", budgets.rules().len()));
@@ -163,14 +175,25 @@ fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::R
     Ok(Done::Well)
 }
 
-fn resolve(
-    opened: &Opened,
-    id: &ReservationId,
-    carried_out: bool,
-    amount: Option<u64>,
-    out: &Out,
-) -> anyhow::Result<Done> {
-    let word = if carried_out { HeldWord::CarriedOut { amount } } else { HeldWord::NotCarriedOut };
+/// An amount over what was reserved is more often a slip than not, and stays counted for good.
+fn check_amount(opened: &Opened, id: &ReservationId, amount: u64) -> anyhow::Result<()> {
+    let mut entry = None;
+    opened.audit_store()?.ledger(&mut |tx| {
+        entry = tx.entry(id)?;
+        Ok(())
+    })?;
+    let Some(cost) = entry.and_then(|entry| entry.cost) else { return Ok(()) };
+    let reserved = u64::try_from(cost.amount_minor).unwrap_or_default();
+    ensure!(
+        amount <= reserved,
+        "{} is more than the {} that were reserved for {id}; if it really was, add --yes",
+        money::shown(amount, &cost.currency),
+        money::shown(reserved, &cost.currency)
+    );
+    Ok(())
+}
+
+fn resolve(opened: &Opened, id: &ReservationId, word: HeldWord, out: &Out) -> anyhow::Result<Done> {
     let audit = Audit::start(opened.audit_store()?, opened.clock.clone())?;
     let resolved = audit.resolve_held(None, id, word, "cli")?;
     audit.shutdown();
@@ -183,7 +206,8 @@ fn resolve(
             bail!("nothing is held under {id}; `keybearer budget list --held` shows what is")
         }
     };
-    let (became, shown) = (if carried_out { "settled" } else { "released" }, word.shown(&entry));
+    let became = if matches!(word, HeldWord::NotCarriedOut) { "released" } else { "settled" };
+    let shown = word.shown(&entry);
     out.line(format!("{became} {id}: {shown}"));
     out.value(&json!({ became: id, "amount": word.amount(&entry), "currency": entry.cost.map(|cost| cost.currency) }));
     Ok(Done::Well)

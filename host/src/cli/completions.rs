@@ -1,10 +1,9 @@
 //! `keybearer completions`.
 
-use std::io::Write as _;
-
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
+use super::out::Out;
 use super::{Cli, Done};
 
 /// Flags of `completions`.
@@ -15,11 +14,10 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> anyhow::Result<Done> {
+    pub(super) fn run(self, out: &Out) -> anyhow::Result<Done> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "keybearer", &mut script);
-        // A closed pipe (`| head`) isn't an error worth a message.
-        let _ = std::io::stdout().write_all(&script);
+        out.bytes(&script);
         Ok(Done::Well)
     }
 }

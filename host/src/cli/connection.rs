@@ -32,7 +32,10 @@ impl Connection {
             }
             Self::Check { dir } => {
                 let dir = match dir {
-                    Some(dir) => dir,
+                    Some(dir) => {
+                        anyhow::ensure!(dir.is_dir(), "{} is no folder", dir.display());
+                        dir
+                    }
                     None => Home::named(home)?.existing()?.connections_dir(),
                 };
                 check(&dir, out)

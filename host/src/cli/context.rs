@@ -35,19 +35,13 @@ impl Opened {
     pub(super) fn open(flag: Option<PathBuf>) -> anyhow::Result<Self> {
         let home = Home::named(flag)?.existing()?;
         let config = Config::load(&home.config_file())?;
-        Self::of(home, config)
+        let control = SqliteControl::existing(&home.control_db()).context("can't open control.db")?;
+        Ok(Self::of(home, config, control))
     }
 
-    /// Opens a home whose configuration is at hand.
-    pub(super) fn of(home: Home, config: Config) -> anyhow::Result<Self> {
-        let control = SqliteControl::open(&home.control_db()).context("can't open control.db")?;
-        Ok(Self {
-            home,
-            config,
-            control: Arc::new(control),
-            clock: Arc::new(SystemClock),
-            shadow_policies: None,
-        })
+    /// A home whose configuration is at hand, and its database open.
+    pub(super) fn of(home: Home, config: Config, control: SqliteControl) -> Self {
+        Self { home, config, control: Arc::new(control), clock: Arc::new(SystemClock), shadow_policies: None }
     }
 
     /// The vault, with the master key that the configuration names.
@@ -58,7 +52,7 @@ impl Opened {
 
     /// The audit trail's file.
     pub(super) fn audit_store(&self) -> anyhow::Result<Arc<SqliteAudit>> {
-        Ok(Arc::new(SqliteAudit::open(&self.home.audit_db()).context("can't open audit.db")?))
+        Ok(Arc::new(SqliteAudit::existing(&self.home.audit_db()).context("can't open audit.db")?))
     }
 
     /// The home's tools, loaded without compiling more than is needed.

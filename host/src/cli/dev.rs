@@ -6,13 +6,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::context::{Opened, cache_dir};
 use super::out::Out;
 use super::sandbox::add_consented;
-use super::serve::{finish, open_app, serve_config, start_log, watch_home};
-use super::{Done, RealmArgs, init};
+use super::serve::{finish, open_app, serve_config, watch_home};
+use super::{Done, RealmArgs, descriptors, init, log};
 use crate::app::App;
 use crate::auth::{Grant, Mint, Minted, OperationPattern, ToolPattern};
 use crate::config::LogFormat;
@@ -88,6 +91,9 @@ impl FromStr for SecretFile {
 
 impl Dev {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        // Before there's anything to be removed: from here on none of them ends this process by itself.
+        let mut signals = Signals::of(&runtime)?;
         // An existing home is served as it is, but for the tokens, which end with the command.
         let (folder, mut opened) = match home {
             Some(home) => (None, Opened::open(Some(home))?),
@@ -98,9 +104,8 @@ impl Dev {
             }
         };
         let _lock = opened.home.lock()?;
-        if std::env::var_os("KEYBEARER_LOG").is_some() {
-            start_log(LogFormat::Text);
-        }
+        let is_wanted = std::env::var_os("KEYBEARER_LOG").is_some();
+        let _log = is_wanted.then(|| log::start(LogFormat::Text)).transpose()?;
         if let Some(dir) = &self.connections {
             copy_files(dir, &opened.home.connections_dir())?;
         }
@@ -112,11 +117,10 @@ impl Dev {
             std::fs::write(opened.home.policies_dir().join("dev.cedar"), CODE_RUNS)?;
         }
         self.store_secrets(&opened)?;
-        self.add_tools(&opened, out)?;
+        self.add_tools(&opened, &signals, out)?;
         opened.config.listen = ([127, 0, 0, 1], 0).into();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let app = runtime.block_on(async { open_app(&opened, out) })?;
-        let status = runtime.block_on(self.serve_around(&opened, &app));
+        let status = runtime.block_on(self.serve_around(&opened, &app, &mut signals));
         finish(app);
         drop(runtime);
         drop(opened);
@@ -126,32 +130,53 @@ impl Dev {
         Ok(Done::Code(exit_code(status?)))
     }
 
-    async fn serve_around(&self, opened: &Opened, app: &Arc<App>) -> anyhow::Result<ExitStatus> {
-        let minted = self.mint(opened, app, TokenKind::Agent)?;
-        let operator = self.operator.then(|| self.mint(opened, app, TokenKind::Operator)).transpose()?;
-        let tokens: Vec<_> = [Some(&minted), operator.as_ref()].into_iter().flatten().collect();
-        self.record(app, "token.mint", &tokens).await?;
-        let bound = doors::bind(&serve_config(&opened.config)).await?;
-        let url = bound.url();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let server = tokio::spawn(bound.serve(app.clone(), async {
-            let _ = stopped.await;
-        }));
-        let watch = tokio::spawn(watch_home(app.clone()));
-        let status = self.run_command(&url, &minted, operator.as_ref()).await;
-        watch.abort();
-        let _ = stop.send(());
-        let served = server.await.context("the host broke down");
-        let _ = watch.await;
+    /// Serves until the command has ended. Its tokens end with it, whatever comes of it.
+    async fn serve_around(
+        &self,
+        opened: &Opened,
+        app: &Arc<App>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<ExitStatus> {
+        let mut tokens = vec![self.mint(opened, app, TokenKind::Agent)?];
+        let status = self.serve_with(opened, app, &mut tokens, signals).await;
         for token in &tokens {
             app.auth.revoke(&token.row.id, None)?;
         }
         self.record(app, "token.revoke", &tokens).await?;
+        status
+    }
+
+    async fn serve_with(
+        &self,
+        opened: &Opened,
+        app: &Arc<App>,
+        tokens: &mut Vec<Minted>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<ExitStatus> {
+        if self.operator {
+            tokens.push(self.mint(opened, app, TokenKind::Operator)?);
+        }
+        self.record(app, "token.mint", tokens).await?;
+        let mut config = serve_config(&opened.config);
+        descriptors::make_room(&mut config.limits);
+        let bound = doors::bind(&config).await?;
+        let url = bound.url();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let certificate = bound.certificate();
+        let server = tokio::spawn(bound.serve(app.clone(), async {
+            let _ = stopped.await;
+        }));
+        let watch = tokio::spawn(watch_home(app.clone(), certificate));
+        let status = self.run_command(&url, tokens, signals).await;
+        watch.abort();
+        let _ = stop.send(());
+        let served = server.await.context("the host broke down");
+        let _ = watch.await;
         served??;
         status
     }
 
-    async fn record(&self, app: &App, action: &str, tokens: &[&Minted]) -> anyhow::Result<()> {
+    async fn record(&self, app: &App, action: &str, tokens: &[Minted]) -> anyhow::Result<()> {
         for token in tokens {
             let realm = Some(token.row.realm.clone());
             app.audit.admin(realm, action, token.row.id.as_str(), "cli").await?;
@@ -162,23 +187,31 @@ impl Dev {
     async fn run_command(
         &self,
         url: &str,
-        token: &Minted,
-        operator: Option<&Minted>,
+        tokens: &[Minted],
+        signals: &mut Signals,
     ) -> anyhow::Result<ExitStatus> {
         let (program, arguments) = self.command.split_first().context("no command is given")?;
         let mut command = tokio::process::Command::new(program);
-        command.args(arguments).env("KEYBEARER_URL", url).env("KEYBEARER_TOKEN", token.token.to_string());
-        if let Some(operator) = operator {
-            command.env("KEYBEARER_OPERATOR_TOKEN", operator.token.to_string());
+        command.args(arguments).env("KEYBEARER_URL", url);
+        for minted in tokens {
+            let name = match minted.row.kind {
+                TokenKind::Agent => "KEYBEARER_TOKEN",
+                TokenKind::Operator => "KEYBEARER_OPERATOR_TOKEN",
+            };
+            command.env(name, minted.token.to_string());
         }
+        signals.check()?;
         let mut child =
             command.kill_on_drop(true).spawn().with_context(|| format!("can't run {program:?}"))?;
-        // Ctrl-C reaches the command as well, which decides how to end; SIGTERM reaches this process alone.
+        // Ctrl-C reaches the command as well, which decides how to end; the others may reach this process alone.
         loop {
             tokio::select! {
                 status = child.wait() => return Ok(status?),
-                () = terminated() => child.start_kill()?,
-                _ = tokio::signal::ctrl_c() => {}
+                kind = signals.next() => {
+                    if kind != SignalKind::interrupt() {
+                        child.start_kill()?;
+                    }
+                }
             }
         }
     }
@@ -227,7 +260,7 @@ impl Dev {
         Ok(())
     }
 
-    fn add_tools(&self, opened: &Opened, out: &Out) -> anyhow::Result<()> {
+    fn add_tools(&self, opened: &Opened, signals: &Signals, out: &Out) -> anyhow::Result<()> {
         if self.tools.is_empty() && self.sandbox.is_none() {
             return Ok(());
         }
@@ -244,6 +277,8 @@ impl Dev {
                 bail!("{} holds no component (*.wasm); `keybearer tool build` makes one", dir.display());
             }
             for file in files {
+                // Compiling one takes seconds.
+                signals.check()?;
                 let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
                 let name =
                     file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -270,13 +305,33 @@ fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn terminated() {
-    #[cfg(unix)]
-    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        term.recv().await;
-        return;
+/// The signals that end this: what is left to do is done first.
+struct Signals(mpsc::UnboundedReceiver<SignalKind>);
+
+impl Signals {
+    /// Catches them from now on.
+    fn of(runtime: &Runtime) -> anyhow::Result<Self> {
+        let (tell, told) = mpsc::unbounded_channel();
+        let _inside = runtime.enter();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let (mut signals, tell) = (signal(kind)?, tell.clone());
+            runtime.spawn(async move { while signals.recv().await.is_some() && tell.send(kind).is_ok() {} });
+        }
+        Ok(Self(told))
     }
-    std::future::pending::<()>().await;
+
+    /// Fails if one has come.
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.0.is_empty(), "a signal ended this before the command began");
+        Ok(())
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        match self.0.recv().await {
+            Some(kind) => kind,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The command's code; 128 and the signal's number when a signal ended it, as shells have it.

@@ -8,13 +8,18 @@ use serde_json::json;
 use super::Done;
 use super::context::Opened;
 use super::out::Out;
+use super::serve::serve_config;
 use crate::app::open_catalog;
 use crate::audit;
+use crate::config::Config;
 use crate::connection::{Connections, SecretOf};
+use crate::doors::{self, ServeError};
 use crate::home::Home;
 use crate::ids::ConnectionName;
+use crate::ledger::Budgets;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::ComponentKind;
+use crate::store::sqlite::SqliteControl;
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -32,20 +37,7 @@ use Finding::{Problem, Warning, Well};
 impl Doctor {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let home = Home::named(home)?.existing()?;
-        let mut findings = vec![("home", folder(home.root()))];
-        match Opened::open(Some(home.root().to_owned())) {
-            Err(error) => findings.push(("configuration", Problem(format!("{error:#}")))),
-            Ok(opened) => {
-                findings.push(("configuration", Well(home.config_file().display().to_string())));
-                findings.push(("vault", vault(&opened)));
-                findings.push(("audit trail", trail(&opened)));
-                findings.extend(connections(&opened).into_iter().map(|finding| ("connections", finding)));
-                findings.extend(tools(&opened).into_iter().map(|finding| ("tools", finding)));
-                findings.extend(sandboxes(&opened).into_iter().map(|finding| ("sandboxes", finding)));
-                findings.extend(policies(&opened, out).into_iter().map(|finding| ("policies", finding)));
-                findings.push(("address", address(&opened)));
-            }
-        }
+        let findings = look(&home, out);
         let rows: Vec<_> = findings.iter().map(|(part, finding)| row(part, finding)).collect();
         out.table(&["", "PART", "FINDING"], &rows);
         let values: Vec<_> = rows
@@ -56,6 +48,34 @@ impl Doctor {
         let ill = findings.iter().any(|(_, finding)| matches!(finding, Problem(_)));
         Ok(if ill { Done::Problems } else { Done::Well })
     }
+}
+
+/// All that is found, part by part.
+fn look(home: &Home, out: &Out) -> Vec<(&'static str, Finding)> {
+    let mut findings = vec![("home", folder(home.root()))];
+    if let Err(error) = Config::load(&home.config_file()) {
+        findings.push(("configuration", Problem(error.to_string())));
+        return findings;
+    }
+    findings.push(("configuration", Well(home.config_file().display().to_string())));
+    let opened = match Opened::open(Some(home.root().to_owned())) {
+        Ok(opened) => opened,
+        Err(error) => {
+            findings.push(("database", Problem(format!("{error:#}"))));
+            return findings;
+        }
+    };
+    findings.push(("database", database(home)));
+    findings.push(("vault", vault(&opened)));
+    findings.push(("audit trail", trail(&opened)));
+    findings.extend(connections(&opened).into_iter().map(|finding| ("connections", finding)));
+    findings.extend(budgets(&opened).into_iter().map(|finding| ("budgets", finding)));
+    findings.extend(tools(&opened).into_iter().map(|finding| ("tools", finding)));
+    findings.extend(sandboxes(&opened).into_iter().map(|finding| ("sandboxes", finding)));
+    findings.extend(policies(&opened, out).into_iter().map(|finding| ("policies", finding)));
+    findings.push(("tls", tls(&opened)));
+    findings.push(("address", address(&opened)));
+    findings
 }
 
 fn row(part: &str, finding: &Finding) -> Vec<String> {
@@ -86,6 +106,13 @@ fn folder(root: &Path) -> Finding {
     }
 }
 
+fn database(home: &Home) -> Finding {
+    match SqliteControl::existing(&home.control_db()).and_then(|control| control.check_pages()) {
+        Ok(()) => Well("control.db is sound".to_owned()),
+        Err(error) => Problem(error.to_string()),
+    }
+}
+
 fn vault(opened: &Opened) -> Finding {
     let looked = opened.vault().and_then(|vault| Ok((vault.list(None)?.len(), vault.check()?)));
     match looked {
@@ -108,7 +135,10 @@ fn vault(opened: &Opened) -> Finding {
 }
 
 fn trail(opened: &Opened) -> Finding {
-    let verified = opened.audit_store().and_then(|store| Ok(audit::verify(store.as_ref(), None)?));
+    let verified = opened.audit_store().and_then(|store| {
+        store.check_pages()?;
+        Ok(audit::verify(store.as_ref(), None)?)
+    });
     match verified {
         Ok(verified) => Well(format!("{} rows, the chain holds", verified.head.seq)),
         Err(error) => Problem(format!("{error:#}")),
@@ -137,6 +167,15 @@ fn connections(opened: &Opened) -> Vec<Finding> {
         .collect();
     findings.push(Well(format!("{} set up", connections.iter().count())));
     findings
+}
+
+/// Nothing where the connections can't be read, which is told of them.
+fn budgets(opened: &Opened) -> Vec<Finding> {
+    let Ok(connections) = Connections::load(&opened.home.connections_dir()) else { return Vec::new() };
+    match Budgets::load(&opened.home.budgets_file(), &connections) {
+        Ok(budgets) => vec![Well(format!("{} set", budgets.rules().len()))],
+        Err(problems) => problems.0.iter().map(|problem| Problem(problem.to_string())).collect(),
+    }
 }
 
 fn tools(opened: &Opened) -> Vec<Finding> {
@@ -195,10 +234,101 @@ fn policies(opened: &Opened, out: &Out) -> Vec<Finding> {
     findings
 }
 
+fn tls(opened: &Opened) -> Finding {
+    match doors::certificate(&serve_config(&opened.config)) {
+        Ok(Some(_)) => Well("the certificate and its key load".to_owned()),
+        Ok(None) => Well("none is set up; plain HTTP on loopback".to_owned()),
+        // A flag of `serve` allows that.
+        Err(error @ ServeError::InsecureListen(_)) => Warning(error.to_string()),
+        Err(error) => Problem(error.to_string()),
+    }
+}
+
 fn address(opened: &Opened) -> Finding {
     let listen = opened.config.listen;
     match std::net::TcpListener::bind(listen) {
         Ok(_) => Well(format!("{listen} is free")),
         Err(error) => Warning(format!("{listen} can't be bound now ({error}): a host may be running there")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cli::init;
+    use crate::ids::Realm;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::named(Some(dir.path().to_owned())).unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        drop(init::make(home.clone(), realm).unwrap());
+        (dir, home)
+    }
+
+    /// The problems of this part.
+    fn problems(home: &Home, part: &str) -> Vec<String> {
+        let found = look(home, &Out::new(false)).into_iter().filter(|(of, _)| *of == part);
+        found.filter_map(|(_, finding)| if let Problem(text) = finding { Some(text) } else { None }).collect()
+    }
+
+    #[test]
+    fn what_serve_would_refuse_is_a_problem() {
+        for (file, text, part, expected) in [
+            ("keybearer.toml", "listen = 5\n", "configuration", "invalid type"),
+            ("budgets.toml", "[[budget]]\nsubject = \"tenant\"\n", "budgets", "budgets.toml"),
+            (
+                "keybearer.toml",
+                "[tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n",
+                "tls",
+                "cert.pem can't be used as the listener's certificate chain",
+            ),
+            ("master.key", "short", "vault", "holds no master key"),
+            ("control.db", "", "database", "control.db is gone, or empty"),
+            ("audit.db", "", "audit trail", "audit.db is gone, or empty"),
+        ] {
+            let (_dir, home) = home();
+            assert_eq!(problems(&home, part), [""; 0], "{file}");
+            fs::write(home.root().join(file), text).unwrap();
+            let found = problems(&home, part);
+            assert!(
+                !found.is_empty() && found.iter().all(|said| said.contains(expected)),
+                "{file}: {found:?}"
+            );
+            let done = Doctor {}.run(Some(home.root().to_owned()), &Out::new(false)).unwrap();
+            assert_eq!(done, Done::Problems, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_none_is_a_problem() {
+        let (_dir, home) = home();
+        let tls = "[tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n";
+        fs::write(home.config_file(), tls).unwrap();
+        for name in ["cert.pem", "key.pem"] {
+            fs::write(home.root().join(name), "no PEM").unwrap();
+        }
+        assert_eq!(problems(&home, "tls").len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_page_of_either_database_is_a_problem() {
+        for (file, table, part) in
+            [("control.db", "kills", "database"), ("audit.db", "ledger_writes", "audit trail")]
+        {
+            let (_dir, home) = home();
+            let path = home.root().join(file);
+            let database = rusqlite::Connection::open(&path).unwrap();
+            let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+            let page: u32 = database.query_row(sql, [table], |row| row.get(0)).unwrap();
+            drop(database);
+            let (page, mut bytes) = (usize::try_from(page).unwrap(), fs::read(&path).unwrap());
+            bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
+            fs::write(&path, bytes).unwrap();
+            let found = problems(&home, part);
+            assert!(found.iter().any(|said| said.contains("the database is damaged")), "{file}: {found:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::context::Opened;
@@ -11,9 +12,10 @@ use super::{Done, RealmArgs};
 use crate::auth::{Auth, Grant, Mint, Minted};
 use crate::config::{Config, MasterKeySource};
 use crate::egress::MasterKey;
-use crate::home::Home;
+use crate::home::{CONFIG_TEMPLATE, Home};
 use crate::ids::Realm;
 use crate::store::TokenKind;
+use crate::store::sqlite::{SqliteAudit, SqliteControl};
 
 /// Flags of `init`.
 #[derive(Debug, clap::Args)]
@@ -36,19 +38,28 @@ impl Init {
         out.line(format!("\noperator token for {realm}, shown this once: {}\n", minted.token));
         out.line("next: keybearer tool add FILE.wasm · keybearer vault set LABEL · keybearer serve");
         out.value(&json!({ "home": root, "operator_token": minted.token.to_string() }));
+        out.written().with_context(|| {
+            format!(
+                "{0} was minted and its token is lost: `keybearer token revoke {0}` ends it",
+                minted.row.id
+            )
+        })?;
         Ok(Done::Well)
     }
 }
 
-/// Makes a home with everything in it, and an operator's token for it.
+/// Makes a home with everything in it, and an operator's token for it. It's a home in the end, and not before: cut short
+/// at any moment, the same again takes up what is there and completes it.
 pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)> {
-    home.create()?;
-    let config = Config::load(&home.config_file())?;
+    let config = Config::parse(CONFIG_TEMPLATE, &home.config_file())?;
+    home.begin()?;
     if let MasterKeySource::File(path) = &config.master_key {
-        MasterKey::create_file(path)?;
+        let key = if path.exists() { MasterKey::from_file(path) } else { MasterKey::create_file(path) };
+        key?;
     }
-    let opened = Opened::of(home, config)?;
-    opened.audit_store()?;
+    let control = SqliteControl::open(&home.control_db()).context("can't make control.db")?;
+    SqliteAudit::open(&home.audit_db()).context("can't make audit.db")?;
+    let opened = Opened::of(home, config, control);
     let auth = Auth::new(opened.control.clone(), opened.clock.clone());
     let minted = auth.mint(Mint {
         kind: TokenKind::Operator,
@@ -63,5 +74,74 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
         lifetime: Duration::from_secs(365 * 86_400),
     })?;
     opened.record(Some(realm), "token.mint", minted.row.id.as_str())?;
+    opened.home.finish()?;
     Ok((opened, minted))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn made(dir: &Path) -> anyhow::Result<Minted> {
+        let realm = Realm { tenant: "default".parse()?, environment: "production".parse()? };
+        Ok(make(Home::named(Some(dir.to_owned()))?, realm)?.1)
+    }
+
+    #[test]
+    fn what_was_cut_short_is_completed_by_the_next_one() {
+        // In the order in which they're made: whatever was made last, all that comes after it is missing.
+        let steps = ["policies/start.cedar", "master.key", "control.db", "audit.db", "keybearer.toml"];
+        for (step, missing) in steps.iter().enumerate().map(|(step, _)| (step, &steps[step..])) {
+            let dir = tempfile::tempdir().unwrap();
+            made(dir.path()).unwrap();
+            let key = fs::read(dir.path().join("master.key")).unwrap();
+            for name in missing {
+                fs::remove_file(dir.path().join(name)).unwrap();
+            }
+            assert!(Opened::open(Some(dir.path().to_owned())).is_err(), "it's no home yet");
+            let minted = made(dir.path()).unwrap_or_else(|error| panic!("{missing:?}: {error:#}"));
+            let opened = Opened::open(Some(dir.path().to_owned())).unwrap();
+            let auth = Auth::new(opened.control.clone(), opened.clock.clone());
+            auth.verify(&minted.token.to_string()).unwrap();
+            opened.vault().unwrap();
+            let same = fs::read(dir.path().join("master.key")).unwrap() == key;
+            assert_eq!(same, step > 1, "a key that was made stays");
+            assert!(made(dir.path()).unwrap_err().to_string().contains("is a Keybearer home already"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_only_begun_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        made(dir.path()).unwrap();
+        for name in ["policies/start.cedar", "control.db", "audit.db"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::remove_file(dir.path().join("keybearer.toml")).unwrap();
+        made(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn only_an_init_makes_a_database() {
+        for name in ["control.db", "audit.db"] {
+            for empty in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                made(dir.path()).unwrap();
+                let file = dir.path().join(name);
+                fs::remove_file(&file).unwrap();
+                if empty {
+                    fs::write(&file, "").unwrap();
+                }
+                let opened = Opened::open(Some(dir.path().to_owned()));
+                let error = opened.and_then(|opened| opened.audit_store()).unwrap_err();
+                let text = format!("{error:#}");
+                assert!(text.contains(&format!("{name} is gone, or empty: put its copy back")), "{text}");
+                assert_eq!(fs::metadata(&file).map_or(0, |found| found.len()), 0);
+                assert_eq!(file.exists(), empty);
+            }
+        }
+    }
 }

@@ -9,10 +9,12 @@ mod budget;
 mod completions;
 mod connection;
 mod context;
+mod descriptors;
 mod dev;
 mod doctor;
 mod init;
 mod kill;
+mod log;
 mod offer;
 mod out;
 mod policy;
@@ -20,6 +22,7 @@ mod sandbox;
 mod serve;
 mod token;
 mod tool;
+mod usage;
 mod vault;
 
 use std::path::PathBuf;
@@ -81,7 +84,7 @@ enum Command {
     /// Show what was spent, check budgets, and say what became of money that is held.
     #[command(subcommand)]
     Budget(budget::Budget),
-    /// Read and verify the audit trail.
+    /// Read and verify the audit trail, or begin a new one.
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Check, explain and test policies.
@@ -123,7 +126,10 @@ enum Done {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::told(&error),
+    };
     let out = Out::new(cli.json);
     let home = cli.home;
     let done = match cli.command {
@@ -141,9 +147,9 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(home, &out),
         Command::Policy(command) => command.run(home, &out),
         Command::Dev(args) => args.run(home, &out),
-        Command::Completions(args) => args.run(),
+        Command::Completions(args) => args.run(&out),
     };
-    match done {
+    match done.and_then(|done| out.finished().map(|()| done)) {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::Problems) => ExitCode::from(3),
         Ok(Done::Code(code)) => ExitCode::from(code),

@@ -77,8 +77,51 @@ impl Offer {
     }
 }
 
+/// Whether a component that was added is offered now: it's asked to describe itself once more when it's loaded.
+pub(super) fn offered(catalog: &Catalog, name: &str) -> anyhow::Result<()> {
+    match catalog.snapshot().problems().iter().find(|problem| problem.component == name) {
+        Some(problem) => {
+            bail!("it was added, but {problem}; `keybearer tool remove {name}` takes it out again")
+        }
+        None => Ok(()),
+    }
+}
+
 /// The name that a component is kept under unless another is given.
 pub(super) fn stem(file: &Path) -> anyhow::Result<String> {
     let stem = file.file_stem().and_then(|stem| stem.to_str());
     stem.map(str::to_owned).context("the file has no name to keep it under; give --name")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::clock::Millis;
+    use crate::config::Config;
+    use crate::home::Home;
+    use crate::runtime::test_guest::TestGuest;
+    use crate::store::sqlite::SqliteControl;
+
+    #[test]
+    fn what_was_shown_is_added_though_the_file_changes_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::named(Some(dir.path().join("home"))).unwrap();
+        fs::create_dir(home.root()).unwrap();
+        let config = Config::parse("", &home.config_file()).unwrap();
+        let control = SqliteControl::open(&home.control_db()).unwrap();
+        let opened = Opened::of(home, config, control);
+        let catalog = opened.catalog(&Out::new(false)).unwrap();
+        let file = dir.path().join("pay.wasm");
+        let guest = |tool| TestGuest { tools: vec![(tool, Vec::new())], ..TestGuest::default() }.build();
+
+        fs::write(&file, guest("shown")).unwrap();
+        let offer = Offer { file: file.clone(), name: None, yes: true, digest: None };
+        let shown = offer.read(&opened, &catalog, ComponentKind::Tool).unwrap();
+        fs::write(&file, guest("swapped")).unwrap();
+        catalog.add_shown(&shown.name, &shown.bytes, &shown.inspection, &[], Millis(1)).unwrap();
+        let names: Vec<_> = catalog.snapshot().tools().map(|tool| tool.name.to_string()).collect();
+        assert_eq!(names, ["shown"]);
+    }
 }

@@ -1,6 +1,7 @@
 //! Printing: text for people or JSON for machines, never both.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::json;
@@ -9,11 +10,13 @@ use serde_json::json;
 #[derive(Debug)]
 pub(super) struct Out {
     json: bool,
+    /// Why standard output took no more. What comes after that isn't tried: half a result looks like a whole one.
+    failed: OnceLock<std::io::Error>,
 }
 
 impl Out {
     pub(super) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, failed: OnceLock::new() }
     }
 
     /// Whether machines read this.
@@ -24,15 +27,44 @@ impl Out {
     /// A line for people; nothing in JSON.
     pub(super) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            print_line(text.as_ref());
+            self.print(text.as_ref());
         }
     }
 
     /// A value for machines; nothing as text.
     pub(super) fn value(&self, value: &impl Serialize) {
         if self.json {
-            print_line(&serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string()));
+            self.print(&serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string()));
         }
+    }
+
+    /// Bytes as they are, for people and machines alike.
+    pub(super) fn bytes(&self, bytes: &[u8]) {
+        if self.failed.get().is_none()
+            && let Err(error) = std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush())
+        {
+            let _ = self.failed.set(error);
+        }
+    }
+
+    /// Whether everything so far was written.
+    ///
+    /// # Errors
+    /// Why not. A closed pipe is among the reasons.
+    pub(super) fn written(&self) -> anyhow::Result<()> {
+        match self.failed.get() {
+            None => Ok(()),
+            Some(error) => Err(anyhow::anyhow!("standard output can't be written: {error}")),
+        }
+    }
+
+    /// As [`Self::written`] at the end of a command. A closed pipe (`| head`) isn't an error then.
+    ///
+    /// # Errors
+    /// Any other reason.
+    pub(super) fn finished(&self) -> anyhow::Result<()> {
+        let closed = self.failed.get().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        if closed { Ok(()) } else { self.written() }
     }
 
     /// A note on progress: to standard error, so that it never mixes with results.
@@ -53,7 +85,7 @@ impl Out {
         let line = |cells: &mut dyn Iterator<Item = &str>| {
             let padded: Vec<String> =
                 cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            print_line(padded.join("  ").trim_end());
+            self.print(padded.join("  ").trim_end());
         };
         line(&mut heads.iter().copied());
         for row in rows {
@@ -64,10 +96,15 @@ impl Out {
     /// An error and its causes.
     pub(super) fn error(&self, error: &anyhow::Error) {
         if self.json {
-            print_line(&json!({ "error": format!("{error:#}") }).to_string());
-        } else {
+            self.print(&json!({ "error": format!("{error:#}") }).to_string());
+        }
+        if !self.json || self.failed.get().is_some() {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
         }
+    }
+
+    fn print(&self, text: &str) {
+        self.bytes(format!("{text}\n").as_bytes());
     }
 
     /// Asks for a line. `None` where no person sits at the terminal: what is piped in is no answer.
@@ -93,7 +130,14 @@ impl Out {
     }
 }
 
-/// A closed pipe (`| head`) isn't an error worth a message.
-fn print_line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// Whatever it takes, it seems to have written: [`Out::finished`] says whether it has.
+impl std::io::Write for &Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,18 +1,20 @@
 //! `keybearer serve`.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::Done;
 use super::context::{Opened, say};
 use super::out::Out;
+use super::{Done, descriptors, log};
 use crate::app::{App, Sources};
-use crate::config::{Config, LogFormat};
-use crate::doors::{self, ServeConfig};
+use crate::config::Config;
+use crate::doors::{self, Certificate, ServeConfig};
 
 /// How often a host looks whether a tool was added or removed, or a file was changed. A changed file is read at the second
 /// look that finds it the same.
@@ -36,10 +38,11 @@ impl Serve {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let mut opened = Opened::open(home)?;
         opened.shadow_policies = self.shadow_policies;
-        start_log(opened.config.log);
+        let log = log::start(opened.config.log)?;
         let mut config = serve_config(&opened.config);
         config.listen = self.listen.unwrap_or(config.listen);
         config.insecure_listen = self.insecure_listen;
+        descriptors::make_room(&mut config.limits);
         let _lock = opened.home.lock()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let app = runtime.block_on(async { open_app(&opened, out) })?;
@@ -47,14 +50,14 @@ impl Serve {
             let bound = doors::bind(&config).await?;
             out.note(format!("listening on {}", bound.url()));
             out.value(&serde_json::json!({ "url": bound.url() }));
-            let watch = tokio::spawn(watch_home(app.clone()));
+            let watch = tokio::spawn(watch_home(app.clone(), bound.certificate()));
             bound.serve(app.clone(), stop_signal()).await?;
             watch.abort();
             Ok(())
         });
         finish(app);
         served?;
-        out.note("stopped");
+        log.note("stopped");
         Ok(Done::Well)
     }
 }
@@ -100,19 +103,22 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Takes up what operators change beside the running host, and keeps the ledger small.
-pub(super) async fn watch_home(app: Arc<App>) {
+pub(super) async fn watch_home(app: Arc<App>, certificate: Option<Arc<Certificate>>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pruned: Option<Instant> = None;
     loop {
         ticks.tick().await;
-        let app = app.clone();
+        let (app, certificate) = (app.clone(), certificate.clone());
         let due = pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
         if due {
             pruned = Some(Instant::now());
         }
         let look = move || {
             app.refresh();
+            if let Some(certificate) = certificate {
+                refresh(&certificate);
+            }
             if due {
                 app.prune();
             }
@@ -124,31 +130,32 @@ pub(super) async fn watch_home(app: Arc<App>) {
     }
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
-pub(super) async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term.recv() => {}
-            }
-            return;
-        }
+fn refresh(certificate: &Certificate) {
+    match certificate.refresh() {
+        Ok(false) => {}
+        Ok(true) => tracing::info!("the listener's certificate was read again"),
+        Err(error) => tracing::error!(%error, "the listener's certificate stays as it was"),
     }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
-/// The host's own log, on standard error. `KEYBEARER_LOG` sets the filter.
-pub(super) fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("KEYBEARER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
-    if let Err(error) = started {
-        eprintln!("warning: the log can't be started: {error}");
-    }
+/// Resolves at Ctrl-C, at SIGTERM, and at SIGHUP unless that is to be ignored.
+async fn stop_signal() {
+    let hangup = (!ignores_hangup()).then(SignalKind::hangup);
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()].into_iter().chain(hangup);
+    let mut signals: Vec<_> = kinds.filter_map(|kind| signal(kind).ok()).collect();
+    poll_fn(|cx| {
+        let has_come = signals.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+        if has_come { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Whether whoever started this wants it to outlive their terminal, as `nohup` says it. What the system doesn't tell is
+/// left as it is.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is the first signal, so it's the last bit.
+    ignored.is_none_or(|mask| mask & 1 == 1)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::approval::command_line_user;
@@ -12,6 +12,7 @@ use super::out::Out;
 use super::{Done, RealmArgs};
 use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
 use crate::clock::Millis;
+use crate::connection::Connections;
 use crate::ids::{AgentId, ConversationId, RoleName, TokenId, UserId};
 use crate::ledger::Budget;
 use crate::reach::Reach;
@@ -94,10 +95,11 @@ impl Token {
             Self::Mint(args) => mint(&opened, &auth, out, args),
             Self::List { realm, all } => list(&opened, &auth, out, &realm, all),
             Self::Revoke { id } => {
-                if !auth.revoke(&id, None)? {
+                let Some(row) = opened.control.token_by_id(&id)? else {
                     bail!("there is no token {id}; `keybearer token list --all` shows all");
-                }
-                opened.record(None, "token.revoke", id.as_str())?;
+                };
+                auth.revoke(&id, None)?;
+                opened.record(Some(row.realm), "token.revoke", id.as_str())?;
                 out.line(format!("revoked {id}"));
                 out.value(&json!({ "revoked": id }));
                 Ok(Done::Well)
@@ -115,10 +117,16 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
              SDK may send with --operation CONNECTION:OPERATION"
         );
     }
+    let realm = args.realm.realm();
+    if args.budgets.iter().any(|budget| budget.connection.is_some()) {
+        let connections = Connections::load(&opened.home.connections_dir())
+            .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
+        Budget::find_all_names(&args.budgets, &connections, &realm).map_err(anyhow::Error::msg)?;
+    }
     let operator = command_line_user()?;
     let mint = Mint {
         kind,
-        realm: args.realm.realm(),
+        realm,
         every_environment: args.every_environment,
         agent: args.agent,
         conversation: args.conversation,
@@ -142,6 +150,9 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         "token": minted.token.to_string(), "id": row.id, "realm": row.realm,
         "expires": row.expires_at.to_string(),
     }));
+    out.written().with_context(|| {
+        format!("{0} was minted and its token is lost: `keybearer token revoke {0}` ends it", row.id)
+    })?;
     if !out.is_json() {
         out.note(format!("{} · {} · valid until {} · shown this once", row.id, row.realm, row.expires_at));
         if row.every_environment {
@@ -239,7 +250,97 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
+
     use super::*;
+    use crate::audit::{Audit, Event};
+    use crate::cli::{Cli, Command, init};
+    use crate::home::Home;
+    use crate::ids::Realm;
+    use crate::store::RowFilter;
+
+    /// A home, and the realm that its operator's token is of.
+    fn made(root: &Path) -> (Opened, Realm) {
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "test".parse().unwrap() };
+        let home = Home::named(Some(root.to_owned())).unwrap();
+        (init::make(home, realm.clone()).unwrap().0, realm)
+    }
+
+    fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<Done> {
+        let line = [&["keybearer", "token"][..], arguments].concat();
+        let Command::Token(token) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("{arguments:?}")
+        };
+        token.run(Some(root.to_owned()), &Out::new(false))
+    }
+
+    #[test]
+    fn a_revocation_is_on_record_in_the_token_s_realm() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        let (opened, realm) = made(&root);
+        run(&root, &["mint", "--agent", "a", "--tool", "*", "--tenant", "acme", "--environment", "test"])
+            .unwrap();
+        let id = Auth::new(opened.control.clone(), opened.clock.clone()).list(None).unwrap()[0].id.clone();
+        run(&root, &["revoke", id.as_str()]).unwrap();
+        assert!(run(&root, &["revoke", "tok_000000000000000000000000"]).is_err());
+
+        let trail = Audit::start(opened.audit_store().unwrap(), opened.clock.clone()).unwrap();
+        let reach = Some(Reach::every(realm.tenant.clone()));
+        let filter = RowFilter { reach, limit: 1, newest_first: true, ..RowFilter::default() };
+        let newest = trail.rows(&filter).unwrap().remove(0);
+        assert_eq!(newest.realm, Some(realm));
+        let is_revocation = |event: &Event| {
+            matches!(event, Event::Admin { action, subject, .. }
+                if action == "token.revoke" && subject == id.as_str())
+        };
+        assert!(is_revocation(&newest.event), "{newest:?}");
+    }
+
+    #[test]
+    fn a_budget_that_would_limit_nothing_is_not_minted() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        let (opened, _) = made(&root);
+        let stripe = "base_url = \"https://api.example.com\"\nsecret = \"k\"\nattach = { kind = \"bearer\" }\n\
+             environments = [\"test\"]\n[operations.pay]\nrequest = \"POST /x\"\neffect = \"write\"\n";
+        std::fs::write(root.join("connections/stripe.toml"), stripe).unwrap();
+        let mint = |environment: &str, budget: &str| {
+            run(
+                &root,
+                &[
+                    "mint",
+                    "--agent",
+                    "a",
+                    "--operation",
+                    "stripe:*",
+                    "--environment",
+                    environment,
+                    "--budget",
+                    budget,
+                ],
+            )
+        };
+        let count = || opened.control.tokens(None).unwrap().len();
+        let before = count();
+        for (environment, budget, told) in [
+            ("test", "100 usd day connection=strpe", "there is no connection strpe in default/test"),
+            ("test", "100 usd day connection=stripe operation=pai", "stripe has no operation pai"),
+            (
+                "production",
+                "100 usd day connection=stripe",
+                "there is no connection stripe in default/production",
+            ),
+        ] {
+            let error = mint(environment, budget).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        assert_eq!(count(), before);
+        mint("test", "100 usd day connection=stripe operation=pay").unwrap();
+        mint("production", "100 usd day").unwrap();
+    }
 
     #[test]
     fn spans_have_a_unit() {

@@ -3,13 +3,14 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
+use crate::egress::vault::{AdminError, Expected, InvalidSecret};
 use crate::egress::{MasterKey, SecretInfo, SecretInput};
 use crate::ids::{SecretLabel, UserId};
 
@@ -94,21 +95,24 @@ fn store(
     let is_it = |s: &SecretInfo| s.realm == realm && s.user.as_ref() == user && s.label == *label;
     let known = vault.list(Some(&realm.tenant))?.iter().any(is_it);
     let (shown, flag) = (named(label, user), user.map_or(String::new(), |user| format!(" --user {user}")));
-    match (known, rotate) {
-        (true, false) => {
-            bail!(
+    let refused = || {
+        if rotate {
+            anyhow!("{shown} is not set in {realm}; `keybearer vault set {label}{flag}` stores it")
+        } else {
+            anyhow!(
                 "{shown} is set already in {realm}; `keybearer vault rotate {label}{flag}` stores a new version"
             )
         }
-        (false, true) => {
-            bail!("{shown} is not set in {realm}; `keybearer vault set {label}{flag}` stores it")
-        }
-        _ => {}
+    };
+    // Before anybody is asked for it.
+    if known != rotate {
+        return Err(refused());
     }
     let secret = read_secret(label)?;
-    let version = match user {
-        None => vault.put(&realm, label, &secret)?,
-        Some(user) => vault.put_own(&realm, user, label, &secret)?,
+    let expected = if rotate { Expected::Known } else { Expected::New };
+    let version = match vault.put_if(expected, &realm, user, label, &secret) {
+        Err(AdminError::IsSet | AdminError::NotSet) => return Err(refused()),
+        stored => stored?,
     };
     let action = if rotate { "vault.rotate" } else { "vault.set" };
     opened.record(Some(realm.clone()), action, &format!("{shown} version {version}"))?;
@@ -132,6 +136,10 @@ fn read_secret(label: &SecretLabel) -> anyhow::Result<SecretInput> {
         let twice = Zeroizing::new(rpassword::prompt_password("Once more: ")?);
         if once != twice {
             bail!("the two entries differ; nothing was stored");
+        }
+        // The prompt puts this in place of what isn't UTF-8, which would be stored altered.
+        if once.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(InvalidSecret::NotText.into());
         }
         return Ok(SecretInput::new(Zeroizing::new(once.as_bytes().to_vec()))?);
     }

@@ -126,7 +126,8 @@ impl Config {
             file: file.display().to_string(),
             place: String::new(),
             message: error.to_string(),
-            hint: Some("run `keybearer init` to make a home, or name one with --home".to_owned()),
+            hint: (error.kind() == std::io::ErrorKind::NotFound)
+                .then(|| "run `keybearer init` to make a home, or name one with --home".to_owned()),
         })?;
         Self::parse(&text, file)
     }
@@ -145,7 +146,7 @@ impl Config {
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
         raw.check(folder).map_err(|(key, message, hint)| ConfigError {
             file: file.display().to_string(),
-            place: raw::line_of(text, key).map(|line| format!(":{line}")).unwrap_or_default(),
+            place: raw::offset_of(text, key).map(|offset| place(text, offset)).unwrap_or_default(),
             message: format!("{key}: {message}"),
             hint: Some(hint.to_owned()),
         })

@@ -1,10 +1,12 @@
 //! The file as it's written. Every key has a default, every unknown key is an error.
 
+use std::iter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::de::DeTable;
 
 use super::{CodeConfig, Config, DoorLimits, LogFormat, MasterKeySource, Tls};
 use crate::approval::ApprovalLimits;
@@ -315,13 +317,10 @@ fn in_range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), 
     ))
 }
 
-/// The line, from 1, on which a key is set.
-pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
-    let sets = |line: &str| {
-        let line = line.trim_start();
-        let name = line.trim_start_matches('[');
-        name.strip_prefix(key).is_some_and(|tail| tail.trim_start().starts_with(['=', ']', '.']))
-            || line.contains(&format!("{key} ="))
-    };
-    text.lines().position(sets).map(|index| index + 1)
+/// The byte offset of a key, which stands by itself or in one of the tables.
+pub(super) fn offset_of(text: &str, key: &str) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?.into_inner();
+    let tables = file.values().filter_map(|value| value.get_ref().as_table());
+    let (found, _) = iter::once(&file).chain(tables).find_map(|table| table.get_key_value(key))?;
+    Some(found.span().start)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::home::CONFIG_TEMPLATE;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("/home/kb/keybearer.toml")).map_err(|error| error.to_string())
@@ -20,11 +21,21 @@ fn an_unknown_key_is_named_with_its_place() {
 }
 
 #[test]
-fn a_value_out_of_range_is_named_with_its_line() {
+fn a_value_out_of_range_is_named_with_its_place() {
     let error = parse("[calls]\nmemory_bytes_max = 1\n").unwrap_err();
-    assert!(error.contains("keybearer.toml:2: memory_bytes_max: 1 is out of range"), "{error}");
+    assert!(error.contains("keybearer.toml:2:1: memory_bytes_max: 1 is out of range"), "{error}");
     let error = parse("[calls]\ndeadline_ms = 0\n").unwrap_err();
     assert!(error.contains("deadline_ms: 0 is out of range: it must be from 1 to 120000"), "{error}");
+    let error = parse("calls = { deadline_ms=5, sends_max=20000 }\n").unwrap_err();
+    assert!(error.contains("keybearer.toml:1:26: sends_max: 20000 is out of range"), "{error}");
+}
+
+#[test]
+fn a_default_that_the_template_shows_is_not_taken_for_the_value() {
+    let text = format!("{CONFIG_TEMPLATE}[calls]\nsends_max = 20000\n");
+    let error = parse(&text).unwrap_err();
+    let line = text.lines().count();
+    assert!(error.contains(&format!("keybearer.toml:{line}:1: sends_max: 20000 is out of range")), "{error}");
 }
 
 #[test]
@@ -91,5 +102,5 @@ fn repetitions_are_always_recognised_for_some_time() {
         Duration::from_secs(3_600)
     );
     let error = parse("[ledger]\nduplicate_window_hours = 0\n").unwrap_err();
-    assert!(error.contains("keybearer.toml:2: duplicate_window_hours: 0 is out of range"), "{error}");
+    assert!(error.contains("keybearer.toml:2:1: duplicate_window_hours: 0 is out of range"), "{error}");
 }

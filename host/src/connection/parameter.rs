@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::dto::read_json;
 
-/// The longest text that a number may be, in bytes: no 64-bit float needs more than 25.
+/// The longest JSON text that a number may be, in bytes: no 64-bit float needs more than 25.
 const NUMBER_BYTES_MAX: usize = 32;
 
 /// A declared parameter.
@@ -89,7 +89,8 @@ impl Mismatch {
 }
 
 impl Kind {
-    /// The typed value of a text from a path, query or form. Numbers have one spelling: no sign `+`, no leading zero.
+    /// The typed value of a text from a path, query or form. Numbers are written at their shortest: no sign `+`, no zero
+    /// that says nothing.
     ///
     /// # Errors
     /// The rule that the text breaks.
@@ -100,10 +101,9 @@ impl Kind {
                 Ok(number) if number.to_string() == text => Value::from(number),
                 _ => return Err(Mismatch::new("must be an integer, written plainly")),
             },
-            Self::Number { .. } => match read_json(text.as_bytes(), NUMBER_BYTES_MAX) {
-                Ok(Value::Number(number)) if number.to_string() == text => Value::Number(number),
-                _ => return Err(Mismatch::new("must be a number, written plainly")),
-            },
+            Self::Number { .. } => {
+                number(text).ok_or_else(|| Mismatch::new("must be a number, written plainly"))?
+            }
             Self::Boolean => match text {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
@@ -169,6 +169,20 @@ impl Kind {
             }
         }
     }
+}
+
+/// The number that a text stands for, as a JSON body has it. It's written as JSON has it, or with the same digits and
+/// without an exponent, as most programs do (`0.000001`, `-0`). More digits than it takes could be another number to
+/// whoever reads it upstream than to the policies.
+fn number(text: &str) -> Option<Value> {
+    if let Ok(Value::Number(number)) = read_json(text.as_bytes(), NUMBER_BYTES_MAX)
+        && number.to_string() == text
+    {
+        return Some(number.into());
+    }
+    let value: f64 = text.parse().ok()?;
+    let number = Number::from_f64(value).filter(|_| value.to_string() == text)?;
+    Some(if value == 0.0 { Value::from(0) } else { number.into() })
 }
 
 /// Checks a closed object: no property missing, none undeclared, each of its type.
@@ -251,6 +265,37 @@ mod tests {
         assert_eq!(number.of_text("0.5").unwrap(), json!(0.5));
         for bad in ["NaN", "inf", "0.50", "1e0", "2", "", "true", "0x1"] {
             assert!(number.of_text(bad).is_err(), "{bad:?}");
+        }
+        let any = Kind::Number { minimum: f64::MIN, maximum: f64::MAX };
+        for (value, text) in [
+            (json!(0), "-0"),
+            (json!(-5), "-5"),
+            (json!(0.000_001), "0.000001"),
+            (json!(-1.5e-7), "-0.00000015"),
+            (json!(1e21), "1000000000000000000000"),
+            (json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
+            (json!(5e-324), 5e-324_f64.to_string().as_str()),
+            (json!(f64::MAX), f64::MAX.to_string().as_str()),
+            (json!(1e21), json!(1e21).to_string().as_str()),
+        ] {
+            assert_eq!(any.of_text(text).unwrap(), value, "{text}");
+        }
+        for bad in [
+            "-0.0",
+            "+1",
+            "1.",
+            ".5",
+            "01",
+            "0.1000000000000000055511151231257827",
+            "500.00000000000001",
+            "1000000000000000000001",
+            "1E21",
+            "infinity",
+            "-inf",
+            "1_000",
+            " 1",
+        ] {
+            assert!(any.of_text(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Kind::Boolean.of_text("true").unwrap(), json!(true));
         assert!(Kind::Boolean.of_text("True").is_err());

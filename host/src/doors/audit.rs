@@ -18,8 +18,9 @@ use crate::store::RowFilter;
 const PAGE_ROWS: u32 = 100;
 /// Rows on a page at most: about half a megabyte of JSON.
 const PAGE_ROWS_MAX: u32 = 1_000;
-/// Rows of one call at most. A call has two, and two for each send, of which the configuration allows 10,000.
-const CALL_ROWS_MAX: u32 = 20_002;
+/// Rows of one call at most. A call has two, four for each send, two of them its approval's, and one for all that it wanted to
+/// send beyond its limit, which is 10,000 at most.
+const CALL_ROWS_MAX: u32 = 40_003;
 
 /// The newest rows, or those before a number.
 pub(super) async fn page(State(door): State<Arc<Door>>, request: Request) -> Response {

@@ -8,14 +8,16 @@ use serde::de::DeserializeOwned;
 
 use super::wire::json;
 use crate::audit::AuditError;
+use crate::dto::Object;
 use crate::refusal::{Code, Refusal};
 
-/// The body of a request as one of the wire structs.
+/// The body of a request, an object, as one of the wire structs.
 ///
 /// # Errors
 /// [`Code::BadRequest`] with what is wrong and where.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(bytes)
+        .map(|Object(body)| body)
         .map_err(|error| Refusal::new(Code::BadRequest, format!("the body can't be used: {error}")))
 }
 

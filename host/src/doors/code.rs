@@ -19,6 +19,7 @@ use super::wire::json;
 use super::{body, headers};
 use crate::auth::{AuthError, Caller};
 use crate::catalog::SANDBOX_TOOL;
+use crate::dto::object;
 use crate::ids::CallId;
 use crate::pipeline::CallRequest;
 use crate::policy::CallContext;
@@ -41,6 +42,7 @@ const CUT: &str = "\n[the rest of the output is left out: it is longer than this
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodeBody {
+    #[serde(deserialize_with = "object::list")]
     blocks: Vec<Block>,
     timeout_ms: Option<u64>,
 }

@@ -17,9 +17,10 @@ use super::tokens::failed;
 use super::wire::MintedBody;
 use crate::app::App;
 use crate::auth::{Caller, Delegation, Grant, OperationPattern, ToolPattern};
+use crate::dto::object;
 use crate::ids::{AgentId, ConversationId, RoleName};
 use crate::ledger::Budget;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// The body. An unknown or repeated member is an error.
 #[derive(Debug, Deserialize)]
@@ -33,7 +34,7 @@ pub(super) struct DelegateBody {
     tools: Vec<ToolPattern>,
     #[serde(default)]
     operations: Vec<OperationPattern>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     budgets: Vec<Budget>,
     #[serde(default)]
     may_delegate: bool,
@@ -59,6 +60,11 @@ async fn delegate_recorded(
     parent: Arc<Caller>,
     wanted: DelegateBody,
 ) -> Result<Response, Refusal> {
+    // Whether there's a connection that its own grant doesn't open, a caller isn't told: that is refused as too wide.
+    if wanted.budgets.iter().all(|budget| parent.grant().opens(budget)) {
+        Budget::find_all_names(&wanted.budgets, &app.connections.load(), parent.realm())
+            .map_err(|sentence| Refusal::new(Code::BadRequest, sentence))?;
+    }
     let request = wanted.into();
     let minted = {
         let (app, parent) = (app.clone(), parent.clone());

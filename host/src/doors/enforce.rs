@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::approval::{ApprovalAsk, Approved, Unanswered};
 use crate::audit::{Decided, Decision, Spends};
 use crate::auth::{AuthError, Caller};
-use crate::dto::read_json;
+use crate::dto::{Object, read_json};
 use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ApprovalId, ConnectionName, ConversationId, DecisionId, Digest, TenantId};
 use crate::kill::Subjects;
@@ -158,7 +158,7 @@ impl Said {
 fn read(bytes: &[u8]) -> Result<EnforceBody, Refusal> {
     let unusable = |rule: String| Refusal::new(Code::BadRequest, format!("the body can't be used: {rule}"));
     let value = read_json(bytes, bytes.len()).map_err(|error| unusable(error.to_string()))?;
-    serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
+    serde_json::from_value(value).map(|Object(body)| body).map_err(|error| unusable(error.to_string()))
 }
 
 /// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or beyond the

@@ -20,14 +20,17 @@ pub(super) async fn live(State(door): State<Arc<Door>>) -> Response {
     door.answered(Route::Health, json(&StatusBody { status: "ok" }))
 }
 
-/// Calls can be run: the audit trail can be written, and the host isn't stopping. The catalog is loaded before the
-/// door opens, so whoever gets an answer at all needs no look at it.
+/// Calls can be run: the audit trail can be written, what operators set can be read, and the host isn't stopping. The
+/// catalog is loaded before the door opens, so whoever gets an answer at all needs no look at it.
 pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     let result = if door.is_draining() {
         Err(Problem::new(Code::ShuttingDown, "the host is stopping"))
     } else if let Err(error) = door.app.audit.check() {
         tracing::warn!(cause = %error, "not ready: the audit trail can't be written");
         Err(Problem::new(Code::AuditUnavailable, "the host can't write its audit trail"))
+    } else if let Err(error) = door.app.control.version() {
+        tracing::warn!(cause = %error, "not ready: what operators set can't be read");
+        Err(Problem::not_ready(Code::Internal, "the host can't read what its operators set"))
     } else {
         Ok(json(&StatusBody { status: "ready" }))
     };

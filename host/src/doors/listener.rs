@@ -20,14 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
 use super::pace::{Paced, Phase};
 use super::problem::Problem;
-use super::router::{Door, Route, router};
+use super::router::{Door, Route, kill_switches, router};
+use super::tls::Certificate;
 use super::unread::{Given, Spoken, Turn};
-use super::{ServeConfig, limits, mcp, tls};
+use super::{ServeConfig, limits, mcp};
 use crate::app::App;
 use crate::config::DoorLimits;
 
@@ -35,7 +35,8 @@ use crate::config::DoorLimits;
 /// that it's the client that closes, and no request meets a closing socket.
 const IDLE_MAX: Duration = Duration::from_secs(120);
 
-/// Connections past the limit that are still told `busy` instead of being cut off: an agent hears a reason then.
+/// Connections past the limit that are still told `busy` instead of being cut off: an agent hears a reason then, and an
+/// operator can throw a kill switch, whoever holds all the others.
 const TURNED_AWAY_MAX: usize = 64;
 
 /// The read buffer of one connection at most, in bytes; it begins at 8 KiB. Longer bodies go through it in parts.
@@ -80,8 +81,19 @@ pub enum ServeError {
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Arc<Certificate>>,
     config: ServeConfig,
+}
+
+/// Checks what can be known before a port is bound. The certificate is answered, if TLS is to be spoken.
+///
+/// # Errors
+/// [`ServeError::InsecureListen`], [`ServeError::Tls`].
+pub(crate) fn certificate(config: &ServeConfig) -> Result<Option<Certificate>, ServeError> {
+    if config.tls.is_none() && !config.insecure_listen && !config.listen.ip().is_loopback() {
+        return Err(ServeError::InsecureListen(config.listen));
+    }
+    config.tls.as_ref().map(Certificate::read).transpose()
 }
 
 /// Checks the configuration and binds.
@@ -89,17 +101,13 @@ pub struct Bound {
 /// # Errors
 /// [`ServeError`]; no port is bound then.
 pub async fn bind(config: &ServeConfig) -> Result<Bound, ServeError> {
-    let address = config.listen;
-    if config.tls.is_none() && !config.insecure_listen && !address.ip().is_loopback() {
-        return Err(ServeError::InsecureListen(address));
-    }
-    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let (address, certificate) = (config.listen, certificate(config)?.map(Arc::new));
     let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => ServeError::PortTaken(address),
         _ => ServeError::Listen { address, source },
     })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
-    Ok(Bound { listener, address, tls, config: config.clone() })
+    Ok(Bound { listener, address, certificate, config: config.clone() })
 }
 
 impl Bound {
@@ -112,8 +120,15 @@ impl Bound {
     /// The same as a URL without a path.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate that connections are shown, if TLS is spoken: to be [refreshed](Certificate::refresh) from time to
+    /// time.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.clone()
     }
 
     /// Serves until `shutdown` resolves and the calls under way have ended, or the drain time is over: what still runs
@@ -123,15 +138,16 @@ impl Bound {
     /// None at present: a failed accept is logged and tried again.
     pub async fn serve(self, app: Arc<App>, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let door = Arc::new(Door::new(app, &self.config));
-        let routes = router(door.clone());
+        let routes = (router(door.clone()), kill_switches().with_state(door.clone()));
         self.serve_routes(routes, || door.drain(), shutdown).await;
         Ok(())
     }
 
-    /// Serves any routes. `drain` is told when the end begins, before connections are.
+    /// Serves any routes, and on connections past the limit `urgent` ones alone. `drain` is told when the end begins, before
+    /// connections are.
     pub(super) async fn serve_routes(
         self,
-        routes: Router,
+        (routes, urgent): (Router, Router),
         drain: impl FnOnce(),
         shutdown: impl Future<Output = ()>,
     ) {
@@ -141,25 +157,33 @@ impl Bound {
         let server = Arc::new(Server {
             http: http(limits.header_bytes_max, true),
             http_once: http(limits.header_bytes_max, false),
-            tls: self.tls,
+            certificate: self.certificate,
             time_max: Duration::from_millis(limits.read_ms_max),
             routes,
-            turned_away: turned_away(limits),
+            turned_away: turned_away(urgent, limits),
         });
 
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        // Told once: it would be every few milliseconds.
+        let mut is_told = false;
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
                 accepted = self.listener.accept() => match accepted {
                     // Without a seat the socket closes here.
-                    Ok((socket, _)) => if let Some(seat) = seats.take() {
-                        connections.spawn(server.clone().connection(socket, seat, stopped.clone()));
-                    },
+                    Ok((socket, _)) => {
+                        is_told = false;
+                        if let Some(seat) = seats.take() {
+                            connections.spawn(server.clone().connection(socket, seat, stopped.clone()));
+                        }
+                    }
                     Err(error) => {
-                        tracing::warn!(cause = %error, "a connection can't be accepted");
+                        if !is_told {
+                            tracing::warn!(cause = %error, "a connection can't be accepted");
+                        }
+                        is_told = true;
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -196,7 +220,7 @@ struct Server {
     http: http1::Builder,
     /// For connections that are turned away: one request, one answer.
     http_once: http1::Builder,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Arc<Certificate>>,
     time_max: Duration,
     routes: Router,
     turned_away: Router,
@@ -206,9 +230,9 @@ impl Server {
     async fn connection(self: Arc<Self>, socket: TcpStream, seat: Seat, stopped: watch::Receiver<()>) {
         // An answer is one write; Nagle's algorithm would hold it back for the client's acknowledgement.
         let _ = socket.set_nodelay(true);
-        match &self.tls {
+        match &self.certificate {
             None => self.exchange(socket, seat, stopped).await,
-            Some(tls) => match tokio::time::timeout(self.time_max, tls.accept(socket)).await {
+            Some(tls) => match tokio::time::timeout(self.time_max, tls.acceptor().accept(socket)).await {
                 Ok(Ok(stream)) => self.exchange(stream, seat, stopped).await,
                 Ok(Err(error)) => tracing::debug!(cause = %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -253,12 +277,12 @@ impl Server {
     }
 }
 
-/// The answers on connections that there's no room for.
-fn turned_away(limits: &DoorLimits) -> Router {
+/// The answers on connections that there's no room for, where nothing is `urgent`.
+fn turned_away(urgent: Router, limits: &DoorLimits) -> Router {
     let limits = limits.clone();
     let mcp = post(move |request: Request| async move { mcp::turned_away(request, &limits).await });
     let busy = || async { Problem::from(limits::busy()).into_response() };
-    Router::new().route(Route::Mcp.path(), mcp).fallback(busy).method_not_allowed_fallback(busy)
+    urgent.route(Route::Mcp.path(), mcp).fallback(busy).method_not_allowed_fallback(busy)
 }
 
 fn http(header_bytes_max: usize, keep_alive: bool) -> http1::Builder {

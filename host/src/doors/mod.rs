@@ -52,8 +52,10 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use listener::certificate;
 pub use listener::{Bound, ServeError, bind};
 pub use openapi::document as openapi;
+pub use tls::Certificate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

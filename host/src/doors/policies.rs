@@ -24,7 +24,7 @@ use crate::store::{PolicyRow, StoreError};
 
 /// At most so many policies posted for one environment, and for a tenant as a whole: each is evaluated for each question
 /// there.
-const POLICIES_MAX: usize = 500;
+const POSTED_MAX: usize = 500;
 
 /// A posted policy.
 #[derive(Debug, Serialize)]
@@ -141,7 +141,7 @@ enum Posted {
 fn put_in_force(app: &App, reach: &Reach, row: &PolicyRow) -> Result<Posted, StoreError> {
     // Those of one environment leave room for another's.
     let beside = |other: &&PolicyRow| other.environment == row.environment;
-    if app.control.policies(Some(reach))?.iter().filter(beside).count() >= POLICIES_MAX {
+    if app.control.policies(Some(reach))?.iter().filter(beside).count() >= POSTED_MAX {
         return Ok(Posted::Full);
     }
     app.control.insert_policy(row)?;

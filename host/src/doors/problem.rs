@@ -42,6 +42,11 @@ impl Problem {
         Refusal::new(code, message).into()
     }
 
+    /// What keeps the host from taking calls, whatever its code is.
+    pub(super) fn not_ready(code: Code, message: &str) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::new(code, message) }
+    }
+
     /// The answer to a head that never became a request, with the status that the HTTP library picks for it; `None` if
     /// it picks none for that.
     pub(super) fn of_head(status: StatusCode) -> Option<Self> {
@@ -181,6 +186,7 @@ fn title(code: Code) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::STATUSES;
 
     #[test]
     fn the_detail_stands_alone() {
@@ -211,6 +217,15 @@ mod tests {
             assert!(title(*code).starts_with(|c: char| c.is_ascii_uppercase()));
         }
         assert_eq!(title(Code::UpstreamTimeout), "Upstream timeout");
+    }
+
+    #[test]
+    fn every_code_is_counted_under_its_own_status() {
+        for code in Code::ALL {
+            for status in [status(*code), proxied_status(*code)] {
+                assert!(STATUSES.contains(&status.as_u16()), "{code:?}: {status}");
+            }
+        }
     }
 
     #[test]

@@ -229,8 +229,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::SettleHeld.path(), post(budgets::settle))
         .route(Route::ReleaseHeld.path(), post(budgets::release))
         .route(Route::Delegate.path(), post(delegate::delegate))
-        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
-        .route(Route::Kill.path(), delete(kill::lift))
+        .merge(kill_switches())
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
         .route("/proxy/{connection}/", proxied())
@@ -242,6 +241,13 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(door)
+}
+
+/// The routes that are there where there's no room for any others.
+pub(super) fn kill_switches() -> Router<Arc<Door>> {
+    Router::new()
+        .route(Route::Kills.path(), get(kill::list).post(kill::throw))
+        .route(Route::Kill.path(), delete(kill::lift))
 }
 
 /// Every method that an operation can have.

@@ -1,8 +1,10 @@
-//! The listener's certificate and key.
+//! The listener's certificate and key, read again once their files have changed.
 
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,9 +12,55 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 use crate::config::Tls;
+use crate::home::{Look, Settled};
 
-/// Reads both files and checks that they belong together: before a port is bound.
-pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
+/// The certificate that new connections are shown.
+pub struct Certificate {
+    files: Tls,
+    current: ArcSwap<TlsAcceptor>,
+    seen: Mutex<Settled>,
+}
+
+impl Certificate {
+    /// Reads both files and checks that they belong together: before a port is bound.
+    pub(super) fn read(files: &Tls) -> Result<Self, ServeError> {
+        // Looked at before they're read: what changes in between is read again.
+        let seen = Mutex::new(Settled::new(look(files)));
+        Ok(Self { current: ArcSwap::from_pointee(acceptor(files)?), files: files.clone(), seen })
+    }
+
+    /// What takes connections now.
+    pub(super) fn acceptor(&self) -> Arc<TlsAcceptor> {
+        self.current.load_full()
+    }
+
+    /// Takes a look at the files, and reads them again if they have changed and look as they did the last time. Answers
+    /// whether new connections are shown another certificate. After an error it's the one before, and the error isn't told
+    /// again until the files have changed once more.
+    ///
+    /// # Errors
+    /// [`ServeError::Tls`].
+    pub fn refresh(&self) -> Result<bool, ServeError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.look(look(&self.files), false) {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(acceptor(&self.files)?));
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+fn look(files: &Tls) -> Look {
+    Look::files([&*files.cert_file, &*files.key_file])
+}
+
+fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
     let chain = CertificateDer::pem_file_iter(&tls.cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unusable(&tls.cert_file, "certificate chain", &error))?;

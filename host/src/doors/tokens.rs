@@ -20,6 +20,7 @@ use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
 use crate::app::App;
 use crate::auth::{AuthError, Caller, Grant, Mint, Minted};
 use crate::ids::TokenId;
+use crate::ledger::Budget;
 use crate::refusal::{Code, Refusal};
 use crate::store::{AgentRow, TokenKind};
 
@@ -111,6 +112,8 @@ async fn revoked(door: &Door, request: Request) -> Result<Response, Refusal> {
 /// What a body asks for, its registered agent looked up.
 async fn request_of(app: &Arc<App>, caller: &Arc<Caller>, wanted: MintBody) -> Result<Mint, Refusal> {
     let realm = realm_of(caller, wanted.environment)?;
+    Budget::find_all_names(&wanted.budgets, &app.connections.load(), &realm)
+        .map_err(|sentence| Refusal::new(Code::BadRequest, sentence))?;
     let (agent, role) = match (wanted.agent, wanted.agent_id) {
         (Some(agent), None) => (agent, wanted.role),
         (None, Some(id)) => {

@@ -25,6 +25,7 @@ use super::wire::json;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Millis;
+use crate::dto::Object;
 use crate::egress::SecretInput;
 use crate::egress::vault::AdminError;
 use crate::ids::{Environment, Realm, SecretLabel, UserId};
@@ -176,9 +177,7 @@ fn secret(bytes: Bytes) -> Result<SecretInput, Refusal> {
         #[serde(deserialize_with = "text")]
         secret: Zeroizing<Vec<u8>>,
     }
-    // A list of members in their order would be taken for an object, too.
-    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    let read = serde_json::from_slice::<Body>(&bytes).map(|body| body.secret).ok().filter(|_| is_object);
+    let read = serde_json::from_slice::<Object<Body>>(&bytes).ok().map(|Object(body)| body.secret);
     wipe(bytes);
     let secret = read.ok_or_else(|| {
         Refusal::new(

@@ -18,6 +18,7 @@ use super::tokens::mint_recorded;
 use crate::auth::{Grant, Mint, OperationPattern};
 use crate::clock::Millis;
 use crate::connection::Connection;
+use crate::dto::object;
 use crate::ids::{AgentId, ConnectionName, ConversationId, Environment, Realm, RoleName, TokenId};
 use crate::ledger::{Budget, Unit, Window};
 use crate::refusal::{Code, Refusal};
@@ -32,6 +33,7 @@ const AGENT: &str = "vault-key";
 pub(super) struct VaultKeyBody {
     /// Read by hand: as a float, 0.1 would be another number.
     daily_cap_usd: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "object::option")]
     daily_cap: Option<CapBody>,
     allowed_endpoints: Vec<String>,
     ttl_seconds: u64,

@@ -16,6 +16,7 @@ use crate::audit::Row;
 use crate::auth::{OperationPattern, ToolPattern};
 use crate::catalog::Tool;
 use crate::clock::Millis;
+use crate::dto::object;
 use crate::ids::{
     AgentId, CallId, ConversationId, Environment, RoleName, TenantId, TokenId, ToolName, UserId,
 };
@@ -81,7 +82,7 @@ pub(super) struct MintBody {
     pub(super) tools: Vec<ToolPattern>,
     #[serde(default)]
     pub(super) operations: Vec<OperationPattern>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub(super) budgets: Vec<Budget>,
     #[serde(default)]
     pub(super) may_delegate: bool,

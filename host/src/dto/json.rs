@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::text::is_printable;
+
 /// How deep arrays and objects may be nested. The schemas that a model can fill in are far flatter; every reader
 /// of a checked value may recurse this deep without a thought for its stack.
 pub(crate) const DEPTH_MAX: usize = 32;
@@ -39,8 +41,10 @@ pub enum JsonError {
     },
 }
 
+/// The place, its names fit to be shown: nobody has looked at them yet.
 fn at(pointer: &str) -> String {
-    if pointer.is_empty() { String::new() } else { format!("at {pointer}: ") }
+    let shown: String = pointer.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect();
+    if shown.is_empty() { shown } else { format!("at {shown}: ") }
 }
 
 /// Reads one JSON text.
@@ -290,6 +294,7 @@ mod tests {
         refused(r#"{"a":1,"a":2}"#, r#"the name "a" appears twice"#);
         refused(r#"{"a":1,"\u0061":2}"#, "appears twice");
         refused(r#"{"x":[0,{"y/z":{"a":1,"a":1}}]}"#, "at /x/1/y~1z: the name");
+        refused(r#"{"\u001b[2J":{"\u202e":1,"\u202e":1}}"#, "at /\u{fffd}[2J: the name \"\\u{202e}\"");
         assert!(read(r#"[{"a":1},{"a":2}]"#).is_ok());
     }
 

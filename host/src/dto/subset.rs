@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::dto::json::escape;
 use crate::dto::schema::SchemaError;
+use crate::text::is_printable;
 
 /// Which way a schema's values travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,7 @@ impl Shape {
 pub(super) fn check(schema: &Value, direction: Direction) -> Result<(Shape, usize), SchemaError> {
     let walk = Walk { direction, patterns: Cell::default() };
     let top = "";
+    texts(schema, top)?;
     let map = object(schema, top)?;
     if map.get("type").and_then(Value::as_str) != Some("object") {
         return Err(error(top, r#"write "type": "object": a tool takes and returns one JSON object"#));
@@ -105,6 +107,32 @@ pub(super) fn check_defaults(schema: &Value, whole: &jsonschema::Validator) -> R
     Ok(())
 }
 
+/// Checks every text of a schema, its names included. Operators consent to it and models are led by it: what can't be seen
+/// could hide, or say otherwise, what they agree to.
+fn texts(schema: &Value, at: &str) -> Result<(), SchemaError> {
+    match schema {
+        Value::String(text) => seen(text, at),
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.try_for_each(|(index, item)| texts(item, &format!("{at}/{index}")))
+        }
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            seen(name, at)?;
+            texts(value, &format!("{at}/{}", escape(name)))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+fn seen(text: &str, at: &str) -> Result<(), SchemaError> {
+    // The schema is shown as JSON, which writes these two out.
+    let hidden = text.chars().find(|char| !is_printable(*char) && !matches!(char, '\n' | '\t'));
+    hidden.map_or(Ok(()), |char| {
+        let char = char.escape_unicode();
+        Err(error(at, &format!("a text has the character {char}, which can't be seen; take it out")))
+    })
+}
+
 struct Walk {
     direction: Direction,
     /// How many there were so far.
@@ -113,6 +141,9 @@ struct Walk {
 
 /// The most patterns of one schema: each is compiled.
 const PATTERNS_MAX: usize = 32;
+
+/// How names start that pydantic keeps for its models.
+const PROTECTED: &[&str] = &["model_dump", "model_validate"];
 
 /// Keywords that a whole schema may have and that aren't used.
 const ABOUT_ITSELF: &[&str] = &["$schema", "$id"];
@@ -125,7 +156,10 @@ impl Walk {
         let kind = self.kind(schema, at)?;
         let allowed: &[&str] = match kind {
             "object" => &["properties", "required", "additionalProperties"],
-            "array" => &["items", "minItems", "maxItems", "uniqueItems"],
+            "array" => match self.direction {
+                Direction::Input => &["items", "minItems", "maxItems"],
+                Direction::Output => &["items", "minItems", "maxItems", "uniqueItems"],
+            },
             "string" => &["enum", "minLength", "maxLength", "pattern"],
             "integer" => {
                 &["enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]
@@ -259,6 +293,10 @@ impl Walk {
             Direction::Output => (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic()),
         };
         match (fits, self.direction) {
+            (true, Direction::Input) if is_pydantics(name) => Err(error(
+                at,
+                "pydantic keeps this name for its models, and loses the argument; write another one",
+            )),
             (true, _) => Ok(()),
             (false, Direction::Input) => {
                 Err(error(at, "name it with a letter, then up to 63 letters, digits and underscores"))
@@ -281,6 +319,11 @@ impl Walk {
             _ => Err(error(&format!("{at}/enum"), &format!("write at least one choice, each a JSON {kind}"))),
         }
     }
+}
+
+/// Whether a property of a pydantic model can't have this name.
+fn is_pydantics(name: &str) -> bool {
+    name == "model_config" || PROTECTED.iter().any(|start| name.starts_with(start))
 }
 
 fn nullable(schema: &Map<String, Value>) -> bool {
@@ -311,6 +354,7 @@ fn instead(keyword: &str, kind: &str) -> String {
             "objects are closed; write an array of objects with a name and a value"
         }
         "nullable" => "leave the property out of `required` instead",
+        "uniqueItems" => "AutoGen makes a set of such an array and can't send it; say it in the description",
         "enum" => "choices can be strings or integers; write one of these types",
         _ => return format!("the keyword {keyword:?} can't be used for a JSON {kind}; leave it out"),
     };

@@ -123,13 +123,9 @@ impl Egress {
         Self::over(Arc::new(LiveWire::new(resolver)), Secrets::Vault(vault))
     }
 
-    /// The live pipeline with someone looking on, to record fixtures.
-    pub(crate) fn observed(
-        vault: Arc<Vault>,
-        resolver: Arc<dyn Resolve>,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
-        Self { observer: Some(observer), ..Self::live(vault, resolver) }
+    /// The same with someone looking on, to record fixtures.
+    pub(crate) fn seen_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// The pipeline over a wire that a script answers, with a canary in place of every secret.

@@ -20,7 +20,13 @@ impl Look {
     /// One file, which needn't be there.
     #[must_use]
     pub fn file(path: &Path) -> Self {
-        Self(seen(path.to_owned()).into_iter().collect())
+        Self::files([path])
+    }
+
+    /// These files, which needn't be there.
+    #[must_use]
+    pub fn files<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Self {
+        Self(paths.into_iter().filter_map(|path| seen(path.to_owned())).collect())
     }
 }
 

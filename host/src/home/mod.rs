@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use fs4::TryLockError;
 
 use crate::catalog::CodeCache;
+use crate::policy::START;
 
 /// Why a home can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,12 @@ pub enum HomeError {
     /// It is one already.
     #[error("{0} is a Keybearer home already; nothing was changed")]
     Exists(String),
+    /// A master key lies where one is to be made.
+    #[error(
+        "{0} is there already, and isn't of a home that was begun here; nothing was changed. Move it away, or make the \
+         home in another folder"
+    )]
+    ForeignKey(String),
     /// Another host serves from it.
     #[error("another host serves from {0}; stop it first, or use another home")]
     InUse(String),
@@ -75,18 +82,34 @@ impl Home {
     /// A home that exists.
     ///
     /// # Errors
-    /// [`HomeError::NotAHome`] when its configuration file isn't there.
+    /// [`HomeError::NotAHome`] when its configuration file isn't there, [`HomeError::Io`] when that can't be told, as with
+    /// another user's home.
     pub fn existing(self) -> Result<Self, HomeError> {
-        if self.config_file().is_file() { Ok(self) } else { Err(HomeError::NotAHome(self.shown())) }
+        let file = self.config_file();
+        match fs::metadata(&file) {
+            Ok(found) if found.is_file() => Ok(self),
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(io(&file, cause)),
+            _ => Err(HomeError::NotAHome(self.shown())),
+        }
     }
 
-    /// Makes the folder (mode 0700), its sub-folders, a commented configuration file and the first policies.
+    /// Begins a home: makes the folder (mode 0700), its sub-folders and the first policies. What an earlier begin left
+    /// is completed. It's a home once it's [finished](Self::finish), so that whatever cuts this short, it can be begun
+    /// again.
     ///
     /// # Errors
-    /// [`HomeError::Exists`] when it's a home already, [`HomeError::Io`] when something can't be made.
-    pub fn create(&self) -> Result<(), HomeError> {
+    /// [`HomeError::Exists`] when it's a home already, [`HomeError::ForeignKey`] when something else's master key is
+    /// here, [`HomeError::Io`] when something can't be made, or other policies are where the first ones would be.
+    pub fn begin(&self) -> Result<(), HomeError> {
         if self.config_file().exists() {
             return Err(HomeError::Exists(self.shown()));
+        }
+        let (key, first) = (self.root.join("master.key"), self.policies_dir().join("start.cedar"));
+        // As far as they were written.
+        let is_begun = fs::read(&first).is_ok_and(|left| START.as_bytes().starts_with(&left));
+        // The policies are written before a key is made: a key without them is somebody else's.
+        if key.exists() && !is_begun {
+            return Err(HomeError::ForeignKey(key.display().to_string()));
         }
         for folder in [
             self.root.clone(),
@@ -97,7 +120,17 @@ impl Home {
         ] {
             make_private_dir(&folder).map_err(|cause| io(&folder, cause))?;
         }
-        write_new(&self.policies_dir().join("start.cedar"), crate::policy::START)?;
+        if is_begun {
+            return fs::write(&first, START).map_err(|cause| io(&first, cause));
+        }
+        write_new(&first, START)
+    }
+
+    /// Makes what was begun a home, with a commented configuration file.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`] when the file is there already, or can't be written.
+    pub fn finish(&self) -> Result<(), HomeError> {
         write_new(&self.config_file(), CONFIG_TEMPLATE)
     }
 
@@ -226,14 +259,55 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::named(Some(dir.path().join("kb"))).unwrap();
         assert!(matches!(home.clone().existing(), Err(HomeError::NotAHome(_))));
-        home.create().unwrap();
+        home.begin().unwrap();
+        assert!(matches!(home.clone().existing(), Err(HomeError::NotAHome(_))));
+        home.finish().unwrap();
         assert!(home.clone().existing().is_ok());
-        assert!(matches!(home.create(), Err(HomeError::Exists(_))));
+        assert!(matches!(home.begin(), Err(HomeError::Exists(_))));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(fs::metadata(home.root()).unwrap().permissions().mode() & 0o777, 0o700);
         }
+    }
+
+    #[test]
+    fn a_home_that_was_begun_can_be_begun_again_and_nothing_else_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::named(Some(dir.path().to_owned())).unwrap();
+        home.begin().unwrap();
+        let policies = home.policies_dir().join("start.cedar");
+        for left in [START, &START[..40], ""] {
+            fs::write(&policies, left).unwrap();
+            home.begin().unwrap();
+            assert_eq!(fs::read_to_string(&policies).unwrap(), START, "{left:?}");
+        }
+        fs::write(&policies, "// somebody's own").unwrap();
+        let error = home.begin().unwrap_err().to_string();
+        assert!(error.contains("start.cedar: File exists"), "{error}");
+        assert_eq!(fs::read_to_string(&policies).unwrap(), "// somebody's own");
+    }
+
+    #[test]
+    fn nothing_is_made_beside_somebody_else_s_master_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("master.key");
+        fs::write(&key, "whose").unwrap();
+        let error = Home::named(Some(dir.path().to_owned())).unwrap().begin().unwrap_err();
+        assert!(matches!(&error, HomeError::ForeignKey(at) if at.ends_with("master.key")), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&key).unwrap(), "whose");
+    }
+
+    #[test]
+    fn what_can_not_be_looked_at_is_not_said_to_be_no_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        // Root may look everywhere; a path through a file can't be looked at by anyone.
+        let error = Home::named(Some(file)).unwrap().existing().unwrap_err();
+        assert!(matches!(&error, HomeError::Io { .. }), "{error}");
+        assert!(error.to_string().contains("keybearer.toml: "), "{error}");
     }
 
     #[test]

@@ -167,10 +167,8 @@ impl Kills {
             }
             _ => {}
         }
-        let now = self.clock.now();
         // First, so that calls which are long over take no room.
-        let kept = i64::try_from(CALL_KEPT.as_millis()).unwrap_or(i64::MAX);
-        self.store.forget_killed_calls(Millis(now.0.saturating_sub(kept)))?;
+        self.forget_over()?;
         if let Some(tenant) = &tenant {
             // Those of one environment leave room for another's, and all of them for a stop of the whole.
             let is_whole = |target: &Target| *target == Target::Tenant;
@@ -183,10 +181,20 @@ impl Kills {
                 ));
             }
         }
-        let row = KillRow { id: KillId::fresh(), tenant, environment, target, reason, by, at: now };
+        let row =
+            KillRow { id: KillId::fresh(), tenant, environment, target, reason, by, at: self.clock.now() };
         self.store.insert_kill(&row)?;
         self.tell();
         Ok(row)
+    }
+
+    /// Removes the switches on calls that are long over.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub fn forget_over(&self) -> Result<(), StoreError> {
+        let kept = i64::try_from(CALL_KEPT.as_millis()).unwrap_or(i64::MAX);
+        self.store.forget_killed_calls(Millis(self.clock.now().0.saturating_sub(kept)))
     }
 
     /// Lifts a switch; answers what it was. `None` when there's no such switch (within this reach, where one is

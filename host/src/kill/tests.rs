@@ -281,8 +281,8 @@ fn switches_on_calls_are_forgotten_after_an_hour() {
     let newer = w.kills.throw(order("call:call_00000000000000000000000000000000")).unwrap();
     assert_eq!(w.kills.list(None).unwrap(), [newer.clone(), kept.clone(), old], "not a moment sooner");
     w.clock.advance(Duration::from_millis(1));
-    let newest = w.kills.throw(order("call:call_11111111111111111111111111111111")).unwrap();
-    assert_eq!(w.kills.list(None).unwrap(), [newest, newer, kept]);
+    w.kills.forget_over().unwrap();
+    assert_eq!(w.kills.list(None).unwrap(), [newer, kept]);
 }
 
 #[test]
@@ -336,6 +336,24 @@ fn nothing_begins_while_the_switches_can_not_be_read() {
     assert!(matches!(killed, Killed::Unreadable(_)), "{killed:?}");
     assert_eq!(killed.refusal().code, Code::Internal);
     assert!(!killed.refusal().message.contains("column"));
+}
+
+#[test]
+fn nothing_begins_once_the_file_of_the_switches_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("control.db"), folder.path().join("aside.db"));
+    let w = World::on(Arc::new(SqliteControl::open(&path).unwrap()));
+    let caller = w.mint("acme", "billing", None);
+    assert!(!w.stops(&caller));
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::copy(&aside, &path).unwrap();
+    std::thread::sleep(Duration::from_millis(POLL_MS));
+    let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
+    assert!(matches!(killed, Killed::Unreadable(_)), "{killed:?}");
+    assert!(w.auth.alive(&caller).is_err());
+    assert!(w.kills.throw(order("agent:billing")).is_err(), "it would stop nothing");
+    std::fs::rename(&aside, &path).unwrap();
+    assert!(!w.stops(&caller));
 }
 
 #[tokio::test]

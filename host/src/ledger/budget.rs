@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::{AMOUNT_MAX, SpendFacts};
-use crate::connection::Effect;
-use crate::ids::{ConnectionName, OperationName};
+use crate::connection::{Connections, Effect};
+use crate::ids::{ConnectionName, OperationName, Realm};
 
 /// One limit. It says how much, of what, over which time, and of which requests; *who* it limits is said where it
 /// stands: on a token it limits that token and all that were delegated from it.
@@ -116,6 +116,42 @@ impl Budget {
         }
         budgets.iter().enumerate().try_for_each(|(index, budget)| {
             budget.check().map_err(|(key, rule)| format!("budgets[{index}].{key}: {rule}"))
+        })
+    }
+
+    /// Whether what it names is there, for a realm where one is given: on what isn't it would limit nothing, and nobody
+    /// would notice.
+    ///
+    /// # Errors
+    /// The key that is wrong, what isn't there, and the names that are.
+    pub fn find_names(
+        &self,
+        connections: &Connections,
+        realm: Option<&Realm>,
+    ) -> Result<(), (&'static str, String, Vec<String>)> {
+        let Some(name) = &self.connection else { return Ok(()) };
+        let there = || connections.iter().filter(move |one| realm.is_none_or(|realm| one.is_for(realm)));
+        let Some(connection) = there().find(|one| one.name == *name) else {
+            let known = there().map(|one| one.name.to_string()).collect();
+            return Err(("connection", format!("there is no connection {name}"), known));
+        };
+        let Some(operation) = &self.operation else { return Ok(()) };
+        if connection.operations.iter().any(|one| one.name == *operation) {
+            return Ok(());
+        }
+        let known = connection.operations.iter().map(|one| one.name.to_string()).collect();
+        Err(("operation", format!("the connection {name} has no operation {operation}"), known))
+    }
+
+    /// Looks for what all budgets of a grant name, in the realm that it's for.
+    ///
+    /// # Errors
+    /// A sentence that says what isn't there. It doesn't say what is.
+    pub fn find_all_names(budgets: &[Self], connections: &Connections, realm: &Realm) -> Result<(), String> {
+        budgets.iter().enumerate().try_for_each(|(index, budget)| {
+            budget.find_names(connections, Some(realm)).map_err(|(key, missing, _)| {
+                format!("budgets[{index}].{key}: {missing} in {realm}, so this would limit nothing")
+            })
         })
     }
 
@@ -233,6 +269,31 @@ mod tests {
         );
         let bad = Budget { limit: u64::MAX, ..one.clone() };
         assert!(Budget::check_all(&[one, bad]).unwrap_err().starts_with("budgets[1].limit: "));
+    }
+
+    #[test]
+    fn what_a_budget_names_has_to_be_there_for_its_realm() {
+        let file = "base_url = \"https://api.example.com\"\nsecret = \"s\"\nattach = { kind = \"bearer\" }\n\
+                    environments = [\"production\"]\n[operations.pay]\nrequest = \"POST /x\"\neffect = \"write\"\n";
+        let connections = Connections::parse(&[("stripe.toml", file)]).unwrap();
+        let realm =
+            |name: &str| Realm { tenant: "acme".parse().unwrap(), environment: name.parse().unwrap() };
+        let find = |names: &str, environment: &str| {
+            let one = budget(&format!(r#"{{"limit":1,"unit":"usd","window":"day"{names}}}"#));
+            Budget::find_all_names(&[one], &connections, &realm(environment))
+        };
+        for there in ["", r#","connection":"stripe""#, r#","connection":"stripe","operation":"pay""#] {
+            assert_eq!(find(there, "production"), Ok(()), "{there}");
+        }
+        assert_eq!(find("", "test"), Ok(()));
+        for (slip, environment, told) in [
+            (r#","connection":"strpe""#, "production", "budgets[0].connection: there is no connection strpe"),
+            (r#","connection":"stripe""#, "test", "there is no connection stripe in acme/test"),
+            (r#","connection":"stripe","operation":"pai""#, "production", "has no operation pai"),
+        ] {
+            let sentence = find(slip, environment).unwrap_err();
+            assert!(sentence.contains(told), "{sentence}");
+        }
     }
 
     #[test]

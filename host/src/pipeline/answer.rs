@@ -44,6 +44,17 @@ impl Answer {
     }
 }
 
+/// Puts on record what the runtime refused by its number, before it came to the gate.
+pub(super) fn record_excess(report: &RunReport, state: &CallState, tool: &ToolName) {
+    let (sends_refused, log_dropped) = (report.sends_refused, report.log_dropped);
+    if sends_refused > 0 || log_dropped > 0 {
+        tracing::warn!(%tool, call = %state.call(), sends_refused, log_dropped, "a call wanted more than it may have");
+    }
+    if sends_refused > 0 {
+        state.pending.send_refused("*", Code::ToolLimit, None);
+    }
+}
+
 /// The public side of a failed run; the cause goes to the log here.
 pub(super) fn refusal_of(
     report: &RunReport,

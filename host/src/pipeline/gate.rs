@@ -139,7 +139,7 @@ impl Gate {
         if let Some(dedup) = &dedup {
             permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.attempt()));
         }
-        let result = self.send_permitted(permit).await;
+        let result = self.send_permitted(permit, intent.handover()).await;
         let told = result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
         self.parts.metrics.send(&name, &operation.name, told);
         match result {
@@ -300,7 +300,11 @@ impl Gate {
         }
     }
 
-    async fn send_permitted(&self, permit: Permitted<TypedSend>) -> Result<Reply, SendFailure> {
+    async fn send_permitted(
+        &self,
+        permit: Permitted<TypedSend>,
+        handover: &Handover,
+    ) -> Result<Reply, SendFailure> {
         // Before the checks, so that whatever changes after them is heard of: connecting takes its time, too.
         let watching = self.parts.kills.watching();
         // Once more after the wait for the disk: this is the last moment before bytes leave, and a revocation holds
@@ -309,13 +313,12 @@ impl Gate {
         let connection = permit.request().connection_name().clone();
         let subjects = self.subjects(Some(&connection));
         self.parts.kills.check(&subjects).map_err(|killed| killed.failure())?;
-        let handover = Handover::default();
         tokio::select! {
             // What stops it comes first: thrown before the bytes leave, it keeps them here.
             biased;
             // Once a connection has had the request, it may be half way out.
             failure = self.cut_off(subjects, watching) => Err(failure.sent(handover.request_sent())),
-            reply = self.parts.egress.send_watched(permit, self.caller.realm(), self.deadline, &handover) => reply,
+            reply = self.parts.egress.send_watched(permit, self.caller.realm(), self.deadline, handover) => reply,
         }
     }
 

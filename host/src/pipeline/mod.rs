@@ -36,7 +36,7 @@ use crate::policy::{CallContext, Invocation, Permitted, Policy, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{Limits, RunFailure, RunReport};
 use crate::store::ComponentKind;
-use answer::{refusal_of, withheld};
+use answer::{record_excess, refusal_of, withheld};
 use gate::{CallState, Gate};
 use sends::CallSends;
 
@@ -209,6 +209,7 @@ impl Pipeline {
         };
         let run = async {
             let report = tool.runtime.run(&tool.prepared, permit, limits, deadline, Box::new(sends)).await;
+            record_excess(&report, &state, &tool.name);
             judge(report, &state, tool, &self.parts.egress, deadline).await
         };
         let ended = tokio::select! {

@@ -8,12 +8,14 @@ use super::gate::{Gate, revoked};
 use crate::auth::AuthError;
 use crate::egress::SendFailure;
 use crate::kill::{POLL_MS, Subjects, Watching};
+use crate::store::StoreError;
 
 impl Gate {
     /// Resolves when one of these is stopped, or when the caller's token or one above it has been revoked or has expired:
     /// within [`POLL_MS`], whichever process did it. Otherwise never. `watching` has begun before both were checked.
     ///
-    /// What can't be read ends nothing, and is looked at again.
+    /// What can't be read ends nothing, and is looked at again; unless nobody could be heard of any more, as the store was
+    /// replaced.
     pub(super) async fn cut_off(&self, subjects: Subjects<'_>, mut watching: Watching<'_>) -> SendFailure {
         let mut patience = self.token_left();
         loop {
@@ -29,7 +31,7 @@ impl Gate {
             }
             patience = match self.parts.auth.alive(&self.caller) {
                 Ok(_) => self.token_left(),
-                Err(AuthError::Store(cause)) => {
+                Err(AuthError::Store(cause)) if !matches!(cause, StoreError::Replaced(_)) => {
                     tracing::error!(%cause, "a token can't be checked");
                     Some(Duration::from_millis(POLL_MS))
                 }

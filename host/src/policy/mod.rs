@@ -91,7 +91,7 @@ struct Inner {
 
 impl Policy {
     /// The baseline alone, in memory: what a token's grant carries is permitted, and operators approve. For fixtures,
-    /// throw-away hosts, benches and tests.
+    /// benches and tests.
     #[must_use]
     pub fn permissive() -> Self {
         Self::of_engine(Engine::Baseline { code: false }, None)

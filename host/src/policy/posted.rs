@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, quoted};
+use crate::dto::object;
 use crate::ids::{AgentId, RoleName, TenantId};
 use crate::text::is_line;
 
@@ -26,7 +27,7 @@ pub struct PostedPolicy {
     /// Allow or deny.
     pub effect: PostedEffect,
     /// What else has to hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::option", skip_serializing_if = "Option::is_none")]
     pub constraints: Option<Constraints>,
     /// For agents of this role only.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -47,6 +47,15 @@ impl World {
         Self::of(connections, tools).with_sandboxes(sandboxes)
     }
 
+    /// The same with the tools of another catalog, each in place of one of its name.
+    #[must_use]
+    pub fn with_tools(mut self, catalog: &Snapshot) -> Self {
+        let Self { tools, sandboxes, .. } = Self::new(Arc::default(), catalog);
+        self.tools.extend(tools);
+        self.sandboxes.extend(sandboxes);
+        self
+    }
+
     /// The same with these sandboxes' tools, which aren't called but run code: name and component.
     #[must_use]
     pub fn with_sandboxes(mut self, sandboxes: impl IntoIterator<Item = (ToolName, Digest)>) -> Self {

@@ -37,7 +37,7 @@ const CORE_INSTANCES_PER_INSTANCE: u32 = 32;
 /// Elements of the largest table that the pool has room for. [`Limits`](crate::runtime::Limits) sets the limit of a
 /// run, below this.
 const POOL_TABLE_ELEMENTS_MAX: usize = 1 << 16;
-/// Tables and memories that one core module may define.
+/// Tables that one core module may define. Of memories it may define one, as wasmtime's pool has it.
 const TABLES_PER_MODULE_MAX: u32 = 8;
 
 /// Where instances get their memory from.

@@ -125,13 +125,7 @@ pub struct ApprovalFilter {
 /// Approvals. Every call blocks for a short time; writes are durable when they return.
 pub trait ApprovalStore: Send + Sync + 'static {
     /// Stores a request for approval in one transaction, unless the same one is there or there's no room for more.
-    /// Rows that expired before `forget` are removed.
-    fn open_approval(
-        &self,
-        row: &ApprovalRow,
-        limits: PendingLimits,
-        forget: Millis,
-    ) -> Result<Opening, StoreError>;
+    fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError>;
     /// The approval with this id.
     fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError>;
     /// Approvals, newest first.
@@ -145,6 +139,8 @@ pub trait ApprovalStore: Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
     /// Removes a row as though it had never been.
     fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError>;
+    /// Removes the rows that were no longer good at a time.
+    fn forget_approvals(&self, at: Millis) -> Result<(), StoreError>;
 }
 
 impl ApprovalRow {

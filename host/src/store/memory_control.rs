@@ -1,4 +1,4 @@
-//! A control store in memory: for fixtures, throw-away hosts and tests. It's gone when it's dropped.
+//! A control store in memory: for fixtures, benches and tests. It's gone when it's dropped.
 
 mod agents;
 mod approvals;
@@ -112,7 +112,8 @@ impl ControlStore for MemoryControl {
     }
 
     fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
-        self.write().tokens.retain(|row| row.expires_at >= before);
+        let end = |row: &TokenRow| row.revoked_at.map_or(row.expires_at, |at| at.min(row.expires_at));
+        self.write().tokens.retain(|row| end(row) >= before);
         Ok(())
     }
 

@@ -49,6 +49,15 @@ pub enum StoreError {
     /// The file is another program's, or a newer version of this one wrote it.
     #[error("{0}")]
     Unsupported(String),
+    /// The file is missing or empty, and isn't to be made. The text says what to do.
+    #[error("{0}")]
+    Gone(String),
+    /// The file is another one than was opened, or isn't there any more. Nothing that is read or written counts.
+    #[error(
+        "{0} was replaced, moved or removed while the host had it open, so what is changed there isn't seen here, and \
+         what is recorded here would be lost: stop the host, put the file in place that is to count, and start it again"
+    )]
+    Replaced(String),
     /// The database or its disk failed.
     #[error("the database failed: {0}")]
     Failed(String),
@@ -57,7 +66,8 @@ pub enum StoreError {
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
 pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
-    /// every send, so that a revocation by another process is seen by the very next one.
+    /// every send, so that a revocation by another process is seen by the very next one. Fails where no process could be
+    /// heard of any more, as the file was replaced.
     fn version(&self) -> Result<u64, StoreError>;
 
     /// Adds a token.
@@ -69,7 +79,7 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     /// Adds a token that was delegated, unless `most` tokens are kept already below `root`, which an operator minted: false
     /// then. Those that ended are among them.
     fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError>;
-    /// Removes the tokens that expired before a time.
+    /// Removes the tokens that expired or were revoked before a time.
     fn forget_tokens(&self, before: Millis) -> Result<(), StoreError>;
     /// All tokens, those within a reach where one is given, newest first.
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError>;
@@ -170,6 +180,10 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Does something in one transaction, durable when this returns; after an error nothing of it is stored. `work` is
     /// called at most once.
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError>;
+    /// Whether what is written is still found where others look for it.
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Whether a write never waits, for a disk or anything else. Then it's done where it's asked for.
     fn is_instant(&self) -> bool {
         false

@@ -3,11 +3,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::host::{Host, KEY, PATIENCE, get_invoice, get_invoice_well, kb, succeed_with};
+use crate::host::{Host, KEY, PATIENCE, get_invoice, get_invoice_well, in_shell, kb, succeed_with};
 
 /// The largest file that a host with a full disk can write, in blocks of 512 bytes. Some calls fit, many don't.
 const FULL_AT_BLOCKS: u32 = 512;
@@ -19,19 +18,8 @@ fn with_a_full_disk_it_sends_nothing_that_it_can_not_record() {
     let host = Host::new();
     // A limit on the size of files is what a test can have in place of a full disk: a write fails half way. Ignored,
     // its signal leaves an error to the write.
-    let limited = |command: Command| {
-        let mut shell = Command::new("sh");
-        let script = format!("trap '' XFSZ; ulimit -f {FULL_AT_BLOCKS}; exec \"$@\"");
-        shell.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell
-    };
-    let (program, addr) = host.serve_as(limited);
+    let script = format!("trap '' XFSZ; ulimit -f {FULL_AT_BLOCKS}; exec \"$@\"");
+    let (program, addr) = host.serve_as(|command| in_shell(&command, &script));
     let mut answered = 0;
     let refused = loop {
         let answer = get_invoice(addr, &host.token, "in_1").unwrap();

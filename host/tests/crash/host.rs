@@ -152,6 +152,19 @@ pub(crate) fn program(file: &Path, home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The command as a shell runs it in this script, where it's `"$@"`.
+pub(crate) fn in_shell(command: &Command, script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 pub(crate) fn succeed(command: Command) -> String {
     succeed_with(command, "")
 }

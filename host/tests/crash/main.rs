@@ -1,9 +1,11 @@
-//! A real host that is killed, that can't start, or whose disk fails it: nothing is lost, nothing is sent again, and
-//! whoever runs it reads one clear sentence.
+//! A real host that is killed, that can't start, whose disk fails it, whose files are replaced, or whose log nobody takes:
+//! nothing is lost, nothing is sent again, and whoever runs it reads one clear sentence.
 
 #[path = "../built/mod.rs"]
 mod built;
 mod faults;
 mod host;
 mod killed;
+mod replaced;
+mod siege;
 mod start;

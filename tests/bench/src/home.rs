@@ -14,8 +14,9 @@ use keybearer::store::sqlite::{SqliteAudit, SqliteControl};
 /// Makes a home.
 pub(crate) fn create(path: &Path) -> anyhow::Result<Home> {
     let home = Home::named(Some(path.to_owned()))?;
-    home.create()?;
+    home.begin()?;
     MasterKey::create_file(&key(&home))?;
+    home.finish()?;
     Ok(home)
 }
 

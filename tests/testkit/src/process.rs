@@ -136,7 +136,10 @@ pub fn free_port() -> io::Result<u16> {
 }
 
 /// `GET path`, with a second's patience: the whole reply as text.
-fn get(addr: SocketAddr, path: &str) -> io::Result<String> {
+///
+/// # Errors
+/// If there's no connection, or the time is over.
+pub fn get(addr: SocketAddr, path: &str) -> io::Result<String> {
     let patience = Duration::from_secs(1);
     let mut stream = TcpStream::connect_timeout(&addr, patience)?;
     stream.set_read_timeout(Some(patience))?;

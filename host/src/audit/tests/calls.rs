@@ -1,6 +1,7 @@
 //! What calls and sends leave in the trail.
 
 use super::*;
+use crate::egress::WatchedBody;
 
 #[tokio::test]
 async fn a_call_is_told_from_begin_to_end() {
@@ -63,6 +64,20 @@ async fn a_dropped_send_is_unknown() {
             "Failed: 2 sends, sent unknown"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_dropped_send_that_no_connection_had_was_surely_not_sent() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    let send = begin_send(&pending).await.unwrap();
+    let body = WatchedBody::new(bytes::Bytes::new(), send.handover().clone());
+    assert_eq!(pending.request_sent(), RequestSent::Unknown, "it can still be sent");
+    drop(body);
+    drop(send);
+    drop(pending);
+    let ends = ["send 1 done: sent no", "Cancelled: 1 sends, sent no"];
+    assert_eq!(trail.story()[2..], ends);
 }
 
 #[tokio::test]

@@ -68,6 +68,30 @@ async fn an_answer_whose_record_cannot_be_written_is_withheld_and_recorded_later
 }
 
 #[tokio::test]
+async fn that_the_store_is_mended_is_found_out_without_a_call() {
+    let trail = fixture();
+    trail.store.fail(true);
+    assert!(trail.begin().await.is_err());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(trail.audit.check().is_err(), "it has tried and failed by itself");
+    trail.store.fail(false);
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while trail.audit.check().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let rows = trail.audit.rows(&RowFilter { limit: 10, ..RowFilter::default() }).unwrap();
+    let [Row { realm: None, event: Event::Admin { action, by, reason, .. }, .. }] = &rows[..] else {
+        panic!("{rows:?}")
+    };
+    assert_eq!((action.as_str(), by.as_str()), (RESUMED, "host"));
+    assert!(reason.as_ref().unwrap().contains("told to fail"), "{reason:?}");
+    trail.audit.verify(None).unwrap();
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_while_its_intent_fails_leaves_nothing() {
     let trail = fixture();
     trail.store.shut(true);

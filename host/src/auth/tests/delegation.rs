@@ -104,6 +104,10 @@ fn a_child_wider_than_its_parent_is_refused_naming_the_part() {
         (with(&|r| r.grant.operations.push("stripe:*".parse().unwrap())), "the operations are too wide"),
         (with(&|r| r.grant.budgets.push("501 usd day".parse().unwrap())), "\"501 usd day\" is too wide"),
         (with(&|r| r.grant.budgets.push("501 usd day connection=stripe".parse().unwrap())), "at most 500"),
+        (
+            with(&|r| r.grant.budgets.push("1 usd day connection=strpe".parse().unwrap())),
+            "would limit nothing",
+        ),
         (with(&|r| r.conversation = Some("c2".parse().unwrap())), "the conversation is too wide"),
         (with(&|r| r.lifetime = Some(HOUR + Duration::from_millis(1))), "the lifetime is too wide"),
         (with(&|r| r.lifetime = Some(Duration::ZERO)), "expire at once"),
@@ -187,15 +191,21 @@ fn a_child_names_no_more_than_a_few_patterns_or_as_many_as_its_parent() {
 fn a_token_is_forgotten_long_after_its_end_and_not_before() {
     let w = world();
     let chain = w.chain(2);
-    let day = Duration::from_secs(86_400);
-    w.clock.advance(HOUR + day * 30);
+    let revoked = w.caller(&w.auth.mint(Mint { lifetime: LIFETIME_MAX, ..root() }).unwrap());
+    let child = w.caller(&w.auth.delegate(&revoked, narrower()).unwrap());
+    w.clock.advance(HOUR);
+    assert!(w.auth.revoke(revoked.token(), None).unwrap());
+    w.clock.advance(Duration::from_secs(86_400) * 30);
     let later = w.caller(&w.auth.mint(root()).unwrap());
     let known = |caller: &Caller| w.store.token_by_id(caller.token()).unwrap().is_some();
-    assert!(chain.iter().all(|caller| known(caller)));
+    w.auth.forget_over().unwrap();
+    assert!(chain.iter().all(|caller| known(caller)) && known(&revoked));
     w.clock.advance(Duration::from_millis(1));
-    let below = w.auth.delegate(&later, narrower()).unwrap();
-    assert!(!chain.iter().any(|caller| known(caller)));
-    assert!(known(&later) && w.store.token_by_id(&below.row.id).unwrap().is_some());
+    w.auth.forget_over().unwrap();
+    assert!(!chain.iter().any(|caller| known(caller)) && !known(&revoked));
+    assert!(known(&later));
+    // What was below it is there, and as dead as before.
+    assert!(known(&child) && is_unauthorized(w.auth.alive(&child)));
 }
 
 #[test]

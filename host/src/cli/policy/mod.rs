@@ -112,6 +112,7 @@ impl About {
                 .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))
         };
         if let Some(dir) = &self.connections {
+            anyhow::ensure!(dir.is_dir(), "{} is no folder", dir.display());
             return Ok(World::of(load(dir)?, []));
         }
         let opened = Opened::open(home)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::catalog::{Catalog, SANDBOX_TOOL};
 use crate::cli::Done;
 use crate::cli::context::Opened;
-use crate::cli::offer::{Offer, Offered, stem};
+use crate::cli::offer::{Offer, Offered, offered, stem};
 use crate::cli::out::Out;
 use crate::cli::tool::inspect::{show, value};
 use crate::clock::Millis;
@@ -58,13 +58,14 @@ impl Add {
         }
         out.line(format!("\n{}", meaning(&connections)));
         self.offer.consent(out, &format!("\nAdd {name}?"))?;
-        catalog.add_sandbox(&name, &bytes, &connections, opened.clock.now())?;
+        catalog.add_shown(&name, &bytes, &inspection, &connections, opened.clock.now())?;
         let subject = format!(
             "{name} {} {}",
             inspection.digest,
             list_of(&connections).unwrap_or_else(|| "no connection".to_owned())
         );
         opened.record(None, "sandbox.add", &subject)?;
+        offered(&catalog, &name)?;
         out.line(format!("\nadded {name}; a running host takes it up within a second"));
         out.line(format!(
             "nobody may run code there before a policy permits Action::\"run_code\" and a token names {SANDBOX_TOOL}"

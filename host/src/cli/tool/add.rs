@@ -6,7 +6,7 @@ use super::inspect::{show, value};
 use crate::catalog::Inspection;
 use crate::cli::Done;
 use crate::cli::context::Opened;
-use crate::cli::offer::{Offer, Offered};
+use crate::cli::offer::{Offer, Offered, offered};
 use crate::cli::out::Out;
 use crate::store::ComponentKind;
 
@@ -34,8 +34,10 @@ impl Add {
             out.line(format!("\nreplaces {name} {} (added {})", row.digest.short(), row.added_at));
         }
         self.offer.consent(out, &question(&name, &inspection))?;
-        catalog.add(&name, &bytes, &inspection.connections, opened.clock.now())?;
+        let connections = &inspection.connections;
+        catalog.add_shown(&name, &bytes, &inspection, connections, opened.clock.now())?;
         opened.record(None, "tool.add", &format!("{name} {}", inspection.digest))?;
+        offered(&catalog, &name)?;
         out.line(format!("\nadded {name}; a running host takes it up within a second"));
         out.value(&value(&inspection));
         Ok(Done::Well)

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::audit::Audit;
 use crate::cli::context::{Opened, cache_dir};
 use crate::cli::out::Out;
 use crate::cli::{Done, RealmArgs};
 use crate::egress::SystemResolver;
 use crate::fixture::{self, Human, JsonLines, Live, Options, Report, Summary, WATCH_EVERY, Watch};
+use crate::kill::Kills;
+use crate::policy::PolicyFile;
 
 /// Flags of `tool test`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +36,8 @@ pub(in crate::cli) struct Test {
     /// Run again whenever a fixture, a connection or a component changes.
     #[arg(long, conflicts_with = "record")]
     watch: bool,
-    /// Run once against the home's connections and secrets, and write what came of it into the fixtures.
+    /// Run once against the home's connections and secrets, within its policies and budgets, and write what came of it
+    /// into the fixtures. It's on the home's audit trail.
     #[arg(long)]
     record: bool,
     #[command(flatten)]
@@ -42,7 +46,7 @@ pub(in crate::cli) struct Test {
 
 impl Test {
     pub(super) fn run(mut self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
-        let live = if self.record { Some(self.live(home)?) } else { None };
+        let live = if self.record { Some(self.live(home, out)?) } else { None };
         if self.watch {
             self.keep_watch(out);
         }
@@ -53,29 +57,35 @@ impl Test {
         Ok(if summary.is_success() { Done::Well } else { Done::Problems })
     }
 
-    fn once(&self, live: Option<&Live>, out: &Out) -> anyhow::Result<Summary> {
-        let options = Options {
+    fn options(&self) -> Options {
+        Options {
             components: self.components.clone(),
             connections: self.connections.clone(),
             filter: self.filter.clone(),
             cache: cache_dir(),
-        };
-        let to = std::io::stdout();
-        let color = to.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let mut report: Box<dyn Report> =
-            if out.is_json() { Box::new(JsonLines::new(to)) } else { Box::new(Human::new(to, color)) };
-        let summary = match live {
-            Some(live) => fixture::record(&self.paths, &options, live, &mut *report),
-            None => fixture::run(&self.paths, &options, &mut *report),
-        };
-        summary.map_err(|faults| anyhow::anyhow!("nothing was tested\n{faults}"))
+        }
+    }
+
+    fn once(&self, live: Option<&Live>, out: &Out) -> anyhow::Result<Summary> {
+        let options = self.options();
+        let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let mut report: Box<dyn Report + '_> =
+            if out.is_json() { Box::new(JsonLines::new(out)) } else { Box::new(Human::new(out, color)) };
+        match live {
+            Some(live) => fixture::record(&self.paths, &options, live, &mut *report)
+                .map_err(|faults| anyhow::anyhow!("not everything was recorded\n{faults}")),
+            None => fixture::run(&self.paths, &options, &mut *report)
+                .map_err(|faults| anyhow::anyhow!("nothing was tested\n{faults}")),
+        }
     }
 
     /// Runs until it's interrupted.
     fn keep_watch(&self, out: &Out) -> ! {
         let paths = [&self.paths[..], &self.components[..], self.connections.as_slice()].concat();
-        let mut watch = Watch::new(paths);
         loop {
+            // Before they're run: what changes meanwhile is a change, too.
+            let files = fixture::tested_with(&self.paths, &self.options());
+            let mut watch = Watch::new(paths.clone(), files);
             if let Err(error) = self.once(None, out) {
                 out.error(&error);
             }
@@ -86,11 +96,22 @@ impl Test {
         }
     }
 
-    /// The home's connections, where no others are given, and its secrets.
-    fn live(&mut self, home: Option<PathBuf>) -> anyhow::Result<Live> {
+    /// The home's connections, where no others are given, its secrets, and what decides about their use.
+    fn live(&mut self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Live> {
         let opened = Opened::open(home)?;
         self.connections.get_or_insert_with(|| opened.home.connections_dir());
-        let (vault, realm) = (Arc::new(opened.vault()?), self.realm.realm());
-        Ok(Live { vault, resolver: Arc::new(SystemResolver::default()), realm })
+        let policies = PolicyFile::read_all(&opened.home.policies_dir())
+            .map_err(|problems| anyhow::anyhow!("the policies can't be used\n{problems}"))?;
+        Ok(Live {
+            realm: self.realm.realm(),
+            vault: Arc::new(opened.vault()?),
+            resolver: Arc::new(SystemResolver::default()),
+            kills: Arc::new(Kills::new(opened.control.clone(), opened.clock.clone())),
+            policies,
+            posted: opened.control.policies(None)?,
+            tools: opened.catalog(out)?.snapshot(),
+            budgets: opened.home.budgets_file(),
+            audit: Audit::start(opened.audit_store()?, opened.clock.clone())?,
+        })
     }
 }

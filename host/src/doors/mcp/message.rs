@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::glance::Glance;
+use crate::dto::Object;
 use crate::refusal::{Code, Refusal};
 
 /// The longest id that is taken, in bytes as it's written: it's sent back with every answer.
@@ -145,12 +146,8 @@ fn given<'m, D: Deserializer<'m>>(from: D) -> Result<Option<&'m RawValue>, D::Er
 /// # Errors
 /// What is wrong with them, for the caller.
 pub(super) fn params<'m, T: Deserialize<'m>>(params: Option<&'m RawValue>) -> Result<T, Refusal> {
-    let text = params.map_or("{}", RawValue::get);
-    // A list of values in their order would be taken for an object, too.
-    if !text.starts_with('{') {
-        return Err(Refusal::new(Code::BadRequest, "the parameters can't be used: they are no object"));
-    }
-    serde_json::from_str(text)
+    serde_json::from_str(params.map_or("{}", RawValue::get))
+        .map(|Object(params)| params)
         .map_err(|error| Refusal::new(Code::BadRequest, format!("the parameters can't be used: {error}")))
 }
 

@@ -53,8 +53,12 @@ const CALL: &str = "tools/call";
 /// How much of a body past its cap is looked through for the id that its client waits for, in bytes.
 const GLANCE_BYTES_MAX: usize = 16 << 20;
 
-/// The same while it isn't known that the client has a token.
+/// The same where the client has no token, or it isn't asked for one.
 const STRANGERS_GLANCE_BYTES_MAX: usize = 1 << 20;
+
+/// How much of such a client's body is kept, in bytes: for its answer, its id and its method are all that is needed, and
+/// many can send bodies at once.
+const STRANGERS_BODY_BYTES_MAX: usize = 4 << 10;
 
 /// Takes one message.
 pub(super) async fn post(State(door): State<Arc<Door>>, request: HttpRequest) -> Response {
@@ -71,7 +75,8 @@ pub(super) async fn turned_away(request: HttpRequest, limits: &DoorLimits) -> Re
         return not_for_pages();
     }
     let time_max = Duration::from_millis(limits.read_ms_max);
-    let (id, method) = match read(body, limits.body_bytes_max, STRANGERS_GLANCE_BYTES_MAX, time_max).await {
+    let bytes_max = limits.body_bytes_max.min(STRANGERS_BODY_BYTES_MAX);
+    let (id, method) = match read(body, bytes_max, STRANGERS_GLANCE_BYTES_MAX, time_max).await {
         Err(unread) => (unread.id, unread.method),
         Ok(bytes) => match Message::parse(&bytes) {
             Err(unread) => (unread.id, unread.method),
@@ -87,11 +92,14 @@ async fn answered(door: &Door, head: &Parts, body: Body, started: Instant) -> Re
         return not_for_pages();
     }
     let caller = door.agent(&head.headers);
-    let glance_max = if caller.is_ok() { GLANCE_BYTES_MAX } else { STRANGERS_GLANCE_BYTES_MAX };
+    let (bytes_max, glance_max) = match caller {
+        Ok(_) => (door.body_bytes_max, GLANCE_BYTES_MAX),
+        Err(_) => (door.body_bytes_max.min(STRANGERS_BODY_BYTES_MAX), STRANGERS_GLANCE_BYTES_MAX),
+    };
     // The body's time is part of the call's, where one is asked for that can be had.
     let deadline = headers::deadline(&head.headers, door.deadline, door.deadline_max);
     let time_max = deadline.map_or(door.body_time_max, |deadline| door.body_time_max.min(deadline));
-    let bytes = match read(body, door.body_bytes_max, glance_max, time_max).await {
+    let bytes = match read(body, bytes_max, glance_max, time_max).await {
         Ok(bytes) => bytes,
         Err(unread) => return unheard(unread, caller.err()),
     };

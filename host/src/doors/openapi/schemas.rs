@@ -178,6 +178,7 @@ fn audit_row() -> Value {
                 "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
             }),
         ),
+        ("send_refused", json!({ "connection": text, "code": reference("Code"), "question": text })),
         (
             "send_finished",
             json!({
@@ -237,6 +238,7 @@ fn audit_row() -> Value {
             "call_begun" | "call_refused" => &["model_call"],
             "decided" => &["approval"],
             "send_begun" => &["user", "question"],
+            "send_refused" => &["question"],
             "send_finished" => &["refunded"],
             _ => &[],
         };

@@ -18,7 +18,7 @@ use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
     ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
-    SendFinished, ShadowDiffered, Step,
+    SendFinished, SendRefused, ShadowDiffered, Step,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
@@ -349,6 +349,11 @@ fn audit_rows_of_every_event_fit() {
             budgets: 2,
             approval: Some(ApprovalId::fresh()),
             policy: digest,
+            question: Some("00ff".to_owned()),
+        }),
+        Event::SendRefused(SendRefused {
+            connection: "stripe".to_owned(),
+            code: Code::Denied,
             question: Some("00ff".to_owned()),
         }),
         Event::SendFinished(SendFinished {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::super::{ServeConfig, bind};
+use super::super::{Bound, ServeConfig, bind};
 use crate::config::{CodeConfig, DoorLimits};
 use crate::runtime::Limits;
 
@@ -52,7 +52,11 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) async fn start(config: ServeConfig, routes: Router) -> Self {
-        let bound = bind(&config).await.unwrap();
+        Self::serve(bind(&config).await.unwrap(), (routes, Router::new()))
+    }
+
+    /// The same on what is bound, with routes for connections past the limit.
+    pub(super) fn serve(bound: Bound, routes: (Router, Router)) -> Self {
         let (stop, stopped) = oneshot::channel();
         let address = bound.address();
         let task = tokio::spawn(bound.serve_routes(routes, || {}, async {

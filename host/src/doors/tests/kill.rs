@@ -6,6 +6,9 @@ use axum::body::Body;
 use http::Request;
 use serde_json::json;
 
+use super::super::bind;
+use super::super::router::kill_switches;
+use super::client::{Served, config};
 use super::host::{Host, NoWire};
 use crate::auth::Grant;
 use crate::kill::Subjects;
@@ -48,6 +51,38 @@ async fn a_switch_is_thrown_listed_and_lifted_and_all_of_it_is_on_record() {
         assert_eq!((&row["action"], &row["by"]), (&json!(action), &json!(operator_id)));
         assert_eq!(row["subject"], format!("{} agent:someone in dev", kill["id"].as_str().unwrap()));
         assert_eq!(row["reason"], "40 charges in a minute");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_is_thrown_where_there_is_no_room_for_anything_else() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let mut config = config();
+    config.limits.connections_max = 1;
+    let urgent = kill_switches().with_state(host.door.clone());
+    let served = Served::serve(bind(&config).await.unwrap(), (host.routes(), urgent));
+    let mut idle = served.connect().await;
+    idle.send("GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert!(idle.read_once().await.starts_with("HTTP/1.1 200 "));
+
+    let body = wanted("agent:someone");
+    for (request, token, status) in [
+        ("GET /v1/tools", &agent, 503),
+        ("PUT /v1/kill", &operator, 503),
+        ("POST /v1/kill", &agent, 403),
+        ("POST /v1/kill", &"none".to_owned(), 401),
+        ("POST /v1/kill", &operator, 201),
+        ("GET /v1/kill", &operator, 200),
+    ] {
+        assert_eq!(host.stops(&agent), status == 200, "{request}");
+        let mut client = served.connect().await;
+        let length = body.len();
+        let head = format!("host: h\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n");
+        client.send(&format!("{request} HTTP/1.1\r\n{head}{body}")).await;
+        let answer = client.read_to_close().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
     }
 }
 

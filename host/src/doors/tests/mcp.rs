@@ -7,6 +7,7 @@ use axum::body::Body;
 use http::Request;
 use serde_json::{Value, json};
 
+use super::super::router::{Door, router};
 use super::client::{LONG, Served, config};
 use super::host::{Host, NoWire, Reply};
 use crate::auth::Grant;
@@ -403,6 +404,38 @@ async fn a_message_over_the_limit_is_answered_with_the_id_at_its_end() {
     client.send(&format!("{head}content-length: 99999999999\r\n\r\n")).await;
     let answer = client.read_once().await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""id":null"#), "{answer}");
+}
+
+#[tokio::test]
+async fn of_a_stranger_s_message_no_more_is_kept_than_its_answer_needs() {
+    let host = Host::start();
+    let (_, agent) = host.token(TokenKind::Agent);
+    let mut config = config();
+    (config.limits.body_bytes_max, config.limits.read_ms_max) = (256 << 10, 10_000);
+    let routes = router(Arc::new(Door::new(host.door.app.clone(), &config)));
+    let served = Served::start(config, routes).await;
+    let answer = async |token: &str, method: &str, bytes: usize| {
+        let body = request(method, json!({ "x": "x".repeat(bytes) }));
+        let mut client = served.connect().await;
+        client
+            .send(&format!(
+                "POST /mcp HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ))
+            .await;
+        let answer = client.read_once().await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+        let message: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(message["id"], 7, "{answer}");
+        message
+    };
+    // The same refusal, however much it sends.
+    assert_eq!(answer("", "ping", 200_000).await, answer("", "ping", 10).await);
+    // That there's no such method is said of messages that are kept as a whole.
+    for (token, bytes, code) in [("", 10, -32601), ("", 200_000, -32050), (&*agent, 200_000, -32601)] {
+        assert_eq!(answer(token, "none", bytes).await["error"]["code"], code, "{bytes}");
+    }
 }
 
 #[tokio::test]

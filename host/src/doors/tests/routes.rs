@@ -96,6 +96,49 @@ async fn bodies_over_the_limit_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_list_is_no_body_though_its_values_stand_in_the_order_of_the_members() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    let (_, agent) = host.token(TokenKind::Agent);
+    let held = "/v1/budgets/held/call_00000000000000000000000000000000.1";
+    for (path, token, body) in [
+        ("/v1/kill", &operator, r#"["agent:someone", null, "x"]"#),
+        (
+            "/v1/tokens",
+            &operator,
+            r#"["a", null, null, null, null, null, null, [], [], [], false, false, 60]"#,
+        ),
+        (
+            "/v1/tokens",
+            &operator,
+            r#"{"agent": "a", "budgets": [[1, "usd", "day"]], "expires_in_seconds": 60}"#,
+        ),
+        ("/v1/tokens/delegate", &agent, r#"["a", null, null, null, [], [], [], false, false, 60]"#),
+        (
+            "/admin/vault-keys",
+            &operator,
+            r#"{"daily_cap": [1, "usd"], "allowed_endpoints": ["/v1/charges"], "ttl_seconds": 60}"#,
+        ),
+        ("/v1/agents", &operator, r#"["a"]"#),
+        ("/v1/policies", &operator, r#"["n", ["read"], ["api://a"], "allow"]"#),
+        (
+            "/v1/policies",
+            &operator,
+            r#"{"name": "n", "actions": ["read"], "resources": ["api://a"], "effect": "allow", "constraints": [true]}"#,
+        ),
+        ("/v1/enforce", &operator, r#"["r", "kbt_x", "read", "api://a", null, {}, null]"#),
+        (&format!("{held}/settle"), &operator, "[5]"),
+        (&format!("{held}/release"), &operator, "[]"),
+        ("/v1/code", &agent, r#"[[{"language": "python", "code": "1"}], null]"#),
+        ("/v1/code", &agent, r#"{"blocks": [["python", "1"]]}"#),
+    ] {
+        let detail = host.ask("POST", path, token, body).await.problem(400, "bad_request");
+        assert!(detail.contains("expected an object"), "{path}: {detail}");
+    }
+    assert_eq!(host.get("/v1/kill", &operator).await.json(), serde_json::json!({ "kills": [] }));
+}
+
+#[tokio::test]
 async fn bodies_that_stop_or_break_off_are_refused() {
     let host = Host::start();
     let (_, agent) = host.token(TokenKind::Agent);

@@ -1,8 +1,9 @@
 //! Sockets: what is bound, how long it waits, how it ends.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::routing::get;
@@ -235,12 +236,10 @@ fn certificate() -> (tempfile::TempDir, Tls, CertificateDer<'static>) {
     (folder, tls, made.cert.der().clone())
 }
 
-#[tokio::test]
-async fn tls_is_served_from_pem_files() {
-    let (_folder, tls, root) = certificate();
-    let served = Served::start(super::super::ServeConfig { tls: Some(tls), ..config() }, hello()).await;
+/// What a client that trusts this certificate alone gets of a listener.
+async fn get_over_tls(served: &Served, root: &CertificateDer<'static>) -> io::Result<String> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(root).unwrap();
+    roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -249,11 +248,50 @@ async fn tls_is_served_from_pem_files() {
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let Client(socket) = served.connect().await;
-    let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), socket).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), socket).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut answer = String::new();
-    timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap()?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn tls_is_served_from_pem_files() {
+    let (_folder, tls, root) = certificate();
+    let served = Served::start(super::super::ServeConfig { tls: Some(tls), ..config() }, hello()).await;
+    let answer = get_over_tls(&served, &root).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_and_one_without_its_key_is_not() {
+    let (_folder, tls, first) = certificate();
+    let (_renewed_folder, renewed, second) = certificate();
+    let bound = bind(&super::super::ServeConfig { tls: Some(tls.clone()), ..config() }).await.unwrap();
+    let shown = bound.certificate().unwrap();
+    let served = Served::serve(bound, (hello(), Router::new()));
+    let look_twice = || {
+        assert!(!shown.refresh().unwrap(), "it may be half written");
+        shown.refresh()
+    };
+    assert!(!look_twice().unwrap(), "nothing has changed");
+    let replace = |file: &Path, other: &Path| {
+        std::fs::copy(other, file).unwrap();
+        // A clock that ticks slowly would hide that it's another one.
+        let later = SystemTime::now() + Duration::from_secs(1);
+        std::fs::File::options().write(true).open(file).unwrap().set_modified(later).unwrap();
+    };
+
+    replace(&tls.cert_file, &renewed.cert_file);
+    let refused = look_twice().unwrap_err();
+    assert!(matches!(&refused, ServeError::Tls { file, .. } if *file == tls.key_file), "{refused}");
+    assert!(!shown.refresh().unwrap(), "the same problem is told once");
+    assert!(get_over_tls(&served, &first).await.unwrap().ends_with("hello"));
+
+    replace(&tls.key_file, &renewed.key_file);
+    assert!(look_twice().unwrap());
+    assert!(get_over_tls(&served, &second).await.unwrap().ends_with("hello"));
+    assert!(get_over_tls(&served, &first).await.is_err());
 }
 
 #[tokio::test]

@@ -1,9 +1,22 @@
 //! Minting, listing and revoking, by the right operator and by the wrong one.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use super::host::Host;
+use serde_json::{Value, json};
+
+use super::host::{Host, NoWire};
+use crate::egress::Canary;
 use crate::store::TokenKind;
+
+const STRIPE: &str = r#"
+base_url = "https://api.example.com"
+secret = "key"
+attach = { kind = "bearer" }
+environments = ["dev"]
+[operations.pay]
+request = "POST /v1/charges"
+effect = "write"
+"#;
 
 fn wanted() -> String {
     json!({
@@ -71,7 +84,7 @@ async fn what_can_not_be_minted_is_explained() {
     let before = host.get("/v1/tokens", &operator).await;
     for (body, hint) in [
         ("", "EOF"),
-        ("[]", "expected struct"),
+        ("[]", "expected an object"),
         ("{", "EOF"),
         (r#"{"agent": "a"}"#, "expires_in_seconds"),
         (r#"{"agent": "a b", "expires_in_seconds": 1}"#, "agent"),
@@ -87,6 +100,47 @@ async fn what_can_not_be_minted_is_explained() {
     }
     host.ask("POST", "/v1/tokens", &operator, &" ".repeat(1_001)).await.problem(413, "too_large");
     assert_eq!(host.get("/v1/tokens", &operator).await, before);
+}
+
+#[tokio::test]
+async fn a_budget_that_would_limit_nothing_is_neither_minted_nor_delegated() {
+    let host = Host::start_with(&[("stripe.toml", STRIPE)], Arc::new(NoWire), Canary::fresh());
+    let (_, operator) = host.token(TokenKind::Operator);
+    let body = |names: Value| {
+        let mut budget = json!({ "limit": 1, "unit": "usd", "window": "day" });
+        budget.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
+        json!({
+            "agent": "a", "operations": ["stripe:*", "ghost:*"], "may_delegate": true, "expires_in_seconds": 60,
+            "budgets": [budget],
+        })
+        .to_string()
+    };
+    let good = body(json!({ "connection": "stripe", "operation": "pay" }));
+    let minted = host.ask("POST", "/v1/tokens", &operator, &good).await;
+    assert_eq!(minted.status, 201, "{}", minted.body);
+    let parent = minted.json()["token"].as_str().unwrap().to_owned();
+    for (path, key) in [("/v1/tokens", &operator), ("/v1/tokens/delegate", &parent)] {
+        for (names, told) in [
+            (
+                json!({ "connection": "ghost" }),
+                "budgets[0].connection: there is no connection ghost in acme/dev",
+            ),
+            (
+                json!({ "connection": "stripe", "operation": "pai" }),
+                "the connection stripe has no operation pai",
+            ),
+        ] {
+            let detail = host.ask("POST", path, key, &body(names)).await.problem(400, "bad_request");
+            assert!(detail.contains(told), "{path}: {detail}");
+        }
+        assert_eq!(host.ask("POST", path, key, &good).await.status, 201, "{path}");
+    }
+    let slip = body(json!({ "connection": "strpe" }));
+    let detail = host.ask("POST", "/v1/tokens", &operator, &slip).await.problem(400, "bad_request");
+    assert!(detail.contains("there is no connection strpe"), "{detail}");
+    // An agent isn't told whether it's there.
+    let detail = host.ask("POST", "/v1/tokens/delegate", &parent, &slip).await.problem(400, "bad_request");
+    assert!(detail.contains("is on what this token may not use itself"), "{detail}");
 }
 
 #[tokio::test]

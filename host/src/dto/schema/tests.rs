@@ -52,6 +52,32 @@ fn what_breaks_a_client_is_refused_with_advice() {
         "array of objects",
     );
     refused(json!({"a": true}), "/properties/a", "write a JSON object");
+    let set = json!({"a": {"type": "array", "uniqueItems": true, "items": {"type": "string"}}});
+    refused(set.clone(), "/properties/a/uniqueItems", "say it in the description");
+    for name in ["model_config", "model_dump", "model_dump_json", "model_validate", "model_validate_strings"]
+    {
+        refused(json!({name: {"type": "string"}}), &format!("/properties/{name}"), "write another one");
+    }
+    // Clients make no model of what comes back, and of these names.
+    let result = json!({"model_dump": {"type": "string"}, "set": set["a"]});
+    OutputSchema::parse(&closed(&result).to_string()).unwrap();
+    input(json!({"model": {"type": "string"}, "model_name": {"type": "string"}})).unwrap();
+}
+
+#[test]
+fn a_text_that_can_not_be_seen_is_refused_wherever_it_is() {
+    for (property, pointer) in [
+        (json!({"type": "string", "description": "a\u{202e}b"}), "/properties/a/description"),
+        (json!({"type": "string", "title": "a\u{200b}b"}), "/properties/a/title"),
+        (json!({"type": "string", "enum": ["a", "b\u{e0041}"]}), "/properties/a/enum/1"),
+        (json!({"type": "string", "default": "\u{7f}"}), "/properties/a/default"),
+        (json!({"type": "string", "examples": [{"\u{1b}[2J": 1}]}), "/properties/a/examples/0"),
+        (json!({"type": "string", "\u{1b}[2J": 1}), "/properties/a"),
+    ] {
+        refused(json!({"a": property}), pointer, "take it out");
+    }
+    refused(json!({"\u{1b}": {"type": "string"}}), "/properties", r"\u{1b}");
+    input(json!({"a": {"type": "string", "enum": [",", "\t"], "description": "two\nlines"}})).unwrap();
 }
 
 #[test]

@@ -50,6 +50,12 @@ pub enum AdminError {
     /// The master key is in use already.
     #[error("the new master key is the one in use")]
     SameMaster,
+    /// The label has a secret, and was to have none.
+    #[error("this label is set already")]
+    IsSet,
+    /// The label has no secret, and was to have one.
+    #[error("this label is not set")]
+    NotSet,
     /// A user has as many secrets of its own as there may be.
     #[error("this user has {OWN_LABELS_MAX} secrets already; remove one first")]
     TooManyOwn,
@@ -97,7 +103,6 @@ fn unknown_master(tenant: Option<&TenantId>, needed: &str, given: &str) -> Strin
     let what = tenant.map_or_else(|| "the vault".to_owned(), |tenant| format!("the key of tenant {tenant}"));
     format!(
         "{what} belongs to the master key {needed}, and the host was given {given}. A passphrase is wrong, then, or the \
-         key is another vault's, or the master key was rotated: start the host with the key now in use, and with the \
-         one before it beside it until the rotation is done"
+         key is another vault's, or the master key was rotated: start the host with the key now in use"
     )
 }

@@ -1,5 +1,6 @@
 //! Key files: the key in use, and beside it the one before.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,12 +13,15 @@ use crate::ids::random;
 /// A key file is shorter than this: a few comments and one line.
 const FILE_BYTES_MAX: u64 = 4096;
 
+/// How the name of a file ends that isn't in its place yet.
+const UNFINISHED: &str = ".new";
+
 const HEADER: &str = "# keybearer master key v1: without it nobody can read the vault, with it anybody who has the database can\n";
 
 /// A new random key in a new file.
 pub(super) fn create(path: &Path) -> Result<MasterKey, MasterKeyError> {
     let (text, key) = fresh();
-    match write(path, text.as_bytes(), Existing::Keep) {
+    match write(path, text.as_bytes(), None) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
             Err(MasterKeyError::Exists(path.to_owned()))
         }
@@ -30,26 +34,41 @@ pub(super) fn read(path: &Path) -> Result<MasterKey, MasterKeyError> {
     MasterKey::parse(&read_text(path)?, &path.display().to_string())
 }
 
-/// Where the key before this one lies.
+/// Where the key before this one lies: beside the file itself, where `path` is a link to it.
 pub(super) fn previous(path: &Path) -> PathBuf {
-    beside(path, ".previous")
+    beside(&followed(path), ".previous")
 }
 
-/// Keeps other rotations of this file away for as long as the answer lives.
+/// Keeps other rotations of this file away for as long as the answer lives, and removes what one that was killed left
+/// half written: it holds a key.
 pub(super) fn lock(path: &Path) -> Result<File, MasterKeyError> {
-    let lock = beside(path, ".lock");
+    let path = followed(path);
+    let lock = beside(&path, ".lock");
     let file = File::options().create(true).append(true).open(&lock).map_err(failed(&lock))?;
     file.lock().map_err(failed(&lock))?;
+    let was = fs::metadata(&path).map_err(failed(&path))?;
+    keep_owner(&file, &was).map_err(failed(&lock))?;
+    let (folder, prefix) = (folder(&path), hidden(&path));
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let left = entry.map_err(failed(folder))?;
+        let name = left.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(UNFINISHED.as_bytes()) {
+            fs::remove_file(left.path()).map_err(failed(&left.path()))?;
+        }
+    }
     Ok(file)
 }
 
 /// Puts a new random key into the file, and the old one into `FILE.previous`. At every moment in between, both files
-/// together hold the old key, and from the moment that it can be in use, the new one.
+/// together hold the old key, and from the moment that it can be in use, the new one. Both belong to whom the file
+/// belonged to; where that can't be, nothing is changed.
 pub(super) fn replace(path: &Path) -> Result<MasterKey, MasterKeyError> {
-    let before = previous(path);
-    write(&before, read_text(path)?.as_bytes(), Existing::Replace).map_err(failed(&before))?;
+    let path = &followed(path);
+    let (before, was) = (previous(path), fs::metadata(path).map_err(failed(path))?);
+    write(&before, read_text(path)?.as_bytes(), Some(&was)).map_err(failed(&before))?;
     let (text, key) = fresh();
-    write(path, text.as_bytes(), Existing::Replace).map_err(failed(path))?;
+    write(path, text.as_bytes(), Some(&was)).map_err(failed(path))?;
     Ok(key)
 }
 
@@ -94,24 +113,65 @@ fn check_private(_path: &Path, _metadata: &fs::Metadata) -> Result<(), MasterKey
     Ok(())
 }
 
-enum Existing {
-    Keep,
-    Replace,
-}
-
-/// Writes a file that only its owner may read, all of it or nothing, durable when this returns.
-fn write(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// Writes a file that only its owner may read, all of it or nothing, durable when this returns: a new one, or one in the
+/// place, and with the owner and the mode, of the one that `was`.
+fn write(path: &Path, bytes: &[u8], was: Option<&fs::Metadata>) -> io::Result<()> {
+    let folder = folder(path);
     // Made with mode 0600, under a name that nobody can foresee.
-    let mut file = tempfile::Builder::new().prefix(".master.").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(&hidden(path)).suffix(UNFINISHED).tempfile_in(folder)?;
+    if let Some(was) = was {
+        keep_owner(file.as_file(), was)?;
+        file.as_file().set_permissions(was.permissions())?;
+    }
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    match existing {
-        Existing::Keep => file.persist_noclobber(path)?,
-        Existing::Replace => file.persist(path)?,
+    match was {
+        None => file.persist_noclobber(path)?,
+        Some(_) => file.persist(path)?,
     };
     // The name is durable once the folder is.
     File::open(folder)?.sync_all()
+}
+
+/// Gives a file to whom another one belongs. Its group has no rights, so it doesn't matter.
+#[cfg(unix)]
+fn keep_owner(file: &File, was: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+
+    if file.metadata()?.uid() == was.uid() {
+        return Ok(());
+    }
+    fchown(file, Some(was.uid()), Some(was.gid())).map_err(|cause| {
+        let owner = was.uid();
+        io::Error::new(
+            cause.kind(),
+            format!(
+                "it can't be given to the user {owner}, who owns the key ({cause}): run this as that user"
+            ),
+        )
+    })
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_file: &File, _was: &fs::Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// The file that a path leads to. A link stays one: what it leads to is replaced.
+fn followed(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// How the name of a file begins that is to take the place of this one.
+fn hidden(path: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -197,5 +257,57 @@ mod tests {
         assert_eq!(read(&path).ok().unwrap().id(), ids[2]);
         assert_eq!(read(&previous(&path)).ok().unwrap().id(), ids[1]);
         assert_eq!(mode(&previous(&path)), 0o600);
+    }
+
+    #[test]
+    fn a_link_stays_one_and_the_key_that_it_leads_to_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let (key, link) = (home.path().join("keys/the.key"), home.path().join("master.key"));
+        fs::create_dir(home.path().join("keys")).unwrap();
+        let first = create(&key).ok().unwrap();
+        std::os::unix::fs::symlink("keys/the.key", &link).unwrap();
+        set_mode(&key, 0o400);
+        let _lock = lock(&link).ok().unwrap();
+        let second = replace(&link).ok().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(read(&link).ok().unwrap().id(), second.id());
+        assert_eq!(read(&previous(&link)).ok().unwrap().id(), first.id());
+        assert_eq!((mode(&key), mode(&previous(&key))), (0o400, 0o400));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "everything else lies beside the key");
+    }
+
+    #[test]
+    fn a_key_stays_its_owner_s_whoever_replaces_it() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("master.key");
+        create(&path).ok().unwrap();
+        let uid = |path: &Path| fs::metadata(path).unwrap().uid();
+        // Only root can give files away.
+        if uid(&path) != 0 {
+            return;
+        }
+        chown(&path, Some(65534), Some(65534)).unwrap();
+        drop(lock(&path).ok().unwrap());
+        replace(&path).ok().unwrap();
+        for file in [path.clone(), previous(&path), beside(&path, ".lock")] {
+            assert_eq!(uid(&file), 65534, "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn what_a_killed_rotation_left_is_removed_by_the_next() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("master.key");
+        create(&path).ok().unwrap();
+        let left = [".master.key.Ab12Cd.new", ".master.key.previous.Ab12Cd.new"];
+        let others = [".master.key.swp", ".other.key.Ab12Cd.new"];
+        for name in left.iter().chain(&others) {
+            fs::write(home.path().join(name), "a key").unwrap();
+        }
+        drop(lock(&path).ok().unwrap());
+        assert!(left.iter().all(|name| !home.path().join(name).exists()));
+        assert!(others.iter().all(|name| home.path().join(name).exists()));
     }
 }

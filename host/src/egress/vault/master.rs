@@ -33,7 +33,10 @@ pub enum MasterKeyError {
     #[error("{0} exists already and was left as it is: overwriting a master key would lose every secret")]
     Exists(PathBuf),
     /// There's no file.
-    #[error("there is no master key at {0}; 'keybearer init' makes one")]
+    #[error(
+        "there is no master key at {0}; put its copy back, or say in keybearer.toml where it is. Without it nobody can \
+         read the secrets that it was used for"
+    )]
     NoFile(PathBuf),
     /// Others may read the file.
     #[error("{path} may be read or changed by others (mode {mode:04o}); run: chmod 600 {path}", path = .path.display())]

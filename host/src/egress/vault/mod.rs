@@ -71,6 +71,15 @@ pub struct SecretInfo {
     pub created_at: Millis,
 }
 
+/// How a label has to be for a secret to be put under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// None is stored under it.
+    New,
+    /// One is stored under it.
+    Known,
+}
+
 /// Which secret is meant. A user's own and an operator's of one label are two, in the store and in what seals them.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::egress) struct Named<'a> {
@@ -114,14 +123,47 @@ impl Vault {
     /// # Errors
     /// [`AdminError::DamagedTenantKey`] when the tenant's key can't be opened; [`AdminError::Store`].
     pub fn put(&self, realm: &Realm, label: &SecretLabel, value: &SecretInput) -> Result<u32, AdminError> {
-        self.put_named(Named { realm, user: None, label }, value)
+        self.put_named(Named { realm, user: None, label }, value, None)
     }
 
-    pub(super) fn put_named(&self, named: Named<'_>, value: &SecretInput) -> Result<u32, AdminError> {
+    /// As [`Self::put`], or as [`Self::put_own`] for a user, if the label is as `expected` at that moment: of several that
+    /// store a new one at once, one does.
+    ///
+    /// # Errors
+    /// As for those, and [`AdminError::IsSet`] or [`AdminError::NotSet`].
+    pub fn put_if(
+        &self,
+        expected: Expected,
+        realm: &Realm,
+        user: Option<&UserId>,
+        label: &SecretLabel,
+        value: &SecretInput,
+    ) -> Result<u32, AdminError> {
+        if let Some(user) = user {
+            self.check_room(realm, user, label)?;
+        }
+        self.put_named(Named { realm, user, label }, value, Some(expected))
+    }
+
+    pub(super) fn put_named(
+        &self,
+        named: Named<'_>,
+        value: &SecretInput,
+        expected: Option<Expected>,
+    ) -> Result<u32, AdminError> {
         let Named { realm, user, label } = named;
         let tenant_key = self.ensure_tenant_key(&realm.tenant)?;
         for _ in 0..PUT_ATTEMPTS_MAX {
-            let (given_out, version) = self.next_version(named)?;
+            // INVARIANT (expected): the number is read before the newest row. One that is stored after the number was read
+            // is seen there, or has taken the number.
+            let given_out = self.store.setting(&last_version_name(named))?;
+            let newest = self.store.newest_secret(realm, user, label)?;
+            match (expected, &newest) {
+                (Some(Expected::New), Some(_)) => return Err(AdminError::IsSet),
+                (Some(Expected::Known), None) => return Err(AdminError::NotSet),
+                _ => {}
+            }
+            let version = next_version(named, given_out.as_deref(), newest.as_ref())?;
             let data_key = SealingKey::fresh();
             let row = SecretRow {
                 realm: realm.clone(),
@@ -234,26 +276,6 @@ impl Vault {
         self.unwrap_tenant_key(tenant, &row).map_err(|cause| AdminError::from_tenant_key(tenant, cause))
     }
 
-    /// The last number that was given out, as the store has it, and the one that comes next.
-    fn next_version(&self, named: Named<'_>) -> Result<(Option<Vec<u8>>, u32), AdminError> {
-        let Named { realm, user, label } = named;
-        let stored = self.store.newest_secret(realm, user, label)?.map_or(0, |row| row.version);
-        let name = last_version_name(named);
-        let given_out = self.store.setting(&name)?;
-        let last = match &given_out {
-            None => 0,
-            Some(text) => std::str::from_utf8(text)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| StoreError::Damaged(format!("the setting {name}")))?,
-        };
-        let next = stored
-            .max(last)
-            .checked_add(1)
-            .ok_or_else(|| StoreError::Failed(format!("the secret {label} has no version numbers left")))?;
-        Ok((given_out, next))
-    }
-
     /// Whether the master keys given are this vault's.
     fn check_master(&self) -> Result<(), AdminError> {
         let rows = self.store.tenant_keys()?;
@@ -293,6 +315,26 @@ impl From<SecretRow> for SecretInfo {
         let SecretRow { realm, user, label, version, created_at, .. } = row;
         Self { realm, user, label, version, created_at }
     }
+}
+
+/// The number after the last one that was given out, as the store has it, and after the newest row's.
+fn next_version(
+    named: Named<'_>,
+    given_out: Option<&[u8]>,
+    newest: Option<&SecretRow>,
+) -> Result<u32, StoreError> {
+    let last = match given_out {
+        None => 0,
+        Some(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| StoreError::Damaged(format!("the setting {}", last_version_name(named))))?,
+    };
+    newest
+        .map_or(0, |row| row.version)
+        .max(last)
+        .checked_add(1)
+        .ok_or_else(|| StoreError::Failed(format!("the secret {} has no version numbers left", named.label)))
 }
 
 /// Under which name the store keeps the highest version number that a label ever had. No part of it holds a slash.

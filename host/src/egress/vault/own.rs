@@ -25,12 +25,23 @@ impl Vault {
         label: &SecretLabel,
         value: &SecretInput,
     ) -> Result<u32, AdminError> {
+        self.check_room(realm, user, label)?;
+        self.put_named(Named { realm, user: Some(user), label }, value, None)
+    }
+
+    /// Whether a user has this label already, or has room for another one.
+    pub(super) fn check_room(
+        &self,
+        realm: &Realm,
+        user: &UserId,
+        label: &SecretLabel,
+    ) -> Result<(), AdminError> {
         let labels: BTreeSet<_> =
             self.store.user_secrets(realm, user)?.into_iter().map(|row| row.label).collect();
         if labels.len() >= OWN_LABELS_MAX && !labels.contains(label) {
             return Err(AdminError::TooManyOwn);
         }
-        self.put_named(Named { realm, user: Some(user), label }, value)
+        Ok(())
     }
 
     /// Removes every version of a user's own secret before this one. One that was stored after it stays: of two that

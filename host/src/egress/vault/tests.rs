@@ -129,6 +129,27 @@ fn no_number_comes_twice_where_several_store_and_remove_at_once() {
 }
 
 #[test]
+fn of_several_that_store_a_new_secret_at_once_one_does() {
+    for user in [None, Some(user("ann"))] {
+        let w = world();
+        let put = |expected| {
+            w.vault.put_if(expected, &prod(), user.as_ref(), &label("stripe"), &input("sk_live_12345678"))
+        };
+        assert!(matches!(put(Expected::Known), Err(AdminError::NotSet)));
+        let stored: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| put(Expected::New))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(stored.iter().filter(|stored| matches!(stored, Ok(1))).count(), 1, "{stored:?}");
+        assert_eq!(stored.iter().filter(|stored| matches!(stored, Err(AdminError::IsSet))).count(), 5);
+        assert_eq!(put(Expected::Known).unwrap(), 2);
+        w.store.remove_secret(&prod(), user.as_ref(), &label("stripe"), None).unwrap();
+        assert!(matches!(put(Expected::Known), Err(AdminError::NotSet)));
+        assert_eq!(put(Expected::New).unwrap(), 3, "it's new again, and its number isn't");
+    }
+}
+
+#[test]
 fn every_realm_is_apart() {
     let w = world();
     w.vault.put(&prod(), &label("stripe"), &input("sk_live_12345678")).unwrap();

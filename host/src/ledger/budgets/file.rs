@@ -101,43 +101,19 @@ impl Reading<'_> {
             self.problem(&span.unwrap_or_else(|| whole.clone()), key, rule, None);
             return None;
         }
-        self.exists(&budget, &raw.connection, &raw.operation, connections)?;
+        // A rule may be for every tenant and environment, so it's enough that some realm has what it names.
+        if let Err((key, message, known)) = budget.find_names(connections, None) {
+            let at = if key == "operation" { &raw.operation } else { &raw.connection };
+            let span = at.as_ref().map_or_else(|| whole.clone(), Spanned::span);
+            self.problem(&span, key, message, Some(known_as(&known)));
+            return None;
+        }
         let reopens = match &raw.refunds {
             None => false,
             Some(refunds) => self.reopens(refunds, &budget, connections)?,
         };
         let zone = budget.time_zone.as_deref().map(TimeZone::get).transpose().ok()?;
         Some(Rule { subject: subject?, tenant: tenant?, environment: environment?, reopens, budget, zone })
-    }
-
-    /// A budget on what isn't there would limit nothing, and nobody would notice.
-    fn exists(
-        &mut self,
-        budget: &Budget,
-        connection_at: &Option<Spanned<String>>,
-        operation_at: &Option<Spanned<String>>,
-        connections: &Connections,
-    ) -> Option<()> {
-        let (Some(name), Some(at)) = (&budget.connection, connection_at) else { return Some(()) };
-        let Some(connection) = connections.iter().find(|connection| connection.name == *name) else {
-            let known: Vec<_> = connections.iter().map(|connection| connection.name.to_string()).collect();
-            self.problem(
-                &at.span(),
-                "connection",
-                format!("there is no connection {name}"),
-                known_as(&known),
-            );
-            return None;
-        };
-        let (Some(name), Some(at)) = (&budget.operation, operation_at) else { return Some(()) };
-        if connection.operations.iter().any(|operation| operation.name == *name) {
-            return Some(());
-        }
-        let known: Vec<_> =
-            connection.operations.iter().map(|operation| operation.name.to_string()).collect();
-        let message = format!("the connection {} has no operation {name}", connection.name);
-        self.problem(&at.span(), "operation", message, known_as(&known));
-        None
     }
 
     /// Whether refunds give room back. A budget that says so, and to which nothing ever would, is a slip.
@@ -229,7 +205,7 @@ impl Reading<'_> {
     }
 }
 
-fn known_as(known: &[String]) -> Option<String> {
+fn known_as(known: &[String]) -> String {
     let shown: Vec<_> = known.iter().take(20).map(String::as_str).collect();
-    Some(if shown.is_empty() { "there are none".to_owned() } else { format!("known: {}", shown.join(", ")) })
+    if shown.is_empty() { "there are none".to_owned() } else { format!("known: {}", shown.join(", ")) }
 }

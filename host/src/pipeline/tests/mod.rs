@@ -34,6 +34,14 @@ const SEND: &str = "(if (result i32) (call $get)
     (then (call $err (i32.const 3) (i32.const 8) (i32.const 2)))
     (else (call $ok (i32.const 8) (i32.const 2))))";
 
+/// Sends GET /v1/x 52 times, two more than it may, and returns `{}`.
+const FLOOD: &str = "(local $n i32) (loop $l
+    (drop (call $get))
+    (global.set $heap (i32.const 131072))
+    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+    (br_if $l (i32.lt_u (local.get $n) (i32.const 52))))
+    (call $ok (i32.const 8) (i32.const 2))";
+
 /// Returns `{}` with so much room between the two that it's searched aside.
 const LONG: &str = "(memory.fill (i32.const 131072) (i32.const 32) (i32.const 70000))
     (i32.store8 (i32.const 131072) (i32.const 123))
@@ -163,7 +171,7 @@ impl World {
 
     /// What the trail holds, an event a word.
     fn story(&self) -> Vec<String> {
-        let rows = self.audit.rows(&RowFilter { limit: 100, ..RowFilter::default() }).unwrap();
+        let rows = self.audit.rows(&RowFilter { limit: 1_000, ..RowFilter::default() }).unwrap();
         let word = |event: Event| match event {
             Event::CallBegun(_) => "call".to_owned(),
             Event::SendBegun(_) => "send".to_owned(),
@@ -187,6 +195,18 @@ async fn a_call_is_on_record_from_intent_to_outcome() {
     let world = World::new(SEND, vec!["stripe"], Arc::new(MemoryAudit::new()));
     assert_eq!(world.call().await.unwrap().as_bytes(), "{}");
     assert_eq!(world.story(), ["call", "send", "sent", "ok"]);
+}
+
+#[tokio::test]
+async fn what_a_call_sends_beyond_its_number_is_on_record() {
+    let world = World::new(FLOOD, vec!["stripe"], Arc::new(MemoryAudit::new()));
+    assert!(world.call().await.is_ok(), "the tool goes on as if nothing had happened");
+    assert_eq!(world.sent(), 50);
+    let story = world.story();
+    assert_eq!(
+        (story.len(), &story[101..]),
+        (103, &["refused * tool_limit".to_owned(), "ok".to_owned()][..])
+    );
 }
 
 #[tokio::test]

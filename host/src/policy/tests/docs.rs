@@ -38,3 +38,18 @@ fn what_the_guide_says_of_approval_holds() {
     assert_eq!(verdict(&policy, &charge(10_001)), "approval 1");
     assert_eq!(verdict(&policy, &refund), "approval 2");
 }
+
+#[test]
+fn what_the_guide_says_of_delegated_tokens_holds() {
+    let text =
+        blocks("cedar").into_iter().find(|block| block.contains("delegated-tokens-only-read")).unwrap();
+    let policy = policy(&format!("{START}\n{text}"));
+    let refund = |depth: u32| {
+        facts(json!({ "operation": "stripe:create_refund", "path": { "id": "c" }, "body": { "amount": 5 },
+        "depth": depth }))
+    };
+    assert_eq!(verdict(&policy, &refund(0)), "allowed");
+    assert_eq!(verdict(&policy, &refund(1)), "denied");
+    let list = facts(json!({ "operation": "stripe:list_charges", "depth": 1 }));
+    assert_eq!(verdict(&policy, &list), "allowed");
+}

@@ -6,15 +6,9 @@ use crate::ids::ApprovalId;
 use crate::store::{ApprovalFilter, ApprovalRow, ApprovalStore, Opening, PendingLimits, Stage, StoreError};
 
 impl ApprovalStore for MemoryControl {
-    fn open_approval(
-        &self,
-        row: &ApprovalRow,
-        limits: PendingLimits,
-        forget: Millis,
-    ) -> Result<Opening, StoreError> {
+    fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
         let mut tables = self.write();
         let approvals = &mut tables.approvals;
-        approvals.retain(|known| known.expires_at > forget);
         let live = || approvals.iter().filter(|known| known.expires_at > row.asked_at);
         let same = |known: &&ApprovalRow| {
             known.realm.tenant == row.realm.tenant
@@ -66,6 +60,11 @@ impl ApprovalStore for MemoryControl {
 
     fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
         self.write().approvals.retain(|row| row.id != *id);
+        Ok(())
+    }
+
+    fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
+        self.write().approvals.retain(|row| row.expires_at > at);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, Connection, Row, Transaction};
 
 use super::fields::{Fields, all, first};
 use super::ledger;
-use super::open::{Schema, Shared};
+use super::open::{Absent, Schema, Shared};
 use super::within;
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
@@ -39,6 +39,7 @@ const SCHEMA: Schema = Schema {
     ",
         ledger::TABLES,
     ],
+    remedy: "put its copy back; without one, `keybearer audit new` begins another, with nothing spent and nothing held",
 };
 
 const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \
@@ -61,11 +62,31 @@ impl SqliteAudit {
     /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
     /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, Absent::Made)
+    }
+
+    /// Opens a trail that is there.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Gone`] when the file is missing or empty.
+    pub fn existing(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, Absent::Refused)
+    }
+
+    fn opened(path: &Path, absent: Absent) -> Result<Self, StoreError> {
         Ok(Self {
-            writer: Shared::open(path, &SCHEMA)?,
-            reader: Shared::open(path, &SCHEMA)?,
+            writer: Shared::open(path, &SCHEMA, absent)?,
+            reader: Shared::open(path, &SCHEMA, absent)?,
             ledger: Mutex::default(),
         })
+    }
+
+    /// Reads every page of the file, the ledger's too, and answers whether all of them are sound.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] says which isn't.
+    pub fn check_pages(&self) -> Result<(), StoreError> {
+        self.reader.check_pages()
     }
 }
 
@@ -93,6 +114,10 @@ impl AuditStore for SqliteAudit {
         // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
         // can't chain on to the same row.
         self.transact(|transaction, ledger| work(&mut Tx { transaction, insert: None, ledger }))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.writer.place().look()
     }
 
     fn known_write(&self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod ledger;
 mod open;
+mod place;
 mod within;
 
 pub use audit::SqliteAudit;

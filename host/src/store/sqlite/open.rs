@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use super::place::Place;
 use crate::store::StoreError;
 
 /// How long a transaction waits for another process's, in milliseconds. Ours take well under one; a caller's deadline
@@ -31,27 +32,61 @@ pub(super) struct Schema {
     pub(super) version: i32,
     /// The statements that make an empty file into one of this version.
     pub(super) tables: &'static [&'static str],
+    /// What to do where the file is gone.
+    pub(super) remedy: &'static str,
+}
+
+/// What is done about a file that is missing, or empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// It's made, with mode 0600.
+    Made,
+    /// It's refused: what was in it would seem never to have been.
+    Refused,
 }
 
 /// A connection that one thread uses at a time.
 #[derive(Debug)]
-pub(super) struct Shared(Mutex<Connection>);
+pub(super) struct Shared {
+    connection: Mutex<Connection>,
+    place: Place,
+}
 
 impl Shared {
-    /// Opens the file, which is created with mode 0600 if it's missing.
-    pub(super) fn open(path: &Path, schema: &Schema) -> Result<Self, StoreError> {
-        create_private(path).map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
-        connect(path, schema).map(|connection| Self(Mutex::new(connection))).map_err(|error| match error {
-            StoreError::Damaged(why) => StoreError::Damaged(format!("{}: {why}", path.display())),
-            StoreError::Failed(why) => StoreError::Failed(format!("{}: {why}", path.display())),
-            other => other,
-        })
+    /// Opens the file.
+    pub(super) fn open(path: &Path, schema: &Schema, absent: Absent) -> Result<Self, StoreError> {
+        let found = match absent {
+            Absent::Made => create_private(path),
+            Absent::Refused => make_private(path),
+        };
+        found.map_err(|error| match error.kind() {
+            ErrorKind::NotFound if absent == Absent::Refused => gone(path, schema),
+            _ => StoreError::Failed(format!("{}: {error}", path.display())),
+        })?;
+        let connection = connect(path, schema, absent).map_err(|error| naming(path, error))?;
+        Ok(Self { connection: Mutex::new(connection), place: Place::of(path) })
     }
 
     /// The connection, for reading.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic can't leave a transaction open: `Transaction` rolls back when it's dropped.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it lies.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Reads every page and says what is wrong with the first that isn't sound.
+    pub(super) fn check_pages(&self) -> Result<(), StoreError> {
+        let found: Result<String, _> = self.lock().query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let wrong = match found {
+            Ok(found) if found == "ok" => return Ok(()),
+            Ok(found) => StoreError::Damaged(found.replace('\n', " ")),
+            Err(error) => error.into(),
+        };
+        Err(naming(self.place.path(), wrong))
     }
 
     /// Does something in a writing transaction, which is durable when this returns `Ok` and undone otherwise.
@@ -59,6 +94,7 @@ impl Shared {
         &self,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.place.look()?;
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = act(&transaction)?;
@@ -75,9 +111,13 @@ impl Shared {
 /// the last one, and remove the log under the feet of this one.
 fn create_private(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        created => return created.map(drop),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => make_private(path),
+        created => created.map(drop),
     }
+}
+
+/// Takes rights on a file that is there away from everyone but its owner.
+fn make_private(path: &Path) -> std::io::Result<()> {
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;
@@ -85,14 +125,29 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn connect(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
+/// The error with the file that it's about.
+fn naming(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged(why) => StoreError::Damaged(format!("{}: {why}", path.display())),
+        StoreError::Failed(why) => StoreError::Failed(format!("{}: {why}", path.display())),
+        other => other,
+    }
+}
+
+fn gone(path: &Path, schema: &Schema) -> StoreError {
+    StoreError::Gone(format!("{} is gone, or empty: {}", path.display(), schema.remedy))
+}
+
+fn connect(path: &Path, schema: &Schema, absent: Absent) -> Result<Connection, StoreError> {
     // Each connection is behind a mutex of ours, so it needs none of SQLite's.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Before anything is written to it, even its journal mode.
-    is_empty(&connection.transaction()?, path, schema)?;
+    if is_empty(&connection.transaction()?, path, schema)? && absent == Absent::Refused {
+        return Err(gone(path, schema));
+    }
     switch_to_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Views and triggers in a file that someone tampered with must not call functions with side effects.
@@ -164,7 +219,12 @@ mod tests {
         application: 42,
         version: 3,
         tables: &["CREATE TABLE t (a TEXT) STRICT"],
+        remedy: "look for it",
     };
+
+    fn open(path: &Path) -> Result<Shared, StoreError> {
+        Shared::open(path, &SCHEMA, Absent::Made)
+    }
 
     #[expect(clippy::needless_pass_by_value, reason = "each test is done with its error")]
     fn said(error: StoreError, words: &str) {
@@ -177,7 +237,7 @@ mod tests {
         let path = folder.path().join("a.db");
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let _open = Shared::open(&path, &SCHEMA).unwrap();
+        let _open = open(&path).unwrap();
         for name in ["a.db", "a.db-wal", "a.db-shm"] {
             let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -189,8 +249,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let newer = Schema { version: 4, ..SCHEMA };
-        drop(Shared::open(&path, &newer).unwrap());
-        let error = Shared::open(&path, &SCHEMA).unwrap_err();
+        drop(Shared::open(&path, &newer, Absent::Made).unwrap());
+        let error = open(&path).unwrap_err();
         assert!(matches!(error, StoreError::Unsupported(_)));
         said(error, "has version 4 of the test file's schema and this program knows version 3");
     }
@@ -201,7 +261,7 @@ mod tests {
         let path = folder.path().join("a.db");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
         let before = std::fs::read(&path).unwrap();
-        said(Shared::open(&path, &SCHEMA).unwrap_err(), "is not a Keybearer test file");
+        said(open(&path).unwrap_err(), "is not a Keybearer test file");
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
@@ -210,7 +270,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         std::fs::write(&path, "not a database, whatever it says on the tin".repeat(40)).unwrap();
-        let error = Shared::open(&path, &SCHEMA).unwrap_err();
+        let error = open(&path).unwrap_err();
         assert!(matches!(error, StoreError::Damaged(_)));
         said(error, "a.db: file is not a database");
     }
@@ -221,7 +281,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let _all = [(); 3].map(|()| Shared::open(&path, &SCHEMA).unwrap());
+        let _all = [(); 3].map(|()| open(&path).unwrap());
         let (own, inode) = (std::process::id(), std::fs::metadata(&path).unwrap().ino());
         let locks = std::fs::read_to_string("/proc/locks").unwrap();
         // Whoever closes the database asks for all of this range, to learn whether it's the last one.
@@ -231,10 +291,57 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_should_be_there_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let existing = || Shared::open(&path, &SCHEMA, Absent::Refused);
+        said(existing().unwrap_err(), "a.db is gone, or empty: look for it");
+        assert!(!path.exists());
+        std::fs::write(&path, "").unwrap();
+        let error = existing().unwrap_err();
+        assert!(matches!(error, StoreError::Gone(_)), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        drop(open(&path).unwrap());
+        existing().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_file_that_was_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("a.db"), folder.path().join("aside.db"));
+        let shared = open(&path).unwrap();
+        let insert = || shared.write(|to| Ok(to.execute("INSERT INTO t VALUES ('x')", [])?));
+        insert().unwrap();
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(insert(), Err(StoreError::Replaced(_))));
+        std::fs::rename(&aside, &path).unwrap();
+        let rows: u32 = shared.lock().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1);
+    }
+
+    #[test]
+    fn a_page_that_was_overwritten_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let shared = open(&path).unwrap();
+        shared.write(|to| Ok(to.execute("INSERT INTO t VALUES ('x')", [])?)).unwrap();
+        shared.check_pages().unwrap();
+        drop(shared);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 4096;
+        bytes[last..].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let error = open(&path).unwrap().check_pages().unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+        said(error, "a.db: ");
+    }
+
+    #[test]
     fn a_missing_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing/a.db");
-        said(Shared::open(&path, &SCHEMA).unwrap_err(), "missing/a.db: No such file");
+        said(open(&path).unwrap_err(), "missing/a.db: No such file");
     }
 
     #[test]
@@ -242,8 +349,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         std::thread::scope(|scope| {
-            let opening: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| Shared::open(&path, &SCHEMA).map(drop))).collect();
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| open(&path).map(drop))).collect();
             for opened in opening {
                 opened.join().unwrap().unwrap();
             }

@@ -117,6 +117,26 @@ async fn a_token_that_ends_while_a_request_connects_keeps_it_here() {
 }
 
 #[tokio::test]
+async fn a_client_that_hangs_up_while_a_request_connects_holds_nothing() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &["1000 usd total"]);
+    world.wire.closed.store(true, Ordering::SeqCst);
+    let connects = async {
+        while world.wire.connecting.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        charged = world.charge(&caller, 700, "cus_1") => panic!("{charged:?}"),
+        () = connects => {}
+    }
+    while world.tally().reserved > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!((world.tally(), world.sent()), (Tally::default(), 0), "no connection had it");
+}
+
+#[tokio::test]
 async fn a_switch_that_is_thrown_before_the_bytes_leave_wins() {
     let world = Governed::new("");
     let caller = world.caller("billing", None, &["1000 usd total"]);

@@ -46,13 +46,8 @@ const COLUMNS: &str = "id, tenant, environment, fingerprint, token, root, agent,
      operation, action, resource, quorum, own, note, asked_at, expires_at, stage, votes";
 
 impl ApprovalStore for SqliteControl {
-    fn open_approval(
-        &self,
-        row: &ApprovalRow,
-        limits: PendingLimits,
-        forget: Millis,
-    ) -> Result<Opening, StoreError> {
-        self.writer.write(|transaction| open(transaction, row, limits, forget))
+    fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
+        self.writer.write(|transaction| open(transaction, row, limits))
     }
 
     fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
@@ -89,15 +84,16 @@ impl ApprovalStore for SqliteControl {
             Ok(())
         })
     }
+
+    fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
+        self.writer.write(|transaction| {
+            transaction.prepare_cached("DELETE FROM approvals WHERE expires_at <= ?1")?.execute([at.0])?;
+            Ok(())
+        })
+    }
 }
 
-fn open(
-    connection: &Connection,
-    row: &ApprovalRow,
-    limits: PendingLimits,
-    forget: Millis,
-) -> Result<Opening, StoreError> {
-    connection.prepare_cached("DELETE FROM approvals WHERE expires_at <= ?1")?.execute([forget.0])?;
+fn open(connection: &Connection, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
     let tenant = row.realm.tenant.as_str();
     let sql = format!(
         "SELECT {COLUMNS} FROM approvals WHERE tenant = ?1 AND fingerprint = ?2 AND expires_at > ?3 \

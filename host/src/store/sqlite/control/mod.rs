@@ -12,7 +12,7 @@ mod tokens;
 use std::path::Path;
 
 use super::changes::Changes;
-use super::open::{Schema, Shared};
+use super::open::{Absent, Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::reach::Reach;
@@ -86,6 +86,7 @@ const SCHEMA: Schema = Schema {
         approvals::TABLES,
         kills::TABLES,
     ],
+    remedy: "put its copy back, with the master key of that time; without a copy, begin with a new home",
 };
 
 /// Operator-set state in a file of its own.
@@ -106,13 +107,34 @@ impl SqliteControl {
     /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
     /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (writer, reader) = (Shared::open(path, &SCHEMA)?, Shared::open(path, &SCHEMA)?);
+        Self::opened(path, Absent::Made)
+    }
+
+    /// Opens a database that is there.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Gone`] when the file is missing or empty.
+    pub fn existing(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, Absent::Refused)
+    }
+
+    fn opened(path: &Path, absent: Absent) -> Result<Self, StoreError> {
+        let (writer, reader) = (Shared::open(path, &SCHEMA, absent)?, Shared::open(path, &SCHEMA, absent)?);
         Ok(Self { writer, reader, changes: Changes::of(path) })
+    }
+
+    /// Reads every page of the file and answers whether all of them are sound.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] says which isn't.
+    pub fn check_pages(&self) -> Result<(), StoreError> {
+        self.reader.check_pages()
     }
 }
 
 impl ControlStore for SqliteControl {
     fn version(&self) -> Result<u64, StoreError> {
+        self.reader.place().check()?;
         if let Some(number) = self.changes.number() {
             return Ok(number);
         }

@@ -127,7 +127,7 @@ fn keeps_so_many_below_one(store: &dyn ControlStore) {
     }
     let below = |parent: &TokenRow| TokenRow { parent: Some(parent.id.clone()), ..token("acme", 3) };
     let child = below(&root);
-    let ended = TokenRow { revoked_at: Some(Millis(3)), expires_at: Millis(3), ..below(&child) };
+    let ended = TokenRow { revoked_at: Some(Millis(3)), expires_at: Millis(9), ..below(&child) };
     for row in [&child, &ended] {
         assert!(store.insert_delegated(row, &root.id, 2).unwrap());
     }

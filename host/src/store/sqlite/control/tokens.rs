@@ -61,7 +61,8 @@ pub(super) fn below(connection: &Connection, root: &TokenId) -> Result<u32, Stor
 }
 
 pub(super) fn forget(connection: &Connection, before: Millis) -> Result<(), StoreError> {
-    connection.prepare_cached("DELETE FROM tokens WHERE expires_at < ?1")?.execute(params![before.0])?;
+    let sql = "DELETE FROM tokens WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1";
+    connection.prepare_cached(sql)?.execute(params![before.0])?;
     Ok(())
 }
 

@@ -1,0 +1,59 @@
+//! The operators' guide names every event, and every act that is recorded.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+const GUIDE: &str = include_str!("../../../../docs/OPERATORS.md");
+
+#[test]
+fn every_event_is_in_the_guide() {
+    let table = GUIDE.split("| event | holds |\n").nth(1).unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let told: BTreeSet<_> = rows.filter_map(|line| line.split('`').nth(1)).collect();
+    // Which there are is in the words about one that there isn't.
+    let error = serde_json::from_str::<Event>(r#"{"event": "none"}"#).unwrap_err().to_string();
+    let known: BTreeSet<_> = error.split('`').skip(3).step_by(2).collect();
+    assert_eq!(told, known);
+}
+
+#[test]
+fn every_act_is_in_the_guide() {
+    let row = GUIDE.lines().find(|line| line.starts_with("| `admin` |")).unwrap();
+    let told: BTreeSet<_> = row.split('`').filter(|text| is_act(text)).map(str::to_owned).collect();
+    let mut known = BTreeSet::new();
+    for folder in ["audit", "cli", "doors"] {
+        add_acts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder), &mut known);
+    }
+    assert_eq!(told, known);
+}
+
+/// Adds the acts that stand in quotes in the sources below a folder, tests aside.
+fn add_acts(folder: &Path, acts: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_stem() == Some(OsStr::new("tests")) {
+            continue;
+        }
+        if path.is_dir() {
+            add_acts(&path, acts);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        acts.extend(text.split('"').filter(|text| is_act(text)).map(str::to_owned));
+    }
+}
+
+/// `token.mint` is one; a file's name isn't.
+fn is_act(text: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '_'))
+    };
+    let (of, act) = text.split_once('.').unwrap_or_default();
+    is_word(of)
+        && is_word(act)
+        && !["cedar", "db", "db-shm", "db-wal", "key", "pem", "toml", "wasm"].contains(&act)
+}
