@@ -21,6 +21,12 @@ pub fn is_line(text: &str, chars_max: usize) -> bool {
     text.chars().count() <= chars_max && text.chars().all(is_printable) && !text.trim().is_empty()
 }
 
+/// What may be shown or recorded of a text that nobody checked: its visible ASCII characters, at most `chars_max`.
+#[must_use]
+pub fn visible(text: &str, chars_max: usize) -> String {
+    text.chars().filter(char::is_ascii_graphic).take(chars_max).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +62,11 @@ mod tests {
             assert!(!is_line(bad, 40), "{bad:?}");
         }
         assert!(is_line(&"ü".repeat(40), 40) && !is_line(&"ü".repeat(41), 40));
+    }
+
+    #[test]
+    fn what_is_visible_is_short_and_plain() {
+        assert_eq!(visible("a b\n\u{202e}ü\"c", 64), "ab\"c");
+        assert_eq!(visible(&"ab".repeat(40), 3), "aba");
     }
 }

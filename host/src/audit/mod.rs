@@ -50,6 +50,7 @@ use crate::ledger::{CallLimit, Dedup, ReservationId, Reserved, made_before};
 use crate::policy::{CallContext, Door, Invocation, Permitted};
 use crate::refusal::Code;
 use crate::store::{AuditStore, RowFilter, StoreError};
+use crate::text::visible;
 use entry::{Entry, LedgerStep, Reply};
 use queue::Queue;
 
@@ -153,7 +154,7 @@ impl Audit {
             token: caller.token().clone(),
             agent: caller.agent().clone(),
             conversation: caller.conversation().or(context.conversation.as_ref()).cloned(),
-            tool: tool.chars().filter(char::is_ascii_graphic).take(64).collect(),
+            tool: visible(tool, 64),
             code,
             model_call: context.model_call.clone(),
         });

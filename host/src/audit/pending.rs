@@ -15,6 +15,7 @@ use crate::ids::{CallId, Realm};
 use crate::ledger::{CallLimit, Refund, Reservation, ReservationId, Settlement, call_lines};
 use crate::policy::Permitted;
 use crate::refusal::{Code, RequestSent};
+use crate::text::visible;
 
 /// A call whose intent is on the disk; or that goes there with the first thing that comes of it, before anything is
 /// sent.
@@ -175,8 +176,7 @@ impl Pending {
     /// Records that the call asked for a request that was refused before it began. It isn't waited for: the row lies
     /// before the call's next one, and is on the disk no later than that.
     pub fn send_refused(&self, connection: &str, code: Code, question: Option<String>) {
-        let connection = connection.chars().filter(char::is_ascii_graphic).take(64).collect();
-        let refused = Event::SendRefused(SendRefused { connection, code, question });
+        let refused = Event::SendRefused(SendRefused { connection: visible(connection, 64), code, question });
         let mut entry = Entry::outcome(self.call.realm.clone(), self.call.id.clone(), refused);
         let mut progress = self.call.progress();
         entry.first = progress.first.take();

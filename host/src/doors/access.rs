@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::change::unable;
 use super::headers;
 use super::router::Door;
 use crate::auth::{AuthError, Caller};
@@ -68,13 +69,7 @@ impl Door {
                 self.app.metrics.auth_failed();
                 Refusal::new(Code::Unauthorized, AuthError::Unauthorized.to_string())
             }
-            other => {
-                tracing::error!(cause = %other, "a token can't be checked");
-                Refusal::new(
-                    Code::Internal,
-                    "the host can't check tokens now; its operator can see why in the log",
-                )
-            }
+            other => unable("check tokens", &other),
         })
     }
 }

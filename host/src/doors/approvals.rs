@@ -9,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::query::{bad, number, pairs};
+use super::change::{self, unable};
+use super::query::{self, bad, number};
 use super::router::{Door, Route, last_but_one_segment, last_segment};
 use super::wire::json;
 use crate::approval::{About, Approver, DecideError, Rendering};
@@ -129,7 +130,9 @@ impl ApprovalEntry {
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
-    let Query { state, limit } = Query::parse(request.uri().query().unwrap_or(""))?;
+    let [state, limit] = query::read(request.uri(), ["state", "limit"])?;
+    let state = state.map(str::parse::<ApprovalState>).transpose().map_err(|rule| bad(&rule))?;
+    let limit = number("limit", limit, PAGE_MAX)?.unwrap_or(PAGE);
     let approvals = door.app.approvals.approvals().clone();
     let now = approvals.now();
     let rows = blocking(move || approvals.list(Some(&caller.reach()), state, limit)).await?;
@@ -224,69 +227,12 @@ fn refused(error: &DecideError, yes: bool) -> Refusal {
     }
 }
 
-/// The store's work waits for the disk: not on a thread that serves.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    change::blocking(work).await?.map_err(|error| failed(&error))
 }
 
-fn failed(error: &dyn std::fmt::Display) -> Refusal {
-    tracing::error!(cause = %error, "the approvals can't be read or changed");
-    Refusal::new(
-        Code::Internal,
-        "the host can't read or change approvals now; its operator can see why in the log",
-    )
-}
-
-/// What is asked for behind the `?`.
-#[derive(Debug, PartialEq, Eq)]
-struct Query {
-    state: Option<ApprovalState>,
-    limit: u32,
-}
-
-impl Query {
-    /// Reads `state` and `limit`, each at most once. An unknown key is an error: left unread, it would widen the answer.
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let (mut state, mut limit) = (None, None);
-        for (key, value) in pairs(text) {
-            let twice = match key {
-                "state" => state.replace(value.parse().map_err(|rule: String| bad(&rule))?).is_some(),
-                "limit" => limit.replace(number(key, value, PAGE_MAX)?).is_some(),
-                _ => return Err(bad("only state and limit can be given")),
-            };
-            if twice {
-                return Err(bad(&format!("give {key} once")));
-            }
-        }
-        Ok(Self { state, limit: limit.unwrap_or(PAGE) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_read_strictly() {
-        assert_eq!(Query::parse("").unwrap(), Query { state: None, limit: PAGE });
-        let pending = Query { state: Some(ApprovalState::Pending), limit: 7 };
-        assert_eq!(Query::parse("state=pending&limit=7").unwrap(), pending);
-        for bad in [
-            "state=",
-            "state=Pending",
-            "state=pending&state=used",
-            "limit=0",
-            "limit=1001",
-            "limit=+1",
-            "limit=",
-            "limit=1&limit=1",
-            "tenant=other",
-            "x",
-        ] {
-            assert_eq!(Query::parse(bad).unwrap_err().code, Code::BadRequest, "{bad}");
-        }
-    }
+fn failed(error: &StoreError) -> Refusal {
+    unable("read or change approvals", error)
 }

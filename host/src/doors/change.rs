@@ -1,4 +1,6 @@
-//! What the routes that change something share.
+//! What the routes share that read or change what the host stores.
+
+use std::fmt::Display;
 
 use axum::response::{IntoResponse as _, Response};
 use http::header::CACHE_CONTROL;
@@ -41,7 +43,7 @@ pub(super) async fn settled<T: Send + 'static>(
     tokio::spawn(work).await.map_err(broke_down)?
 }
 
-/// The store's writes wait for the disk: not on a thread that serves.
+/// The store's work waits for the disk: not on a thread that serves.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -52,6 +54,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn unrecorded(error: &AuditError, subject: &str, sentence: &str) -> Refusal {
     tracing::error!(cause = %error, subject, "a change could not be recorded");
     Refusal::new(Code::AuditUnavailable, sentence)
+}
+
+/// What the host can't do now: `what` goes on from "the host can't". The cause is for its log alone.
+pub(super) fn unable(what: &str, cause: &dyn Display) -> Refusal {
+    tracing::error!(%cause, "the host can't {what}");
+    Refusal::new(Code::Internal, format!("the host can't {what} now; its operator can see why in the log"))
 }
 
 fn broke_down(error: tokio::task::JoinError) -> Refusal {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 
-use super::change::parse;
+use super::change::{parse, unable};
 use super::problem::Problem;
 use super::router::{Door, Route};
 use super::wire::json;
@@ -24,6 +24,7 @@ use crate::ids::CallId;
 use crate::pipeline::CallRequest;
 use crate::policy::CallContext;
 use crate::refusal::{Code, Refusal, RequestSent};
+use crate::text::visible;
 
 /// Blocks in one request, at most: a model writes one or two.
 pub(super) const BLOCKS_MAX: usize = 64;
@@ -269,7 +270,7 @@ fn is_python(language: &str) -> bool {
 }
 
 fn unknown_language(language: &str) -> Ran {
-    let shown: String = language.chars().filter(char::is_ascii_graphic).take(32).collect();
+    let shown = visible(language, 32);
     stopped(1, &format!("this sandbox runs Python alone, not {shown:?}: write the block in Python"))
 }
 
@@ -279,12 +280,6 @@ fn gone(error: &AuthError) -> Refusal {
             Code::Unauthorized,
             "the token was revoked or has expired; nothing more is run with it",
         ),
-        other => {
-            tracing::error!(cause = %other, "a token can't be checked");
-            Refusal::new(
-                Code::Internal,
-                "the host can't check tokens now; its operator can see why in the log",
-            )
-        }
+        other => unable("check tokens", other),
     }
 }

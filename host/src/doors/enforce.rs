@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::body;
-use super::change::unrecorded;
+use super::change::{unable, unrecorded};
 use super::router::{Door, Route};
 use super::wire::json;
 use crate::app::App;
@@ -170,10 +170,7 @@ fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Ref
             Ok(caller)
         }
         Ok(_) | Err(AuthError::Unauthorized) => Err(nobody()),
-        Err(error) => {
-            tracing::error!(cause = %error, "a capability token can't be checked");
-            Err(Refusal::new(Code::Internal, "the host can't check tokens now"))
-        }
+        Err(error) => Err(unable("check tokens", &error)),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::body;
-use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::change::{blocking, created, done, parse, settled, unable, unrecorded};
 use super::realm::{realm_of, recorded_in};
 use super::router::{Door, Route, last_segment};
 use super::wire::json;
@@ -168,12 +168,6 @@ async fn record(
 fn failed(error: &KillError) -> Refusal {
     match error {
         KillError::Invalid(sentence) => Refusal::new(Code::BadRequest, *sentence),
-        KillError::Store(cause) => {
-            tracing::error!(%cause, "the kill switches' store failed");
-            Refusal::new(
-                Code::Internal,
-                "the host can't read or change its kill switches now; its operator can see why in the log",
-            )
-        }
+        KillError::Store(cause) => unable("read or change its kill switches", cause),
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body;
-use super::change::{blocking, created, done, parse, settled, unrecorded};
+use super::change::{blocking, created, done, parse, settled, unable, unrecorded};
 use super::realm::recorded_in;
 use super::router::{Door, Route, last_segment};
 use super::wire::json;
@@ -207,9 +207,5 @@ fn missing() -> Refusal {
 }
 
 fn failed(error: &StoreError) -> Refusal {
-    tracing::error!(cause = %error, "the policies' store failed");
-    Refusal::new(
-        Code::Internal,
-        "the host can't read or change its policies now; its operator can see why in the log",
-    )
+    unable("read or change its policies", error)
 }

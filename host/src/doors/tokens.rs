@@ -12,8 +12,8 @@ use axum::response::Response;
 
 use super::agents::missing as missing_agent;
 use super::body;
-use super::change::{blocking, created, done, parse, settled, unrecorded};
-use super::query::{bad, number, pairs};
+use super::change::{blocking, created, done, parse, settled, unable, unrecorded};
+use super::query::{self, bad, number};
 use super::realm::{realm_of, recorded_in};
 use super::router::{Door, Route, last_segment};
 use super::wire::{MintBody, MintedBody, TokenEntry, TokenList, json};
@@ -47,7 +47,10 @@ pub(super) async fn revoke(State(door): State<Arc<Door>>, request: Request) -> R
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
-    let Query { limit, before } = Query::parse(request.uri().query().unwrap_or(""))?;
+    let [limit, before] = query::read(request.uri(), ["limit", "before"])?;
+    let limit = number("limit", limit, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
+    let before = before.map(str::parse::<TokenId>).transpose();
+    let before = before.map_err(|_| bad("before: give a token's public id"))?;
     let app = door.app.clone();
     let page = blocking(move || {
         let reach = caller.reach();
@@ -63,34 +66,6 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     let next_before = rows.last().filter(|_| is_full).map(|row| row.id.clone());
     Ok(json(&TokenList { tokens: rows.into_iter().map(TokenEntry::from).collect(), next_before }))
-}
-
-/// What is asked for behind the `?`.
-#[derive(Debug, PartialEq, Eq)]
-struct Query {
-    limit: u32,
-    before: Option<TokenId>,
-}
-
-impl Query {
-    /// Reads `limit` and `before`, each at most once. An unknown key is an error: left unread, it would widen the answer.
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let (mut limit, mut before) = (None, None);
-        for (key, value) in pairs(text) {
-            let twice = match key {
-                "limit" => limit.replace(number(key, value, PAGE_ROWS_MAX)?).is_some(),
-                "before" => {
-                    let id: TokenId = value.parse().map_err(|_| bad("before: give a token's public id"))?;
-                    before.replace(id).is_some()
-                }
-                _ => return Err(bad("only limit and before can be given")),
-            };
-            if twice {
-                return Err(bad("give limit and before once"));
-            }
-        }
-        Ok(Self { limit: limit.unwrap_or(PAGE_ROWS_MAX), before })
-    }
 }
 
 async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
@@ -218,41 +193,6 @@ pub(super) fn failed(error: &AuthError) -> Refusal {
         AuthError::InvalidMint(sentence) => Refusal::new(Code::BadRequest, sentence.as_str()),
         AuthError::MayNotDelegate(sentence) => Refusal::new(Code::Denied, *sentence),
         AuthError::Unauthorized => Refusal::new(Code::Unauthorized, error.to_string()),
-        AuthError::Store(cause) => {
-            tracing::error!(%cause, "the token store failed");
-            Refusal::new(
-                Code::Internal,
-                "the host can't read or change tokens now; its operator can see why in the log",
-            )
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_read_strictly() {
-        let id = "tok_000000000000000000000000";
-        assert_eq!(Query::parse("").unwrap(), Query { limit: PAGE_ROWS_MAX, before: None });
-        assert_eq!(
-            Query::parse(&format!("limit=2&before={id}")).unwrap(),
-            Query { limit: 2, before: Some(id.parse().unwrap()) }
-        );
-        for bad in [
-            "limit=0",
-            "limit=1001",
-            "limit=+1",
-            "limit=",
-            "limit",
-            "limit=1&limit=1",
-            "before=7",
-            "before=",
-            &format!("before={id}&before={id}"),
-            "tenant=other",
-        ] {
-            assert_eq!(Query::parse(bad).unwrap_err().code, Code::BadRequest, "{bad}");
-        }
+        AuthError::Store(cause) => unable("read or change tokens", cause),
     }
 }

@@ -17,8 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
 use super::body;
-use super::change::{blocking, done, settled, unrecorded};
+use super::change::{blocking, done, settled, unable, unrecorded};
 use super::headers::API_KEY;
+use super::query::{self, bad};
 use super::realm::realm_of;
 use super::router::{Door, Route, last_but_one_segment, last_segment, segment_before_last};
 use super::wire::json;
@@ -156,11 +157,9 @@ fn caller(door: &Door, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
 
 /// `?environment=NAME`, and nothing else.
 fn environment(request: &Request) -> Result<Option<Environment>, Refusal> {
-    let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return Ok(None) };
-    let name = query.strip_prefix("environment=").and_then(|name| name.parse().ok());
-    let wrong =
-        || Refusal::new(Code::BadRequest, "the query is not valid: only environment=NAME can be given, once");
-    name.map(Some).ok_or_else(wrong)
+    let [name] = query::read(request.uri(), ["environment"])?;
+    let name = name.map(str::parse::<Environment>).transpose();
+    name.map_err(|error| bad(&format!("environment: {}", error.rule)))
 }
 
 fn label(request: &Request) -> Result<SecretLabel, Refusal> {
@@ -254,12 +253,8 @@ async fn remove_recorded(app: Arc<App>, whose: Whose, label: SecretLabel) -> Res
 }
 
 fn failed(error: &AdminError) -> Refusal {
-    if matches!(error, AdminError::TooManyOwn) {
-        return Refusal::new(Code::BadRequest, error.to_string());
+    match error {
+        AdminError::TooManyOwn => Refusal::new(Code::BadRequest, error.to_string()),
+        _ => unable("read or change its vault", error),
     }
-    tracing::error!(cause = %error, "a user's secret can't be stored or read");
-    Refusal::new(
-        Code::Internal,
-        "the host's vault can't be read or changed now; its operator can see why in the log",
-    )
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::gate::{CallState, Gate};
-use super::{Pipeline, late, unrecorded};
+use super::{Pipeline, in_time, unrecorded};
 use crate::audit::{Audited, Outcome};
 use crate::auth::Caller;
 use crate::connection::Connection;
@@ -53,20 +53,12 @@ impl Pipeline {
             Err(refusal) => {
                 let asked = format!("proxy/{connection}");
                 let recorded = self.parts.audit.refused(call, &caller, &context, &asked, refusal.code);
-                return Err(match tokio::time::timeout_at(deadline, recorded).await {
-                    Ok(Ok(())) => refusal,
-                    Ok(Err(error)) => unrecorded(&error),
-                    Err(_) => late(),
-                });
+                return Err(in_time(deadline, recorded).await.err().unwrap_or(refusal));
             }
         };
         let limits = self.parts.policy.calls_at_once(&caller);
         let begun = self.parts.audit.begin_forward(call, &caller, &context, &limits);
-        let pending = tokio::time::timeout_at(deadline, begun)
-            .await
-            .map_err(|_| late())?
-            .map_err(|error| unrecorded(&error))?;
-        let state = Arc::new(CallState::new(pending));
+        let state = Arc::new(CallState::new(in_time(deadline, begun).await?));
         let gate = Gate {
             parts: self.parts.clone(),
             caller,
@@ -90,10 +82,11 @@ impl Pipeline {
         let finished = state.into_pending().finish(outcome, result);
         // A call of which nothing was sent can be told in time that the trail stands still. What was sent has to be on record
         // before it's answered, however long that takes.
-        let finished = match sent {
-            RequestSent::No => tokio::time::timeout_at(deadline, finished).await.map_err(|_| late())?,
-            RequestSent::Yes | RequestSent::Unknown => finished.await,
-        };
-        finished.map_err(|error| unrecorded(&error).sent(sent))
+        match sent {
+            RequestSent::No => in_time(deadline, finished).await,
+            RequestSent::Yes | RequestSent::Unknown => {
+                finished.await.map_err(|error| unrecorded(&error).sent(sent))
+            }
+        }
     }
 }

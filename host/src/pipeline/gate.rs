@@ -27,6 +27,7 @@ use crate::ledger::{Dedup, Reserved, Settlement};
 use crate::metrics::Metrics;
 use crate::policy::{CallContext, Door, Permitted, SendAsk, Verdict, Via};
 use crate::refusal::{Code, RequestSent};
+use crate::text::visible;
 
 use super::Parts;
 use super::spending::{Spending, repetition};
@@ -387,7 +388,7 @@ fn failure_record(failure: &SendFailure) -> SendResult {
 
 /// One answer for a connection that isn't there, isn't for this realm, and isn't this tool's.
 fn undeclared(name: &str, via: &Via) -> SendFailure {
-    let shown: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
+    let shown = visible(name, 64);
     let user = match via.door() {
         Door::Tool => "tool",
         Door::Code => "code",

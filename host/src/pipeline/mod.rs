@@ -120,11 +120,7 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err((tool, refusal)) => {
                 let recorded = self.parts.audit.refused(call, &caller, &context, &tool, refusal.code);
-                return Answer::Refused(match tokio::time::timeout_at(deadline, recorded).await {
-                    Ok(Ok(())) => refusal,
-                    Ok(Err(error)) => unrecorded(&error),
-                    Err(_) => late(),
-                });
+                return Answer::Refused(in_time(deadline, recorded).await.err().unwrap_or(refusal));
             }
         };
         let timer = self.parts.metrics.call_started(&tool.name);
@@ -187,11 +183,7 @@ impl Pipeline {
         deadline: Instant,
     ) -> Result<Ran, Refusal> {
         let limits = self.parts.policy.calls_at_once(&permit.request().caller);
-        // The deadline holds for the trail too: a call that can't be recorded in time isn't run.
-        let pending = tokio::time::timeout_at(deadline, self.parts.audit.begin(&permit, &limits))
-            .await
-            .map_err(|_| late())?
-            .map_err(|error| unrecorded(&error))?;
+        let pending = in_time(deadline, self.parts.audit.begin(&permit, &limits)).await?;
         let invocation = permit.request();
         let gate = Gate {
             parts: self.parts.clone(),
@@ -267,8 +259,16 @@ async fn judge(
         .map_err(|error| withheld(&error, state, &tool.name))
 }
 
-fn late() -> Refusal {
-    Refusal::new(Code::AuditUnavailable, "the call could not be recorded in time, so it was not run")
+/// The deadline holds for the trail too: a call that can't be recorded in time isn't run.
+async fn in_time<T>(
+    deadline: Instant,
+    recording: impl Future<Output = Result<T, AuditError>>,
+) -> Result<T, Refusal> {
+    let late = "the call could not be recorded in time, so it was not run";
+    match tokio::time::timeout_at(deadline, recording).await {
+        Ok(recorded) => recorded.map_err(|error| unrecorded(&error)),
+        Err(_) => Err(Refusal::new(Code::AuditUnavailable, late)),
+    }
 }
 
 fn unrecorded(error: &AuditError) -> Refusal {

@@ -75,6 +75,7 @@ use crate::ids::{Digest, Realm};
 use crate::ledger::CallLimit;
 use crate::refusal::{Code, Refusal};
 use crate::store::PolicyRow;
+use crate::text::visible;
 
 /// Decides. Pure: no clock, no store, no wire; [`Policy::refresh`] alone looks for other policies. A clone is the same
 /// policy and changes with it.
@@ -235,7 +236,7 @@ impl Policy {
 /// The one answer for a tool that isn't there and for one that this token may not call.
 #[must_use]
 pub fn unknown_tool(name: &str) -> Refusal {
-    let shown: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+    let shown = visible(name, 64);
     Refusal::new(
         Code::UnknownTool,
         format!("there is no tool {shown:?} that this token may call; GET /v1/tools lists those it may"),

@@ -8,6 +8,7 @@ use crate::approval::About;
 use crate::clock::Millis;
 use crate::connection::{Connection, Cost, Effect, Operation, Parameters};
 use crate::ids::{AgentId, Digest, Realm, RoleName, ToolName};
+use crate::text::visible;
 
 /// Who asks what.
 #[derive(Debug, Clone, Copy)]
@@ -75,8 +76,7 @@ impl What<'_> {
             Self::Send { connection, operation, .. } => format!("{}:{}", connection.name, operation.name),
             Self::Call { tool, .. } | Self::Code { tool, .. } => tool.to_string(),
             Self::Api { action, .. } => {
-                let shown: String = action.chars().filter(char::is_ascii_graphic).take(64).collect();
-                format!("the action {shown:?}")
+                format!("the action {:?}", visible(action, 64))
             }
             Self::Approve { about, .. } => format!("approving {}", about.shown()),
         }

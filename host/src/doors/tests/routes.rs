@@ -215,6 +215,27 @@ async fn the_trail_is_paged_and_holds_its_own_tenant_alone() {
 }
 
 #[tokio::test]
+async fn what_no_list_can_be_asked_for_is_refused() {
+    let host = Host::start();
+    let (_, operator) = host.token(TokenKind::Operator);
+    for path in [
+        "/v1/audit?limit=1001",
+        "/v1/audit?before=0",
+        "/v1/audit?call=x",
+        "/v1/tokens?limit=1001",
+        "/v1/tokens?before=7",
+        "/v1/approvals?limit=1001",
+        "/v1/approvals?state=Pending",
+        "/v1/budgets?limit=10001",
+        "/v1/budgets/held?limit=10001",
+        "/v1/users/ann/secrets?environment=",
+        "/v1/users/ann/secrets?tenant=rival",
+    ] {
+        host.get(path, &operator).await.problem(400, "bad_request");
+    }
+}
+
+#[tokio::test]
 async fn answers_are_counted_by_route_and_status() {
     let host = Host::start();
     host.get("/v1/tools", "").await;
