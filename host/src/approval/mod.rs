@@ -23,7 +23,6 @@ mod rules;
 mod shown;
 #[cfg(test)]
 pub(crate) mod tests;
-mod watch;
 
 pub use ask::{About, ApprovalAsk, AskParts};
 pub use desk::{ApprovalDesk, Approver, MayApprove};
@@ -43,8 +42,8 @@ use crate::ids::{AgentId, ApprovalId, Realm};
 use crate::reach::Reach;
 use crate::store::{
     ApprovalFilter, ApprovalRow, ApprovalState, ControlStore, Opening, PendingLimits, Stage, StoreError,
+    Watch,
 };
-use watch::Watch;
 
 /// How long an approval is kept to be looked at after it expired. The audit trail keeps it for ever.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
@@ -89,7 +88,7 @@ pub struct Approvals {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     limits: ApprovalLimits,
-    watch: Watch,
+    watch: Arc<Watch>,
 }
 
 impl Approvals {
@@ -101,7 +100,7 @@ impl Approvals {
         clock: Arc<dyn Clock>,
         limits: ApprovalLimits,
     ) -> Self {
-        let watch = Watch::new(store.clone());
+        let watch = Arc::new(Watch::new(store.clone()));
         Self { store, vault, clock, limits, watch }
     }
 
@@ -156,7 +155,7 @@ impl Approvals {
     /// When the store can't be written.
     pub fn withdraw(&self, id: &ApprovalId) -> Result<(), StoreError> {
         self.store.remove_approval(id)?;
-        self.watch.wake();
+        self.watch.look();
         Ok(())
     }
 
@@ -185,7 +184,7 @@ impl Approvals {
         let mut decided = Err(DecideError::Unknown);
         let now = self.clock.now();
         self.store.change_approval(id, &mut |row| decided = rules::vote(row, by, yes, now, is_enough))?;
-        self.watch.wake();
+        self.watch.look();
         decided
     }
 
@@ -214,7 +213,7 @@ impl Approvals {
         let mut claimed = Err(ClaimError::Unknown);
         let now = self.clock.now();
         self.store.change_approval(id, &mut |row| claimed = rules::claim(row, realm, fingerprint, now))?;
-        self.watch.wake();
+        self.watch.look();
         claimed
     }
 
@@ -228,8 +227,7 @@ impl Approvals {
     pub async fn wait(&self, id: &ApprovalId, until: Instant) -> Result<Option<ApprovalState>, StoreError> {
         let mut waiter = self.watch.waiter();
         loop {
-            // INVARIANT (no lost wake-up): what changes after this is seen by the row's reading or by `changed`.
-            waiter.look();
+            // INVARIANT (no lost wake-up): what changes from here on is seen by the row's reading or by `changed`.
             let Some(row) = self.store.approval(id)? else { return Ok(None) };
             let now = self.clock.now();
             let state = row.state(now);

@@ -1,4 +1,4 @@
-//! Rows for people and for machines.
+//! Rows for people.
 
 use std::fmt::{self, Write as _};
 
@@ -11,14 +11,6 @@ pub fn line(row: &Row) -> String {
     // Writing to a string can't fail.
     let _ = write_row(&mut line, row);
     line
-}
-
-/// A row as one line of JSON, its hashes included.
-///
-/// # Errors
-/// When the row can't be encoded: none that was read from the trail.
-pub fn json(row: &Row) -> Result<String, serde_json::Error> {
-    serde_json::to_string(row)
 }
 
 fn write_row(to: &mut String, row: &Row) -> fmt::Result {

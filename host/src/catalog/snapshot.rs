@@ -68,12 +68,6 @@ impl Snapshot {
         self.loaded.iter().map(|loaded| &loaded.row)
     }
 
-    /// The tools of one component, by its operator's name.
-    pub fn tools_of(&self, component: &str) -> impl Iterator<Item = &Arc<Tool>> {
-        let named = move |loaded: &&Loaded| loaded.row.name == component;
-        self.loaded.iter().filter(named).flat_map(|loaded| &loaded.tools)
-    }
-
     /// The components that are active and not offered, and why.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {

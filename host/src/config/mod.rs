@@ -14,7 +14,7 @@ use crate::runtime::Limits;
 #[error("{file}{place}: {message}{hint}", hint = hint.as_ref().map(|h| format!("\n  hint: {h}")).unwrap_or_default())]
 pub struct ConfigError {
     /// The file.
-    pub file: PathBufText,
+    pub file: String,
     /// `:line:column`, or nothing.
     pub place: String,
     /// What is wrong.
@@ -22,9 +22,6 @@ pub struct ConfigError {
     /// What to do.
     pub hint: Option<String>,
 }
-
-/// A path as text, for messages.
-pub type PathBufText = String;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]

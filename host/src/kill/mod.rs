@@ -13,16 +13,16 @@
 
 mod index;
 mod reason;
+mod switches;
 mod target;
 #[cfg(test)]
 mod tests;
-mod watch;
 
+pub use crate::store::POLL_MS;
 pub use index::Subjects;
 pub use reason::{InvalidReason, REASON_CHARS_MAX, Reason};
+pub(crate) use switches::Watching;
 pub use target::{InvalidTarget, Target};
-pub use watch::POLL_MS;
-pub(crate) use watch::Watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ use crate::ids::{Environment, KillId, TenantId};
 use crate::reach::Reach;
 use crate::refusal::{Code, Refusal};
 use crate::store::{ControlStore, KillRow, StoreError};
-use watch::Watch;
+use switches::Switches;
 
 /// At most so many switches of one environment, and of a tenant as a whole, are in force at the same time: they are held
 /// in memory. Stops of all of it are counted apart, so that there's room for one however many others there are.
@@ -107,14 +107,14 @@ pub struct Order {
 pub struct Kills {
     store: Arc<dyn ControlStore>,
     clock: Arc<dyn Clock>,
-    watch: Arc<Watch>,
+    switches: Switches,
 }
 
 impl Kills {
     /// The switches in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ControlStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { watch: Arc::new(Watch::new(store.clone())), store, clock }
+        Self { switches: Switches::new(store.clone()), store, clock }
     }
 
     /// Whether these may go on. Microseconds: it's for right before bytes leave.
@@ -122,7 +122,7 @@ impl Kills {
     /// # Errors
     /// [`Killed`].
     pub fn check(&self, subjects: &Subjects<'_>) -> Result<(), Killed> {
-        match self.watch.find(subjects) {
+        match self.switches.find(subjects) {
             Ok(None) => Ok(()),
             Ok(Some(row)) => Err(Killed::Stopped(row)),
             Err(error) => Err(Killed::Unreadable(Arc::new(error))),
@@ -147,7 +147,7 @@ impl Kills {
     /// Begins to watch whatever changes in the store, switches or not. What is checked after this and changes then is heard
     /// of. To be called within a tokio runtime.
     pub(crate) fn watching(&self) -> Watching<'_> {
-        Watch::watching(&self.watch)
+        self.switches.watching()
     }
 
     /// Throws a switch. When this returns, every check that begins refuses what it stops, in every process.
@@ -184,7 +184,7 @@ impl Kills {
         let row =
             KillRow { id: KillId::fresh(), tenant, environment, target, reason, by, at: self.clock.now() };
         self.store.insert_kill(&row)?;
-        self.tell();
+        self.switches.tell();
         Ok(row)
     }
 
@@ -204,7 +204,7 @@ impl Kills {
     /// [`KillError::Store`].
     pub fn lift(&self, id: &KillId, reach: Option<&Reach>) -> Result<Option<KillRow>, KillError> {
         let lifted = self.store.remove_kill(id, reach)?;
-        self.tell();
+        self.switches.tell();
         Ok(lifted)
     }
 
@@ -222,11 +222,5 @@ impl Kills {
     /// [`KillError::Store`].
     pub fn list(&self, reach: Option<&Reach>) -> Result<Vec<KillRow>, KillError> {
         Ok(self.store.kills(reach)?)
-    }
-
-    /// Has what waits in this process look at once.
-    fn tell(&self) {
-        // If it fails, the next check or the next poll does the same again.
-        let _ = self.watch.refresh();
     }
 }

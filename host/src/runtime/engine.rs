@@ -45,8 +45,6 @@ const TABLES_PER_MODULE_MAX: u32 = 8;
 pub enum Allocation {
     /// From a pool if there's enough address space, from the operating system otherwise.
     Auto,
-    /// From a pool, or not at all.
-    Pooling,
     /// From the operating system, each time. Slow, and sparing with address space.
     OnDemand,
 }
@@ -105,26 +103,29 @@ impl Default for RuntimeConfig {
     }
 }
 
-/// Makes the engine; says whether it has a pool.
-pub(super) fn build(config: &RuntimeConfig) -> Result<(Engine, bool), RuntimeError> {
-    let new = |strategy| {
-        let mut settings = settings(config);
-        settings.allocation_strategy(strategy);
-        Engine::new(&settings).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
-    };
-    let pool = || new(InstanceAllocationStrategy::Pooling(pool(config)));
-    let on_demand = || new(InstanceAllocationStrategy::OnDemand);
+/// Makes the engine.
+pub(super) fn build(config: &RuntimeConfig) -> Result<Engine, RuntimeError> {
     match config.allocation {
-        Allocation::Pooling => Ok((pool()?, true)),
-        Allocation::OnDemand => Ok((on_demand()?, false)),
-        Allocation::Auto => match pool() {
-            Ok(engine) => Ok((engine, true)),
-            Err(error) => {
-                tracing::warn!(%error, "no pool for instances, so each call costs more; is address space limited (ulimit -v)?");
-                Ok((on_demand()?, false))
-            }
-        },
+        Allocation::OnDemand => on_demand(config),
+        Allocation::Auto => pooled(config).or_else(|error| {
+            tracing::warn!(%error, "no pool for instances, so each call costs more; is address space limited (ulimit -v)?");
+            on_demand(config)
+        }),
     }
+}
+
+fn pooled(config: &RuntimeConfig) -> Result<Engine, RuntimeError> {
+    with(config, InstanceAllocationStrategy::Pooling(pool(config)))
+}
+
+fn on_demand(config: &RuntimeConfig) -> Result<Engine, RuntimeError> {
+    with(config, InstanceAllocationStrategy::OnDemand)
+}
+
+fn with(config: &RuntimeConfig, strategy: InstanceAllocationStrategy) -> Result<Engine, RuntimeError> {
+    let mut settings = settings(config);
+    settings.allocation_strategy(strategy);
+    Engine::new(&settings).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
 }
 
 /// Starts the thread that ticks the engine's epochs. It holds the engine weakly, and ends with it.
@@ -203,33 +204,19 @@ impl Hasher for Sha256Hasher {
 mod tests {
     use super::*;
 
-    fn config(allocation: Allocation) -> RuntimeConfig {
-        RuntimeConfig { instances_max: 4, allocation, ..RuntimeConfig::default() }
-    }
-
     #[test]
-    fn either_allocation_can_be_forced() {
-        assert!(build(&config(Allocation::Pooling)).unwrap().1);
-        assert!(!build(&config(Allocation::OnDemand)).unwrap().1);
-    }
-
-    #[test]
-    fn a_pool_that_does_not_fit_gives_way_unless_it_was_forced() {
+    fn a_pool_that_does_not_fit_gives_way() {
         // 2^32 memories of 4 GiB each fit no address space.
-        let huge = |allocation| RuntimeConfig {
-            instances_max: u32::MAX / 2,
-            allocation,
-            ..RuntimeConfig::default()
-        };
-        assert!(!build(&huge(Allocation::Auto)).unwrap().1);
-        assert!(matches!(build(&huge(Allocation::Pooling)), Err(RuntimeError::Engine(_))));
+        let huge = RuntimeConfig { instances_max: u32::MAX / 2, ..RuntimeConfig::default() };
+        assert!(matches!(pooled(&huge), Err(RuntimeError::Engine(_))));
+        assert!(build(&huge).is_ok());
     }
 
     #[test]
     fn the_key_is_the_same_for_every_allocation_and_stack_and_changes_with_the_settings() {
-        let pooled = build(&config(Allocation::Pooling)).unwrap().0;
-        let on_demand = build(&config(Allocation::OnDemand)).unwrap().0;
-        let for_code = build(&RuntimeConfig::for_code(4)).unwrap().0;
+        let config = RuntimeConfig { instances_max: 4, ..RuntimeConfig::default() };
+        let (pooled, on_demand) = (pooled(&config).unwrap(), on_demand(&config).unwrap());
+        let for_code = build(&RuntimeConfig::for_code(4)).unwrap();
         assert_eq!(key(&pooled), key(&on_demand));
         assert_eq!(key(&pooled), key(&for_code));
         assert_ne!(key(&pooled), key(&Engine::default()));
@@ -237,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_ticking_thread_does_not_keep_the_engine() {
-        let engine = build(&config(Allocation::OnDemand)).unwrap().0;
+        let engine = build(&RuntimeConfig::for_commands()).unwrap();
         start_epochs(&engine).unwrap();
         let weak = engine.weak();
         drop(engine);

@@ -67,11 +67,6 @@ impl Ceiling {
     pub(super) fn was_hit(&self) -> bool {
         self.memory_bytes.refused || self.table_elements.refused
     }
-
-    /// The linear memory in use, in bytes. It never shrinks.
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.memory_bytes.used
-    }
 }
 
 impl ResourceLimiter for Ceiling {

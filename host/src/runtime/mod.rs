@@ -87,7 +87,6 @@ pub struct Runtime {
     linkers: Linkers,
     /// One permit for each instance there may be at a time.
     slots: Arc<Semaphore>,
-    pooling: bool,
 }
 
 /// A compiled component, not yet linked.
@@ -111,16 +110,14 @@ impl Runtime {
     /// Sets the engine up and starts the thread that ticks its epochs. The thread ends with the engine.
     ///
     /// # Errors
-    /// [`RuntimeError::Engine`] when the settings don't fit this machine: with [`Allocation::Pooling`], for example,
-    /// when there's not enough address space.
+    /// [`RuntimeError::Engine`] when the settings don't fit this machine.
     pub fn new(config: &RuntimeConfig) -> Result<Self, RuntimeError> {
-        let (engine, pooling) = engine::build(config)?;
+        let engine = engine::build(config)?;
         engine::start_epochs(&engine)?;
         Ok(Self {
             engine_key: engine::key(&engine),
             linkers: Linkers::new(&engine).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?,
             slots: Arc::new(Semaphore::new(config.instances_max as usize)),
-            pooling,
             engine,
         })
     }
@@ -188,12 +185,6 @@ impl Runtime {
         hex::encode(self.engine_key.0.get(..8).unwrap_or_default())
     }
 
-    /// Whether instances come from a pool. If not, each one costs several times as much.
-    #[must_use]
-    pub fn is_pooling(&self) -> bool {
-        self.pooling
-    }
-
     fn binding(&self, component: Digest) -> Binding {
         Binding { component: component.0, engine: self.engine_key.0 }
     }
@@ -201,7 +192,7 @@ impl Runtime {
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("engine", &self.engine_key()).field("pooling", &self.pooling).finish()
+        f.debug_struct("Runtime").field("engine", &self.engine_key()).finish_non_exhaustive()
     }
 }
 

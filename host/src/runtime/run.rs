@@ -1,7 +1,6 @@
 //! One run of one tool: a fresh instance, its limits, and what comes of it.
 
 use std::fmt;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
@@ -23,20 +22,12 @@ pub const TOOL_MESSAGE_CHARS_MAX: usize = 1000;
 pub struct RunReport {
     /// The result's JSON text, unchecked, or why there's none.
     pub result: Result<String, RunFailure>,
-    /// Requests that went to [`Outbound::send`].
-    pub sends: u32,
     /// Requests beyond [`Limits::sends_max`].
     pub sends_refused: u32,
     /// The failure of the last send, if it failed: what a tool that gives up with [`ToolErrorKind::SendFailed`] means.
     pub last_failure: Option<SendFailure>,
-    /// Messages that went to [`Outbound::log`].
-    pub log_lines: u32,
     /// Messages beyond [`Limits::log_lines_max`].
     pub log_dropped: u32,
-    /// Linear memory at the end, in bytes.
-    pub memory_bytes: usize,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// Why a run brought no result.
@@ -136,20 +127,15 @@ impl Runtime {
         deadline: Instant,
         outbound: Box<dyn Outbound>,
     ) -> RunReport {
-        let start = Instant::now();
-        let deadline = start.checked_add(limits.wall).map_or(deadline, |end| end.min(deadline));
+        let deadline = Instant::now().checked_add(limits.wall).map_or(deadline, |end| end.min(deadline));
         let mut store = self.store(Guest::new(limits, deadline, Some(outbound)));
         let result = self.call(&mut store, prepared, &permit.into_request()).await;
         let guest = store.into_data();
         RunReport {
             result,
-            sends: guest.usage.sends,
             sends_refused: guest.usage.sends_refused,
             last_failure: guest.usage.last_failure,
-            log_lines: guest.usage.log_lines,
             log_dropped: guest.usage.log_dropped,
-            memory_bytes: guest.ceiling.memory_bytes(),
-            took: start.elapsed(),
         }
     }
 

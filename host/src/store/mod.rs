@@ -14,6 +14,7 @@ mod memory_ledger;
 mod policies;
 mod rows;
 pub mod sqlite;
+mod watch;
 
 pub use agents::{AgentRow, AgentStore};
 pub use approvals::{
@@ -29,6 +30,8 @@ pub use memory_control::MemoryControl;
 pub use memory_ledger::MemoryLedger;
 pub use policies::{PolicyRow, PolicyStore};
 pub use rows::{AuditRecord, ComponentKind, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
+pub use watch::POLL_MS;
+pub(crate) use watch::{Waiter, Watch};
 
 use crate::clock::Millis;
 use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId, UserId};

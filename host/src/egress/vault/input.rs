@@ -12,7 +12,6 @@ pub const SECRET_BYTES_MAX: usize = 8192;
 /// A checked secret, to be stored. No `Debug`, no `Clone`; zeroized when dropped.
 pub struct SecretInput {
     bytes: Zeroizing<Vec<u8>>,
-    trimmed: bool,
 }
 
 /// Why a text can't be a secret. Tells nothing of the text itself.
@@ -54,8 +53,7 @@ impl SecretInput {
     /// # Errors
     /// [`InvalidSecret`] says what to change.
     pub fn new(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, InvalidSecret> {
-        let trimmed = bytes.ends_with(b"\n");
-        if trimmed {
+        if bytes.ends_with(b"\n") {
             let line_break = if bytes.ends_with(b"\r\n") { 2 } else { 1 };
             let length = bytes.len() - line_break;
             bytes.truncate(length);
@@ -74,7 +72,7 @@ impl SecretInput {
         if text.trim() != text {
             return Err(InvalidSecret::Space);
         }
-        Ok(Self { bytes, trimmed })
+        Ok(Self { bytes })
     }
 
     /// Reads a secret to the end, standard input for example, and checks it as [`SecretInput::new`] does.
@@ -88,12 +86,6 @@ impl SecretInput {
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
         from.take(limit as u64).read_to_end(&mut bytes)?;
         Self::new(bytes)
-    }
-
-    /// Whether a line break was taken off the end: worth saying to whoever stored it.
-    #[must_use]
-    pub fn was_trimmed(&self) -> bool {
-        self.trimmed
     }
 
     pub(super) fn expose(&self) -> &[u8] {
@@ -111,9 +103,8 @@ mod tests {
 
     #[test]
     fn one_line_break_at_the_end_is_taken_off() {
-        for (text, trimmed) in [("sk_12345", false), ("sk_12345\n", true), ("sk_12345\r\n", true)] {
-            let input = input(text).ok().unwrap();
-            assert_eq!((input.expose(), input.was_trimmed()), (&b"sk_12345"[..], trimmed));
+        for text in ["sk_12345", "sk_12345\n", "sk_12345\r\n"] {
+            assert_eq!(input(text).ok().unwrap().expose(), b"sk_12345");
         }
         assert!(matches!(input("sk_12345\n\n"), Err(InvalidSecret::Control)));
     }
