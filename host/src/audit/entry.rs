@@ -55,6 +55,8 @@ pub(super) struct Finish {
 pub(super) enum Reply {
     /// Nobody: the row is an outcome that must not be lost.
     Nobody,
+    /// Nobody, and nothing is amiss if it can't be written.
+    MayBeLost,
     /// Someone who wants to know that it's on the disk.
     Written(oneshot::Sender<Result<(), AuditError>>),
     /// An enforcement point, which hears whether there was room.
@@ -77,7 +79,7 @@ impl Reply {
     /// Tells that the row is on the disk. Whoever has stopped waiting drops the guard.
     fn written(self, refused: Option<Reserved>) {
         match self {
-            Self::Nobody => {}
+            Self::Nobody | Self::MayBeLost => {}
             Self::Written(to) => drop(to.send(Ok(()))),
             Self::Decided(to) => drop(to.send(Ok(refused))),
             Self::Call(guard, to) => match refused {
@@ -126,7 +128,7 @@ impl Entry {
 
     /// Whether somebody waits for it.
     pub(super) fn is_waited_for(&self) -> bool {
-        !matches!(self.reply, Reply::Nobody)
+        !matches!(self.reply, Reply::Nobody | Reply::MayBeLost)
     }
 
     /// Tells that the row is on the disk.
@@ -159,8 +161,8 @@ impl Entry {
     /// outcome, since its intent is in the trail or comes with it; nothing for an intent.
     pub(super) fn failed(mut self, error: &AuditError) -> Option<Self> {
         match std::mem::replace(&mut self.reply, Reply::Nobody) {
-            Reply::Nobody if matches!(self.event, Event::ShadowDiffered(_)) => return None,
             Reply::Nobody => return Some(self),
+            Reply::MayBeLost => return None,
             Reply::Written(to) => drop(to.send(Err(error.clone()))),
             Reply::Decided(to) => drop(to.send(Err(error.clone()))),
             Reply::Call(guard, to) => {

@@ -21,6 +21,7 @@ mod held;
 mod outcome;
 mod pending;
 mod plan;
+mod progress;
 mod queue;
 mod recover;
 mod row;
@@ -231,7 +232,7 @@ impl Audit {
     /// be written or too much waits already: the metrics count it.
     pub fn shadow_differed(&self, realm: Realm, difference: ShadowDiffered) {
         let event = Event::ShadowDiffered(difference);
-        self.trail.queue.push_intent(Entry::new(Some(realm), None, event, Reply::Nobody));
+        self.trail.queue.push_intent(Entry::new(Some(realm), None, event, Reply::MayBeLost));
         self.trail.flush();
     }
 

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::entry::{Begun, Entry, Finish, LedgerStep, Reply};
 use super::plan::{SendBegin, SendPlan};
+use super::progress::{OpenSend, Progress, SendEnd};
 use super::{AuditError, Outcome, SendResult, Trail, outcome};
 use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
 use crate::clock::Millis;
@@ -287,15 +288,6 @@ impl Drop for PendingSend {
     }
 }
 
-/// What became of a send, and what the ledger does about it.
-struct SendEnd {
-    result: SendResult,
-    settlement: Settlement,
-    /// The reply, sealed, for a repetition of the same write.
-    reply: Option<Vec<u8>>,
-    refund: Option<Box<Refund>>,
-}
-
 /// A call, for as long as it or one of its sends is open.
 struct Call {
     trail: Arc<Trail>,
@@ -305,31 +297,6 @@ struct Call {
     /// Whether it has taken places among its agents' calls at once.
     has_places: bool,
     progress: Mutex<Progress>,
-}
-
-struct Progress {
-    /// The number of the newest send. It's never given to another, even if its intent wasn't written: a guard that
-    /// still is about to go must not close another's send.
-    newest: u32,
-    /// How many sends were begun.
-    sends: u32,
-    /// Those that haven't finished.
-    open: Vec<OpenSend>,
-    /// What is known from those that have.
-    request_sent: RequestSent,
-    /// Whether the call's outcome has been queued, or there's none to come.
-    over: bool,
-    /// The call's own intent, until the first row that comes of it takes it along.
-    first: Option<Box<Entry>>,
-}
-
-struct OpenSend {
-    send: u32,
-    begun_at: Millis,
-    /// What tells of the wire, once the pipeline has got hold of it. As long as it hasn't, surely nothing was sent.
-    handover: Option<Handover>,
-    /// Whether something is reserved for it.
-    reserved: bool,
 }
 
 impl Call {
@@ -433,70 +400,6 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.trail.queue.ended();
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            newest: 0,
-            sends: 0,
-            open: Vec::new(),
-            request_sent: RequestSent::No,
-            over: false,
-            first: None,
-        }
-    }
-}
-
-impl Progress {
-    fn open_send(&mut self, begun_at: Millis) -> u32 {
-        self.newest += 1;
-        self.sends += 1;
-        self.open.push(OpenSend { send: self.newest, begun_at, handover: None, reserved: false });
-        self.newest
-    }
-
-    fn reserve(&mut self, send: u32) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.send == send) {
-            open.reserved = true;
-        }
-    }
-
-    fn hand_over(&mut self, send: u32, handover: Handover) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.send == send) {
-            open.handover = Some(handover);
-        }
-    }
-
-    /// Forgets a send that didn't get into the trail.
-    fn take_back(&mut self, send: u32) {
-        if let Some(index) = self.open.iter().position(|open| open.send == send) {
-            self.open.remove(index);
-            self.sends -= 1;
-        }
-    }
-
-    fn request_sent(&self) -> RequestSent {
-        let open = self.open.iter().map(|open| open.request_sent());
-        open.fold(self.request_sent, RequestSent::and)
-    }
-}
-
-impl OpenSend {
-    /// What becomes of it when nobody saw its end.
-    fn abandoned(&self) -> SendEnd {
-        let request_sent = self.request_sent();
-        let settlement = match request_sent {
-            RequestSent::No => Settlement::Release,
-            RequestSent::Yes | RequestSent::Unknown => Settlement::Hold,
-        };
-        SendEnd { result: SendResult::abandoned(request_sent), settlement, reply: None, refund: None }
-    }
-
-    /// What is known of the wire while nobody has seen its end.
-    fn request_sent(&self) -> RequestSent {
-        self.handover.as_ref().map_or(RequestSent::No, Handover::request_sent)
     }
 }
 

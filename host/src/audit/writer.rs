@@ -4,8 +4,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use super::entry::{Entry, LedgerStep, Reply};
 use super::{
     ADMIN_CHARS_MAX, AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendRefused,
@@ -58,8 +56,7 @@ fn resumed(failure: &AuditError) -> Entry {
         by: "host".to_owned(),
         reason: Some(failure.to_string().chars().take(ADMIN_CHARS_MAX).collect()),
     };
-    let (nobody, _) = oneshot::channel();
-    Entry::new(None, None, event, Reply::Written(nobody))
+    Entry::new(None, None, event, Reply::MayBeLost)
 }
 
 impl Trail {

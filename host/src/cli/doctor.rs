@@ -12,7 +12,7 @@ use super::serve::serve_config;
 use crate::app::open_catalog;
 use crate::audit;
 use crate::config::Config;
-use crate::connection::{Connections, SecretOf};
+use crate::connection::{Connections, Problems, SecretOf};
 use crate::doors::{self, ServeError};
 use crate::home::Home;
 use crate::ids::ConnectionName;
@@ -68,10 +68,15 @@ fn look(home: &Home, out: &Out) -> Vec<(&'static str, Finding)> {
     findings.push(("database", database(home)));
     findings.push(("vault", vault(&opened)));
     findings.push(("audit trail", trail(&opened)));
-    findings.extend(connections(&opened).into_iter().map(|finding| ("connections", finding)));
-    findings.extend(budgets(&opened).into_iter().map(|finding| ("budgets", finding)));
+    let set_up = Connections::load(&opened.home.connections_dir());
+    findings.extend(connections(&opened, &set_up).into_iter().map(|finding| ("connections", finding)));
+    // Nothing is said of budgets where the connections can't be read, which is told of them.
+    if let Ok(set_up) = &set_up {
+        findings.extend(budgets(&opened, set_up).into_iter().map(|finding| ("budgets", finding)));
+    }
+    let set_up = set_up.unwrap_or_default();
     findings.extend(tools(&opened).into_iter().map(|finding| ("tools", finding)));
-    findings.extend(sandboxes(&opened).into_iter().map(|finding| ("sandboxes", finding)));
+    findings.extend(sandboxes(&opened, &set_up).into_iter().map(|finding| ("sandboxes", finding)));
     findings.extend(policies(&opened, out).into_iter().map(|finding| ("policies", finding)));
     findings.push(("tls", tls(&opened)));
     findings.push(("address", address(&opened)));
@@ -145,8 +150,8 @@ fn trail(opened: &Opened) -> Finding {
     }
 }
 
-fn connections(opened: &Opened) -> Vec<Finding> {
-    let connections = match Connections::load(&opened.home.connections_dir()) {
+fn connections(opened: &Opened, set_up: &Result<Connections, Problems>) -> Vec<Finding> {
+    let connections = match set_up {
         Ok(connections) => connections,
         Err(problems) => return problems.0.iter().map(|problem| Problem(problem.to_string())).collect(),
     };
@@ -169,10 +174,8 @@ fn connections(opened: &Opened) -> Vec<Finding> {
     findings
 }
 
-/// Nothing where the connections can't be read, which is told of them.
-fn budgets(opened: &Opened) -> Vec<Finding> {
-    let Ok(connections) = Connections::load(&opened.home.connections_dir()) else { return Vec::new() };
-    match Budgets::load(&opened.home.budgets_file(), &connections) {
+fn budgets(opened: &Opened, set_up: &Connections) -> Vec<Finding> {
+    match Budgets::load(&opened.home.budgets_file(), set_up) {
         Ok(budgets) => vec![Well(format!("{} set", budgets.rules().len()))],
         Err(problems) => problems.0.iter().map(|problem| Problem(problem.to_string())).collect(),
     }
@@ -196,12 +199,11 @@ fn tools(opened: &Opened) -> Vec<Finding> {
 }
 
 /// Where agents may run code, and what that code may use. Nothing is said where there's no sandbox.
-fn sandboxes(opened: &Opened) -> Vec<Finding> {
+fn sandboxes(opened: &Opened, set_up: &Connections) -> Vec<Finding> {
     let rows = match opened.control.components() {
         Ok(rows) => rows,
         Err(error) => return vec![Problem(error.to_string())],
     };
-    let set_up = Connections::load(&opened.home.connections_dir()).unwrap_or_default();
     let mut findings = Vec::new();
     for row in rows.iter().filter(|row| row.active && row.kind == ComponentKind::Sandbox) {
         let names: Vec<_> = row.connections.iter().map(ConnectionName::as_str).collect();

@@ -269,6 +269,17 @@ impl<'a> Module<'a> {
     }
 }
 
+impl From<Kind> for ExternalKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Func => Self::Func,
+            Kind::Table => Self::Table,
+            Kind::Memory => Self::Memory,
+            Kind::Global => Self::Global,
+        }
+    }
+}
+
 impl Place {
     pub(super) fn new(kind: ExternalKind, index: u32) -> Result<Self, String> {
         let kind = match kind {

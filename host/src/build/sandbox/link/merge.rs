@@ -8,7 +8,7 @@ use wasm_encoder::{
     ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction,
     MemorySection, TableSection, TypeSection,
 };
-use wasmparser::{FuncType, Operator, TypeRef};
+use wasmparser::{ExternalKind, FuncType, Operator, TypeRef};
 
 use super::graph::{Kind, Module, Place, number, unreadable};
 use super::libraries::{Found, Libraries};
@@ -129,13 +129,7 @@ impl Layout {
         let Found::Library(library, place) = found else {
             return Err("what a library exports comes from outside".to_owned());
         };
-        let kind = match place.kind {
-            Kind::Func => ExportKind::Func,
-            Kind::Table => ExportKind::Table,
-            Kind::Memory => ExportKind::Memory,
-            Kind::Global => ExportKind::Global,
-        };
-        Ok((kind, self.own(library, place).ok_or_else(unknown)?))
+        Ok((ExternalKind::from(place.kind).into(), self.own(library, place).ok_or_else(unknown)?))
     }
 
     /// The globals that are numbers and never change, by index.

@@ -7,7 +7,7 @@ use wasm_encoder::{
     CanonicalFunctionSection, Component, ComponentAliasSection, ComponentSectionId, ExportKind,
     InstanceSection, ModuleArg, RawSection,
 };
-use wasmparser::{ComponentAlias, ExternalKind, Instance};
+use wasmparser::{ComponentAlias, Instance};
 
 use super::graph::{Graph, Item, Kind, Origin, Place, Reference};
 use super::libraries::{Found, Libraries};
@@ -224,12 +224,7 @@ impl<'w, 'a> Writer<'w, 'a> {
                     return Err(Error::UserError("something comes from nowhere".to_owned()));
                 };
                 let name = if self.libraries.has(instance) { &export_name(*place) } else { name };
-                let kind = match place.kind {
-                    Kind::Func => ExternalKind::Func,
-                    Kind::Table => ExternalKind::Table,
-                    Kind::Memory => ExternalKind::Memory,
-                    Kind::Global => ExternalKind::Global,
-                };
+                let kind = place.kind.into();
                 self.alias(ComponentAlias::CoreInstanceExport { kind, instance_index: instance, name })?;
             }
             Item::Alias(alias) => self.alias(alias.clone())?,
