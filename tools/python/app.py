@@ -45,6 +45,17 @@ _DESCRIPTION = (
 )
 
 
+_TOOLS = [
+    wit_world.ToolDescription(
+        name="run_python",
+        description=_DESCRIPTION,
+        input_schema=json.dumps(_INPUT),
+        output_schema=json.dumps(_OUTPUT),
+        connections=[],
+    )
+]
+
+
 class WitWorld(wit_world.WitWorld):
     """The component's exports."""
 
@@ -53,14 +64,7 @@ class WitWorld(wit_world.WitWorld):
         _finish()
 
     def describe(self):
-        tool = wit_world.ToolDescription(
-            name="run_python",
-            description=_DESCRIPTION,
-            input_schema=json.dumps(_INPUT),
-            output_schema=json.dumps(_OUTPUT),
-            connections=[],
-        )
-        return [tool]
+        return _TOOLS
 
     def call(self, name, arguments_json):
         if name != "run_python":

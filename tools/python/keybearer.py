@@ -29,6 +29,10 @@ _DENIALS = frozenset(
         "send-limit",
     )
 )
+# What can be handed to the host at once, in bytes: it ends a run that hands it more.
+_BYTES_MAX = 2 << 20
+# What the host counts for a field besides its name and its value, at most.
+_FIELD_BYTES_MAX = 64
 _SENT = {
     "no": "the request was not sent",
     "yes": "the request was sent",
@@ -154,6 +158,8 @@ class Connection:
             headers=headers,
             body=body,
         )
+        if _size(request) > _BYTES_MAX:
+            raise RequestFailed("invalid-request", "the request is larger than 2 MiB, with its headers and its body", "no")
         try:
             reply = _http.send(request)
         except _Err as error:
@@ -174,13 +180,25 @@ def log(message, level="info"):
         level = _log.Level[str(level).upper()]
     except KeyError:
         raise ValueError(f'there is no level {level!r}: it is "debug", "info", "warn" or "error"') from None
-    _log.write(level, _text(message))
+    # The host cuts a line to less.
+    _log.write(level, _text(message).encode()[:_BYTES_MAX].decode("utf-8", "ignore"))
 
 
 def _failed(failure):
     reason = failure.reason.name.lower().replace("_", "-")
     kind = Denied if reason in _DENIALS else RequestFailed
     return kind(reason, failure.message, failure.request_sent.name.lower())
+
+
+def _size(part):
+    """What the host counts for a part of a request, in bytes, or a little more."""
+    if part is None:
+        return 0
+    if isinstance(part, str):
+        return len(part if part.isascii() else part.encode())
+    if isinstance(part, bytes):
+        return len(part)
+    return _FIELD_BYTES_MAX + sum(map(_size, part if isinstance(part, (list, tuple)) else vars(part).values()))
 
 
 def _body(json, form, data, headers):

@@ -40,7 +40,19 @@ _LEFT_OUT = {
 _BUILD = {"keybearer_sandbox.build", "keybearer_sandbox.image"}
 
 # Modules whose functions every execution runs.
-_ALWAYS = {"app", "json", "json.decoder", "json.encoder", "keybearer_sandbox.output", "keybearer_sandbox.run", "linecache"}
+_ALWAYS = {
+    "app",
+    "json",
+    "json.decoder",
+    "json.encoder",
+    "keybearer_sandbox.output",
+    "keybearer_sandbox.run",
+    "linecache",
+    "random",
+}
+
+# How many gaps are filled at most: twice as many as there are.
+_GAPS_MAX = 30_000
 
 # Free memory that the image begins with, in bytes. An ordinary program needn't ask for more: growing costs each execution
 # system calls, and all cores a flush of their address translations.
@@ -86,12 +98,13 @@ def build(call):
     for path in [path for path in kept.modules if absent.reason(path)]:
         del kept.modules[path]
     run.rehearse(call)
-    gc.collect()
-    image.fill()
-    image.gather(_ALWAYS)
+    functions = image.run_by(_ALWAYS)
+    image.fill(_GAPS_MAX)
+    image.gather(functions)
     run.renew()
+    # Its names may die when others take their places, and leave gaps.
+    sys._clear_type_cache()
     run.rehearse(call)
-    run.prepare()
 
 
 def finish():
@@ -101,8 +114,10 @@ def finish():
     run.lasting[:] = b"\x01" * len(run.lasting)
     gc.collect()
     run.lasting = image.lasting()
-    gc.collect()
-    image.fill()
+    image.fill(_GAPS_MAX)
+    # What the first one needed for itself lies in gaps.
+    image.fill(1_000)
+    run.prepare()
     gc.freeze()
     room = bytearray(_ROOM_BYTES)
     del room

@@ -5,10 +5,14 @@ afterwards. That costs an execution more than all it computes, unless there are 
 
 - Counting references is a write. So what is there when the image is taken never dies: `lasting` says where it lies, and
   whoever makes the component sets those counts to what CPython takes for immortal (PEP 683).
-- New objects go into gaps that old ones have left, wherever those are. `fill` leaves none.
-- Code that runs notes in itself how it may run faster. `gather` makes what every execution runs anew, side by side.
+- New objects go into gaps that old ones have left, and types use some of their dead ones again, wherever those are. `fill`
+  leaves neither.
+- Code that runs notes in itself how it may run faster, and whether to count its constants. `gather` makes what every
+  execution runs anew, side by side.
 """
 
+import contextvars
+import dis
 import gc
 import types
 import zlib
@@ -24,18 +28,57 @@ _BYTES_HEAD = 17
 # The sizes of gaps that are looked for, in bytes: large ones first, so that small objects don't cut them up. The last, 8, is
 # that of the smallest object.
 _GAPS = (*(1 << power for power in range(20, 9, -1)), *range(1016, 20, -8), 19, 8)
-# How many gaps are filled at most: twice as many as there are.
-_GAPS_MAX = 30_000
+# Makes an object of each type that keeps its dead to use them again; tuples do by length.
+_SPARE = (
+    lambda: int("1000000"),
+    lambda: float("0.5"),
+    list,
+    dict,
+    set,
+    contextvars.copy_context,
+    lambda: slice(None),
+    lambda: range(1_000_000),
+    lambda: iter([]),
+    lambda: iter(()),
+    lambda: iter(range(1_000_000)),
+    lambda: dict.fromkeys("a"),
+    lambda: [].append,
+    lambda: fill.__get__(_kept),
+    *(lambda length=length: tuple([None] * length) for length in range(1, 21)),
+)
+# How many of each are made, so that none is left to be used again: more than `fill` itself lets die.
+_SPARE_MAX = 8
 # What fills gaps, and what was made anew: it has to stay where it is.
 _kept = []
 
 
-def gather(modules):
-    """Makes the functions of these modules anew, side by side."""
-    for one in gc.get_objects():
-        if type(one) is types.FunctionType and one.__module__ in modules:
-            _kept.append(one.__code__)
-            one.__code__ = one.__code__.replace()
+def run_by(modules):
+    """The functions of these modules that have run, and their instructions with constants that aren't counted. Those are
+    immortal in the image, and not yet when the interpreter would note that."""
+    return [
+        (one, _uncounted(one.__code__))
+        for one in gc.get_objects()
+        if type(one) is types.FunctionType and one.__module__ in modules and _has_run(one.__code__)
+    ]
+
+
+def gather(functions):
+    """Makes the code of these functions anew, side by side, with these instructions."""
+    for function, instructions in functions:
+        _kept.append(function.__code__)
+        function.__code__ = function.__code__.replace(co_code=instructions)
+
+
+def _has_run(code):
+    return any(one.opname == "RESUME_CHECK" for one in dis.get_instructions(code, adaptive=True))
+
+
+def _uncounted(code):
+    found = bytearray(code.co_code)
+    for one in dis.get_instructions(code):
+        if one.opname == "LOAD_CONST":
+            found[one.offset] = dis._all_opmap["LOAD_CONST_IMMORTAL"]
+    return bytes(found)
 
 
 def lasting():
@@ -50,19 +93,24 @@ def lasting():
     return found
 
 
-def fill():
+def fill(gaps_max):
     """Fills the gaps between objects, so that whatever is made from now on lies behind them all."""
-    held, count = [None] * _GAPS_MAX, 0
+    held, count = [None] * gaps_max, 0
     _kept.append(held)
     last = max(map(id, gc.get_objects()))
+    # This frees what types keep, too.
+    gc.collect()
     for size in _GAPS:
-        while count < _GAPS_MAX:
+        while count < gaps_max:
             # Without zeros: a snapshot leaves those out, and is cut into more pieces than componentize-py takes.
             one = b"\x01" * (size - _BYTES_HEAD) if size > 8 else object()
             if id(one) > last:
                 break
             held[count] = one
             count += 1
+    # They lie where gaps were.
+    del last, count
+    _kept.append([[make() for _ in range(_SPARE_MAX)] for make in _SPARE])
 
 
 def _find(bits):

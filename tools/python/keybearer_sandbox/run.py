@@ -9,6 +9,7 @@ import json
 import linecache
 import logging
 import os
+import random
 import sys
 import types
 import weakref
@@ -44,6 +45,11 @@ def renew():
     _stdout = outputs.stream(_output, 1, "strict")
     _stderr = outputs.stream(_output, 2, "backslashreplace")
     linecache.cache = {}
+    # componentize-py seeds it at the start of each execution.
+    old, random._inst = random._inst, random.Random()
+    for name, value in vars(random).items():
+        if getattr(value, "__self__", None) is old:
+            setattr(random, name, getattr(random._inst, name))
 
 
 renew()
@@ -96,6 +102,7 @@ def rehearse(call):
     for _ in range(_REHEARSALS):
         for code in _REHEARSAL:
             prepare()
+            random.seed()
             call(code)
     _reserve[:] = [bytearray(_RESERVE_BYTES)]
 
@@ -110,6 +117,7 @@ def prepare():
     os.abort = _abort
     # A rehearsal has run what was registered for the end.
     weakref.finalize._registered_with_atexit = False
+    atexit.unregister(_end_logging)
     atexit.register(_end_logging)
     sys.stdin = sys.__stdin__ = _stdin
     sys.stdout = sys.__stdout__ = _stdout
@@ -164,15 +172,18 @@ def _execute(code):
     if tree.body and type(tree.body[-1]).__name__ == "Expr":
         last = tree.body.pop()
     names = sys.modules["__main__"].__dict__
-    program = compile(tree, FILE, "exec", dont_inherit=True)
+    try:
+        program = compile(tree, FILE, "exec", dont_inherit=True)
+        if last is not None:
+            flags = program.co_flags & _FUTURE
+            last = compile(ast.Expression(last.value), FILE, "eval", flags, dont_inherit=True)
+    except SyntaxError as error:
+        # Of a tree, the compiler looks for the line in a file.
+        error.text = linecache.getline(FILE, error.lineno)
+        raise
     del tree, code
-    if last is None:
-        exec(program, names)
-        return None
-    flags = program.co_flags & _FUTURE
-    expression = compile(ast.Expression(last.value), FILE, "eval", flags, dont_inherit=True)
     exec(program, names)
-    return eval(expression, names)
+    return None if last is None else eval(last, names)
 
 
 def _end(error):
@@ -267,6 +278,14 @@ def _finish(exit_code):
                 stream.flush()
         except BaseException:
             pass
+    for stream in (_stdout, _stderr):
+        # A program can have them hold back what it writes.
+        if not stream.write_through:
+            try:
+                stream.flush()
+            except BaseException:
+                # It's closed.
+                pass
     return exit_code
 
 
@@ -320,12 +339,13 @@ def _result(value):
             text = str.__str__(repr(value))
         except BaseException as error:
             text = f"<{_kind(value)}: its repr failed with {_kind(error)}>"
-    # A lone surrogate can't be passed on; inside JSON its escape means the same.
-    text = text.encode("utf-8", "backslashreplace")
-    if len(text) > RESULT_BYTES_MAX // 6 and len(_quote(text.decode()).encode()) > RESULT_BYTES_MAX:
-        kept = text[: RESULT_BYTES_MAX // 6].decode("utf-8", "ignore")
-        return f"{kept}… [cut: the result has {len(text)} bytes]"
-    return text.decode()
+    # A lone surrogate can't be passed on; inside JSON its escape means the same. More than can fit isn't written once more:
+    # there may be no memory for that.
+    data = text[: RESULT_BYTES_MAX + 1].encode("utf-8", "backslashreplace")
+    if len(data) > RESULT_BYTES_MAX // 6 and len(_quote(data.decode()).encode()) > RESULT_BYTES_MAX:
+        kept = data[: RESULT_BYTES_MAX // 6].decode("utf-8", "ignore")
+        return f"{kept}… [cut: the result has {len(text)} characters]"
+    return data.decode()
 
 
 def _kind(one):
