@@ -103,10 +103,10 @@ def test_a_host_that_hangs_up_leaves_it_open_whether_anything_was_sent(ask):
 def test_a_host_that_says_nothing(ask, monkeypatch):
     monkeypatch.setattr(wire, "GRACE_S", 0.0)
     with Scripted(threading.Event()) as host, pytest.raises(HostTimeout) as told:
-        ask(at(host.url), wire.call_tool("get_invoice", {}, Context(), None, 0.3))
-    assert told.value.request_sent == "unknown" and "0.3 s" in told.value.detail
+        ask(at(host.url), wire.call_tool("get_invoice", {}, Context(), None, 2.5))
+    assert told.value.request_sent == "unknown" and "2.5 s" in told.value.detail
     assert len(host.asked) == 1
-    assert 1 <= int(host.asked[0][2]["Keybearer-Deadline-Ms"]) <= 300
+    assert 1 <= int(host.asked[0][2]["Keybearer-Deadline-Ms"]) <= 2500
 
 
 def test_a_list_that_does_not_come_sent_nothing(ask):
@@ -137,7 +137,7 @@ def test_a_host_that_drips_does_not_outlast_the_time(ask):
         thread.start()
         try:
             with pytest.raises(HostTimeout):
-                ask(at(f"http://127.0.0.1:{server.getsockname()[1]}"), wire.Ask("POST", "v1/x", b"{}", wait_s=0.4))
+                ask(at(f"http://127.0.0.1:{server.getsockname()[1]}"), wire.Ask("POST", "v1/x", b"{}", wait_s=1.5))
         finally:
             over.set()
             thread.join()

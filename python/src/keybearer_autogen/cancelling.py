@@ -18,10 +18,14 @@ class Cancellation(Protocol):
     def add_callback(self, callback: Any) -> None: ...
 
 
-def task_is_cancelled() -> bool:
-    """Whether somebody asked this very task to end. Python 3.10 doesn't tell."""
+def only_token_cancelled(token: Cancellation | None) -> bool:
+    """Whether the token was cancelled, and this very task wasn't, of which Python 3.10 doesn't tell.
+
+    Only the token asks for a result; a task that is cancelled wants none, whatever the token says.
+    """
     task = asyncio.current_task()
-    return task is not None and sys.version_info >= (3, 11) and task.cancelling() > 0
+    task_too = task is not None and sys.version_info >= (3, 11) and task.cancelling() > 0
+    return token is not None and token.is_cancelled() and not task_too
 
 
 async def stopped_by(token: Cancellation | None, work: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import wire
 from .access import Access
-from .cancelling import stopped_by, task_is_cancelled
+from .cancelling import only_token_cancelled, stopped_by
 from .client import AsyncClient
 from .coding import Run, Workspace
 from .errors import KeybearerError
@@ -148,8 +148,7 @@ class KeybearerCodeExecutor(CodeExecutor, Component[KeybearerCodeExecutorConfig]
                     run.failed(error)
                 except asyncio.CancelledError:
                     run.cancelled()
-                    # Only the token asks for a result; a task that is cancelled wants none, whatever the token says.
-                    if task_is_cancelled() or not cancellation_token.is_cancelled():
+                    if not only_token_cancelled(cancellation_token):
                         raise
         finally:
             outcome = run.outcome()

@@ -138,6 +138,7 @@ class Ask:
     Attributes:
         wait_s: How long an answer is waited for, over all attempts.
         deadline: Whether the host is told how long it has.
+        reads: Whether it's a read of the host's own lists, as every GET is.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -146,6 +147,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     wait_s: float = 30.0
     deadline: bool = False
+    reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,13 @@ def call_tool(
     return _posted(f"v1/tools/{_segment(name)}", body, headers, deadline_s, deadline=True)
 
 
+def mcp(method: str, params: Mapping[str, Any], context: Context, deadline_s: float) -> Ask:
+    """A request of the Model Context Protocol. The host keeps no session: each stands for itself."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params)}
+    ask = _posted("mcp", body, context.headers(), deadline_s, deadline=True)
+    return replace(ask, reads=method == "tools/list")
+
+
 def run_code(language: str, code: str, context: Context, timeout_s: float) -> Ask:
     """One block of code, in a sandbox of its own."""
     body = {"blocks": [{"language": language, "code": code}], "timeout_ms": max(int(timeout_s * 1000), 1)}
@@ -314,6 +323,21 @@ def read_text(answer: Answer) -> str:
     return text
 
 
+def read_mcp(answer: Answer) -> dict[str, Any]:
+    """The result that an answer to :func:`mcp` holds.
+
+    Raises:
+        Refused: It holds the host's refusal.
+        NotAHost: It holds neither.
+    """
+    message = read_json(answer)
+    result, error = message.get("result"), message.get("error")
+    if isinstance(result, dict):
+        return result
+    refused = _refused(error.get("data"), answer.status) if isinstance(error, dict) else None
+    raise refused or _not_a_host(answer)
+
+
 def _posted(path: str, body: Any, headers: Mapping[str, str], wait_s: float, *, deadline: bool = False) -> Ask:
     try:
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
@@ -359,29 +383,36 @@ def _broken(broken: Broken, ask: Ask, origin: str) -> HostUnreachable | HostTime
 
 def _may_have_sent(ask: Ask) -> RequestSent:
     """A read of the host's own lists sends nothing to anyone else."""
-    return "no" if ask.method == "GET" else "unknown"
+    return "no" if ask.reads or ask.method == "GET" else "unknown"
 
 
 def _refusal(answer: Answer) -> Refused | NotAHost:
     """The error that an answer is. Only a problem in the host's own form is quoted."""
+    problem = None
     if answer.media_type == "application/problem+json":
         try:
             problem = json.loads(answer.body)
         except (ValueError, RecursionError):
-            problem = None
-        if isinstance(problem, dict) and str(problem.get("type", "")).startswith("urn:keybearer:problem:"):
-            code, detail, call = problem.get("code"), problem.get("detail"), problem.get("call")
-            sent, retry = problem.get("request_sent"), problem.get("retry")
-            if isinstance(code, str) and isinstance(detail, str):
-                return Refused(
-                    code[:64],
-                    detail[:_DETAIL_CHARACTERS_MAX],
-                    status=answer.status,
-                    request_sent=cast(RequestSent, sent) if sent in ("no", "yes", "unknown") else "unknown",
-                    retry=cast(Retry, retry) if retry in ("no", "safe", "check_first") else "no",
-                    call=call if isinstance(call, str) else None,
-                )
-    return _not_a_host(answer)
+            pass
+    return _refused(problem, answer.status) or _not_a_host(answer)
+
+
+def _refused(problem: Any, status: int) -> Refused | None:
+    """The refusal that a problem is, if it's one of a host."""
+    if not isinstance(problem, dict) or not str(problem.get("type", "")).startswith("urn:keybearer:problem:"):
+        return None
+    code, detail, call = problem.get("code"), problem.get("detail"), problem.get("call")
+    sent, retry = problem.get("request_sent"), problem.get("retry")
+    if not isinstance(code, str) or not isinstance(detail, str):
+        return None
+    return Refused(
+        code[:64],
+        detail[:_DETAIL_CHARACTERS_MAX],
+        status=status,
+        request_sent=cast(RequestSent, sent) if sent in ("no", "yes", "unknown") else "unknown",
+        retry=cast(Retry, retry) if retry in ("no", "safe", "check_first") else "no",
+        call=call if isinstance(call, str) else None,
+    )
 
 
 def _not_a_host(answer: Answer) -> NotAHost:

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import wire
 from .access import Access
-from .cancelling import stopped_by, task_is_cancelled
+from .cancelling import only_token_cancelled, stopped_by
 from .client import AsyncClient
 from .errors import KeybearerError, NotAHost
 from .extras import needs
@@ -26,8 +26,8 @@ with needs("autogen", "KeybearerWorkbench"):
 log = logging.getLogger("keybearer_autogen")
 
 _CHECK = "A request may have been sent. Check what was done before you try again."
-_CANCELLED = f"The call failed (cancelled): it was cancelled. {_CHECK}"
-_UNFORESEEN = f"The call failed (internal): the package that calls the Keybearer host met an error of its own. {_CHECK}"
+CANCELLED = f"The call failed (cancelled): it was cancelled. {_CHECK}"
+UNFORESEEN = f"The call failed (internal): the package that calls the Keybearer host met an error of its own. {_CHECK}"
 
 
 class KeybearerWorkbenchConfig(HostConfig):
@@ -131,16 +131,15 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
             text = wire.read_text(await stopped_by(cancellation_token, self._client.ask(ask)))
         except KeybearerError as error:
             log.warning("a call of %r failed: %s", name, error)
-            return _result(name, error.detail, is_error=True)
+            return result(name, error.detail, is_error=True)
         except asyncio.CancelledError:
-            # Only the token asks for a result; a task that is cancelled wants none, whatever the token says.
-            if task_is_cancelled() or cancellation_token is None or not cancellation_token.is_cancelled():
+            if not only_token_cancelled(cancellation_token):
                 raise
-            return _result(name, _CANCELLED, is_error=True)
+            return result(name, CANCELLED, is_error=True)
         except Exception:
             log.exception("a call of %r failed in a way that wasn't foreseen", name)
-            return _result(name, _UNFORESEEN, is_error=True)
-        return _result(name, text, is_error=False)
+            return result(name, UNFORESEEN, is_error=True)
+        return result(name, text, is_error=False)
 
     async def start(self) -> None:
         """Nothing has to be started: connections are made when they're needed."""
@@ -173,7 +172,8 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
         return cls(**config.model_dump())
 
 
-def _result(name: str, text: str, *, is_error: bool) -> ToolResult:
+def result(name: str, text: str, *, is_error: bool) -> ToolResult:
+    """What a call of a tool came to, as AutoGen takes it."""
     return ToolResult(name=name, result=[TextResultContent(content=text)], is_error=is_error)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from secrets import token_bytes
 from typing import Any, Literal, TypeVar, cast
 
@@ -168,14 +169,23 @@ class SecretFilter:
                 mapping[name] = one if name in _NOT_TEXT else (yield from self._cleaned(one, store))
             return mapping
         if hasattr(value, "model_copy"):
-            changed = {}
-            for name in type(value).model_fields:
-                before = getattr(value, name)
-                after = before if name in _NOT_TEXT else (yield from self._cleaned(before, store))
-                if after is not before:
-                    changed[name] = after
+            changed = yield from self._changed(value, type(value).model_fields, store)
             return value.model_copy(update=changed) if changed else value
+        if is_dataclass(value) and not isinstance(value, type):
+            # A call of a tool is one, inside messages.
+            changed = yield from self._changed(value, [field.name for field in fields(value) if field.init], store)
+            return replace(value, **changed) if changed else value
         return value
+
+    def _changed(self, value: Any, names: Iterable[str], store: bool) -> Steps:
+        """The attributes of these names that hold something to clean, cleaned."""
+        changed = {}
+        for name in names:
+            before = getattr(value, name)
+            after = before if name in _NOT_TEXT else (yield from self._cleaned(before, store))
+            if after is not before:
+                changed[name] = after
+        return changed
 
     def _cleaned_text(self, text: str, store: bool) -> Steps:
         pieces, at = [], 0
