@@ -73,8 +73,8 @@ async fn a_decision_at_the_command_line_wakes_who_waits_in_the_host() {
         let ended = Instant::now();
         assert!(said.status.success(), "{said:?}");
         assert_eq!(waiter.await.unwrap(), Some(decided));
-        // The command has recorded its decision and ended by then; so this is an upper bound.
-        assert!(ended.elapsed() < Duration::from_millis(200), "{:?}", ended.elapsed());
+        // The command has recorded its decision and ended by then. Who didn't hear of it would wait for half a minute.
+        assert!(ended.elapsed() < Duration::from_secs(5), "{:?}", ended.elapsed());
     }
     let said = kb(&home, &["audit", "list"], "");
     let trail = String::from_utf8(said.stdout).unwrap();

@@ -116,6 +116,19 @@ fn what_is_held_is_listed_and_an_operator_s_word_is_recorded() {
     assert_eq!((held.as_array().unwrap().len(), &held[0]["id"]), (1, &json!(ids[1].to_string())), "{held}");
     assert_eq!(held[0]["cost"], json!({ "amount_minor": 1250, "currency": "usd" }));
 
+    let unclear: Value =
+        serde_json::from_str(&succeed(home, &["budget", "reconcile", &ids[1].to_string(), "--json"]))
+            .unwrap();
+    assert_eq!((&unclear[0]["became"], &unclear[0]["amount"]), (&json!("held"), &json!(1_250)), "{unclear}");
+    assert_eq!(unclear[0]["why"], "there is no connection stripe any more");
+    let none = kb(home, &["budget", "reconcile"]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("nothing is held that"), "{none:?}");
+    let unknown = kb(home, &["budget", "reconcile", &ids[0].to_string()]);
+    assert!(
+        String::from_utf8_lossy(&unknown.stderr).contains("nothing is held under this id"),
+        "{unknown:?}"
+    );
+
     let under_way = kb(home, &["budget", "release", &ids[2].to_string()]);
     assert_eq!(under_way.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&under_way.stderr).contains("is under way"), "{under_way:?}");

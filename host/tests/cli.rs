@@ -1,9 +1,15 @@
-//! The command line as a shell sees it: where its output goes, and what isn't where it looks.
+//! The command line as a shell sees it: where its output goes, what isn't where it looks, and what it looks for again.
 
-use std::fs::{File, OpenOptions};
-use std::path::Path;
+mod built;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use keybearer_testkit::process::Program;
 use tempfile::TempDir;
 
 fn kb(home: &Path, arguments: &[&str]) -> Command {
@@ -91,7 +97,10 @@ fn a_usage_error_does_not_repeat_what_may_be_a_secret() {
     let secret = "sk_live_0123456789abcdef";
     for arguments in [
         &["vault", "set", "k", secret][..],
+        &["vault", "set", secret],
+        &["vault", "rotate", secret],
         &["dev", "--secret", &format!("k={secret}"), "--", "true"],
+        &["dev", "--secret", &format!("{secret}=@file"), "--", "true"],
         &["token", "revoke", secret],
     ] {
         let output = kb(Path::new("/nosuch"), arguments).output().unwrap();
@@ -99,4 +108,113 @@ fn a_usage_error_does_not_repeat_what_may_be_a_secret() {
         let said = errors(&output);
         assert!(!said.contains("sk_live") && said.contains("--help"), "{arguments:?}: {said}");
     }
+}
+
+/// Every file of a folder, with what is in it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn dev_adds_nothing_to_a_home_that_is_there_wherever_its_flag_stands() {
+    let (home, given) = (home(), TempDir::new().unwrap());
+    fs::write(given.path().join("key"), "sk_test_0123456789").unwrap();
+    let dir = given.path().to_str().unwrap();
+    let (secret, before) = (format!("stripe-key=@{dir}/key"), files(home.path()));
+    for (flag, value) in [
+        ("--tools", dir),
+        ("--sandbox", dir),
+        ("--connections", dir),
+        ("--policies", dir),
+        ("--secret", secret.as_str()),
+    ] {
+        let first = kb(home.path(), &["dev", flag, value, "--", "true"]);
+        let mut last = Command::new(env!("CARGO_BIN_EXE_keybearer"));
+        last.args(["dev", flag, value, "--home"]).arg(home.path()).args(["--", "true"]);
+        for mut command in [first, last] {
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{command:?}: {output:?}");
+            let told = format!("{flag} is for a throw-away home");
+            assert!(errors(&output).contains(&told), "{command:?}: {output:?}");
+            assert!(files(home.path()) == before, "{command:?} changed the home");
+        }
+    }
+}
+
+#[test]
+fn dev_says_that_its_home_is_thrown_away_by_default() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_keybearer")).args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        // However its lines are broken.
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let dev = help(&["dev", "--help"]);
+    assert!(dev.contains("[default: a throw-away home]") && !dev.contains("~/.keybearer"), "{dev}");
+    let serve = help(&["serve", "--help"]);
+    assert!(serve.contains("[default: $KEYBEARER_HOME, else ~/.keybearer]"), "{serve}");
+}
+
+#[test]
+fn a_home_that_others_can_change_is_used_by_no_command() {
+    let home = home();
+    let connections = home.path().join("connections");
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    set_mode(home.path(), 0o755);
+    set_mode(&connections, 0o777);
+    let told = format!(
+        "{0} can be changed by others (mode 0777): look at what is in it, then `chmod go-w {0}`",
+        connections.display()
+    );
+    for arguments in [
+        &["vault", "list"][..],
+        &["tool", "list"],
+        &["connection", "check"],
+        &["budget", "check"],
+        &["dev", "--", "true"],
+    ] {
+        let output = kb(home.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        assert!(errors(&output).contains(&told), "{arguments:?}: {output:?}");
+    }
+    let output = kb(home.path(), &["doctor"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("PROBLEM") && said.contains(&told), "{said}");
+
+    set_mode(&connections, 0o755);
+    assert!(kb(home.path(), &["vault", "list"]).output().unwrap().status.success());
+}
+
+#[test]
+fn watched_fixtures_run_again_when_one_is_changed() {
+    let dir = TempDir::new().unwrap();
+    let fixtures = dir.path().join("text/fixtures");
+    fs::create_dir_all(&fixtures).unwrap();
+    fs::write(dir.path().join("text/text.wasm"), built::component("tools", "text")).unwrap();
+    let expect = |words: u32| {
+        let fixture = format!(
+            "[[fixture]]\nname = \"two words\"\ntool = \"word_count\"\narguments = {{ text = \"one two\" }}\n\
+             result = {{ words = {words}, characters = 7, lines = 1 }}\n"
+        );
+        fs::write(fixtures.join("words.toml"), fixture).unwrap();
+    };
+    expect(22);
+    let mut command = kb(dir.path(), &["tool", "test", "--watch"]);
+    command.arg(dir.path().join("text")).env("XDG_CACHE_HOME", dir.path());
+    let mut program = Program::start(command, &dir.path().join("log")).unwrap();
+    let mut hear = |text: &str| {
+        program.hear(Duration::from_secs(60), |log| log.contains(text).then_some(())).unwrap();
+    };
+    hear("0 passed, 1 failed");
+    expect(2);
+    hear("1 passed, 0 failed");
 }

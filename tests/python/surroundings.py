@@ -104,7 +104,7 @@ class Program:
     def stop(self):
         self.process.stdin.close()
         try:
-            return self.process.wait(timeout=15)
+            return self.process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -139,8 +139,8 @@ class TlsFront:
 
 @dataclass
 class Host:
-    """A host run by `keybearer dev` on a home of its own, with the Stripe tool and a secret; with a sandbox, if one is given
-    (`SANDBOX`), where code may use Stripe."""
+    """A host run by `keybearer dev` on a home that was set up before, with the Stripe tool and a secret; with a sandbox, if one
+    is given (`SANDBOX`), where code may use Stripe."""
 
     front: TlsFront
     folder: Path
@@ -150,32 +150,26 @@ class Host:
     token: str = field(init=False)
 
     def __post_init__(self):
-        self.home, connections = self.folder / "home", self.folder / "connections"
-        tools, key_file = self.folder / "tools", self.folder / "key"
-        for made in (connections, tools):
-            made.mkdir(parents=True)
-        (connections / "stripe.toml").write_text(self.connection())
-        (tools / "stripe.wasm").symlink_to(COMPONENTS / "tools/stripe.wasm")
-        key_file.write_text(self.key)
-        env = {**clean_environment(), "KEYBEARER_LOG": "debug"}
-        subprocess.run([KEYBEARER, "--home", self.home, "init"], check=True, capture_output=True, env=env)
-        more = self.with_sandbox() if self.sandbox else []
-        self.program = Program(
-            [KEYBEARER, "--home", self.home, "dev", "--operator", "--tools", tools, "--connections", connections]
-            + more
-            + ["--secret", f"{SECRET}=@{key_file}", "--", sys.executable, "-c", HOLD],
-            env=env,
-        )
+        self.home, self.env = self.folder / "home", {**clean_environment(), "KEYBEARER_LOG": "debug"}
+        self.run("init")
+        (self.home / "connections/stripe.toml").write_text(self.connection())
+        if self.sandbox:
+            share_compiled(self.home)
+            (self.home / "policies/code.cedar").write_text(CODE_POLICY)
+            self.run("sandbox", "add", "--yes", "--connection", "stripe", self.sandbox)
+        self.run("tool", "add", "--yes", COMPONENTS / "tools/stripe.wasm")
+        self.run("vault", "set", SECRET, given=self.key)
+        hold = ["dev", "--operator", "--", sys.executable, "-c", HOLD]
+        self.program = Program([KEYBEARER, "--home", self.home, *hold], env=self.env)
         given = json.loads(self.program.hear(lambda line: line.startswith("{"))[-1])
         self.url, self.token = given["KEYBEARER_URL"], given["KEYBEARER_TOKEN"]
         self.operator_token = given["KEYBEARER_OPERATOR_TOKEN"]
-        key_file.unlink()
 
-    def with_sandbox(self):
-        """Lets code run, and answers the flags."""
-        share_compiled(self.home)
-        (self.home / "policies/code.cedar").write_text(CODE_POLICY)
-        return ["--sandbox", self.sandbox, "--sandbox-connection", "stripe"]
+    def run(self, *arguments, given=""):
+        """A command on the home, which gets this on its standard input."""
+        command = [KEYBEARER, "--home", self.home, *arguments]
+        done = subprocess.run(command, env=self.env, input=given, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr
 
     def connection(self):
         """The example's connection, turned to our upstream."""

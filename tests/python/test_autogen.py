@@ -2,9 +2,9 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
@@ -159,11 +159,12 @@ def test_a_token_of_another_conversation_is_refused(host, tools):
 
 def test_the_deadline_is_answered_before_httptool_gives_up(silent_host, tools):
     tool = tools(of=silent_host)["get_invoice"]
-    started = time.monotonic()
-    text = call(tool, id="in_1")
-    took = time.monotonic() - started
-    assert took < 5, "HttpTool's own timeout would leave the model with an empty error"
-    error = json.loads(text)
+    [deadline_ms] = re.findall(r"(?m)^#= deadline_ms = (\d+)$", (silent_host.home / "keybearer.toml").read_text())
+    own_ms = 1000 * tool.server_params.timeout
+    assert int(deadline_ms) < own_ms, "HttpTool's own timeout would leave the model with an empty error"
+    # On a busy machine the answer may be late. The longest deadline that there is would be later still.
+    tool.server_params.timeout = 60
+    error = json.loads(call(tool, id="in_1"))
     assert error["code"] in ("deadline_exceeded", "upstream_timeout"), error
     # The upstream took the request and said nothing: nobody can know what it did.
     assert error["request_sent"] == "unknown"

@@ -139,7 +139,7 @@ def test_a_call_with_the_credential_under_policy(code_host, stripe, upstream, ke
 
 
 def test_a_budget_holds_for_code(code_host, upstream):
-    budget = {"limit": 1200, "unit": "usd", "window": "day"}
+    budget = {"limit": 1200, "unit": "usd", "window": "total"}
     token = code_host.mint(tools=["run_python"], operations=["stripe:*"], budgets=[budget])["token"]
     customer = new_customer(upstream)
     assert run(code_host, charging(customer, 1000), token=token)["exit_code"] == 0

@@ -55,7 +55,9 @@ def test_the_vendor_s_own_key_is_refused(sdk, key):
         charge(sdk(key), 100)
 
 
-def test_what_is_left_can_be_spent_and_no_more(capped):
+def test_what_is_left_can_be_spent_and_no_more(host, sdk):
+    # In all, and not a day: midnight would make room.
+    capped = sdk(host.mint(operations=BILLING, budgets=[{**DAILY_CAP, "window": "total"}])["token"])
     charge(capped, 600)
     with pytest.raises(stripe.error.AuthenticationError, match="cap") as refused:
         charge(capped, 401)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from guide import Guided, seen
-from surroundings import PLAIN, TlsFront, charges
+from surroundings import PLAIN, FakeStripe, TlsFront, charges
 
 CHARGE = "create_charge amount={} currency=usd customer={} order={}"
 
@@ -31,8 +31,9 @@ def guided(stripe, key, tmp_path):
 
 
 @pytest.fixture
-def shaky(stripe):
-    """A Stripe that does what it's asked; while it's `broken`, it answers 500 after that."""
+def shaky():
+    """A Stripe with charges of its own that does what it's asked; while it's `broken`, it answers 500 after that."""
+    stripe = FakeStripe()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -49,6 +50,15 @@ def shaky(stripe):
             self.end_headers()
             self.wfile.write(content)
 
+        def do_GET(self):
+            kept = {"Authorization": self.headers["Authorization"]}
+            reply = httpx.get(f"http://{stripe.address}{self.path}", headers=kept, **PLAIN)
+            self.send_response(reply.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(reply.content)))
+            self.end_headers()
+            self.wfile.write(reply.content)
+
         def log_message(self, *_):
             pass
 
@@ -58,6 +68,7 @@ def shaky(stripe):
     yield server
     server.shutdown()
     server.server_close()
+    stripe.stop()
 
 
 def codes(results):
@@ -83,7 +94,8 @@ def test_a_billing_agent_charges_within_its_limits(guided, stripe):
         assert told["request_sent"] == "no", "nothing left the host"
         assert "500" not in told["detail"] and "billing-" not in told["detail"], "the rule isn't told"
     trail = host.sh("keybearer audit list")
-    assert trail.count("send refused  stripe  code=denied") == 3 and "send 1 finished  status=200" in trail
+    asked = re.findall(r"send refused  stripe:create_charge  cost=(.+?)  code=denied  policy=sha256:", trail)
+    assert asked == ["2500.00 USD", "42.00 USD", "42.00 EUR"] and "send 1 finished  status=200" in trail
 
 
 def test_a_large_charge_waits_for_a_person(guided):
@@ -196,3 +208,25 @@ def test_money_is_held_until_somebody_knows(guided, shaky):
     shaky.broken = False
     results = host.ask(token, acme, globex)
     assert codes(results) == ["duplicate", None] and len(shaky.charged) == 3
+
+
+def test_a_charge_whose_reply_was_lost_is_found_again(guided, shaky):
+    host = guided("A retry storm", upstream=shaky.address)
+    connection = host.home / "connections/stripe.toml"
+    # localstripe takes one bound of a time.
+    one_bound = re.sub(r'(?m)^query\."created\[lt\]" = "\{latest\}"\n', "", connection.read_text())
+    connection.write_text(one_bound)
+    token, _ = host.mint("--agent collector")
+    acme = "create_charge amount=1000 currency=usd customer=cus_Acme"
+    [lost] = host.ask(token, acme)
+    assert codes([lost]) == ["upstream_error"] and len(shaky.charged) == 1
+    hold = f"{json.loads(lost)['call']}.1"
+    # The host may be quicker, where this takes long.
+    host.sh("keybearer budget reconcile")
+    assert "call_" not in host.sh("keybearer budget list --held")
+    # It was made, and stays the one that was made.
+    shaky.broken = False
+    assert codes(host.ask(token, acme)) == ["duplicate"] and len(shaky.charged) == 1
+    trail = host.sh("keybearer audit list")
+    assert re.search(rf"reconcile begun  {re.escape(hold)}  by=(cli|host)", trail)
+    assert f"reconciled  {hold}  settled  amount=10.00 USD" in trail

@@ -12,6 +12,7 @@ from surroundings import PATIENCE_S, clean_environment
 
 FIXTURE = "cus_test_fixture"
 CHARGE = {"amount": 700, "currency": "usd", "customer": FIXTURE, "description": "[conv:1] café & more"}
+INTENT = {"amount": 900, "currency": "usd", "customer": FIXTURE, "payment_method": "pm_card_visa"}
 
 # The SDK's way of using httpx, which that would like to be asked otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
@@ -79,18 +80,33 @@ def test_reads_and_writes_are_the_vendors_own(sdk):
     assert [one.id for one in s.Customer.list(email="new@example.com")] == [customer.id]
 
 
-def test_payment_intents_go_their_whole_way(sdk):
+def test_payment_intents_are_made_confirmed_and_cancelled(sdk):
     s = sdk()
-    asked = {"amount": 900, "currency": "usd", "customer": FIXTURE, "payment_method": "pm_card_visa"}
-    made = s.PaymentIntent.create(**asked, capture_method="manual", confirm=True)
-    assert made.status == "requires_capture"
-    assert s.PaymentIntent.capture(made.id).status == "succeeded"
+    made = s.PaymentIntent.create(**INTENT, confirm=True)
     assert s.PaymentIntent.retrieve(made.id).status == "succeeded"
-    other = s.PaymentIntent.create(**asked)
-    assert s.PaymentIntent.confirm(other.id).status == "succeeded"
-    third = s.PaymentIntent.create(**asked)
-    assert s.PaymentIntent.cancel(third.id).status == "canceled"
-    assert {made.id, other.id, third.id} <= {one.id for one in s.PaymentIntent.list(limit=100)}
+    other = s.PaymentIntent.create(**INTENT)
+    assert s.PaymentIntent.cancel(other.id).status == "canceled"
+    assert {made.id, other.id} <= {one.id for one in s.PaymentIntent.list(limit=100)}
+
+
+def test_no_payment_intent_takes_what_no_budget_has_counted(host, sdk):
+    theirs = sdk().PaymentIntent.create(**{**INTENT, "amount": 9_999_900})
+    held = sdk().PaymentIntent.create(**{**INTENT, "amount": 9_999_900}, capture_method="manual", confirm=True)
+    cap = {"limit": 1_000, "unit": "usd", "window": "day"}
+    s = sdk(host.mint(operations=["stripe:*"], budgets=[cap])["token"])
+    s.PaymentIntent.create(**INTENT, confirm=True)
+    with pytest.raises(stripe.error.AuthenticationError, match="cap"):
+        s.PaymentIntent.create(**INTENT, confirm=True)
+    for take in (
+        lambda: s.PaymentIntent.confirm(theirs.id),
+        lambda: s.PaymentIntent.capture(held.id),
+        lambda: s.PaymentIntent.capture(held.id, amount_to_capture=1),
+    ):
+        with pytest.raises(stripe.error.PermissionError) as refused:
+            take()
+        assert refused.value.error.code == "unknown_operation"
+    left = [s.PaymentIntent.retrieve(one.id).status for one in (theirs, held)]
+    assert left == ["requires_confirmation", "requires_capture"]
 
 
 def test_pages_follow_each_other(sdk):
@@ -199,6 +215,15 @@ def test_conversations_and_turns_are_on_the_trail(host, sdk):
     assert (begun["door"], begun["conversation"], begun["turn"], begun["tool"]) == ("proxy", "c-1", "7", None)
     with pytest.raises(stripe.error.PermissionError):
         s.Charge.create(**CHARGE, headers={"Keybearer-Conversation": "c-2"})
+
+
+def test_the_vendors_own_records_name_the_conversation(host, sdk):
+    s = sdk(host.mint(operations=["stripe:*"], conversation="c-9")["token"])
+    charge = s.Charge.create(**CHARGE)
+    for made in (charge, s.PaymentIntent.create(**INTENT), s.Refund.create(charge=charge.id, amount=200)):
+        assert made.metadata["conversation"] == "c-9", made
+    with pytest.raises(stripe.error.InvalidRequestError, match="written by the host alone"):
+        s.Refund.create(charge=charge.id, amount=100, metadata={"conversation": "c-8"})
 
 
 def test_nothing_of_the_sdk_but_its_request_reaches_the_upstream(host, sdk):

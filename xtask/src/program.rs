@@ -138,3 +138,56 @@ fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
         String::from_utf8_lossy(&bytes).into_owned()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+
+    use nix::sys::signal::{kill, raise};
+
+    use super::*;
+
+    /// A shell that waits for a program of its own, and that one's id.
+    fn with_a_child() -> (Program, Pid) {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo $!; wait"]).stdout(Stdio::piped());
+        let mut program = Program::start(command).expect("a shell");
+        let (pipe, mut line) = (program.child.stdout.as_mut().expect("a pipe"), String::new());
+        BufReader::new(pipe).read_line(&mut line).expect("a line");
+        (program, Pid::from_raw(line.trim().parse().expect("an id")))
+    }
+
+    /// Waits until a program has ended. Where nobody asks what came of it, its entry stays.
+    fn ends(id: Pid) -> bool {
+        let is_gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            stat.contains(") Z") || kill(id, None).is_err()
+        };
+        (0..500).any(|_| {
+            sleep(POLL);
+            is_gone()
+        })
+    }
+
+    #[test]
+    fn a_program_that_is_dropped_is_gone_with_its_children() {
+        let (program, grandchild) = with_a_child();
+        let child = Pid::from_raw(i32::try_from(program.pid()).expect("an id"));
+        assert!(kill(child, None).is_ok() && kill(grandchild, None).is_ok());
+        drop(program);
+        assert!(kill(child, None).is_err() && ends(grandchild));
+    }
+
+    // No other test here waits by `pause`: from here on it fails.
+    #[test]
+    fn ctrl_c_ends_a_wait_and_so_what_was_waited_for() {
+        handle_interrupts().expect("nobody else does");
+        let (mut program, grandchild) = with_a_child();
+        pause().expect("nobody has pressed it yet");
+        raise(Signal::SIGINT).expect("a signal to ourselves");
+        let waited = program.wait();
+        assert!(matches!(waited, Err(Failure::Interrupted)), "{waited:?}");
+        drop(program);
+        assert!(ends(grandchild));
+    }
+}

@@ -37,3 +37,27 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn a_folder_is_gone_with_all_that_is_in_it_after_a_failure_too() {
+        let mut path = PathBuf::new();
+        let mut fail = || -> Outcome<()> {
+            let scratch = Scratch::create(&std::env::temp_dir(), "selftest")?;
+            path = scratch.folder().to_owned();
+            fs::create_dir(scratch.path("inner")).expect("a folder of ours");
+            fs::write(scratch.path("inner/file"), "x").expect("a folder of ours");
+            let mode = fs::metadata(&path).expect("a folder of ours").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "it's nobody else's");
+            Err(Failure::Interrupted)
+        };
+        assert!(matches!(fail(), Err(Failure::Interrupted)));
+        assert!(path.is_absolute() && !path.exists());
+    }
+}

@@ -194,7 +194,7 @@ impl ApprovalDesk {
         }
     }
 
-    /// Puts a request before people, on record. See [`Approvals::request`].
+    /// Puts a request before people, on record. See [`Approvals::draft`].
     ///
     /// # Errors
     /// [`ApprovalError`]; nobody was asked then.
@@ -205,17 +205,14 @@ impl ApprovalDesk {
             let (fingerprint, by) =
                 (ask.fingerprint, By { agent: ask.agent.clone(), token: Some(ask.token.clone()) });
             let approvals = desk.approvals.clone();
-            let asked = blocking(move || approvals.request(&ask)).await??;
-            if asked.fresh {
-                let step = by.step(&asked.id, Step::Asked, fingerprint);
-                if let Err(error) = desk.audit.approval(&realm, call.as_ref(), step).await {
-                    // What isn't on record wasn't asked.
-                    let (approvals, id) = (desk.approvals.clone(), asked.id);
-                    blocking(move || approvals.withdraw(&id)).await??;
-                    return Err(error.into());
-                }
+            let (row, asked) = blocking(move || approvals.draft(&ask)).await??;
+            if !asked.fresh {
+                return Ok(asked);
             }
-            Ok(asked)
+            // The trail first: nobody can decide what isn't on record, whatever ends the host in between. Of a request that
+            // was recorded and didn't come to be, nothing comes.
+            desk.audit.approval(&realm, call.as_ref(), by.step(&row.id, Step::Asked, fingerprint)).await?;
+            blocking(move || desk.approvals.open(&row)).await?
         })
         .await?
     }

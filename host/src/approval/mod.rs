@@ -104,13 +104,23 @@ impl Approvals {
         Self { store, vault, clock, limits, watch }
     }
 
-    /// Puts a request before people. The same request again, while the first can still be decided or used or was
-    /// denied, gets the same approval: a loop asks once, and a no stays a no until it expires.
+    /// Puts a request before people: [`Self::draft`], and [`Self::open`] if it's new.
+    ///
+    /// # Errors
+    /// As for those.
+    pub fn request(&self, ask: &ApprovalAsk) -> Result<Asked, ApprovalError> {
+        let (row, asked) = self.draft(ask)?;
+        if asked.fresh { self.open(&row) } else { Ok(asked) }
+    }
+
+    /// A request that is to be put before people, and what would come of that. The same request again, while the first
+    /// can still be decided or used or was denied, gets the same approval: a loop asks once, and a no stays a no until it
+    /// expires.
     ///
     /// # Errors
     /// [`ApprovalError::TooMany`] when too many wait already; [`ApprovalError::Note`] when what approvers would read
     /// can't be sealed; [`ApprovalError::Store`].
-    pub fn request(&self, ask: &ApprovalAsk) -> Result<Asked, ApprovalError> {
+    pub fn draft(&self, ask: &ApprovalAsk) -> Result<(ApprovalRow, Asked), ApprovalError> {
         let (id, now) = (ApprovalId::fresh(), self.clock.now());
         let note = serde_json::to_vec(&ask.note).map_err(|error| ApprovalError::Note(error.to_string()))?;
         let note = self
@@ -135,28 +145,35 @@ impl Approvals {
             stage: Stage::Pending,
             votes: Vec::new(),
         };
-        let pending = self.limits.pending;
-        let (row, fresh) = match self.store.open_approval(&row, pending)? {
-            Opening::Fresh => (row, true),
-            Opening::Known(known) => (*known, false),
-            Opening::TokenFull => {
-                return Err(ApprovalError::TooMany { of: "token", max: pending.per_token_max });
-            }
-            Opening::EnvironmentFull => {
-                return Err(ApprovalError::TooMany { of: "environment", max: pending.per_environment_max });
-            }
-        };
-        Ok(Asked { state: row.state(now), id: row.id, expires_at: row.expires_at, fresh })
+        let asked = self.asked(&row, self.store.foresee_approval(&row, self.limits.pending)?)?;
+        Ok((row, asked))
     }
 
-    /// Takes back a request that nobody was told of.
+    /// Puts a drafted request before people, unless the same one was meanwhile.
     ///
     /// # Errors
-    /// When the store can't be written.
-    pub fn withdraw(&self, id: &ApprovalId) -> Result<(), StoreError> {
-        self.store.remove_approval(id)?;
-        self.watch.look();
-        Ok(())
+    /// As for [`Self::draft`].
+    pub fn open(&self, row: &ApprovalRow) -> Result<Asked, ApprovalError> {
+        self.asked(row, self.store.open_approval(row, self.limits.pending)?)
+    }
+
+    /// What came of a request, or would.
+    fn asked(&self, row: &ApprovalRow, opening: Opening) -> Result<Asked, ApprovalError> {
+        let PendingLimits { per_token_max, per_environment_max } = self.limits.pending;
+        let asked = |row: &ApprovalRow, fresh| Asked {
+            id: row.id.clone(),
+            state: row.state(self.clock.now()),
+            expires_at: row.expires_at,
+            fresh,
+        };
+        match opening {
+            Opening::Fresh => Ok(asked(row, true)),
+            Opening::Known(known) => Ok(asked(&known, false)),
+            Opening::TokenFull => Err(ApprovalError::TooMany { of: "token", max: per_token_max }),
+            Opening::EnvironmentFull => {
+                Err(ApprovalError::TooMany { of: "environment", max: per_environment_max })
+            }
+        }
     }
 
     /// Removes the requests that were over long ago.

@@ -50,19 +50,23 @@ impl Unsealed {
     }
 }
 
-/// Appends rows in one transaction, with what is to be done to the ledger.
+/// Appends rows in one transaction, with what is to be done to the ledger. Answers the number of the last row then.
 pub(super) fn append(
     store: &dyn AuditStore,
     at: Millis,
     rows: Vec<Unsealed>,
     act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let mut rows = rows.into_iter();
+    let mut last = 0;
     store.write(&mut |tx| {
         act(tx.ledger())?;
         let mut head = tx.head()?;
-        rows.by_ref().try_for_each(|row| tx.insert(row.seal(at, &mut head)))
-    })
+        rows.by_ref().try_for_each(|row| tx.insert(row.seal(at, &mut head)))?;
+        last = head.0;
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// The hash that a record should have.

@@ -1,10 +1,14 @@
 //! One row on its way to the writer, and who waits for it.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::AuditError;
+use super::call::Call;
 use super::chain::Unsealed;
 use super::pending::{Pending, PendingSend};
+use super::plan::Takes;
 use crate::audit::{CallMark, Event};
 use crate::ids::{CallId, Realm};
 use crate::ledger::{Refund, Reservation, ReservationId, Reserved, Settlement};
@@ -15,7 +19,8 @@ use crate::store::StoreError;
 pub(super) struct Entry {
     pub(super) realm: Option<Realm>,
     pub(super) call: Option<CallId>,
-    pub(super) event: Event,
+    /// `None`: no row is written; it's the ledger that is asked.
+    pub(super) event: Option<Event>,
     pub(super) reply: Reply,
     /// What the ledger does in the same transaction.
     pub(super) ledger: Option<LedgerStep>,
@@ -31,6 +36,8 @@ pub(super) enum LedgerStep {
     Reserve(Box<Reservation>),
     /// Counts what an enforcement point was allowed, or refuses: then it's recorded as denied.
     Spend(Box<Reservation>),
+    /// Says what reserving it would be refused with.
+    Foresee(Takes),
     /// Refused it was, and why. Set by the writer.
     Refused(Reserved),
     /// Ends a reservation.
@@ -51,7 +58,8 @@ pub(super) struct Finish {
 /// Who waits for a row.
 ///
 /// INVARIANT (no orphan): an intent's guard travels with the intent. If its row is written but nobody waits for the
-/// guard any more, the guard is dropped, which records that the call or send was given up.
+/// guard any more, the guard is dropped, which records that the call or send was given up. What hasn't been written has no
+/// outcome: a call that is over while intents of its own wait is recorded as over after them.
 pub(super) enum Reply {
     /// Nobody: the row is an outcome that must not be lost.
     Nobody,
@@ -59,8 +67,10 @@ pub(super) enum Reply {
     MayBeLost,
     /// Someone who wants to know that it's on the disk.
     Written(oneshot::Sender<Result<(), AuditError>>),
-    /// An enforcement point, which hears whether there was room.
+    /// Whoever wants to know whether there was room, or would be.
     Decided(oneshot::Sender<Result<Option<Reserved>, AuditError>>),
+    /// A call whose own intent goes by itself.
+    First(Arc<Call>, oneshot::Sender<Result<(), AuditError>>),
     /// The caller of a tool, who gets the guard.
     Call(Pending, oneshot::Sender<Result<Pending, AuditError>>),
     /// A call that sends, which gets the guard.
@@ -82,6 +92,10 @@ impl Reply {
             Self::Nobody | Self::MayBeLost => {}
             Self::Written(to) => drop(to.send(Ok(()))),
             Self::Decided(to) => drop(to.send(Ok(refused))),
+            Self::First(call, to) => {
+                call.decided(|_| {});
+                drop(to.send(Ok(())));
+            }
             Self::Call(guard, to) => match refused {
                 None => drop(to.send(Ok(guard))),
                 Some(_) => {
@@ -90,7 +104,10 @@ impl Reply {
                 }
             },
             Self::Send(guard, to) => match refused {
-                None => drop(to.send(Ok(Begun::Yes(guard)))),
+                None => {
+                    guard.began();
+                    drop(to.send(Ok(Begun::Yes(guard))));
+                }
                 Some(refused) => {
                     guard.never_began(None);
                     drop(to.send(Ok(Begun::No(refused))));
@@ -105,7 +122,13 @@ impl Entry {
     /// is the writer's to report.
     pub(super) fn new(realm: Option<Realm>, call: Option<CallId>, event: Event, reply: Reply) -> Self {
         let row = Unsealed::new(realm.as_ref(), call.as_ref(), &event).ok();
-        Self { realm, call, event, reply, ledger: None, first: None, row }
+        Self { realm, call, event: Some(event), reply, ledger: None, first: None, row }
+    }
+
+    /// A question to the ledger, as it stands after all that was queued before.
+    pub(super) fn question(takes: Takes, reply: Reply) -> Self {
+        let ledger = Some(LedgerStep::Foresee(takes));
+        Self { realm: None, call: None, event: None, reply, ledger, first: None, row: None }
     }
 
     /// An outcome that nobody waits for.
@@ -113,16 +136,16 @@ impl Entry {
         Self::new(Some(realm), Some(call), event, Reply::Nobody)
     }
 
-    /// The row, to be sealed.
-    pub(super) fn take_row(&mut self) -> Result<Unsealed, StoreError> {
-        match self.row.take() {
-            Some(row) => Ok(row),
-            None => Unsealed::new(self.realm.as_ref(), self.call.as_ref(), &self.event),
+    /// The row, to be sealed. `None`: none is to be written.
+    pub(super) fn take_row(&mut self) -> Result<Option<Unsealed>, StoreError> {
+        match (self.row.take(), &self.event) {
+            (None, Some(event)) => Unsealed::new(self.realm.as_ref(), self.call.as_ref(), event).map(Some),
+            (row, _) => Ok(row),
         }
     }
 
     /// Puts another event in its place.
-    pub(super) fn replace(&mut self, event: Event) {
+    pub(super) fn replace(&mut self, event: Option<Event>) {
         (self.event, self.row) = (event, None);
     }
 
@@ -140,20 +163,28 @@ impl Entry {
         self.reply.written(refused);
     }
 
-    /// Whether it takes up room for intents: it's one, or the beginning of its call comes with it.
+    /// Whether it takes up room for intents: it's one, or a question, or the beginning of its call comes with it.
     pub(super) fn is_intent(&self) -> bool {
         match self.event {
-            Event::CallBegun(_)
-            | Event::CallRefused(_)
-            | Event::SendBegun(_)
-            | Event::Approval(_)
-            | Event::Decided(_)
-            | Event::ShadowDiffered(_)
-            | Event::Admin { .. } => true,
-            Event::CallFinished(_)
-            | Event::SendFinished(_)
-            | Event::SendRefused(_)
-            | Event::HostStarted { .. } => self.first.is_some(),
+            None
+            | Some(
+                Event::CallBegun(_)
+                | Event::CallRefused(_)
+                | Event::SendBegun(_)
+                | Event::Approval(_)
+                | Event::Decided(_)
+                | Event::ReconcileBegun(_)
+                | Event::Reconciled(_)
+                | Event::ShadowDiffered(_)
+                | Event::Admin { .. },
+            ) => true,
+            Some(
+                Event::CallFinished(_)
+                | Event::SendFinished(_)
+                | Event::SendRefused(_)
+                | Event::HostStarted { .. }
+                | Event::Checkpoint { .. },
+            ) => self.first.is_some(),
         }
     }
 
@@ -165,6 +196,12 @@ impl Entry {
             Reply::MayBeLost => return None,
             Reply::Written(to) => drop(to.send(Err(error.clone()))),
             Reply::Decided(to) => drop(to.send(Err(error.clone()))),
+            Reply::First(call, to) => {
+                // It goes with what comes next.
+                call.decided(|progress| progress.first = Some(Box::new(self)));
+                drop(to.send(Err(error.clone())));
+                return None;
+            }
             Reply::Call(guard, to) => {
                 guard.never_began();
                 drop(to.send(Err(error.clone())));
@@ -174,7 +211,7 @@ impl Entry {
                 drop(to.send(Err(error.clone())));
             }
         }
-        let Event::CallFinished(outcome) = &mut self.event else { return None };
+        let Some(Event::CallFinished(outcome)) = &mut self.event else { return None };
         // The result was withheld, since its record couldn't be written.
         (outcome.mark, outcome.code) = (CallMark::Failed, Some(Code::AuditUnavailable));
         (outcome.result, outcome.result_bytes) = (None, 0);

@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::audit::{CallMark, Event, Row};
+use crate::audit::{CallMark, Event, Row, TokenGiven};
+use crate::connection::Cost;
+use crate::ids::Digest;
+use crate::ledger::money;
+use crate::store::TokenKind;
 
 /// A row as one line for a person. Text that callers chose is escaped, so a line is one line whatever it says.
 #[must_use]
@@ -25,13 +29,16 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
         Event::HostStarted { version, recovered } => {
             write!(to, "  host started  version={}  recovered={recovered}", version.escape_default())
         }
+        Event::Checkpoint { row, calls } => write!(to, "  checkpoint  row={row}  open={}", calls.len()),
         Event::CallBegun(call) => {
             let what = call.tool.as_ref().map_or("(forwarded)", |tool| tool.as_str());
             write!(to, "  call begun  {what}  agent={}  token={}", call.agent, call.token)?;
+            quoted(to, "task", call.task.as_deref())?;
             optional(to, "conversation", call.conversation.as_ref())?;
             optional(to, "turn", call.turn.as_ref())?;
             optional(to, "model_call", call.model_call.as_ref())?;
             optional(to, "trace", call.trace.as_ref().map(|trace| trace.escape_default()))?;
+            optional(to, "policy", call.policy.as_ref().map(Digest::short))?;
             match call.arguments {
                 Some(arguments) => {
                     write!(to, "  arguments={} ({} bytes)", arguments.short(), call.arguments_bytes)
@@ -49,14 +56,17 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
                 call.token
             )?;
             optional(to, "conversation", call.conversation.as_ref())?;
-            optional(to, "model_call", call.model_call.as_ref())
+            optional(to, "model_call", call.model_call.as_ref())?;
+            optional(to, "policy", call.policy.as_ref().map(Digest::short))
         }
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
+            optional(to, "cost", send.cost.as_ref().map(shown))?;
+            optional(to, "key", send.key.as_ref().map(|key| key.escape_default()))?;
             write!(to, "  secret={}", send.secret)?;
             optional(to, "user", send.user.as_ref())?;
             write!(to, "  request={}", send.request.short())?;
-            write!(to, "  body={} bytes", send.body_bytes)
+            write!(to, "  body={} bytes  policy={}", send.body_bytes, send.policy.short())
         }
         Event::SendFinished(send) => {
             write!(to, "  send {} finished", send.send)?;
@@ -70,7 +80,14 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             write!(to, "  {} ms", send.took_ms)
         }
         Event::SendRefused(send) => {
-            write!(to, "  send refused  {}  code={}", send.connection.escape_default(), send.code.as_str())
+            write!(to, "  send refused  {}", send.connection.escape_default())?;
+            if let Some(operation) = &send.known.operation {
+                write!(to, ":{operation}")?;
+            }
+            optional(to, "cost", send.known.cost.as_ref().map(shown))?;
+            write!(to, "  code={}", send.code.as_str())?;
+            optional(to, "repeats", send.known.repeats.as_ref())?;
+            optional(to, "policy", send.known.policy.as_ref().map(Digest::short))
         }
         Event::CallFinished(call) => {
             write!(to, "  call finished  {}", mark(call.mark))?;
@@ -93,19 +110,64 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "agent", row.agent.as_ref())?;
             optional(to, "token", row.token.as_ref())?;
             optional(to, "approval", row.approval.as_ref())?;
+            optional(to, "policy", row.policy.as_ref().map(Digest::short))?;
             write!(to, "  by={}", row.by)
+        }
+        Event::ReconcileBegun(row) => {
+            write!(to, "  reconcile begun  {}  by={}", row.hold, row.by.escape_default())
+        }
+        Event::Reconciled(row) => {
+            write!(to, "  reconciled  {}  {}", row.hold, row.became.as_str())?;
+            optional(to, "amount", row.amount.as_ref().map(shown))?;
+            quoted(to, "why", row.why.as_deref())
         }
         Event::ShadowDiffered(row) => {
             write!(to, "  shadow differs  {}  {}", row.who, row.subject.escape_default())?;
             write!(to, "  live={}  candidate={}", row.live.as_str(), row.candidate.as_str())?;
             write!(to, "  policies={:?}", row.policies)
         }
-        Event::Admin { action, subject, by, reason } => {
+        Event::Admin { action, subject, by, reason, token } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());
             write!(to, "  admin  {action}  {subject}  by={by}")?;
-            optional(to, "reason", reason.as_ref().map(|reason| reason.escape_default()))
+            optional(to, "reason", reason.as_ref().map(|reason| reason.escape_default()))?;
+            token.as_deref().map_or(Ok(()), |token| write_given(to, token))
         }
     }
+}
+
+fn write_given(to: &mut String, token: &TokenGiven) -> fmt::Result {
+    let holder = match token.kind {
+        TokenKind::Agent => "agent",
+        TokenKind::Operator => "operator",
+    };
+    optional(to, "minted_by", token.minted_by.as_ref())?;
+    write!(to, "  {holder}={}", token.agent)?;
+    optional(to, "role", token.role.as_ref())?;
+    quoted(to, "task", token.task.as_deref())?;
+    optional(to, "conversation", token.conversation.as_ref())?;
+    optional(to, "user", token.user.as_ref())?;
+    write!(to, "  expires={}", token.expires_at)?;
+    if token.every_environment {
+        to.push_str("  every_environment");
+    }
+    if token.kind == TokenKind::Agent {
+        write!(to, "  may={}", token.grant)?;
+    }
+    if token.left_out > 0 {
+        write!(to, "  and {} more", token.left_out)?;
+    }
+    Ok(())
+}
+
+/// `99.00 USD`.
+fn shown(cost: &Cost) -> String {
+    // By its rule a cost is at least zero.
+    money::shown(cost.amount_minor.unsigned_abs(), &cost.currency)
+}
+
+/// A text of several words, in quotes.
+fn quoted(to: &mut String, name: &str, text: Option<&str>) -> fmt::Result {
+    text.map_or(Ok(()), |text| write!(to, "  {name}={text:?}"))
 }
 
 fn optional(to: &mut String, name: &str, value: Option<impl fmt::Display>) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use super::chain::Unsealed;
 use super::{Audit, AuditError, Event};
+use crate::ids::CallId;
 use crate::ledger::{self, ReservationId, Resolved, money};
 use crate::reach::Reach;
 use crate::store::EntryRow;
@@ -52,25 +53,41 @@ impl Audit {
         word: HeldWord,
         by: &str,
     ) -> Result<Resolved, AuditError> {
+        let action = match word {
+            HeldWord::CarriedOut { .. } => "budget.settle",
+            HeldWord::NotCarriedOut => "budget.release",
+        };
+        self.end_held(reach, id, word, None, |entry| Event::Admin {
+            action: action.to_owned(),
+            subject: format!("{id} {}", word.shown(entry)),
+            by: by.to_owned(),
+            reason: None,
+            token: None,
+        })
+    }
+
+    /// Ends a held reservation, and writes the row that `event` makes of it, which belongs to `call`.
+    pub(super) fn end_held(
+        &self,
+        reach: Option<&Reach>,
+        id: &ReservationId,
+        word: HeldWord,
+        call: Option<&CallId>,
+        event: impl Fn(&EntryRow) -> Event,
+    ) -> Result<Resolved, AuditError> {
         let mut resolved = Resolved::Unknown;
         self.trail.store.write(&mut |tx| {
             let Some(entry) = tx.ledger().entry(id)? else { return Ok(()) };
             if reach.is_some_and(|reach| !reach.covers(&entry.realm)) {
                 return Ok(());
             }
-            let (carried_out, amount, action) = match word {
-                HeldWord::CarriedOut { amount } => (true, amount, "budget.settle"),
-                HeldWord::NotCarriedOut => (false, None, "budget.release"),
+            let (carried_out, amount) = match word {
+                HeldWord::CarriedOut { amount } => (true, amount),
+                HeldWord::NotCarriedOut => (false, None),
             };
             resolved = ledger::resolve(tx.ledger(), id, carried_out, amount)?;
             let Resolved::Done(entry) = &resolved else { return Ok(()) };
-            let event = Event::Admin {
-                action: action.to_owned(),
-                subject: format!("{id} {}", word.shown(entry)),
-                by: by.to_owned(),
-                reason: None,
-            };
-            let row = Unsealed::new(Some(&entry.realm), None, &event)?;
+            let row = Unsealed::new(Some(&entry.realm), call, &event(entry))?;
             let mut head = tx.head()?;
             tx.insert(row.seal(self.trail.clock.now(), &mut head))
         })?;

@@ -13,29 +13,34 @@
 //! newest rows were cut off, or that all of it was written anew by someone who can write the file. For that, keep the
 //! [`Head`] somewhere else from time to time and give it to [`Audit::verify`].
 
+mod call;
 mod chain;
+mod checkpoint;
 mod entry;
 mod error;
 pub mod export;
+mod given;
 mod held;
 mod outcome;
 mod pending;
 mod plan;
 mod progress;
 mod queue;
+mod reconcile;
 mod recover;
 mod row;
 mod verify;
 mod writer;
 
 pub use error::AuditError;
+pub use given::TokenGiven;
 pub use held::HeldWord;
 pub use outcome::{Outcome, SendResult};
 pub use pending::{Audited, Pending, PendingSend};
 pub use plan::{SendBegin, SendPlan, Spends, Takes};
 pub use row::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
-    SendFinished, SendRefused, ShadowDiffered, Step,
+    ApprovalStep, Became, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event,
+    ReconcileBegun, Reconciled, Row, SendBegun, SendFinished, SendKnown, SendRefused, ShadowDiffered, Step,
 };
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
@@ -47,11 +52,11 @@ use tokio::sync::oneshot;
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
-use crate::ledger::{CallLimit, Dedup, ReservationId, Reserved, made_before};
-use crate::policy::{CallContext, Door, Invocation, Permitted};
-use crate::refusal::Code;
-use crate::store::{AuditStore, RowFilter, StoreError};
+use crate::ledger::{CallLimit, ReservationId, Reserved};
+use crate::policy::{CallContext, CallDenied, Door, Invocation, Permitted};
+use crate::store::{AuditStore, RowFilter};
 use crate::text::visible;
+use checkpoint::OpenCalls;
 use entry::{Entry, LedgerStep, Reply};
 use queue::Queue;
 
@@ -73,6 +78,8 @@ struct Trail {
     /// Outcomes that a failing store didn't take. There are no more of them than there were open calls and sends when
     /// that was found out: from then on none begins that it hasn't taken. Whoever holds the lock is the one that writes.
     owed: Mutex<Vec<Entry>>,
+    /// What a host follows for its checkpoints, from its start on. A command knows of no calls but its own.
+    open_calls: Mutex<Option<OpenCalls>>,
 }
 
 /// The writing thread. It's told to end, and waited for, when the last handle goes.
@@ -88,7 +95,8 @@ impl Audit {
     /// [`AuditError::Unavailable`] when the store can't be read or no thread can be started.
     pub fn start(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         store.head()?;
-        let trail = Arc::new(Trail { store, clock, queue: Queue::default(), owed: Mutex::default() });
+        let (queue, owed, open_calls) = (Queue::default(), Mutex::default(), Mutex::default());
+        let trail = Arc::new(Trail { store, clock, queue, owed, open_calls });
         let thread = if trail.store.is_instant() { None } else { Some(writer::spawn(Arc::clone(&trail))?) };
         let writer = Writer { trail: Arc::clone(&trail), thread: Mutex::new(thread) };
         Ok(Self { trail, writer: Arc::new(writer) })
@@ -119,7 +127,8 @@ impl Audit {
             policy: Some(permit.policy()),
             ..begun(invocation.door(), caller, &invocation.context)
         };
-        Pending::begin(&self.trail, invocation.call.clone(), caller.realm().clone(), intent, limits).await
+        let (call, realm) = (invocation.call.clone(), caller.realm().clone());
+        Pending::begin(&self.trail, call, realm, Event::CallBegun(intent), limits).await
     }
 
     /// Records the intent to forward a request. It's on the disk no later than the intent to send that request, in the same
@@ -149,14 +158,15 @@ impl Audit {
         caller: &Caller,
         context: &CallContext,
         tool: &str,
-        code: Code,
+        denied: &CallDenied,
     ) -> Result<(), AuditError> {
         let event = Event::CallRefused(CallRefused {
             token: caller.token().clone(),
             agent: caller.agent().clone(),
             conversation: caller.conversation().or(context.conversation.as_ref()).cloned(),
             tool: visible(tool, 64),
-            code,
+            code: denied.refusal.code,
+            policy: denied.policy,
             model_call: context.model_call.clone(),
         });
         self.written(Some(caller.realm().clone()), Some(call), event).await
@@ -193,7 +203,7 @@ impl Audit {
     ) -> Result<(), AuditError> {
         let cut = |text: &str| text.chars().take(ADMIN_CHARS_MAX).collect();
         let (action, subject, by) = (cut(action), cut(subject), cut(by));
-        let event = Event::Admin { action, subject, by, reason: reason.map(cut) };
+        let event = Event::Admin { action, subject, by, reason: reason.map(cut), token: None };
         self.written(realm, None, event).await
     }
 
@@ -266,13 +276,16 @@ impl Audit {
     /// has started. Answers how many there were.
     ///
     /// To be called once, before serving, by the only host that uses this trail: it can't tell another host's running
-    /// calls from abandoned ones. It looks back no further than the last start, and all it writes is one transaction;
-    /// so if it's interrupted, the next start does the same again.
+    /// calls from abandoned ones. It looks back no further than the last start or checkpoint, and all it writes is one
+    /// transaction; so if it's interrupted, the next start does the same again. From then on, this writes a checkpoint every
+    /// 50,000 rows.
     ///
     /// # Errors
     /// [`AuditError::Unavailable`] when the trail can't be read or written, or holds a damaged row.
     pub fn recover(&self) -> Result<u32, AuditError> {
-        recover::recover(&*self.trail.store, self.trail.clock.now())
+        let (recovered, started) = recover::recover(&*self.trail.store, self.trail.clock.now())?;
+        *self.trail.open_calls() = Some(OpenCalls::since(started));
+        Ok(recovered)
     }
 
     /// Removes from the ledger what is too old to count; answers how many rows. It's a transaction of its own, which
@@ -289,18 +302,16 @@ impl Audit {
         Ok(pruned)
     }
 
-    /// What a write that is asked for now would get, by what is on the disk of the same one: what came of it, or that it's
-    /// under way. `None`: it would be made. Nothing is reserved.
+    /// What a request that takes this would be refused with now, after all that was recorded before: that the same write
+    /// was made or is under way, or which budget has no room. `None`: nothing is known against it. Nothing is reserved.
     ///
     /// # Errors
-    /// [`AuditError::Unavailable`] when that can't be told.
-    pub async fn made_before(&self, write: Dedup) -> Result<Option<Reserved>, AuditError> {
-        let trail = Arc::clone(&self.trail);
-        // Whoever reads the trail may hold the connection for a while: not on a thread that serves.
-        let known = tokio::task::spawn_blocking(move || trail.store.known_write(&write.key)).await;
-        let known =
-            known.map_err(|error| StoreError::Failed(format!("the look-up broke down: {error}")))??;
-        Ok(known.and_then(|known| made_before(known, self.trail.clock.now())))
+    /// As for [`Self::begin`], when that can't be told.
+    pub async fn foreseen(&self, takes: Takes) -> Result<Option<Reserved>, AuditError> {
+        let (reply, foreseen) = oneshot::channel();
+        self.trail.queue.push_intent(Entry::question(takes, Reply::Decided(reply)));
+        self.trail.flush();
+        foreseen.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
     /// Reads rows.
@@ -332,7 +343,7 @@ impl Audit {
     /// check.
     ///
     /// # Errors
-    /// The error of that attempt; [`StoreError::Replaced`].
+    /// The error of that attempt; [`StoreError::Replaced`](crate::store::StoreError::Replaced).
     pub fn check(&self) -> Result<(), AuditError> {
         self.trail.store.check()?;
         self.trail.queue.health()
@@ -352,6 +363,7 @@ fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
         token: caller.token().clone(),
         agent: caller.agent().clone(),
         role: caller.role().cloned(),
+        task: caller.task().map(str::to_owned),
         conversation: context.conversation.clone(),
         turn: context.turn.clone(),
         tool: None,

@@ -1,15 +1,15 @@
 //! Calls and sends whose intents are on the disk.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::entry::{Begun, Entry, Finish, LedgerStep, Reply};
+use super::call::Call;
+use super::entry::{Begun, Entry, LedgerStep, Reply};
 use super::plan::{SendBegin, SendPlan};
-use super::progress::{OpenSend, Progress, SendEnd};
+use super::progress::{OpenSend, SendEnd};
 use super::{AuditError, Outcome, SendResult, Trail, outcome};
-use crate::audit::{CallBegun, CallFinished, Event, SendBegun, SendFinished, SendRefused};
-use crate::clock::Millis;
+use crate::audit::{CallBegun, Event, SendBegun, SendKnown, SendRefused};
 use crate::connection::TypedSend;
 use crate::egress::Handover;
 use crate::ids::{CallId, Realm};
@@ -58,7 +58,7 @@ impl Pending {
         trail: &Arc<Trail>,
         id: CallId,
         realm: Realm,
-        intent: CallBegun,
+        intent: Event,
         limits: &[CallLimit],
     ) -> Result<Self, AuditError> {
         let has_places = !limits.is_empty();
@@ -75,8 +75,7 @@ impl Pending {
         });
         let guard = Self { call: Arc::new(call) };
         let (reply, begun) = oneshot::channel();
-        let (event, reply) = (Event::CallBegun(intent), Reply::Call(guard, reply));
-        let mut entry = Entry::new(Some(realm), Some(id), event, reply);
+        let mut entry = Entry::new(Some(realm), Some(id), intent, Reply::Call(guard, reply));
         entry.ledger = places.map(|places| LedgerStep::Reserve(Box::new(places)));
         trail.queue.push_intent(entry);
         trail.flush();
@@ -96,7 +95,7 @@ impl Pending {
         if limits.is_empty() && trail.queue.is_open() {
             return Ok(Self::begin_with_send(trail, id, realm, intent));
         }
-        Self::begin(trail, id, realm, intent, limits).await
+        Self::begin(trail, id, realm, Event::CallBegun(intent), limits).await
     }
 
     /// A call of which there's nothing that it could do before its request has an intent of its own, so both are written
@@ -111,15 +110,13 @@ impl Pending {
     /// records of others that belong to the call.
     ///
     /// # Errors
-    /// As for [`Self::send_begun`]; the call has no record then, and is over.
+    /// As for [`Self::send_begun`]; the intent goes with what comes of the call then.
     pub async fn recorded(&self) -> Result<(), AuditError> {
         let Some(mut first) = self.call.progress().first.take() else { return Ok(()) };
         let (reply, written) = oneshot::channel();
-        first.reply = Reply::Written(reply);
-        self.call.trail.queue.push_intent(*first);
-        self.call.trail.flush();
-        let written = written.await.unwrap_or_else(|_| Err(AuditError::stopped()));
-        written.inspect_err(|_| self.never_began())
+        first.reply = Reply::First(Arc::clone(&self.call), reply);
+        self.call.push_intent(*first);
+        written.await.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
     /// The call's id.
@@ -160,6 +157,7 @@ impl Pending {
                 approval: plan.approval,
                 policy: plan.policy,
                 question: plan.question,
+                key: send.key().map(str::to_owned),
             };
             let reservation = plan.takes.map(|takes| {
                 let id = ReservationId { call: self.call.id.clone(), send: number };
@@ -175,9 +173,9 @@ impl Pending {
     }
 
     /// Records that the call asked for a request that was refused before it began. It isn't waited for: the row lies
-    /// before the call's next one, and is on the disk no later than that.
-    pub fn send_refused(&self, connection: &str, code: Code, question: Option<String>) {
-        let refused = Event::SendRefused(SendRefused { connection: visible(connection, 64), code, question });
+    /// before the call's next one, and goes to the disk with it, or after 100 ms if that's earlier.
+    pub fn send_refused(&self, connection: &str, code: Code, known: SendKnown) {
+        let refused = Event::SendRefused(SendRefused { connection: visible(connection, 64), code, known });
         let mut entry = Entry::outcome(self.call.realm.clone(), self.call.id.clone(), refused);
         let mut progress = self.call.progress();
         entry.first = progress.first.take();
@@ -207,8 +205,7 @@ impl Pending {
         let mut entry = Entry::new(Some(realm), Some(id), event, reply);
         entry.ledger = reservation.map(|reservation| LedgerStep::Reserve(Box::new(reservation)));
         entry.first = self.call.progress().first.take();
-        self.call.trail.queue.push_intent(entry);
-        self.call.trail.flush();
+        self.call.push_intent(entry);
         let begun = begun.await.unwrap_or_else(|_| Err(AuditError::stopped()))?;
         // There's no await between here and the caller: from now on it can send.
         self.call.progress().hand_over(send, handover);
@@ -263,8 +260,8 @@ impl PendingSend {
         self.refund = Some(Box::new(refund));
     }
 
-    /// Records what came of the send. It isn't waited for: the row lies before the call's next one, and is on the
-    /// disk no later than that.
+    /// Records what came of the send. It isn't waited for: the row lies before the call's next one, and goes to the disk
+    /// with it, or after 100 ms if that's earlier.
     ///
     /// `settlement` is what becomes of what was reserved, in the same transaction; `reply` what a repetition of the same
     /// write gets: sealed bytes.
@@ -273,12 +270,17 @@ impl PendingSend {
         self.call.close_send(self.send, |_| SendEnd { result, settlement, reply, refund });
     }
 
-    /// The intent wasn't written, so there's nothing to finish. `first` wasn't either: it goes with what comes
-    /// next.
+    /// The intent was written.
+    pub(super) fn began(&self) {
+        self.call.decided(|_| {});
+    }
+
+    /// The intent wasn't written, so there's nothing to finish. If `first` wasn't either, it goes with what comes next.
     pub(super) fn never_began(&self, first: Option<Box<Entry>>) {
-        let mut progress = self.call.progress();
-        progress.take_back(self.send);
-        progress.first = first;
+        self.call.decided(|progress| {
+            progress.take_back(self.send);
+            progress.first = first.or(progress.first.take());
+        });
     }
 }
 
@@ -286,123 +288,4 @@ impl Drop for PendingSend {
     fn drop(&mut self) {
         self.call.close_send(self.send, OpenSend::abandoned);
     }
-}
-
-/// A call, for as long as it or one of its sends is open.
-struct Call {
-    trail: Arc<Trail>,
-    id: CallId,
-    realm: Realm,
-    begun_at: Millis,
-    /// Whether it has taken places among its agents' calls at once.
-    has_places: bool,
-    progress: Mutex<Progress>,
-}
-
-impl Call {
-    fn new(trail: &Arc<Trail>, id: CallId, realm: Realm, has_places: bool) -> Self {
-        trail.queue.begun();
-        let begun_at = trail.clock.now();
-        Self { trail: Arc::clone(trail), id, realm, begun_at, has_places, progress: Mutex::default() }
-    }
-
-    /// Queues the outcome, once: whatever comes later finds the call over.
-    fn close(&self, outcome: Outcome, reply: Reply) {
-        let now = self.trail.clock.now();
-        let mut progress = self.progress();
-        if progress.over {
-            return;
-        }
-        progress.over = true;
-        let open = std::mem::take(&mut progress.open);
-        let mut entries: Vec<_> = open
-            .iter()
-            .map(|open| {
-                let end = open.abandoned();
-                progress.request_sent = progress.request_sent.and(end.result.request_sent);
-                self.send_finished(open, end, now)
-            })
-            .collect();
-        let (result, result_bytes) = outcome.result.unzip();
-        let finished = CallFinished {
-            mark: outcome.mark,
-            code: outcome.code,
-            request_sent: progress.request_sent,
-            sends: progress.sends,
-            result,
-            result_bytes: result_bytes.unwrap_or(0),
-            took_ms: took_ms(self.begun_at, now),
-        };
-        let mut last = Entry::outcome(self.realm.clone(), self.id.clone(), Event::CallFinished(finished));
-        last.reply = reply;
-        last.ledger = self.has_places.then(|| {
-            let id = ReservationId { call: self.id.clone(), send: 0 };
-            let settlement = Settlement::Release;
-            LedgerStep::Finish(Box::new(Finish { id, settlement, status: None, reply: None, refund: None }))
-        });
-        entries.push(last);
-        if let Some(earliest) = entries.first_mut() {
-            earliest.first = progress.first.take();
-        }
-        self.trail.queue.push_outcomes(entries);
-        // Writing may drop guards of this very call, which look at its progress.
-        drop(progress);
-        self.trail.flush();
-    }
-
-    /// Queues what came of a send, once.
-    fn close_send(&self, send: u32, end: impl FnOnce(&OpenSend) -> SendEnd) {
-        let now = self.trail.clock.now();
-        let mut progress = self.progress();
-        let Some(index) = progress.open.iter().position(|open| open.send == send) else { return };
-        let open = progress.open.remove(index);
-        let end = end(&open);
-        progress.request_sent = progress.request_sent.and(end.result.request_sent);
-        // Queued under the lock, so that the call's own outcome can't come first.
-        self.trail.queue.push_outcomes([self.send_finished(&open, end, now)]);
-    }
-
-    fn send_finished(&self, open: &OpenSend, end: SendEnd, now: Millis) -> Entry {
-        let SendEnd { result, settlement, reply: kept, refund } = end;
-        let (reply, reply_bytes) = result.reply.unzip();
-        let finished = SendFinished {
-            send: open.send,
-            status: result.status,
-            failure: result.failure,
-            request_sent: result.request_sent,
-            secret_version: result.secret_version,
-            settlement: open.reserved.then(|| settlement.as_str().to_owned()),
-            refunded: refund.as_ref().map(|refund| refund.amount.clone()),
-            reply,
-            reply_bytes: reply_bytes.unwrap_or(0),
-            took_ms: took_ms(open.begun_at, now),
-        };
-        let mut entry = Entry::outcome(self.realm.clone(), self.id.clone(), Event::SendFinished(finished));
-        entry.ledger = (open.reserved || refund.is_some()).then(|| {
-            let id = ReservationId { call: self.id.clone(), send: open.send };
-            LedgerStep::Finish(Box::new(Finish {
-                id,
-                settlement,
-                status: result.status,
-                reply: kept,
-                refund,
-            }))
-        });
-        entry
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        // No critical section can panic half way: they move plain values.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.trail.queue.ended();
-    }
-}
-
-fn took_ms(from: Millis, to: Millis) -> u32 {
-    u32::try_from(to.0.saturating_sub(from.0).max(0)).unwrap_or(u32::MAX)
 }

@@ -4,7 +4,8 @@ use super::PendingSend;
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{ApprovalId, ConnectionName, Digest, OperationName, Realm};
-use crate::ledger::{Dedup, Lines, Reservation, ReservationId, Reserved};
+use crate::ledger::{Dedup, Lines, Reservation, ReservationId, Reserved, made_before, no_room};
+use crate::store::{LedgerTx, StoreError};
 
 /// What came of the intent to send.
 pub enum SendBegin {
@@ -52,6 +53,23 @@ pub struct Takes {
 }
 
 impl Takes {
+    /// What reserving all of it would be refused with: as [`reserve`](crate::ledger::reserve) says then.
+    pub(super) fn foreseen(&self, tx: &mut dyn LedgerTx) -> Result<Option<Reserved>, StoreError> {
+        if let Some(dedup) = &self.dedup
+            && let Some(known) = tx.write(&dedup.key)?
+            && let Some(made) = made_before(known, self.at)
+        {
+            return Ok(Some(made));
+        }
+        for line in self.lines.iter() {
+            let counted = tx.find(&line.counter)?.map_or(0, |(_, tally)| tally.counted());
+            if let Some(refused) = no_room(line, counted) {
+                return Ok(Some(refused));
+            }
+        }
+        Ok(None)
+    }
+
     /// All of it, reserved for an operation under this id.
     pub(super) fn reservation(
         self,

@@ -1,7 +1,7 @@
 //! How far a call and its sends have come: plain values, which the guards of `pending` change.
 
-use super::SendResult;
-use super::entry::Entry;
+use super::entry::{Entry, Reply};
+use super::{Outcome, SendResult};
 use crate::clock::Millis;
 use crate::egress::Handover;
 use crate::ledger::{Refund, Settlement};
@@ -18,10 +18,22 @@ pub(super) struct Progress {
     pub(super) open: Vec<OpenSend>,
     /// What is known from those that have.
     pub(super) request_sent: RequestSent,
-    /// Whether the call's outcome has been queued, or there's none to come.
+    /// Whether the call has ended, or never began.
     pub(super) over: bool,
+    /// How many of its intents the writer has yet to write or to refuse, apart from the one that began it.
+    pub(super) waiting: u32,
+    /// How the call ended, until its outcome is queued: what that says of its sends is known once no intent waits.
+    pub(super) end: Option<End>,
     /// The call's own intent, until the first row that comes of it takes it along.
     pub(super) first: Option<Box<Entry>>,
+}
+
+/// How a call ended.
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) at: Millis,
+    /// Who waits for the record of it.
+    pub(super) reply: Reply,
 }
 
 /// A send that hasn't finished.
@@ -51,6 +63,8 @@ impl Default for Progress {
             open: Vec::new(),
             request_sent: RequestSent::No,
             over: false,
+            waiting: 0,
+            end: None,
             first: None,
         }
     }

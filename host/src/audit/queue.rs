@@ -23,6 +23,10 @@ const SHARED_ROWS_MIN: usize = 4;
 /// How long it lets them come at most, in microseconds: about as long as a flush takes, of which it spares some.
 const GATHER_US_MAX: u64 = 400;
 
+/// How long what came of a send waits for its call's next row, in milliseconds. Most calls are over by then; others go on
+/// for minutes, and what isn't on the disk is lost in a crash.
+const OUTCOMES_WAIT_MS: u64 = 100;
+
 /// A queue in which intents may find no room, and outcomes always do: there are at most as many outcomes to come as
 /// there were intents, and an intent without its outcome is what the trail must avoid.
 #[derive(Default)]
@@ -95,9 +99,10 @@ impl Queue {
         if state.ended {
             return;
         }
-        // What came of a send goes to the disk with its call's next row, which is never long in coming: the call is
-        // still open. A commit of its own would cost each call one more flush.
-        let waits = |entry: &Entry| !matches!(entry.event, Event::SendFinished(_) | Event::SendRefused(_));
+        // What came of a send goes to the disk with its call's next row, if that isn't long in coming: the call is still
+        // open. A commit of its own would cost each call one more flush.
+        let waits =
+            |entry: &Entry| !matches!(entry.event, Some(Event::SendFinished(_) | Event::SendRefused(_)));
         let mut to_wake = false;
         for entry in entries {
             to_wake |= waits(&entry);
@@ -117,19 +122,23 @@ impl Queue {
         let mut state = self.lock();
         while state.entries.is_empty() && !state.closed {
             state.writer = Writer::Asleep;
-            match patience {
+            match patience.or_else(|| self.outcomes_wait()) {
                 None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(patience) => {
-                    let woken =
-                        self.wake.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+                Some(time) => {
+                    let woken = self.wake.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
                     state = woken.0;
-                    if woken.1.timed_out() {
+                    if woken.1.timed_out() && patience.is_some() {
                         break;
                     }
                 }
             }
         }
         self.gather(state).take(batch)
+    }
+
+    /// When the writer looks for rows that don't wake it. `None`: no call is open that could have some.
+    fn outcomes_wait(&self) -> Option<Duration> {
+        (self.open.load(Ordering::Relaxed) > 0).then_some(Duration::from_millis(OUTCOMES_WAIT_MS))
     }
 
     /// Takes what is queued, as [`Self::take`], and waits for nothing.
@@ -249,7 +258,8 @@ mod tests {
     use crate::audit::entry::Reply;
 
     fn waited_for() -> Entry {
-        let event = Event::Admin { action: "a".into(), subject: "s".into(), by: "cli".into(), reason: None };
+        let (action, subject, by) = ("a".into(), "s".into(), "cli".into());
+        let event = Event::Admin { action, subject, by, reason: None, token: None };
         Entry::new(None, None, event, Reply::Written(oneshot::channel().0))
     }
 

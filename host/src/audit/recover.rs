@@ -15,8 +15,9 @@ use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
 /// How many rows are read at once: a few hundred kilobytes.
 const PAGE_ROWS: u32 = 1_024;
 
-/// Marks what is open, then records the start, all in one transaction. Answers how many calls were open.
-pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<u32, AuditError> {
+/// Marks what is open, then records the start, all in one transaction. Answers how many calls were open, and the number of
+/// the start's row.
+pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<(u32, u64), AuditError> {
     let open = open_calls(store)?;
     let recovered = u32::try_from(open.len()).unwrap_or(u32::MAX);
     let mut unsealed = Vec::new();
@@ -27,21 +28,34 @@ pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<u32, AuditE
     }
     let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered };
     unsealed.push(Unsealed::new(None, None, &started)?);
-    chain::append(store, now, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
-    Ok(recovered)
+    let started =
+        chain::append(store, now, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
+    Ok((recovered, started))
 }
 
-/// Walks back to the last start of the host, and answers the calls without an outcome, oldest first.
+/// Walks back to the last start of the host, or to where its last checkpoint says which calls were open, and answers the
+/// calls without an outcome, oldest first.
 fn open_calls(store: &dyn AuditStore) -> Result<Vec<(CallId, OpenCall)>, StoreError> {
     let mut search = Search::default();
-    let mut filter = RowFilter { limit: PAGE_ROWS, newest_first: true, ..RowFilter::default() };
-    loop {
+    let newest = RowFilter { limit: PAGE_ROWS, newest_first: true, ..RowFilter::default() };
+    let mut filter = newest.clone();
+    'walk: loop {
         let records = store.rows(&filter)?;
         let Some(oldest) = records.last() else { break };
         filter.before = Some(oldest.seq);
         for record in records {
             if !search.step(record)? {
-                return Ok(search.found());
+                break 'walk;
+            }
+        }
+    }
+    let (row, calls) = search.checkpoint.take().unwrap_or_default();
+    for call in calls {
+        // Of those that were open there and still are, what came before.
+        if !search.finished.contains(&call) {
+            let (call, before) = (Some(call), Some(row.saturating_add(1)));
+            for record in store.rows(&RowFilter { call, before, limit: u32::MAX, ..newest.clone() })? {
+                search.step(record)?;
             }
         }
     }
@@ -55,6 +69,8 @@ struct Search {
     finished: HashSet<CallId>,
     /// Calls without an outcome.
     open: HashMap<CallId, OpenCall>,
+    /// The row at which the walk ends, and the calls that were open after it.
+    checkpoint: Option<(u64, Vec<CallId>)>,
 }
 
 /// A call that has no outcome.
@@ -78,6 +94,7 @@ struct OpenCall {
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Step {
     HostStarted {},
+    Checkpoint { row: u64, calls: Vec<CallId> },
     CallBegun {},
     SendBegun { send: u32 },
     SendFinished { send: u32, request_sent: RequestSent },
@@ -86,6 +103,8 @@ enum Step {
     CallRefused {},
     Approval {},
     Decided {},
+    ReconcileBegun {},
+    Reconciled {},
     ShadowDiffered {},
     Admin {},
 }
@@ -94,13 +113,25 @@ impl Search {
     /// Takes in the next older row. False: the walk is at its end.
     fn step(&mut self, record: AuditRecord) -> Result<bool, StoreError> {
         let AuditRecord { seq, realm, call, event, .. } = record;
+        if self.checkpoint.as_ref().is_some_and(|(row, _)| seq <= *row) {
+            return Ok(false);
+        }
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("audit row {seq}: {why}"));
         let step = match serde_json::from_str(&event).map_err(|error| damaged(&error))? {
-            Step::HostStarted {} => return Ok(false),
+            Step::HostStarted {} => {
+                // It has marked whatever was open before.
+                self.checkpoint = None;
+                return Ok(false);
+            }
+            Step::Checkpoint { row, calls } => {
+                self.checkpoint.get_or_insert((row, calls));
+                return Ok(true);
+            }
             Step::Admin {}
             | Step::Approval {}
             | Step::CallRefused {}
             | Step::Decided {}
+            | Step::Reconciled {}
             | Step::ShadowDiffered {} => return Ok(true),
             step => step,
         };
@@ -109,7 +140,7 @@ impl Search {
             Step::CallFinished {} => {
                 self.finished.insert(call);
             }
-            Step::CallBegun {} if self.finished.remove(&call) => {}
+            Step::CallBegun {} | Step::ReconcileBegun {} if self.finished.remove(&call) => {}
             _ if self.finished.contains(&call) => {}
             step => self.open.entry(call).or_default().step(seq, realm, &step),
         }
@@ -127,7 +158,7 @@ impl Search {
 impl OpenCall {
     fn step(&mut self, seq: u64, realm: Option<Realm>, step: &Step) {
         match *step {
-            Step::CallBegun {} => (self.begun, self.realm) = (Some(seq), realm),
+            Step::CallBegun {} | Step::ReconcileBegun {} => (self.begun, self.realm) = (Some(seq), realm),
             Step::SendFinished { send, request_sent } => {
                 self.finished.insert(send);
                 self.request_sent =
@@ -140,10 +171,12 @@ impl OpenCall {
                 }
             }
             Step::HostStarted {}
+            | Step::Checkpoint { .. }
             | Step::Admin {}
             | Step::CallRefused {}
             | Step::Approval {}
             | Step::Decided {}
+            | Step::Reconciled {}
             | Step::ShadowDiffered {}
             | Step::CallFinished {}
             | Step::SendRefused {} => {}

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::given::TokenGiven;
 use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::connection::Cost;
@@ -10,6 +11,7 @@ use crate::ids::{
     AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, ModelCallId,
     OperationName, Realm, RoleName, SecretLabel, TokenId, ToolName, TurnId, UserId,
 };
+use crate::ledger::ReservationId;
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
 
@@ -44,6 +46,14 @@ pub enum Event {
         /// How many open calls were found and marked `unknown`.
         recovered: u32,
     },
+    /// Which calls were open after a row. A host that runs records it now and then: the next start needn't look any further
+    /// back for calls without an outcome.
+    Checkpoint {
+        /// The row's number: this one's own, or one shortly before it.
+        row: u64,
+        /// The calls.
+        calls: Vec<CallId>,
+    },
     /// A call is about to run.
     CallBegun(CallBegun),
     /// A call of a known caller was refused before it began: no such tool for it, arguments that don't fit, denied.
@@ -61,9 +71,14 @@ pub enum Event {
     Approval(ApprovalStep),
     /// An enforcement point asked, and got this answer.
     Decided(Decided),
+    /// A call of the host's own is about to look up what became of a write.
+    ReconcileBegun(ReconcileBegun),
+    /// What that found, and what became of the write's reservation by it.
+    Reconciled(Reconciled),
     /// Policies that are tried beside the live ones decide otherwise. Nothing went by their answer.
     ShadowDiffered(ShadowDiffered),
-    /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool.
+    /// An operator changed something: minted or revoked a token, stored or removed a secret, added a tool. Or an agent
+    /// handed on what it may do.
     Admin {
         /// What was done, `token.mint` for example.
         action: String,
@@ -74,6 +89,9 @@ pub enum Event {
         /// Why, where the operator said so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The token that was minted or delegated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Box<TokenGiven>>,
     },
 }
 
@@ -88,6 +106,9 @@ pub struct CallBegun {
     pub agent: AgentId,
     /// The agent's role.
     pub role: Option<RoleName>,
+    /// What the agent is to do, as its token says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// The conversation, from the token or as the caller named it.
     pub conversation: Option<ConversationId>,
     /// The turn, as the caller named it.
@@ -122,6 +143,9 @@ pub struct CallRefused {
     pub tool: String,
     /// Why.
     pub code: Code,
+    /// The hash of the policies in force, where it was refused by them or permitted by them before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
     /// As in [`CallBegun`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_call: Option<ModelCallId>,
@@ -157,6 +181,9 @@ pub struct SendBegun {
     /// hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
+    /// The host's own key for this write, where it's written into the request's body: the upstream's record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// What came of a request.
@@ -193,9 +220,78 @@ pub struct SendRefused {
     pub connection: String,
     /// Why.
     pub code: Code,
-    /// As in [`SendBegun`], where the request got as far as the policies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What is known of the request.
+    #[serde(flatten)]
+    pub known: SendKnown,
+}
+
+/// What is known of a request by the time it's refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SendKnown {
+    /// What it does, once it's known to be one of the connection's operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationName>,
+    /// What it costs, in minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// The hash of the policies in force, where the request got as far as them: they refused it, or something else did
+    /// afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// The same write, begun before, of which this is a repetition: the call and the send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<ReservationId>,
+    /// As in [`SendBegun`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
+}
+
+/// A look at what became of a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileBegun {
+    /// The write's reservation, which is held.
+    pub hold: ReservationId,
+    /// Who wants to know: an operator's token, `cli`, or `host`.
+    pub by: String,
+}
+
+/// What a look at a write found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconciled {
+    /// The write's reservation.
+    pub hold: ReservationId,
+    /// What became of it.
+    pub became: Became,
+    /// What counts as spent by it, is there again, or is still held.
+    pub amount: Option<Cost>,
+    /// Why nothing has changed, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What became of a reservation that was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Became {
+    /// Its write was carried out, and counts.
+    Settled,
+    /// It wasn't, and its money is there again.
+    Released,
+    /// It's still held.
+    Held,
+}
+
+impl Became {
+    /// `settled`, `released` or `held`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Released => "released",
+            Self::Held => "held",
+        }
+    }
 }
 
 /// One step of an approval.
@@ -263,6 +359,9 @@ pub struct Decided {
     pub reason: Option<Code>,
     /// The policies that decided.
     pub policies: Vec<String>,
+    /// The hash of the policies in force, where it got as far as them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
     /// The approval that it waits for, or was given by people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,

@@ -4,10 +4,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::checkpoint::OpenCalls;
 use super::entry::{Entry, LedgerStep, Reply};
 use super::{
-    ADMIN_CHARS_MAX, AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendRefused,
-    Trail,
+    ADMIN_CHARS_MAX, AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendKnown,
+    SendRefused, Trail,
 };
 use crate::clock::Millis;
 use crate::ledger::{self, Reserved};
@@ -55,6 +56,7 @@ fn resumed(failure: &AuditError) -> Entry {
         subject: "the audit trail".to_owned(),
         by: "host".to_owned(),
         reason: Some(failure.to_string().chars().take(ADMIN_CHARS_MAX).collect()),
+        token: None,
     };
     Entry::new(None, None, event, Reply::MayBeLost)
 }
@@ -81,7 +83,7 @@ impl Trail {
 
     /// Writes what is owed and what was taken with it. What is left in the end is owed.
     fn write(&self, batch: &mut Vec<Entry>) {
-        match append(&*self.store, self.clock.now(), batch) {
+        match self.append(batch) {
             Ok(()) => {
                 if self.queue.health().is_err() {
                     tracing::info!("the audit trail can be written again");
@@ -100,24 +102,51 @@ impl Trail {
             }
         }
     }
+
+    /// Writes a batch, with a checkpoint if one is due, and follows which calls are open afterwards.
+    fn append(&self, batch: &mut Vec<Entry>) -> Result<(), StoreError> {
+        let mut open_calls = self.open_calls();
+        batch.extend(open_calls.as_mut().and_then(|open_calls| open_calls.due(&*self.store)));
+        let (before, last) = append(&*self.store, self.clock.now(), batch)?;
+        if let Some(open_calls) = &mut *open_calls {
+            open_calls.follow(before, batch, last);
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_calls(&self) -> MutexGuard<'_, Option<OpenCalls>> {
+        // Nothing that could panic comes between two steps of following a batch.
+        self.open_calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them.
-fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(), StoreError> {
+/// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them. Answers the
+/// numbers of the rows before and at the end.
+fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(u64, u64), StoreError> {
     let mut entries = batch.iter_mut();
+    let (mut before, mut last) = (0, 0);
     store.write(&mut |tx| {
         let mut head = tx.head()?;
+        before = head.0;
         entries.by_ref().try_for_each(|entry| {
-            if let Some(first) = &mut entry.first {
-                tx.insert(first.take_row()?.seal(at, &mut head))?;
+            if let Some(first) = &mut entry.first
+                && let Some(row) = first.take_row()?
+            {
+                tx.insert(row.seal(at, &mut head))?;
             }
             if let Some(refused) = in_ledger(tx, entry)? {
-                entry.replace(in_place_of(&entry.event, &refused));
+                entry.replace(entry.event.as_ref().map(|intent| in_place_of(intent, &refused)));
                 entry.ledger = Some(LedgerStep::Refused(refused));
             }
-            tx.insert(entry.take_row()?.seal(at, &mut head))
-        })
-    })
+            match entry.take_row()? {
+                Some(row) => tx.insert(row.seal(at, &mut head)),
+                None => Ok(()),
+            }
+        })?;
+        last = head.0;
+        Ok(())
+    })?;
+    Ok((before, last))
 }
 
 /// The ledger's part of an entry; a refusal, if it's one.
@@ -135,9 +164,10 @@ fn in_ledger(tx: &mut dyn TrailTx, entry: &mut Entry) -> Result<Option<Reserved>
         },
         Some(LedgerStep::Spend(reservation)) => match ledger::spend(tx.ledger(), reservation)? {
             // It was counted when it was asked for the first time.
-            Reserved::Yes | Reserved::Duplicate(_) => Ok(None),
+            Reserved::Yes | Reserved::Duplicate { .. } => Ok(None),
             refused => Ok(Some(refused)),
         },
+        Some(LedgerStep::Foresee(takes)) => takes.foreseen(tx.ledger()),
         Some(LedgerStep::Finish(end)) => {
             ledger::finish(tx.ledger(), &end.id, end.settlement, end.status, end.reply.clone())?;
             if let Some(refund) = &end.refund {
@@ -152,20 +182,26 @@ fn in_ledger(tx: &mut dyn TrailTx, entry: &mut Entry) -> Result<Option<Reserved>
 fn in_place_of(intent: &Event, refused: &Reserved) -> Event {
     let code = match refused {
         Reserved::RateLimited(_) => Code::RateLimited,
-        Reserved::Duplicate(_) | Reserved::InProgress => Code::Duplicate,
+        Reserved::Duplicate { .. } | Reserved::InProgress { .. } => Code::Duplicate,
         Reserved::OverBudget(_) | Reserved::Yes => Code::OverBudget,
     };
     match intent {
-        Event::SendBegun(SendBegun { connection, question, .. }) => Event::SendRefused(SendRefused {
-            connection: connection.to_string(),
-            code,
-            question: question.clone(),
-        }),
-        Event::CallBegun(CallBegun { token, agent, conversation, model_call, tool, .. }) => {
+        Event::SendBegun(SendBegun { connection, operation, cost, policy, question, .. }) => {
+            let known = SendKnown {
+                operation: Some(operation.clone()),
+                cost: cost.clone(),
+                policy: Some(*policy),
+                repeats: refused.first().cloned(),
+                question: question.clone(),
+            };
+            Event::SendRefused(SendRefused { connection: connection.to_string(), code, known })
+        }
+        Event::CallBegun(CallBegun { token, agent, conversation, policy, model_call, tool, .. }) => {
             Event::CallRefused(CallRefused {
                 token: token.clone(),
                 agent: agent.clone(),
                 conversation: conversation.clone(),
+                policy: *policy,
                 model_call: model_call.clone(),
                 tool: tool.as_ref().map_or_else(|| "proxy".to_owned(), ToString::to_string),
                 // However few it may have: its place comes back when another call ends, or the limit goes.

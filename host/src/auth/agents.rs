@@ -71,23 +71,13 @@ impl Auth {
     /// and the tokens that were revoked; `None` when no such agent is within reach.
     ///
     /// # Errors
-    /// [`AuthError::Store`]; some tokens may be revoked then, and the agent is still there.
+    /// [`AuthError::Store`]; nothing has changed then.
     pub fn remove_agent(
         &self,
         reach: &Reach,
         id: &AgentId,
     ) -> Result<Option<(AgentRow, Vec<TokenRow>)>, AuthError> {
-        let Some(agent) = self.store.agent(reach, id)? else { return Ok(None) };
-        let now = self.clock.now();
-        let tokens = self.store.tokens(Some(reach))?.into_iter();
-        let live: Vec<_> = tokens
-            .filter(|token| token.agent == *id && token.revoked_at.is_none() && token.expires_at > now)
-            .collect();
-        for token in &live {
-            self.store.revoke_token(&token.id, Some(reach), now)?;
-        }
-        self.store.remove_agent(reach, id)?;
-        Ok(Some((agent, live)))
+        Ok(self.store.remove_agent(reach, id, self.clock.now())?)
     }
 }
 

@@ -83,6 +83,19 @@ impl Grant {
     }
 }
 
+/// `get_invoice stripe:* [50000 usd day] delegate store-secrets`.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tools = self.tools.iter().map(ToString::to_string);
+        let operations = self.operations.iter().map(ToString::to_string);
+        let budgets = self.budgets.iter().map(|budget| format!("[{budget}]"));
+        let delegate = self.may_delegate.then(|| "delegate".to_owned());
+        let store = self.may_store_secrets.then(|| "store-secrets".to_owned());
+        let all = tools.chain(operations).chain(budgets).chain(delegate).chain(store);
+        f.write_str(&all.collect::<Vec<_>>().join(" "))
+    }
+}
+
 /// `get_invoice`, or `*` for every tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -195,6 +208,18 @@ mod tests {
         assert!(some.allows_operation(&"stripe".parse().unwrap(), &"get_invoice".parse().unwrap()));
         assert!(!some.allows_operation(&"stripe".parse().unwrap(), &"create_charge".parse().unwrap()));
         assert!(some.allows_operation(&"github".parse().unwrap(), &"create_issue".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_grant_is_shown_on_one_line() {
+        let some = Grant {
+            budgets: vec!["500 usd day".parse().unwrap()],
+            may_delegate: true,
+            may_store_secrets: true,
+            ..grant(&["*"], &["stripe:get_invoice", "github:*"])
+        };
+        let line = "* stripe:get_invoice github:* [500 usd day] delegate store-secrets";
+        assert_eq!((some.to_string().as_str(), Grant::default().to_string().as_str()), (line, ""));
     }
 
     #[test]

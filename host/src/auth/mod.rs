@@ -58,7 +58,8 @@ pub enum AuthError {
     Store(#[from] StoreError),
 }
 
-/// How long a token is kept to be looked at after it expired or was revoked. The audit trail keeps who got it for ever.
+/// How long a token is kept to be looked at after it expired or was revoked. The audit trail keeps for ever who got it, for
+/// what, and what it could do.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Knows who may come in.
@@ -117,14 +118,33 @@ impl Auth {
         self.mint_as(operator.caller().agent(), request)
     }
 
+    /// As [`Auth::mint_for`], for a registered agent. `None`: it isn't registered any more, and no token was made.
+    ///
+    /// # Errors
+    /// As [`Auth::mint_for`].
+    pub fn mint_for_registered(
+        &self,
+        operator: &Operator<'_>,
+        request: Mint,
+    ) -> Result<Option<Minted>, AuthError> {
+        mint::check_operator(operator, &request)?;
+        let minted = self.made_by(operator.caller().agent(), request)?;
+        Ok(self.store.insert_registered(&minted.row)?.then_some(minted))
+    }
+
     /// As [`Auth::mint`]; on record is who mints: whoever holds the token doesn't ask in their own name alone.
     ///
     /// # Errors
     /// As [`Auth::mint`].
     pub fn mint_as(&self, operator: &AgentId, request: Mint) -> Result<Minted, AuthError> {
+        let minted = self.made_by(operator, request)?;
+        self.store.insert_token(&minted.row)?;
+        Ok(minted)
+    }
+
+    fn made_by(&self, operator: &AgentId, request: Mint) -> Result<Minted, AuthError> {
         let mut minted = mint::make(request, self.clock.now())?;
         minted.row.minted_by = Some(operator.clone());
-        self.store.insert_token(&minted.row)?;
         Ok(minted)
     }
 

@@ -45,8 +45,13 @@ impl AgentStore for Watched {
     fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, StoreError> {
         self.inner.agents(reach)
     }
-    fn remove_agent(&self, reach: &Reach, id: &AgentId) -> Result<bool, StoreError> {
-        self.inner.remove_agent(reach, id)
+    fn remove_agent(
+        &self,
+        reach: &Reach,
+        id: &AgentId,
+        at: Millis,
+    ) -> Result<Option<(AgentRow, Vec<TokenRow>)>, StoreError> {
+        self.inner.remove_agent(reach, id, at)
     }
 }
 
@@ -72,6 +77,9 @@ impl ControlStore for Watched {
     }
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError> {
         self.inner.insert_token(row)
+    }
+    fn insert_registered(&self, row: &TokenRow) -> Result<bool, StoreError> {
+        self.inner.insert_registered(row)
     }
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
@@ -108,17 +116,27 @@ impl ControlStore for Watched {
     fn tenant_keys(&self) -> Result<Vec<TenantKeyRow>, StoreError> {
         self.inner.tenant_keys()
     }
-    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
-        self.inner.ensure_tenant_key(row)
+    fn ensure_tenant_key(
+        &self,
+        row: &TenantKeyRow,
+        in_use: &str,
+    ) -> Result<Option<TenantKeyRow>, StoreError> {
+        self.inner.ensure_tenant_key(row, in_use)
     }
-    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError> {
-        self.inner.replace_tenant_keys(was, now)
+    fn replace_tenant_keys(
+        &self,
+        was: &[TenantKeyRow],
+        now: &[TenantKeyRow],
+        in_use: &str,
+        master: &str,
+    ) -> Result<(), StoreError> {
+        self.inner.replace_tenant_keys(was, now, in_use, master)
     }
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.setting(name)
     }
-    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.inner.set_setting(name, value)
+    fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.inner.ensure_setting(name, value)
     }
     fn insert_next_secret(
         &self,
@@ -163,6 +181,9 @@ impl ControlStore for Watched {
 }
 
 impl ApprovalStore for Watched {
+    fn foresee_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
+        self.inner.foresee_approval(row, limits)
+    }
     fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
         self.inner.open_approval(row, limits)
     }
@@ -178,9 +199,6 @@ impl ApprovalStore for Watched {
         change: &mut dyn FnMut(&mut ApprovalRow),
     ) -> Result<bool, StoreError> {
         self.inner.change_approval(id, change)
-    }
-    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
-        self.inner.remove_approval(id)
     }
     fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
         self.inner.forget_approvals(at)
@@ -326,7 +344,7 @@ fn the_store_is_asked_once_per_version() {
         w.auth.verify(minted.token.as_str()).unwrap();
     }
     assert_eq!(w.store.lookups.load(Ordering::SeqCst), 1);
-    w.store.set_setting("any", b"change").unwrap();
+    w.store.ensure_setting("any", b"change").unwrap();
     w.auth.alive(&caller).unwrap();
     assert_eq!(w.store.lookups.load(Ordering::SeqCst), 2);
 }

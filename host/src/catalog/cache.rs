@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use keybearer_artifact::CacheKey;
@@ -34,7 +34,8 @@ impl CodeCache {
     }
 
     /// A cache in `dir`, sealed with the key in `key_file`, which is made if it isn't there. A key that isn't this
-    /// user's alone is replaced: who knows it can make this host run anything.
+    /// user's alone is replaced: who knows it can make this host run anything. In another user's folder, as where root
+    /// works in a service's home, there's no cache: that user's code isn't run, and that user's key isn't replaced.
     #[must_use]
     pub fn open(dir: &Path, key_file: &Path) -> Self {
         match read_or_make_key(key_file) {
@@ -104,6 +105,10 @@ impl Place {
 }
 
 fn read_or_make_key(path: &Path) -> io::Result<CacheKey> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if fs::metadata(folder)?.uid() != this_user() {
+        return Err(io::Error::other("it lies in another user's folder"));
+    }
     match read_key(path) {
         Ok(Some(key)) => return Ok(key),
         Ok(None) => {
@@ -120,12 +125,17 @@ fn read_or_make_key(path: &Path) -> io::Result<CacheKey> {
     Ok(read_key(path)?.unwrap_or(key))
 }
 
-/// The key, or `None` when the file is something else or others may touch it.
+/// The key, or `None` when the file is something else, another user's, or others may touch it.
 fn read_key(path: &Path) -> io::Result<Option<CacheKey>> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
     file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    let is_private = about.is_file() && about.permissions().mode() & 0o077 == 0;
+    let is_private = about.is_file() && about.uid() == this_user() && about.mode() & 0o077 == 0;
     Ok(bytes.try_into().ok().filter(|_| is_private).map(CacheKey::new))
+}
+
+/// Whose code this process may run.
+fn this_user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
@@ -214,17 +215,15 @@ fn a_name_that_is_taken_is_refused_naming_both() {
 }
 
 #[test]
-fn a_replaced_tool_lives_on_for_calls_in_flight() {
+fn a_component_is_replaced_and_removed_by_its_name() {
     let home = Home::new();
     let catalog = home.open();
     let (old, new) = (component(&["one"], &["stripe"]), component(&["one", "two"], &["stripe"]));
     catalog.add("pay", &old, &[], Millis(1)).unwrap();
-    let in_flight = catalog.snapshot();
     let added = catalog.add("pay", &new, &[], Millis(2)).unwrap();
     assert_eq!(added.replaced, Some(Digest::of(&old)));
     assert_eq!(offered(&catalog), ["one", "two"]);
     assert_eq!(catalog.snapshot().tool(&tool("one")).unwrap().component, Digest::of(&new));
-    assert_eq!(in_flight.tool(&tool("one")).unwrap().component, Digest::of(&old));
 
     assert!(catalog.remove("pay").unwrap());
     assert!(!catalog.remove("pay").unwrap());
@@ -256,7 +255,7 @@ fn another_process_sees_what_was_added_when_it_refreshes() {
     assert!(!theirs.refresh().unwrap());
 
     // What has nothing to do with components changes the version and nothing here.
-    home.store.set_setting("x", b"y").unwrap();
+    home.store.ensure_setting("x", b"y").unwrap();
     let before = theirs.snapshot();
     assert!(theirs.is_stale().unwrap());
     assert!(!theirs.refresh().unwrap());
@@ -391,6 +390,29 @@ fn the_key_of_the_cache_is_this_users_alone() {
 
     fs::write(&file, b"short").unwrap();
     assert_eq!(home.open_seeing_cached().1, [false]);
+    assert_eq!(home.open_seeing_cached().1, [true]);
+}
+
+#[test]
+fn code_that_another_user_has_sealed_is_not_run_and_that_user_s_key_stays() {
+    // Only root can give files away, and read another user's key.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new();
+    home.open().add("a", &component(&["a"], &[]), &[], Millis(1)).unwrap();
+    let file = home.dir.path().join("cache.key");
+    let key = fs::read(&file).unwrap();
+    let give = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
+    // A service's home, where root works.
+    give(&file, 65_534);
+    give(home.dir.path(), 65_534);
+    assert_eq!(home.open_seeing_cached().1, [false]);
+    assert_eq!(fs::read(&file).unwrap(), key);
+    // A key that somebody has put into this user's own home.
+    give(home.dir.path(), 0);
+    assert_eq!(home.open_seeing_cached().1, [false]);
+    assert_ne!(fs::read(&file).unwrap(), key);
     assert_eq!(home.open_seeing_cached().1, [true]);
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Done;
 use super::context::Opened;
 use super::out::Out;
-use crate::audit::{self, Audit as Trail, Event, Row, SendBegun, SendRefused, export};
+use crate::audit::{self, Audit as Trail, Event, Row, SendBegun, SendKnown, SendRefused, export};
 use crate::ids::{CallId, TenantId};
 use crate::pipeline::question_of;
 use crate::reach::Reach;
@@ -119,7 +119,8 @@ fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId
         from = last.seq.saturating_add(1);
         for row in rows {
             let (Event::SendBegun(SendBegun { question: Some(sealed), .. })
-            | Event::SendRefused(SendRefused { question: Some(sealed), .. })) = &row.event
+            | Event::SendRefused(SendRefused { known: SendKnown { question: Some(sealed), .. }, .. })) =
+                &row.event
             else {
                 continue;
             };

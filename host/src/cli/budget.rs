@@ -1,19 +1,24 @@
 //! `keybearer budget`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
 use super::Done;
-use super::context::Opened;
+use super::context::{Opened, runtime};
 use super::out::Out;
 use crate::audit::{Audit, HeldWord};
-use crate::connection::{Connections, Problems};
+use crate::connection::{Connections, LiveConnections, Problems};
+use crate::egress::{Egress, SystemResolver};
 use crate::home::Home;
 use crate::ids::TenantId;
+use crate::kill::Kills;
 use crate::ledger::report::{Standing, standings};
 use crate::ledger::{AMOUNT_MAX, Budgets, ReservationId, Resolved, money};
+use crate::metrics::Metrics;
+use crate::pipeline::{Reconciler, Report};
 use crate::reach::Reach;
 use crate::store::{EntryRow, LedgerStore};
 
@@ -53,6 +58,12 @@ pub(super) enum Budget {
         /// The reservation's id (`call_….1`), from `budget list --held`.
         id: ReservationId,
     },
+    /// Look up at the upstream what became of held requests, where their connection's file says how: settle what was carried
+    /// out, and leave held what isn't clear. With a host or without one.
+    Reconcile {
+        /// The reservations' ids (`call_….1`) [default: all that can be looked up].
+        holds: Vec<ReservationId>,
+    },
 }
 
 impl Budget {
@@ -69,6 +80,7 @@ impl Budget {
                 resolve(&opened, &id, HeldWord::CarriedOut { amount }, out)
             }
             Self::Release { id } => resolve(&Opened::open(home)?, &id, HeldWord::NotCarriedOut, out),
+            Self::Reconcile { holds } => reconcile(&Opened::open(home)?, holds, out),
         }
     }
 }
@@ -169,7 +181,8 @@ fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::R
     }
     if !held.is_empty() {
         out.note(
-            "look each up at the upstream, then: keybearer budget settle ID, or keybearer budget release ID",
+            "look each up at the upstream, then: keybearer budget settle ID, or keybearer budget release ID; where the \
+             connection's file says how, keybearer budget reconcile does",
         );
     }
     Ok(Done::Well)
@@ -211,6 +224,57 @@ fn resolve(opened: &Opened, id: &ReservationId, word: HeldWord, out: &Out) -> an
     out.line(format!("{became} {id}: {shown}"));
     out.value(&json!({ became: id, "amount": word.amount(&entry), "currency": entry.cost.map(|cost| cost.currency) }));
     Ok(Done::Well)
+}
+
+fn reconcile(opened: &Opened, mut holds: Vec<ReservationId>, out: &Out) -> anyhow::Result<Done> {
+    let connections = LiveConnections::open(&opened.home.connections_dir())
+        .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
+    let (ledger, control, clock) = (opened.audit_store()?, opened.control.clone(), opened.clock.clone());
+    let audit = Audit::start(ledger.clone(), clock.clone())?;
+    let reconciler = Reconciler {
+        audit: audit.clone(),
+        ledger,
+        connections: Arc::new(connections),
+        egress: Arc::new(Egress::live(Arc::new(opened.vault()?), Arc::new(SystemResolver::default()))),
+        kills: Arc::new(Kills::new(control, clock.clone())),
+        clock,
+        metrics: Arc::new(Metrics::new()),
+    };
+    if holds.is_empty() {
+        holds.extend(reconciler.candidates(HELD_SHOWN_MAX)?.into_iter().map(|entry| entry.id));
+        if holds.is_empty() {
+            out.note("nothing is held that its connection says how to look up");
+        }
+    }
+    let (runtime, mut values, mut missed) = (runtime()?, Vec::new(), Vec::new());
+    for hold in holds {
+        match runtime.block_on(reconciler.reconcile(None, &hold, "cli")) {
+            Ok(report) => {
+                out.line(told_of(&report));
+                let Report { hold, became, amount, currency, why, call } = report;
+                values.push(json!({
+                    "id": hold, "became": became, "amount": amount, "currency": currency, "why": why, "call": call,
+                }));
+            }
+            Err(error) => missed.push(format!("{hold}: {error}")),
+        }
+    }
+    drop(reconciler);
+    audit.shutdown();
+    out.value(&values);
+    ensure!(missed.is_empty(), "{}; `keybearer budget list --held` shows what is held", missed.join("\n"));
+    Ok(Done::Well)
+}
+
+/// `settled call_….1: 9.00 USD`, or `held call_….1: …`.
+fn told_of(report: &Report) -> String {
+    let Report { hold, became, amount, currency, why, .. } = report;
+    let shown = match (why, amount, currency) {
+        (Some(why), ..) => why.clone(),
+        (None, Some(amount), Some(currency)) => money::shown(*amount, currency),
+        _ => "no money".to_owned(),
+    };
+    format!("{} {hold}: {shown}", became.as_str())
 }
 
 fn cost(entry: &EntryRow) -> String {

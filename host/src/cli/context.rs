@@ -1,6 +1,6 @@
 //! Opening the parts of a home that a command needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -17,8 +17,8 @@ use crate::home::Home;
 use crate::ids::Realm;
 use crate::policy::Policy;
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::ControlStore;
 use crate::store::sqlite::{SqliteAudit, SqliteControl};
+use crate::store::{ControlStore, StoreError, TokenRow};
 
 /// A home, its configuration checked, its control database open.
 pub(super) struct Opened {
@@ -33,9 +33,21 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens the home that the flag or the environment names.
     pub(super) fn open(flag: Option<PathBuf>) -> anyhow::Result<Self> {
+        Self::open_by(flag, SqliteControl::existing)
+    }
+
+    /// The same, for a host.
+    pub(super) fn for_host(flag: Option<PathBuf>) -> anyhow::Result<Self> {
+        Self::open_by(flag, SqliteControl::for_host)
+    }
+
+    fn open_by(
+        flag: Option<PathBuf>,
+        open: fn(&Path) -> Result<SqliteControl, StoreError>,
+    ) -> anyhow::Result<Self> {
         let home = Home::named(flag)?.existing()?;
         let config = Config::load(&home.config_file())?;
-        let control = SqliteControl::existing(&home.control_db()).context("can't open control.db")?;
+        let control = open(&home.control_db()).context("can't open control.db")?;
         Ok(Self::of(home, config, control))
     }
 
@@ -44,10 +56,14 @@ impl Opened {
         Self { home, config, control: Arc::new(control), clock: Arc::new(SystemClock), shadow_policies: None }
     }
 
-    /// The vault, with the master key that the configuration names.
+    /// The vault, with the master key that the configuration names, and the next.
     pub(super) fn vault(&self) -> anyhow::Result<Vault> {
-        let master = master_key(&self.config.master_key, self.control.as_ref())?;
-        Ok(Vault::open(self.control.clone(), master, self.clock.clone())?)
+        let keys = |source, prompt| master_keys(source, prompt, self.control.as_ref());
+        let mut masters = keys(&self.config.master_key, "Master passphrase: ")?;
+        if let Some(next) = &self.config.next_master_key {
+            masters = masters.and(keys(next, "Next master passphrase: ")?);
+        }
+        Ok(Vault::open(self.control.clone(), masters, self.clock.clone())?)
     }
 
     /// The audit trail's file.
@@ -89,17 +105,31 @@ impl Opened {
         audit.shutdown();
         Ok(())
     }
+
+    /// Records that a token was minted: to whom, for what, and what it may do.
+    pub(super) fn record_minted(&self, token: &TokenRow) -> anyhow::Result<()> {
+        let audit = Audit::start(self.audit_store()?, self.clock.clone())?;
+        runtime()?.block_on(audit.given("token.mint", token, "cli")).with_context(|| {
+            format!("{} was minted, and it could not be recorded in the audit trail", token.id)
+        })?;
+        audit.shutdown();
+        Ok(())
+    }
 }
 
-/// The master key from where the configuration says.
-pub(super) fn master_key(source: &MasterKeySource, control: &dyn ControlStore) -> anyhow::Result<MasterKeys> {
+/// The master key from where the configuration says. A passphrase may have to be asked for.
+fn master_keys(
+    source: &MasterKeySource,
+    prompt: &str,
+    control: &dyn ControlStore,
+) -> anyhow::Result<MasterKeys> {
     match source {
         MasterKeySource::File(path) => Ok(MasterKeys::from_file(path)?),
         MasterKeySource::Env(name) => Ok(MasterKey::from_env(name)?.into()),
         MasterKeySource::Passphrase(name) => {
             let passphrase = match std::env::var(name) {
                 Ok(passphrase) => passphrase,
-                Err(_) => rpassword::prompt_password("Master passphrase: ")
+                Err(_) => rpassword::prompt_password(prompt)
                     .with_context(|| format!("set ${name}, or run this at a terminal"))?,
             };
             Ok(MasterKey::from_passphrase(control, &passphrase)?.into())

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -15,13 +17,13 @@ use super::context::{Opened, cache_dir};
 use super::out::Out;
 use super::sandbox::add_consented;
 use super::serve::{finish, open_app, serve_config, watch_home};
-use super::{Done, RealmArgs, descriptors, init, log};
+use super::{Cli, Done, RealmArgs, descriptors, init, log};
 use crate::app::App;
 use crate::auth::{Grant, Mint, Minted, OperationPattern, ToolPattern};
 use crate::config::LogFormat;
 use crate::connection::Connections;
 use crate::doors;
-use crate::egress::SecretInput;
+use crate::egress::{SecretInput, new_label};
 use crate::home::Home;
 use crate::ids::{ConnectionName, ConversationId, SecretLabel};
 use crate::store::TokenKind;
@@ -30,22 +32,22 @@ use crate::store::TokenKind;
 #[derive(Debug, clap::Args)]
 pub(super) struct Dev {
     /// Add every component (`*.wasm`) of this folder. May be given several times.
-    #[arg(long, value_name = "DIR", conflicts_with = "home")]
+    #[arg(long, value_name = "DIR")]
     tools: Vec<PathBuf>,
     /// Add this component as a sandbox, and let the token run code there, unless --policies says otherwise.
-    #[arg(long, value_name = "FILE", conflicts_with = "home")]
+    #[arg(long, value_name = "FILE")]
     sandbox: Option<PathBuf>,
     /// A connection that code in the sandbox may use. May be given several times [default: none].
     #[arg(long = "sandbox-connection", value_name = "NAME", requires = "sandbox")]
     sandbox_connections: Vec<ConnectionName>,
     /// Use the connection files (and what lies beside them) of this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "home")]
+    #[arg(long, value_name = "DIR")]
     connections: Option<PathBuf>,
     /// Decide by the policy files of this folder, instead of permitting whatever the token carries.
-    #[arg(long, value_name = "DIR", conflicts_with = "home")]
+    #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Store the content of FILE as a secret. May be given several times.
-    #[arg(long, value_name = "LABEL=@FILE", conflicts_with = "home")]
+    #[arg(long, value_name = "LABEL=@FILE")]
     secret: Vec<SecretFile>,
     /// The token may call this tool only. May be given several times [default: every tool].
     #[arg(long = "tool", value_name = "TOOL")]
@@ -59,6 +61,9 @@ pub(super) struct Dev {
     /// Also give the command an operator's token for this environment, in KEYBEARER_OPERATOR_TOKEN.
     #[arg(long)]
     operator: bool,
+    /// Serve from this home as it is: no flag adds to it [default: a throw-away home].
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
     #[command(flatten)]
     realm: RealmArgs,
     /// The command, after `--`.
@@ -84,19 +89,19 @@ impl FromStr for SecretFile {
         let (label, file) = text
             .split_once("=@")
             .ok_or("write LABEL=@FILE: a secret is read from a file, never from the command line")?;
-        let label = label.parse().map_err(|error: crate::ids::InvalidName| error.to_string())?;
-        Ok(Self { label, file: file.into() })
+        Ok(Self { label: new_label(label)?, file: file.into() })
     }
 }
 
 impl Dev {
-    pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+    pub(super) fn run(self, out: &Out) -> anyhow::Result<Done> {
+        self.check_flags()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         // Before there's anything to be removed: from here on none of them ends this process by itself.
         let mut signals = Signals::of(&runtime)?;
         // An existing home is served as it is, but for the tokens, which end with the command.
-        let (folder, mut opened) = match home {
-            Some(home) => (None, Opened::open(Some(home))?),
+        let (folder, mut opened) = match &self.home {
+            Some(home) => (None, Opened::for_host(Some(home.clone()))?),
             None => {
                 let folder = tempfile::Builder::new().prefix("keybearer-dev-").tempdir()?;
                 let home = Home::named(Some(folder.path().join("home")))?.with_shared_cache(cache_dir());
@@ -113,7 +118,7 @@ impl Dev {
             let policies = opened.home.policies_dir();
             std::fs::remove_file(policies.join("start.cedar"))?;
             copy_files(dir, &policies)?;
-        } else if self.sandbox.is_some() && folder.is_some() {
+        } else if self.sandbox.is_some() {
             std::fs::write(opened.home.policies_dir().join("dev.cedar"), CODE_RUNS)?;
         }
         self.store_secrets(&opened)?;
@@ -130,6 +135,25 @@ impl Dev {
         Ok(Done::Code(exit_code(status?)))
     }
 
+    /// Refuses what would change a home that isn't thrown away. A flag that all commands take can stand before this one's
+    /// name, where the parser doesn't hold it against this command's own.
+    fn check_flags(&self) -> Result<(), clap::Error> {
+        let filling = [
+            ("--tools", !self.tools.is_empty()),
+            ("--sandbox", self.sandbox.is_some()),
+            ("--connections", self.connections.is_some()),
+            ("--policies", self.policies.is_some()),
+            ("--secret", !self.secret.is_empty()),
+        ];
+        match filling.into_iter().find(|(_, is_given)| *is_given && self.home.is_some()) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Cli::command().error(
+                ErrorKind::ArgumentConflict,
+                format!("{flag} is for a throw-away home: with --home, that home is served as it is"),
+            )),
+        }
+    }
+
     /// Serves until the command has ended. Its tokens end with it, whatever comes of it.
     async fn serve_around(
         &self,
@@ -142,7 +166,10 @@ impl Dev {
         for token in &tokens {
             app.auth.revoke(&token.row.id, None)?;
         }
-        self.record(app, "token.revoke", &tokens).await?;
+        for token in &tokens {
+            let realm = Some(token.row.realm.clone());
+            app.audit.admin(realm, "token.revoke", token.row.id.as_str(), "cli").await?;
+        }
         status
     }
 
@@ -156,7 +183,9 @@ impl Dev {
         if self.operator {
             tokens.push(self.mint(opened, app, TokenKind::Operator)?);
         }
-        self.record(app, "token.mint", tokens).await?;
+        for token in &*tokens {
+            app.audit.given("token.mint", &token.row, "cli").await?;
+        }
         let mut config = serve_config(&opened.config);
         descriptors::make_room(&mut config.limits);
         let bound = doors::bind(&config).await?;
@@ -174,14 +203,6 @@ impl Dev {
         let _ = watch.await;
         served??;
         status
-    }
-
-    async fn record(&self, app: &App, action: &str, tokens: &[Minted]) -> anyhow::Result<()> {
-        for token in tokens {
-            let realm = Some(token.row.realm.clone());
-            app.audit.admin(realm, action, token.row.id.as_str(), "cli").await?;
-        }
-        Ok(())
     }
 
     async fn run_command(

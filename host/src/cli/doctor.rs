@@ -14,8 +14,8 @@ use crate::audit;
 use crate::config::Config;
 use crate::connection::{Connections, Problems, SecretOf};
 use crate::doors::{self, ServeError};
-use crate::home::Home;
-use crate::ids::ConnectionName;
+use crate::home::{Home, HomeError};
+use crate::ids::{ConnectionName, TenantId};
 use crate::ledger::Budgets;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::ComponentKind;
@@ -36,8 +36,16 @@ use Finding::{Problem, Warning, Well};
 
 impl Doctor {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
-        let home = Home::named(home)?.existing()?;
-        let findings = look(&home, out);
+        let findings = match Home::named(home)?.existing() {
+            Ok(home) => look(&home, out),
+            // What others can change isn't read.
+            Err(
+                error @ (HomeError::AnothersHome { .. }
+                | HomeError::AnothersPart { .. }
+                | HomeError::Writable { .. }),
+            ) => vec![("home", Problem(error.to_string()))],
+            Err(error) => return Err(error.into()),
+        };
         let rows: Vec<_> = findings.iter().map(|(part, finding)| row(part, finding)).collect();
         out.table(&["", "PART", "FINDING"], &rows);
         let values: Vec<_> = rows
@@ -66,7 +74,7 @@ fn look(home: &Home, out: &Out) -> Vec<(&'static str, Finding)> {
         }
     };
     findings.push(("database", database(home)));
-    findings.push(("vault", vault(&opened)));
+    findings.extend(vault(&opened).into_iter().map(|finding| ("vault", finding)));
     findings.push(("audit trail", trail(&opened)));
     let set_up = Connections::load(&opened.home.connections_dir());
     findings.extend(connections(&opened, &set_up).into_iter().map(|finding| ("connections", finding)));
@@ -118,10 +126,16 @@ fn database(home: &Home) -> Finding {
     }
 }
 
-fn vault(opened: &Opened) -> Finding {
-    let looked = opened.vault().and_then(|vault| Ok((vault.list(None)?.len(), vault.check()?)));
-    match looked {
-        Ok((_, bad)) if !bad.is_empty() => {
+fn vault(opened: &Opened) -> Vec<Finding> {
+    let looked = opened
+        .vault()
+        .and_then(|vault| Ok((vault.list(None)?.len(), vault.check()?, vault.on_other_masters()?)));
+    let (count, bad, others) = match looked {
+        Ok(looked) => looked,
+        Err(error) => return vec![Problem(format!("{error:#}"))],
+    };
+    let mut findings = vec![match count {
+        _ if !bad.is_empty() => {
             let list: Vec<_> = bad
                 .iter()
                 .map(|f| {
@@ -131,12 +145,18 @@ fn vault(opened: &Opened) -> Finding {
                 .collect();
             Problem(list.join("; "))
         }
-        Ok((0, _)) => {
-            Warning("it opens and is empty: `keybearer vault set LABEL` stores a secret".to_owned())
-        }
-        Ok((count, _)) => Well(format!("it opens; {count} secret versions")),
-        Err(error) => Problem(format!("{error:#}")),
+        0 => Warning("it opens and is empty: `keybearer vault set LABEL` stores a secret".to_owned()),
+        count => Well(format!("it opens; {count} secret versions")),
+    }];
+    if !others.is_empty() {
+        let tenants: Vec<_> = others.iter().map(TenantId::as_str).collect();
+        findings.push(Warning(format!(
+            "another master key than the first one below [master_key] wraps the keys of these tenants: {}. If a rotation \
+             was cut short, `keybearer vault rotate-master` again; after one to the next key, name that one as the first",
+            tenants.join(", ")
+        )));
     }
+    findings
 }
 
 fn trail(opened: &Opened) -> Finding {
@@ -260,6 +280,7 @@ mod tests {
 
     use super::*;
     use crate::cli::init;
+    use crate::egress::{MasterKey, SecretInput};
     use crate::ids::Realm;
 
     fn home() -> (tempfile::TempDir, Home) {
@@ -274,6 +295,29 @@ mod tests {
     fn problems(home: &Home, part: &str) -> Vec<String> {
         let found = look(home, &Out::new(false)).into_iter().filter(|(of, _)| *of == part);
         found.filter_map(|(_, finding)| if let Problem(text) = finding { Some(text) } else { None }).collect()
+    }
+
+    #[test]
+    fn a_rotation_of_the_master_key_that_was_cut_short_is_a_warning() {
+        let (_dir, home) = home();
+        let warned = || {
+            let warns = |(part, finding): &(&str, Finding)| {
+                *part == "vault" && matches!(finding, Warning(text) if text.contains("rotate-master"))
+            };
+            look(&home, &Out::new(false)).iter().any(warns)
+        };
+        let vault = || Opened::open(Some(home.root().to_owned())).unwrap().vault().unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        let secret = SecretInput::read(&b"sk_live_12345678"[..]).unwrap();
+        vault().put(&realm, &"stripe".parse().unwrap(), &secret).unwrap();
+        assert!(!warned());
+        // The next key is in the file, and nothing is wrapped by it.
+        let key = home.root().join("master.key");
+        fs::rename(&key, home.root().join("master.key.previous")).unwrap();
+        drop(MasterKey::create_file(&key).unwrap());
+        assert!(warned());
+        vault().rotate_master_file().unwrap();
+        assert!(!warned());
     }
 
     #[test]

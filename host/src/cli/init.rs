@@ -63,7 +63,7 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
     let auth = Auth::new(opened.control.clone(), opened.clock.clone());
     let minted = auth.mint(Mint {
         kind: TokenKind::Operator,
-        realm: realm.clone(),
+        realm,
         every_environment: false,
         agent: "operator".parse()?,
         conversation: None,
@@ -73,7 +73,7 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
         grant: Grant::default(),
         lifetime: Duration::from_secs(365 * 86_400),
     })?;
-    opened.record(Some(realm), "token.mint", minted.row.id.as_str())?;
+    opened.record_minted(&minted.row)?;
     opened.home.finish()?;
     Ok((opened, minted))
 }

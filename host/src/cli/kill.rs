@@ -111,7 +111,9 @@ fn throw(
             Err(error) => failed = Some(anyhow::Error::new(error).context(format!("{target} goes on"))),
         }
     }
-    let recorded = thrown.iter().try_for_each(|row| record(opened, "kill.throw", row));
+    // Each of them, whatever becomes of the others.
+    let recorded = thrown.iter().map(|row| record(opened, "kill.throw", row));
+    let recorded = recorded.fold(Ok(()), Result::and);
     if !thrown.is_empty() {
         std::thread::sleep(SEEN);
     }
@@ -184,4 +186,36 @@ fn value(row: &KillRow) -> Value {
         "id": row.id, "scope": row.target, "tenant": row.tenant, "environment": row.environment,
         "reason": row.reason, "by": row.by, "at": row.at.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::cli::init;
+    use crate::home::Home;
+    use crate::store::{AuditStore as _, RowFilter};
+
+    #[test]
+    fn what_keeps_one_switch_from_the_trail_keeps_no_other_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let realm = Realm { tenant: "default".parse().unwrap(), environment: "production".parse().unwrap() };
+        let (opened, _) = init::make(Home::named(Some(dir.path().to_owned())).unwrap(), realm).unwrap();
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit WHEN new.event LIKE '%agent:first%' \
+                      BEGIN SELECT raise(ABORT, 'refused'); END";
+        Connection::open(opened.home.audit_db()).unwrap().execute_batch(refuse).unwrap();
+
+        let kills = Kills::new(opened.control.clone(), opened.clock.clone());
+        let targets: [Target; 2] = ["agent:first", "agent:second"].map(|target| target.parse().unwrap());
+        let whose = Whose { tenant: "default".parse().unwrap(), all_tenants: false };
+        let reason = "a test".parse().unwrap();
+        let error = throw(&opened, &kills, &Out::new(false), &targets, &whose, None, &reason).unwrap_err();
+        assert!(error.to_string().contains("agent:first was done but could not be recorded"), "{error:#}");
+        assert_eq!(kills.list(None).unwrap().len(), 2, "both stop");
+        let rows =
+            opened.audit_store().unwrap().rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap();
+        let thrown: Vec<_> = rows.iter().filter(|row| row.event.contains("kill.throw")).collect();
+        assert!(matches!(&thrown[..], [one] if one.event.contains("agent:second")), "{thrown:?}");
+    }
 }

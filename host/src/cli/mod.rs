@@ -146,17 +146,20 @@ pub fn main() -> ExitCode {
         Command::Budget(command) => command.run(home, &out),
         Command::Audit(command) => command.run(home, &out),
         Command::Policy(command) => command.run(home, &out),
-        Command::Dev(args) => args.run(home, &out),
+        Command::Dev(args) => args.run(&out),
         Command::Completions(args) => args.run(&out),
     };
     match done.and_then(|done| out.finished().map(|()| done)) {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::Problems) => ExitCode::from(3),
         Ok(Done::Code(code)) => ExitCode::from(code),
-        Err(error) => {
-            out.error(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<clap::Error>() {
+            Some(error) => usage::told(error),
+            None => {
+                out.error(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::{Opened, say};
@@ -15,6 +16,7 @@ use super::{Done, descriptors, log};
 use crate::app::{App, Sources};
 use crate::config::Config;
 use crate::doors::{self, Certificate, ServeConfig};
+use crate::store::sqlite::SqliteAudit;
 
 /// How often a host looks whether a tool was added or removed, or a file was changed. A changed file is read at the second
 /// look that finds it the same.
@@ -36,7 +38,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
-        let mut opened = Opened::open(home)?;
+        let mut opened = Opened::for_host(home)?;
         opened.shadow_policies = self.shadow_policies;
         let log = log::start(opened.config.log)?;
         let mut config = serve_config(&opened.config);
@@ -51,8 +53,13 @@ impl Serve {
             out.note(format!("listening on {}", bound.url()));
             out.value(&serde_json::json!({ "url": bound.url() }));
             let watch = tokio::spawn(watch_home(app.clone(), bound.certificate()));
-            bound.serve(app.clone(), stop_signal()).await?;
+            let reconciling = tokio::spawn(app.pipeline.reconciler(app.ledger.clone()).watch());
+            let served = bound.serve(app.clone(), stop_signal()).await;
             watch.abort();
+            reconciling.abort();
+            // What it was about is on record as cancelled then.
+            let _ = reconciling.await;
+            served?;
             Ok(())
         });
         finish(app);
@@ -64,7 +71,8 @@ impl Serve {
 
 /// The app of an opened home.
 pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
-    let trail = opened.audit_store()?;
+    let trail = SqliteAudit::for_host(&opened.home.audit_db()).context("can't open audit.db")?;
+    let trail = Arc::new(trail);
     let sources = Sources {
         home: &opened.home,
         shadow_policies: opened.shadow_policies.as_deref(),

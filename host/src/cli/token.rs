@@ -144,7 +144,7 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
     };
     let minted = auth.mint_as(operator.name(), mint)?;
     let row = &minted.row;
-    opened.record(Some(row.realm.clone()), "token.mint", row.id.as_str())?;
+    opened.record_minted(row)?;
     out.line(minted.token.to_string());
     out.value(&json!({
         "token": minted.token.to_string(), "id": row.id, "realm": row.realm,
@@ -223,14 +223,10 @@ fn rights(row: &TokenRow) -> String {
     if row.kind == TokenKind::Operator {
         return if row.every_environment { "operate-every-environment" } else { "operate" }.to_owned();
     }
-    let tools = row.grant.tools.iter().map(ToString::to_string);
-    let operations = row.grant.operations.iter().map(ToString::to_string);
-    let budgets = row.grant.budgets.iter().map(|budget| format!("[{budget}]"));
-    let delegate = row.grant.may_delegate.then(|| "delegate".to_owned());
-    let user = row.user.as_ref().map(|user| format!("user={user}"));
-    let store = row.grant.may_store_secrets.then(|| "store-secrets".to_owned());
-    let all = tools.chain(operations).chain(budgets).chain(delegate).chain(user).chain(store);
-    all.collect::<Vec<_>>().join(" ")
+    match &row.user {
+        Some(user) => format!("{} user={user}", row.grant),
+        None => row.grant.to_string(),
+    }
 }
 
 /// `90s`, `30m`, `12h`, `7d`.
@@ -255,7 +251,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::audit::{Audit, Event};
+    use crate::audit::{Audit, Event, Row, TokenGiven};
     use crate::cli::{Cli, Command, init};
     use crate::home::Home;
     use crate::ids::Realm;
@@ -297,6 +293,36 @@ mod tests {
                 if action == "token.revoke" && subject == id.as_str())
         };
         assert!(is_revocation(&newest.event), "{newest:?}");
+    }
+
+    #[test]
+    fn who_got_a_token_and_what_it_may_do_is_on_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        let (opened, realm) = made(&root);
+        let words = "mint --agent billing-1 --role billing --conversation march --tool get_invoice --operation stripe:* \
+                     --may-delegate --tenant acme --environment test";
+        let mut arguments: Vec<_> = words.split_ascii_whitespace().collect();
+        arguments.extend(["--task", "collect what is overdue", "--budget", "50000 usd day"]);
+        run(&root, &arguments).unwrap();
+        let trail = Audit::start(opened.audit_store().unwrap(), opened.clock.clone()).unwrap();
+        let rows = trail.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap();
+        let [init, minted] = &rows[..] else { panic!("{rows:?}") };
+        let given = |row: &Row| match &row.event {
+            Event::Admin { token: Some(token), .. } => *token.clone(),
+            other => panic!("{other:?}"),
+        };
+        let tokens = opened.control.tokens(None).unwrap();
+        assert_eq!(given(minted), TokenGiven::from(&tokens[0]));
+        assert_eq!(given(init), TokenGiven::from(&tokens[1]), "the operator's, which a home begins with");
+        assert_eq!(minted.realm, Some(realm));
+        let token = given(minted);
+        assert_eq!(
+            (token.agent.as_str(), token.task.as_deref()),
+            ("billing-1", Some("collect what is overdue"))
+        );
+        assert_eq!(token.grant.to_string(), "get_invoice stripe:* [50000 usd day] delegate");
+        assert!(token.role.is_some() && token.conversation.is_some() && token.minted_by.is_some());
     }
 
     #[test]

@@ -81,6 +81,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_the_place_of_its_variable_s_name_is_not_repeated() {
+        let hex = "ab".repeat(32);
+        for key in [&*hex, "correct horse battery staple", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="] {
+            for flag in ["--new-key-env", "--new-passphrase-env"] {
+                let text = told_of(&["vault", "rotate-master", flag, key]);
+                assert!(!text.contains(key) && text.contains("no name of an environment variable"), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_slip_is_named() {
         for (arguments, told) in [
             (&["token", "mint", "--agent", "a", "--ttl", "5x"][..], "\"5x\" is not a span of time"),

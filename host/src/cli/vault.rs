@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
+use crate::config::is_variable;
 use crate::egress::vault::{AdminError, Expected, InvalidSecret};
-use crate::egress::{MasterKey, SecretInfo, SecretInput};
+use crate::egress::{MasterKey, SecretInfo, SecretInput, new_label};
 use crate::ids::{SecretLabel, UserId};
 
 /// Commands on secrets.
@@ -20,6 +21,7 @@ pub(super) enum Vault {
     /// Store a new secret, read from standard input or asked for at the terminal.
     Set {
         /// The label that connections name.
+        #[arg(value_parser = new_label)]
         label: SecretLabel,
         /// The user whose own secret it is, for connections with `secret_of = "user"`.
         #[arg(long, value_name = "ID")]
@@ -30,6 +32,7 @@ pub(super) enum Vault {
     /// Store a new version of a secret. The old version is kept until it's removed; of a user's own, the newest alone.
     Rotate {
         /// The label.
+        #[arg(value_parser = new_label)]
         label: SecretLabel,
         /// The user whose own secret it is, for connections with `secret_of = "user"`.
         #[arg(long, value_name = "ID")]
@@ -58,13 +61,17 @@ pub(super) enum Vault {
         #[command(flatten)]
         realm: RealmArgs,
     },
-    /// Wrap every tenant's key with a new master key. Secrets stay as they are. A host that runs on a key file goes on
-    /// by itself; one that takes its key from the environment has to be started again with the new one.
+    /// Go over to a new master key, and give every tenant a new key for what is stored from now on. Secrets stay as they
+    /// are. A host that runs on a key file goes on by itself, and so does one that was started with the new key as
+    /// `next_env` or `next_passphrase_env`; any other has to be started again with the new one.
     RotateMaster {
         /// The environment variable that holds the new key [default: a new key is made in the key file, and the one
         /// before stays beside it in FILE.previous].
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = variable)]
         new_key_env: Option<String>,
+        /// The environment variable that holds the new passphrase.
+        #[arg(long, value_name = "NAME", value_parser = variable, conflicts_with = "new_key_env")]
+        new_passphrase_env: Option<String>,
     },
 }
 
@@ -78,7 +85,9 @@ impl Vault {
             Self::Remove { label, version, user, realm } => {
                 remove(&opened, out, &label, version, user.as_ref(), &realm)
             }
-            Self::RotateMaster { new_key_env } => rotate_master(&opened, out, new_key_env.as_deref()),
+            Self::RotateMaster { new_key_env, new_passphrase_env } => {
+                rotate_master(&opened, out, new_key_env.as_deref(), new_passphrase_env.as_deref())
+            }
         }
     }
 }
@@ -187,20 +196,43 @@ fn remove(
     Ok(Done::Well)
 }
 
-fn rotate_master(opened: &Opened, out: &Out, env: Option<&str>) -> anyhow::Result<Done> {
+/// The name of an environment variable. Where it's none, it isn't repeated (`usage`).
+fn variable(name: &str) -> Result<String, &'static str> {
+    if is_variable(name) {
+        return Ok(name.to_owned());
+    }
+    Err("this is no name of an environment variable; the key or the passphrase goes into the variable")
+}
+
+fn rotate_master(
+    opened: &Opened,
+    out: &Out,
+    key: Option<&str>,
+    passphrase: Option<&str>,
+) -> anyhow::Result<Done> {
     let vault = opened.vault()?;
-    let rotated = match env {
-        Some(name) => vault.rotate_master(MasterKey::from_env(name)?)?,
-        None => vault.rotate_master_file()?,
+    let (rotated, source) = match (key, passphrase) {
+        (Some(name), _) => {
+            (vault.rotate_master(MasterKey::from_env(name)?)?, Some(format!("env = {name:?}")))
+        }
+        (None, Some(name)) => {
+            let text = std::env::var(name)
+                .map(Zeroizing::new)
+                .map_err(|_| anyhow!("the environment variable {name} has to hold the new passphrase"))?;
+            let new = MasterKey::from_passphrase(opened.control.as_ref(), &text)?;
+            (vault.rotate_master(new)?, Some(format!("passphrase_env = {name:?}")))
+        }
+        (None, None) => (vault.rotate_master_file()?, None),
     };
     opened.record(None, "vault.rotate_master", &format!("{} to {}", rotated.from, rotated.to))?;
     out.line(format!(
         "tenant keys wrapped by {} now, no longer by {}: {}",
         rotated.to, rotated.from, rotated.tenants
     ));
-    match env {
-        Some(name) => out.line(format!(
-            "start hosts with `env = {name:?}` below [master_key] in {} from now on",
+    match source {
+        Some(source) => out.line(format!(
+            "a host that was started with `next_{source}` goes on by itself; start hosts with `{source}` below \
+             [master_key] in {} from now on",
             opened.home.config_file().display()
         )),
         None => out.line("a running host follows by itself; back up the new key file"),

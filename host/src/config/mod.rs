@@ -32,6 +32,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
+    /// Where the one comes from that the vault may go over to while the host runs.
+    pub next_master_key: Option<MasterKeySource>,
     /// What one call may use up.
     pub limits: Limits,
     /// How long a call may take when its caller doesn't say.
@@ -137,7 +139,7 @@ impl Config {
         let raw: raw::Raw = toml::from_str(text).map_err(|error| ConfigError {
             file: file.display().to_string(),
             place: error.span().map(|span| place(text, span.start)).unwrap_or_default(),
-            message: error.message().to_owned(),
+            message: without_text(error.message()),
             hint: None,
         })?;
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
@@ -147,6 +149,27 @@ impl Config {
             message: format!("{key}: {message}"),
             hint: Some(hint.to_owned()),
         })
+    }
+}
+
+/// Whether this can be the name of an environment variable. What has the form of a master key can't: it was written in the
+/// place of its variable's name.
+pub(crate) fn is_variable(name: &str) -> bool {
+    let is_key = match name.len() {
+        64 => name.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        // In base64, without its padding.
+        43 => name.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        _ => false,
+    };
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name && !is_key && !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// What serde says, without a text that stands where none should: it may be a key.
+fn without_text(message: &str) -> String {
+    match (message.split_once("string \""), message.rsplit_once("\", expected")) {
+        (Some((before, _)), Some((_, expected))) => format!("{before}string, expected{expected}"),
+        _ => message.to_owned(),
     }
 }
 

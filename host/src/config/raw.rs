@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use super::{CodeConfig, Config, DoorLimits, LogFormat, MasterKeySource, Tls};
+use super::{CodeConfig, Config, DoorLimits, LogFormat, MasterKeySource, Tls, is_variable};
 use crate::approval::ApprovalLimits;
 use crate::dto::{ARGUMENTS_BYTES_MAX, RESULT_BYTES_MAX};
 use crate::runtime::Limits;
@@ -51,6 +51,8 @@ struct RawMasterKey {
     file: Option<PathBuf>,
     env: Option<String>,
     passphrase_env: Option<String>,
+    next_env: Option<String>,
+    next_passphrase_env: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -233,13 +235,15 @@ impl Raw {
         in_range("ttl_minutes", approvals.ttl_minutes, 1, 10_080)?;
         in_range("per_token_max", u64::from(approvals.per_token_max), 1, 1_000)?;
         in_range("per_environment_max", u64::from(approvals.per_environment_max), 1, 100_000)?;
+        let (master_key, next_master_key) = self.master_key.check(folder)?;
         Ok(Config {
             listen: self.listen,
             tls: self.tls.map(|tls| Tls {
                 cert_file: folder.join(tls.cert_file),
                 key_file: folder.join(tls.key_file),
             }),
-            master_key: self.master_key.check(folder)?,
+            master_key,
+            next_master_key,
             limits: Limits {
                 memory_bytes_max: calls.memory_bytes_max,
                 output_bytes_max: calls.output_bytes_max,
@@ -290,19 +294,49 @@ impl Raw {
 }
 
 impl RawMasterKey {
-    fn check(self, folder: &Path) -> Result<MasterKeySource, Complaint> {
-        match (self.file, self.env, self.passphrase_env) {
-            (file, None, None) => {
-                Ok(MasterKeySource::File(folder.join(file.unwrap_or_else(|| "master.key".into()))))
+    /// The source of the key in use, and of the next.
+    fn check(self, folder: &Path) -> Result<(MasterKeySource, Option<MasterKeySource>), Complaint> {
+        for (key, name) in [
+            ("env", &self.env),
+            ("passphrase_env", &self.passphrase_env),
+            ("next_env", &self.next_env),
+            ("next_passphrase_env", &self.next_passphrase_env),
+        ] {
+            if name.as_ref().is_some_and(|name| !is_variable(name)) {
+                return Err((
+                    key,
+                    "this is no name of an environment variable, and may be the key itself".to_owned(),
+                    "write the variable's name here, and the key or the passphrase into the variable",
+                ));
             }
-            (None, Some(env), None) => Ok(MasterKeySource::Env(env)),
-            (None, None, Some(env)) => Ok(MasterKeySource::Passphrase(env)),
-            _ => Err((
-                "master_key",
-                "more than one source is named".to_owned(),
-                "keep one of file, env and passphrase_env",
-            )),
         }
+        let current = match (self.file, self.env, self.passphrase_env) {
+            (file, None, None) => {
+                MasterKeySource::File(folder.join(file.unwrap_or_else(|| "master.key".into())))
+            }
+            (None, Some(env), None) => MasterKeySource::Env(env),
+            (None, None, Some(env)) => MasterKeySource::Passphrase(env),
+            _ => {
+                return Err((
+                    "master_key",
+                    "more than one source is named".to_owned(),
+                    "keep one of file, env and passphrase_env",
+                ));
+            }
+        };
+        let next = match (self.next_env, self.next_passphrase_env) {
+            (None, None) => None,
+            (Some(env), None) => Some(MasterKeySource::Env(env)),
+            (None, Some(env)) => Some(MasterKeySource::Passphrase(env)),
+            (Some(_), Some(_)) => {
+                return Err((
+                    "master_key",
+                    "more than one source of the next key is named".to_owned(),
+                    "keep one of next_env and next_passphrase_env",
+                ));
+            }
+        };
+        Ok((current, next))
     }
 }
 

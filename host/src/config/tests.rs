@@ -52,6 +52,47 @@ fn two_master_keys_are_one_too_many() {
 }
 
 #[test]
+fn the_next_master_key_stands_beside_any() {
+    for (line, current) in [
+        ("", MasterKeySource::File("/home/kb/master.key".into())),
+        ("env = \"A\"\n", MasterKeySource::Env("A".to_owned())),
+        ("passphrase_env = \"A\"\n", MasterKeySource::Passphrase("A".to_owned())),
+    ] {
+        for (key, next) in [
+            ("next_env", MasterKeySource::Env("B".to_owned())),
+            ("next_passphrase_env", MasterKeySource::Passphrase("B".to_owned())),
+        ] {
+            let config = parse(&format!("[master_key]\n{line}{key} = \"B\"\n")).unwrap();
+            assert_eq!((&config.master_key, config.next_master_key), (&current, Some(next)), "{line}{key}");
+        }
+    }
+    let error = parse("[master_key]\nnext_env = \"A\"\nnext_passphrase_env = \"B\"\n").unwrap_err();
+    assert!(error.contains("more than one source of the next key"), "{error}");
+}
+
+#[test]
+fn a_key_in_the_place_of_its_variable_s_name_is_not_repeated() {
+    let (hex, base64) = ("ab".repeat(32), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+    for text in
+        [&*hex, base64, &format!("{base64}="), "correct horse battery staple", "1st_of_them", "\u{e4}b"]
+    {
+        for key in ["env", "passphrase_env", "next_env", "next_passphrase_env"] {
+            let error = parse(&format!("[master_key]\n{key} = \"{text}\"\n")).unwrap_err();
+            assert!(error.contains(&format!("keybearer.toml:2:1: {key}: this is no name")), "{error}");
+            assert!(error.contains("hint") && !error.contains(text), "{error}");
+        }
+        let error = parse(&format!("master_key = \"{text}\"\n")).unwrap_err();
+        assert!(error.contains("keybearer.toml:1:14: invalid type: string, expected"), "{error}");
+        assert!(!error.contains(text), "{error}");
+    }
+    assert!(parse("[master_key]\nenv = \"\"\n").is_err());
+    for name in ["A", "_", "kb_master_2", "KEYBEARER_MASTER_KEY"] {
+        let config = parse(&format!("[master_key]\nenv = \"{name}\"\n")).unwrap();
+        assert_eq!(config.master_key, MasterKeySource::Env(name.to_owned()));
+    }
+}
+
+#[test]
 fn approvals_have_a_time_and_a_number() {
     let usual = parse("").unwrap().approvals;
     assert_eq!((usual.ttl, usual.pending.per_token_max), (Duration::from_secs(900), 10));

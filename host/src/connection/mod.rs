@@ -34,6 +34,17 @@
 //! refund = { of = "create_charge", id = "/id", amount = "/amount", currency = "/currency" }   # what it gives back
 //! repeatable = true                            # it sets something: the same write again is meant, see docs/BUDGETS.md
 //! conversation_field = "metadata[conversation]"  # a declared form field that the host writes the conversation into
+//! key_field = "metadata[keybearer_key]"        # a declared field that the host writes its key for the write into
+//!
+//! [operations.create_charge.reconcile]         # how a write is looked up whose reply was lost
+//! read = "list_charges"                        # a GET that is a read
+//! query.limit = 100                            # its parameters: constants, "{key}", "{earliest}" or "{latest}"
+//! in = "/data"                                 # where its reply has those that may be the write
+//! key = "/metadata/keybearer_key"              # where one of them has the key
+//! amount = "/amount"                           # where it has what it came to
+//! status = { at = "/status", is = "succeeded" }  # how it has to stand
+//! none_after_hours = 24                        # from when on its absence means that it wasn't made; never otherwise
+//! more = "/has_more"                           # where the reply says whether it left any out
 //!
 //! [operations.get_invoice]
 //! request = "GET /v1/invoices/{id}"
@@ -57,10 +68,12 @@ mod live;
 mod operation;
 mod parameter;
 mod problem;
+mod reconcile;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod values;
 
 pub use attach::Attach;
 pub use base::{BaseUrl, Scheme};
@@ -70,6 +83,7 @@ pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
 pub use problem::{Problem, Problems};
+pub use reconcile::{Absent, Found, Given, Lookup, LostWrite, ReconcileRule};
 pub use summary::{OperationSummary, Summary};
 pub use typed::{Parameters, TypedSend};
 
@@ -83,8 +97,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use self::file::Source;
-use crate::egress::{AddressRules, Canonical, Draft, DraftBody, FailureReason, SendFailure};
-use crate::ids::{ConnectionName, ConversationId, Environment, Realm, SecretLabel, TenantId};
+use crate::egress::{AddressRules, Canonical, Draft, DraftBody, SendFailure};
+use crate::ids::{ConnectionName, ConversationId, Environment, OperationName, Realm, SecretLabel, TenantId};
 
 /// One upstream, checked.
 #[derive(Debug)]
@@ -130,6 +144,8 @@ pub struct Connection {
     pub error_profile: ErrorProfile,
     /// What it can do, by name.
     pub operations: Vec<Arc<Operation>>,
+    /// How it's looked up what became of a write, by the operation's name.
+    reconciles: BTreeMap<OperationName, Arc<ReconcileRule>>,
 }
 
 /// Whose secret a connection uses.
@@ -184,9 +200,9 @@ impl Connection {
     /// The whole way from a guest's words to a typed request: canonical form, operation, parameters.
     ///
     /// # Errors
-    /// [`FailureReason::InvalidRequest`] with the rule of form that is
+    /// [`InvalidRequest`](crate::egress::FailureReason::InvalidRequest) with the rule of form that is
     /// broken, or the parameter that is missing, undeclared or of the wrong type;
-    /// [`FailureReason::UnknownOperation`] when no operation has this
+    /// [`UnknownOperation`](crate::egress::FailureReason::UnknownOperation) when no operation has this
     /// method and path.
     pub fn accept(self: &Arc<Self>, draft: Draft) -> Result<TypedSend, SendFailure> {
         self.type_request(Canonical::from_draft(draft, self)?)
@@ -196,8 +212,8 @@ impl Connection {
     /// names for it, before anything is decided, so that what is decided on and sent says it.
     ///
     /// # Errors
-    /// As for [`Self::accept`], and [`FailureReason::InvalidRequest`] when
-    /// the request fills that field itself.
+    /// As for [`Self::accept`], and [`InvalidRequest`](crate::egress::FailureReason::InvalidRequest) when
+    /// the request fills that field itself, or the one that the host writes its key into.
     pub fn accept_in(
         self: &Arc<Self>,
         mut draft: Draft,
@@ -206,21 +222,11 @@ impl Connection {
         // It's a field of a form, so a request with another body has none.
         let form = matches!(draft.body, Some(DraftBody::Form(_)));
         if !form || self.operations.iter().all(|operation| operation.conversation_field.is_none()) {
-            return self.accept(draft);
+            return self.accept(draft)?.untouched();
         }
         // Which operation it is has to be known first.
-        let typed = self.accept(draft.clone())?;
+        let typed = self.accept(draft.clone())?.untouched()?;
         let Some(field) = typed.operation().conversation_field.clone() else { return Ok(typed) };
-        if typed.parameters().body.contains_key(&field) {
-            return Err(SendFailure::unsent(
-                FailureReason::InvalidRequest,
-                format!(
-                    "{}:{}: body.{field} is written by the host alone",
-                    self.name,
-                    typed.operation_name()
-                ),
-            ));
-        }
         let (Some(conversation), Some(DraftBody::Form(fields))) = (conversation, &mut draft.body) else {
             return Ok(typed);
         };

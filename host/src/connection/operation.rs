@@ -44,6 +44,8 @@ pub struct Operation {
     pub repeatable: bool,
     /// The form field that the host writes the conversation's id into, so that the vendor's own records show it.
     pub conversation_field: Option<String>,
+    /// The field of the body that the host writes its key for the write into, so that the vendor's own records show it.
+    pub key_field: Option<String>,
 }
 
 /// Whether an operation changes anything upstream.

@@ -1,3 +1,5 @@
+mod reconcile;
+
 use std::fs;
 
 use serde_json::json;
@@ -209,6 +211,54 @@ fn the_host_alone_writes_the_conversation() {
 }
 
 #[test]
+fn values_stand_for_the_request_that_they_would_be() {
+    let stripe = stripe();
+    let accept = |name: &str, values: serde_json::Value| {
+        let operation = stripe.operations.iter().find(|operation| operation.name.as_str() == name).unwrap();
+        let members = |place: &str| values[place].as_object().cloned().unwrap_or_default();
+        let parameters = Parameters { path: members("path"), query: members("query"), body: members("body") };
+        stripe.accept_values(operation, &parameters, None).map(|sent| {
+            assert_eq!(*sent.parameters(), parameters, "{name}");
+            let request = sent.request();
+            let body = String::from_utf8_lossy(request.body_bytes());
+            format!("{} {}?{} {body}", request.method(), request.path(), request.query_encoded())
+        })
+    };
+    for (name, values, sent) in [
+        (
+            "create_charge",
+            json!({ "body": { "amount": 5, "currency": "usd", "metadata[order]": "a&b" } }),
+            "POST /v1/charges? amount=5&currency=usd&metadata%5Border%5D=a%26b",
+        ),
+        ("get_invoice", json!({ "path": { "id": "in_1" } }), "GET /v1/invoices/in_1? "),
+        ("upcoming", json!({ "query": { "customer": "a b" } }), "GET /v1/invoices/upcoming?customer=a%20b "),
+        (
+            "note",
+            json!({ "path": { "n": -5 }, "body": { "of": { "a": true }, "tags": [] } }),
+            r#"PATCH /v1/notes/-5? {"of":{"a":true},"tags":[]}"#,
+        ),
+    ] {
+        assert_eq!(accept(name, values).unwrap(), sent);
+    }
+    let cut = json!({ "body": { "amount": 5, "currency": "usd", "customer": "cus_1\0" } });
+    for (name, values, message) in [
+        (
+            "create_charge",
+            json!({ "body": { "amount": "5", "currency": "usd" } }),
+            "body.amount must be an integer",
+        ),
+        ("create_charge", json!({ "body": { "amount": 5 } }), "body.currency is missing"),
+        ("create_charge", cut, "holds a NUL"),
+        ("upcoming", json!({ "query": { "customer": "a".repeat(4_000) } }), "longer than"),
+        ("get_invoice", json!({ "path": { "id": "in_1/../2" } }), "path.id must match"),
+    ] {
+        let refused = accept(name, values).unwrap_err();
+        assert_eq!(refused.reason, FailureReason::InvalidRequest);
+        assert!(refused.message.contains(message), "{name}: {}", refused.message);
+    }
+}
+
+#[test]
 fn filters_hide_a_connection() {
     let all = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
     let realm =
@@ -242,11 +292,11 @@ fn all_problems_are_told_at_once_with_their_places() {
         "c.toml:1:12: base_url: must start with https:// (http:// goes to loopback only, and only with \
          allow_insecure_loopback = true)\n\
          c.toml:2:1: secert: unknown key\n  hint: did you mean secret?\n\
-         c.toml:3:19: attach.kind: unknown kind \"baerer\"\n  hint: use bearer, basic, header or query\n\
+         c.toml:3:19: attach.kind: unknown kind\n  hint: use bearer, basic, header or query\n\
          c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
          c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
          c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
-         path, query, body, cost, customer, settle, refund, conversation_field, repeatable"
+         path, query, body, cost, customer, settle, refund, conversation_field, key_field, reconcile, repeatable"
     );
 }
 
@@ -293,6 +343,36 @@ fn every_rule_of_the_top_has_its_message() {
     ] {
         let found = problems(&with("").replace("{ kind = \"bearer\" }", attach));
         assert!(found.contains(message), "{attach}: {found}");
+    }
+}
+
+#[test]
+fn a_credential_in_the_file_is_refused_and_not_repeated() {
+    let key = format!("sk_live_{}", "a1".repeat(12));
+    let bearer = "{ kind = \"bearer\" }";
+    for (text, message) in [
+        (with("").replace("\"s\"", &format!("\"{key}\"")), "secret: this looks like a credential"),
+        (with("").replace("\"s\"", &format!("\"{key}/+=\"")), "secret: this looks like a credential"),
+        (with("").replace("\"s\"", "\"a1a1a1a1/+=\""), "secret: use 1 to 128 letters"),
+        (with("").replace("bearer", &key), "attach.kind: unknown kind"),
+        (
+            with("").replace(bearer, &format!("{{ kind = \"basic\", user = \"{key}\" }}")),
+            "attach.user: looks like a credential",
+        ),
+        (
+            with("").replace(
+                bearer,
+                &format!("{{ kind = \"header\", name = \"authorization\", prefix = \"Bearer {key}\" }}"),
+            ),
+            "attach.prefix: looks like a credential",
+        ),
+        (
+            with(&format!("headers = {{ X-Api-Key = \"Bearer {key}\" }}")),
+            "headers.X-Api-Key: looks like a credential",
+        ),
+    ] {
+        let found = problems(&text);
+        assert!(found.contains(message) && !found.contains("a1a1"), "{text}: {found}");
     }
 }
 

@@ -24,6 +24,8 @@ pub struct TypedSend {
     parameters: Parameters,
     cost: Option<Cost>,
     idempotency: Option<(HeaderName, HeaderValue)>,
+    /// The host's own key for this write, where it's in the body.
+    key: Option<String>,
     user: Option<UserId>,
 }
 
@@ -91,6 +93,43 @@ impl TypedSend {
     #[must_use]
     pub fn idempotency(&self) -> Option<&(HeaderName, HeaderValue)> {
         self.idempotency.as_ref()
+    }
+
+    /// The same request with the host's own key for this write in its body, where the operation says in which field. It's
+    /// the same key with each attempt at the write: it's part of what is decided on.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidRequest`] where the body becomes too large.
+    pub(crate) fn with_key(self, key: &str) -> Result<Self, SendFailure> {
+        let Some(field) = self.operation.key_field.clone() else { return Ok(self) };
+        let request = self.request.with_member(&field, key, &self.connection)?;
+        let typed = self.connection.type_request(request)?;
+        Ok(Self { key: Some(key.to_owned()), user: self.user, ..typed })
+    }
+
+    /// The host's own key for this write, where its body carries it: so the upstream's record does.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The same request, if it leaves out what the host alone writes.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidRequest`] with the field that it fills.
+    pub(super) fn untouched(self) -> Result<Self, SendFailure> {
+        let by_host = [&self.operation.conversation_field, &self.operation.key_field];
+        let filled = by_host.into_iter().flatten().find(|field| self.parameters.body.contains_key(*field));
+        match filled {
+            None => Ok(self),
+            Some(field) => Err(SendFailure::unsent(
+                FailureReason::InvalidRequest,
+                format!(
+                    "{}:{}: body.{field} is written by the host alone",
+                    self.connection.name, self.operation.name
+                ),
+            )),
+        }
     }
 
     /// Binds the request to whom it's made for, where the connection uses that user's own secret: whose secret is attached
@@ -182,6 +221,7 @@ impl Connection {
             parameters,
             cost,
             idempotency: None,
+            key: None,
             user: None,
         })
     }

@@ -132,18 +132,20 @@ async fn remove_recorded(app: Arc<App>, caller: Arc<Caller>, id: AgentId) -> Res
     let by = caller.token().as_str();
     let acts =
         revoked.iter().map(|token| ("token.revoke", token.id.as_str(), Some(&token.realm.environment)));
+    let mut recorded = Ok(());
     for (action, subject, environment) in
         acts.chain([("agent.remove", id.as_str(), agent.environment.as_ref())])
     {
-        let recorded = app.audit.admin(Some(recorded_in(&caller, environment)), action, subject, by).await;
-        recorded.map_err(|error| {
-            unrecorded(
-                &error,
-                id.as_str(),
-                "the agent is removed and its tokens are revoked, but the host can't write its audit trail to record it",
-            )
-        })?;
+        let row = app.audit.admin(Some(recorded_in(&caller, environment)), action, subject, by).await;
+        recorded = recorded.and(row);
     }
+    recorded.map_err(|error| {
+        unrecorded(
+            &error,
+            id.as_str(),
+            "the agent is removed and its tokens are revoked, but the host can't write its audit trail to record it",
+        )
+    })?;
     Ok(done())
 }
 

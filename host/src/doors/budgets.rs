@@ -1,4 +1,4 @@
-//! `GET /v1/budgets`, `GET /v1/budgets/held`, and `POST …/held/{id}/settle` and `…/release`: what was
+//! `GET /v1/budgets`, `GET /v1/budgets/held`, and `POST …/held/{id}/settle`, `…/release` and `…/reconcile`: what was
 //! spent within an operator's reach, and what nobody knows the end of.
 
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use super::query::{self, number};
 use super::router::{Door, Route, last_but_one_segment};
 use super::wire::json;
 use crate::app::App;
-use crate::audit::{AuditError, HeldWord};
+use crate::audit::{AuditError, Became, HeldWord};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect};
-use crate::ids::{ConnectionName, Environment, OperationName, TenantId};
+use crate::ids::{CallId, ConnectionName, Environment, OperationName, TenantId};
 use crate::ledger::report::{Standing, standings};
 use crate::ledger::{AMOUNT_MAX, ReservationId, Resolved, Unit, Window};
+use crate::pipeline::{ReconcileError, Report};
 use crate::refusal::{Code, Refusal};
 use crate::store::{EntryRow, StoreError};
 
@@ -50,6 +51,12 @@ pub(super) async fn settle(State(door): State<Arc<Door>>, request: Request) -> R
 pub(super) async fn release(State(door): State<Arc<Door>>, request: Request) -> Response {
     let result = resolved(&door, request, false).await;
     door.answer(Route::ReleaseHeld, result)
+}
+
+/// What became of it is looked up.
+pub(super) async fn reconcile(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let result = reconciled(&door, request).await;
+    door.answer(Route::ReconcileHeld, result)
 }
 
 /// `GET /v1/budgets`.
@@ -154,6 +161,27 @@ pub(super) struct HeldAnswer {
     pub(super) currency: Option<String>,
 }
 
+/// What a look at it found.
+#[derive(Debug, Serialize)]
+pub(super) struct ReconcileAnswer {
+    pub(super) id: ReservationId,
+    pub(super) became: Became,
+    /// What counts as spent, is there again or is still held; null where it's about no money.
+    pub(super) amount: Option<u64>,
+    pub(super) currency: Option<String>,
+    /// Why it's still held; null if it isn't.
+    pub(super) why: Option<String>,
+    /// The call that the look is recorded under; null where nothing was sent.
+    pub(super) call: Option<CallId>,
+}
+
+impl From<Report> for ReconcileAnswer {
+    fn from(report: Report) -> Self {
+        let Report { hold, became, amount, currency, why, call } = report;
+        Self { id: hold, became, amount, currency, why, call }
+    }
+}
+
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let limit = limit(&request)?;
@@ -211,10 +239,7 @@ async fn resolve(
     };
     match done.await?.map_err(|error| unwritten(&error))? {
         Resolved::Unknown => Err(missing()),
-        Resolved::UnderWay => Err(Refusal::new(
-            Code::Denied,
-            "the request is under way: the host itself will see the end of it",
-        )),
+        Resolved::UnderWay => Err(under_way()),
         Resolved::Done(entry) => Ok(json(&HeldAnswer {
             id,
             became: if matches!(word, HeldWord::NotCarriedOut) { "released" } else { "settled" },
@@ -222,6 +247,22 @@ async fn resolve(
             currency: entry.cost.map(|cost| cost.currency),
         })),
     }
+}
+
+async fn reconciled(door: &Door, request: Request) -> Result<Response, Refusal> {
+    let caller = door.operator(request.headers())?;
+    let id: ReservationId = last_but_one_segment(&request).parse().map_err(|_| missing())?;
+    let app = door.app.clone();
+    settled(async move {
+        let reconciler = app.pipeline.reconciler(app.ledger.clone());
+        match reconciler.reconcile(Some(&caller.reach()), &id, caller.token().as_str()).await {
+            Ok(report) => Ok(json(&ReconcileAnswer::from(report))),
+            Err(ReconcileError::Unknown) => Err(missing()),
+            Err(ReconcileError::UnderWay) => Err(under_way()),
+            Err(ReconcileError::Audit(error)) => Err(unwritten(&error)),
+        }
+    })
+    .await
 }
 
 /// How many are asked for behind the `?`.
@@ -232,6 +273,10 @@ fn limit(request: &Request) -> Result<usize, Refusal> {
 
 fn missing() -> Refusal {
     Refusal::new(Code::NotFound, "nothing is held under this id within this token's reach")
+}
+
+fn under_way() -> Refusal {
+    Refusal::new(Code::Denied, "the request is under way: the host itself will see the end of it")
 }
 
 fn unwritten(error: &AuditError) -> Refusal {

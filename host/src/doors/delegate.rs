@@ -71,8 +71,7 @@ async fn delegate_recorded(
         blocking(move || app.auth.delegate(&parent, request)).await?.map_err(|error| failed(&error))?
     };
     let id = minted.row.id.clone();
-    let by = parent.token().as_str();
-    let recorded = app.audit.admin(Some(parent.realm().clone()), "token.delegate", id.as_str(), by).await;
+    let recorded = app.audit.given("token.delegate", &minted.row, parent.token().as_str()).await;
     if let Err(error) = recorded {
         let refusal = unrecorded(
             &error,

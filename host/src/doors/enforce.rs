@@ -118,6 +118,7 @@ async fn enforced(door: &Door, request: Request) -> Result<Response, Refusal> {
         decision: answer.decision,
         reason: answer.reason,
         policies: decision.policies,
+        policy: decision.policy,
         approval,
     };
     // A subject that isn't the operator's own is on record in the operator's realm, with nothing of the other's.
@@ -177,14 +178,17 @@ fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Ref
 /// Decides; where people have to agree, asks them, or uses what they have agreed to.
 async fn decide_with_people(app: &App, operator: &Caller, caller: &Caller, asked: &EnforceBody) -> Said {
     let (context, mut decision) = decide(app, operator, caller, asked, None);
-    // What no budget has room for isn't put before people.
     let spends = match spends(app, caller, &context, asked, &decision) {
         Ok(spends) => spends,
-        Err(failure) => return Said::of(unaffordable(failure)),
+        Err(failure) => return Said::of(unaffordable(decision.policy, failure)),
     };
     let Some(subject) = decision.subject.take() else {
         return Said { decision, approval: None, spends };
     };
+    // What no budget has room for isn't put before people, and nobody's yes is used up for it.
+    if let Some(failure) = unaffordable_now(app, spends).await {
+        return Said::of(unaffordable(decision.policy, failure));
+    }
     let said = digest(&asked.context);
     let own = app.approvals.own(caller);
     let ask = ApprovalAsk::of_question(caller, &context, said, *subject, own);
@@ -195,6 +199,7 @@ async fn decide_with_people(app: &App, operator: &Caller, caller: &Caller, asked
             let decision = match decision.verdict {
                 Enforced::ApprovalRequired { .. } => EnforceDecision {
                     policies: decision.policies,
+                    policy: decision.policy,
                     cause: decision.cause,
                     ..EnforceDecision::refused(
                         Code::Denied,
@@ -206,7 +211,9 @@ async fn decide_with_people(app: &App, operator: &Caller, caller: &Caller, asked
             let approval = Some(approved.id);
             match self::spends(app, caller, &context, asked, &decision) {
                 Ok(spends) => Said { decision, approval, spends },
-                Err(failure) => Said { decision: unaffordable(failure), approval, spends: None },
+                Err(failure) => {
+                    Said { decision: unaffordable(decision.policy, failure), approval, spends: None }
+                }
             }
         }
         Err(unanswered) => {
@@ -252,16 +259,29 @@ fn spends(
     }))
 }
 
-fn unaffordable(failure: SendFailure) -> EnforceDecision {
+/// Why no budget has room for this, by what is spent so far. What was allowed before under the same request id counts once,
+/// so it has room.
+async fn unaffordable_now(app: &App, spends: Option<Spends>) -> Option<SendFailure> {
+    match app.audit.foreseen(spends?.takes).await {
+        Ok(Some(refused @ (Reserved::OverBudget(_) | Reserved::RateLimited(_)))) => Some(no_room(&refused)),
+        Ok(_) => None,
+        Err(error) => {
+            let message = "the host can't tell whether a budget has room for this, so it allows nothing";
+            Some(SendFailure::unsent(FailureReason::AuditUnavailable, message).because(error.to_string()))
+        }
+    }
+}
+
+fn unaffordable(policy: Option<Digest>, failure: SendFailure) -> EnforceDecision {
     let cause = failure.cause;
-    EnforceDecision { cause, ..EnforceDecision::refused(failure.reason.code(), failure.message) }
+    EnforceDecision { policy, cause, ..EnforceDecision::refused(failure.reason.code(), failure.message) }
 }
 
 /// Why the ledger let nothing be spent.
 fn no_room(refused: &Reserved) -> SendFailure {
     match refused {
         Reserved::OverBudget(shortfall) | Reserved::RateLimited(shortfall) => shortfall.failure(),
-        Reserved::Duplicate(_) | Reserved::InProgress | Reserved::Yes => {
+        Reserved::Duplicate { .. } | Reserved::InProgress { .. } | Reserved::Yes => {
             SendFailure::unsent(FailureReason::Duplicate, "the same question is being answered; ask again")
         }
     }
@@ -312,7 +332,8 @@ fn decide_in(
     let connection = asked.resource_id.strip_prefix("connection://");
     let connection = connection.and_then(|name| name.trim_end_matches('/').parse().ok());
     let subjects = Subjects {
-        caller,
+        realm: caller.realm(),
+        caller: Some(caller),
         call: None,
         conversation: context.conversation.as_ref(),
         tool: None,

@@ -20,8 +20,9 @@ pub(super) async fn live(State(door): State<Arc<Door>>) -> Response {
     door.answered(Route::Health, json(&StatusBody { status: "ok" }))
 }
 
-/// Calls can be run: the audit trail can be written, what operators set can be read, and the host isn't stopping. The
-/// catalog is loaded before the door opens, so whoever gets an answer at all needs no look at it.
+/// Calls can be run: the audit trail can be written, what operators set can be read, the vault's master key is at hand,
+/// and the host isn't stopping. The catalog is loaded before the door opens, so whoever gets an answer at all needs no
+/// look at it.
 pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     let result = if door.is_draining() {
         Err(Problem::new(Code::ShuttingDown, "the host is stopping"))
@@ -31,6 +32,9 @@ pub(super) async fn ready(State(door): State<Arc<Door>>) -> Response {
     } else if let Err(error) = door.app.control.version() {
         tracing::warn!(cause = %error, "not ready: what operators set can't be read");
         Err(Problem::not_ready(Code::Internal, "the host can't read what its operators set"))
+    } else if let Err(error) = door.app.vault.check_in_use() {
+        tracing::warn!(cause = %error, "not ready: the vault can't be opened");
+        Err(Problem::not_ready(Code::Internal, "the host can't open its vault"))
     } else {
         Ok(json(&StatusBody { status: "ready" }))
     };

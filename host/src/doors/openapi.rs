@@ -96,6 +96,7 @@ fn paths() -> Value {
         (Route::Held, json!({ "get": budgets::held() })),
         (Route::SettleHeld, json!({ "post": budgets::settle() })),
         (Route::ReleaseHeld, json!({ "post": budgets::release() })),
+        (Route::ReconcileHeld, json!({ "post": budgets::reconcile() })),
         (Route::Delegate, json!({ "post": identity::delegate_token() })),
         (Route::Kills, json!({ "get": identity::list_kills(), "post": identity::throw_kill() })),
         (Route::Kill, json!({ "delete": identity::lift_kill() })),

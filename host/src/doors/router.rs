@@ -48,6 +48,7 @@ pub(super) enum Route {
     Held,
     SettleHeld,
     ReleaseHeld,
+    ReconcileHeld,
     Delegate,
     Kills,
     Kill,
@@ -63,7 +64,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 34] = [
         Self::Tools,
         Self::Call,
         Self::Code,
@@ -86,6 +87,7 @@ impl Route {
         Self::Held,
         Self::SettleHeld,
         Self::ReleaseHeld,
+        Self::ReconcileHeld,
         Self::Delegate,
         Self::Kills,
         Self::Kill,
@@ -124,6 +126,7 @@ impl Route {
             Self::Held => "/v1/budgets/held",
             Self::SettleHeld => "/v1/budgets/held/{id}/settle",
             Self::ReleaseHeld => "/v1/budgets/held/{id}/release",
+            Self::ReconcileHeld => "/v1/budgets/held/{id}/reconcile",
             Self::Delegate => "/v1/tokens/delegate",
             Self::Kills => "/v1/kill",
             Self::Kill => "/v1/kill/{id}",
@@ -228,6 +231,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .route(Route::Held.path(), get(budgets::held))
         .route(Route::SettleHeld.path(), post(budgets::settle))
         .route(Route::ReleaseHeld.path(), post(budgets::release))
+        .route(Route::ReconcileHeld.path(), post(budgets::reconcile))
         .route(Route::Delegate.path(), post(delegate::delegate))
         .merge(kill_switches())
         .route(Route::Audit.path(), get(audit::page))

@@ -71,8 +71,10 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
-    let request = request_of(&door.app, &caller, parse(&bytes)?).await?;
-    let minted = settled(mint_recorded(door.app.clone(), caller, request)).await?;
+    let wanted: MintBody = parse(&bytes)?;
+    let is_registered = wanted.agent_id.is_some();
+    let request = request_of(&door.app, &caller, wanted).await?;
+    let minted = settled(mint_recorded(door.app.clone(), caller, request, is_registered)).await?;
     Ok(created(&MintedBody { token: minted.token.as_str(), entry: minted.row.into() }))
 }
 
@@ -133,25 +135,26 @@ async fn request_of(app: &Arc<App>, caller: &Arc<Caller>, wanted: MintBody) -> R
     })
 }
 
-/// Mints a token and records it: both or neither.
+/// Mints a token and records it: both or neither. A registered agent's is minted only while that is there.
 pub(super) async fn mint_recorded(
     app: Arc<App>,
     caller: Arc<Caller>,
     request: Mint,
+    is_registered: bool,
 ) -> Result<Minted, Refusal> {
-    let realm = request.realm.clone();
     let minted = {
         let (app, caller) = (app.clone(), caller.clone());
         blocking(move || match caller.as_operator() {
-            Some(operator) => app.auth.mint_for(&operator, request),
+            Some(operator) if is_registered => app.auth.mint_for_registered(&operator, request),
+            Some(operator) => app.auth.mint_for(&operator, request).map(Some),
             None => Err(AuthError::Unauthorized),
         })
         .await?
         .map_err(|error| failed(&error))?
+        .ok_or_else(missing_agent)?
     };
     let id = minted.row.id.clone();
-    let by = caller.token().as_str();
-    if let Err(error) = app.audit.admin(Some(realm), "token.mint", id.as_str(), by).await {
+    if let Err(error) = app.audit.given("token.mint", &minted.row, caller.token().as_str()).await {
         let refusal =
             unrecorded(&error, id.as_str(), "the host can't write its audit trail, so no token was minted");
         let _ = blocking(move || app.auth.revoke(&id, None)).await?;

@@ -24,11 +24,12 @@ use super::realm::realm_of;
 use super::router::{Door, Route, last_but_one_segment, last_segment, segment_before_last};
 use super::wire::json;
 use crate::app::App;
+use crate::audit::AuditError;
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::dto::Object;
-use crate::egress::SecretInput;
 use crate::egress::vault::AdminError;
+use crate::egress::{SecretInput, new_label};
 use crate::ids::{Environment, Realm, SecretLabel, UserId};
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
@@ -163,9 +164,8 @@ fn environment(request: &Request) -> Result<Option<Environment>, Refusal> {
 }
 
 fn label(request: &Request) -> Result<SecretLabel, Refusal> {
-    last_segment(request).parse().map_err(|error: crate::ids::InvalidName| {
-        Refusal::new(Code::BadRequest, format!("the label is not valid: {}", error.rule))
-    })
+    new_label(last_segment(request))
+        .map_err(|error| Refusal::new(Code::BadRequest, format!("the label is not valid: {error}")))
 }
 
 /// `{"secret": "…"}`. What is wrong with it is said without a word of it: what a reader of JSON says repeats what it read.
@@ -200,7 +200,8 @@ fn wipe(bytes: Bytes) {
     }
 }
 
-/// Stores a secret and records it: both or neither. Then the one before goes.
+/// Stores a secret and records it: both or neither; and before that, that it's about to, so that one which is in use is on
+/// record even if the host ends in between. Then the one before goes.
 async fn store_recorded(
     app: Arc<App>,
     whose: Whose,
@@ -208,6 +209,13 @@ async fn store_recorded(
     secret: SecretInput,
 ) -> Result<u32, Refusal> {
     let Whose { caller, realm, user } = whose;
+    let by = caller.token().as_str();
+    let unstored = |error: &AuditError, subject: &str| {
+        unrecorded(error, subject, "the host can't write its audit trail, so no secret was stored")
+    };
+    let subject = format!("{label} of the user {user}");
+    let recorded = app.audit.admin(Some(realm.clone()), "user-secret.put", &subject, by).await;
+    recorded.map_err(|error| unstored(&error, &subject))?;
     let version = {
         let (app, realm, user, label) = (app.clone(), realm.clone(), user.clone(), label.clone());
         blocking(move || app.vault.put_own(&realm, &user, &label, &secret))
@@ -215,11 +223,8 @@ async fn store_recorded(
             .map_err(|error| failed(&error))?
     };
     let subject = format!("{label} version {version} of the user {user}");
-    let by = caller.token().as_str();
     let recorded = app.audit.admin(Some(realm.clone()), "user-secret.set", &subject, by).await;
-    let refusal = recorded.err().map(|error| {
-        unrecorded(&error, &subject, "the host can't write its audit trail, so no secret was stored")
-    });
+    let refusal = recorded.err().map(|error| unstored(&error, &subject));
     blocking(move || match refusal {
         Some(refusal) => {
             app.vault.remove_own(&realm, &user, &label, Some(version)).map_err(|error| failed(&error))?;

@@ -82,7 +82,7 @@ async fn minted(door: &Door, request: Request) -> Result<Response, Refusal> {
     let connection = connection(door, &realm, wanted.connection.as_deref())?;
     let cap = cap(&wanted)?;
     let (request, operations) = request_of(wanted, realm, &connection, &cap)?;
-    let minted = settled(mint_recorded(door.app.clone(), caller, request)).await?;
+    let minted = settled(mint_recorded(door.app.clone(), caller, request, false)).await?;
     Ok(created(&VaultKey {
         vault_key: minted.token.as_str(),
         id: minted.row.id,

@@ -34,7 +34,7 @@ pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError,
 pub use secret::Secret;
 pub(crate) use send::Observer;
 pub use send::{Canary, Egress, Reply};
-pub(crate) use shape::credential_shape;
+pub(crate) use shape::{credential_shape, new_label};
 pub use sweep::Sweep;
 pub use vault::{MasterKey, MasterKeys, SecretInfo, SecretInput, Vault};
 pub use wire::{BoxFuture, Pieces, Wire, WireBody, WireError, WireErrorKind, WireReply, WireRequest};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, timeout_at};
 
@@ -131,17 +131,13 @@ enum Encoding {
 
 impl Encoding {
     fn of(headers: &HeaderMap) -> Result<Self, SendFailure> {
-        let mut values = headers.get_all(CONTENT_ENCODING).iter();
-        let (value, more) = (values.next(), values.next());
-        let known = match (value.map(|value| value.as_bytes().to_ascii_lowercase()), more) {
-            (None, _) => Some(Self::Identity),
-            (Some(value), None) => match value.trim_ascii() {
-                b"" | b"identity" => Some(Self::Identity),
-                b"gzip" | b"x-gzip" => Some(Self::Gzip),
-                b"deflate" => Some(Self::Deflate),
-                _ => None,
-            },
-            (Some(_), Some(_)) => None,
+        let content = only(headers, CONTENT_ENCODING);
+        // The HTTP library undoes `chunked` and hands on what any other transfer coding has made of a body.
+        let known = match (only(headers, TRANSFER_ENCODING).as_deref(), content.as_deref()) {
+            (Some(b"" | b"chunked"), Some(b"" | b"identity")) => Some(Self::Identity),
+            (Some(b"" | b"chunked"), Some(b"gzip" | b"x-gzip")) => Some(Self::Gzip),
+            (Some(b"" | b"chunked"), Some(b"deflate")) => Some(Self::Deflate),
+            _ => None,
         };
         known.ok_or_else(|| {
             refused("the upstream's reply is compressed in a way that the host can't look into")
@@ -172,6 +168,13 @@ impl Encoding {
             }
         }
     }
+}
+
+/// A header's value in lower case, empty where there's none. `None`: there's more than one.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<Vec<u8>> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase());
+    values.next().is_none().then(|| value.unwrap_or_default())
 }
 
 /// All headers as one text to sweep, with a byte between them that stands in no escape.

@@ -2,11 +2,14 @@
 //!
 //! The sweep finds the secret that was injected, and refuses. This finds what has the shape of some vendor's secret: an
 //! upstream that hands out keys in its replies, or a tool that has one built in. It may as well be a name or an example,
-//! so it's only told to the operator, and never a reason to refuse.
+//! so it's only told to the operator, and no reply is refused for it. What an operator writes where it's kept in clear is
+//! refused: another name costs nothing.
 
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
+
+use crate::ids::{InvalidName, SecretLabel};
 
 /// A beginning that only credentials have, and how many characters of a token have to follow.
 const SHAPES: &[(&str, usize)] = &[
@@ -59,6 +62,19 @@ pub(crate) fn credential_shape(bytes: &[u8]) -> Option<&'static str> {
     None
 }
 
+/// The label that a secret is stored under, or that a connection names, as someone wrote it. The secret itself, in its
+/// label's place, would be in clear in the database, in lists and on the audit trail. A label that is stored can still be
+/// parsed, and removed.
+///
+/// # Errors
+/// What is wrong, without a word of the text.
+pub(crate) fn new_label(text: &str) -> Result<SecretLabel, &'static str> {
+    if credential_shape(text.as_bytes()).is_some() {
+        return Err("this looks like a credential, not like the label of one");
+    }
+    text.parse().map_err(|error: InvalidName| error.rule)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +91,18 @@ mod tests {
             ("xoxb------BEGIN PRIVATE KEY-----".to_owned(), "-----BEGIN PRIVATE KEY-----"),
         ] {
             assert_eq!(credential_shape(text.as_bytes()), Some(shape), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_no_label_and_is_not_repeated() {
+        let credential = format!("sk_live_{}", "a1".repeat(12));
+        for text in ["sk/+=", "", "a b", &credential, &format!("stripe:{credential}")] {
+            let said = new_label(text).unwrap_err();
+            assert!(text.is_empty() || !said.contains(text), "{said}");
+        }
+        for label in ["stripe-prod", "sk_live_eu", "stripe:live.eu"] {
+            assert_eq!(new_label(label).unwrap().as_str(), label);
         }
     }
 

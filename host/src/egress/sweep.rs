@@ -1,8 +1,9 @@
 //! Finds an injected secret, in every form it may come back in.
 //!
 //! Two things work together. Forms that a text takes on as a whole (base64, hex, reversed) are searched for as they
-//! are, all at once. Forms that may mix with plain characters (percent, JSON and HTML escapes, line breaks inside) are
-//! undone in what is searched: any way of writing them is found, not only the usual one.
+//! are, all at once. Forms that may mix with plain characters (percent, backslash and HTML escapes, line breaks inside)
+//! are undone in what is searched: it doesn't matter which of the characters are written so. `decode` says which escapes
+//! there are.
 //!
 //! A body is searched as a whole, after it was put together and decompressed, so it doesn't matter how it was cut
 //! into pieces on the way.

@@ -1,48 +1,22 @@
 //! The home: the one folder that holds everything a host keeps.
 
+mod error;
+mod keep;
 mod look;
 
+pub use error::HomeError;
 pub use look::{Look, Settled};
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use fs4::TryLockError;
 
+use self::error::io;
 use crate::catalog::CodeCache;
 use crate::policy::START;
-
-/// Why a home can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum HomeError {
-    /// No folder was named and none can be derived.
-    #[error("no home is named: give --home DIR or set KEYBEARER_HOME")]
-    Unnamed,
-    /// It isn't there, or isn't a home.
-    #[error("{0} is not a Keybearer home: run `keybearer init --home {0}` to make it one")]
-    NotAHome(String),
-    /// It is one already.
-    #[error("{0} is a Keybearer home already; nothing was changed")]
-    Exists(String),
-    /// A master key lies where one is to be made.
-    #[error(
-        "{0} is there already, and isn't of a home that was begun here; nothing was changed. Move it away, or make the \
-         home in another folder"
-    )]
-    ForeignKey(String),
-    /// Another host serves from it.
-    #[error("another host serves from {0}; stop it first, or use another home")]
-    InUse(String),
-    /// A file or folder can't be read or written.
-    #[error("{path}: {cause}")]
-    Io {
-        /// Which one.
-        path: String,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-}
 
 /// A home folder. Its parts have fixed names.
 #[derive(Debug, Clone)]
@@ -79,51 +53,64 @@ impl Home {
         Self { shared_cache: folder, ..self }
     }
 
-    /// A home that exists.
+    /// A home that exists, and that nobody can change but the user that it belongs to, and root.
     ///
     /// # Errors
     /// [`HomeError::NotAHome`] when its configuration file isn't there, [`HomeError::Io`] when that can't be told, as with
-    /// another user's home.
+    /// another user's home; [`HomeError::AnothersHome`], [`HomeError::AnothersPart`] and [`HomeError::Writable`] when others
+    /// can change it.
     pub fn existing(self) -> Result<Self, HomeError> {
         let file = self.config_file();
         match fs::metadata(&file) {
-            Ok(found) if found.is_file() => Ok(self),
+            Ok(found) if found.is_file() => keep::check(&self).map(|()| self),
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(io(&file, cause)),
             _ => Err(HomeError::NotAHome(self.shown())),
         }
     }
 
-    /// Begins a home: makes the folder (mode 0700), its sub-folders and the first policies. What an earlier begin left
-    /// is completed. It's a home once it's [finished](Self::finish), so that whatever cuts this short, it can be begun
-    /// again.
+    /// Begins a home: makes the folder (mode 0700), its sub-folders and the first policies. An empty folder of this user's
+    /// is given that mode. What an earlier begin left is completed. It's a home once it's [finished](Self::finish), so that
+    /// whatever cuts this short, it can be begun again.
     ///
     /// # Errors
     /// [`HomeError::Exists`] when it's a home already, [`HomeError::ForeignKey`] when something else's master key is
-    /// here, [`HomeError::Io`] when something can't be made, or other policies are where the first ones would be.
+    /// here, [`HomeError::NotAlone`] when the folder is there with something in it, and others may enter it or it's another
+    /// user's, [`HomeError::Io`] when something can't be made, or other policies are where the first ones would be.
     pub fn begin(&self) -> Result<(), HomeError> {
         if self.config_file().exists() {
             return Err(HomeError::Exists(self.shown()));
         }
-        let (key, first) = (self.root.join("master.key"), self.policies_dir().join("start.cedar"));
+        let (key, first) = (self.master_key_file(), self.policies_dir().join("start.cedar"));
         // As far as they were written.
         let is_begun = fs::read(&first).is_ok_and(|left| START.as_bytes().starts_with(&left));
         // The policies are written before a key is made: a key without them is somebody else's.
         if key.exists() && !is_begun {
             return Err(HomeError::ForeignKey(key.display().to_string()));
         }
-        for folder in [
-            self.root.clone(),
-            self.connections_dir(),
-            self.policies_dir(),
-            self.tools_dir(),
-            self.cache_dir(),
-        ] {
+        make_private_dir(&self.root).map_err(|cause| io(&self.root, cause))?;
+        self.keep_alone()?;
+        for folder in [self.connections_dir(), self.policies_dir(), self.tools_dir(), self.cache_dir()] {
             make_private_dir(&folder).map_err(|cause| io(&folder, cause))?;
         }
         if is_begun {
             return fs::write(&first, START).map_err(|cause| io(&first, cause));
         }
         write_new(&first, START)
+    }
+
+    /// Keeps others out of the folder that a home is to be made in, or refuses it. The mode of one that has something in
+    /// it isn't changed: others may need to come by that.
+    fn keep_alone(&self) -> Result<(), HomeError> {
+        let failed = |cause| io(&self.root, cause);
+        let found = fs::metadata(&self.root).map_err(failed)?;
+        let is_own = found.uid() == rustix::process::geteuid().as_raw();
+        if is_own && found.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        if !is_own || fs::read_dir(&self.root).map_err(failed)?.next().is_some() {
+            return Err(HomeError::NotAlone(self.shown()));
+        }
+        fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(failed)
     }
 
     /// Makes what was begun a home, with a commented configuration file.
@@ -163,6 +150,11 @@ impl Home {
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.root.join("keybearer.toml")
+    }
+
+    /// Where the master key is kept unless the configuration says otherwise.
+    fn master_key_file(&self) -> PathBuf {
+        self.root.join("master.key")
     }
 
     /// The connections' TOML files.
@@ -221,30 +213,21 @@ impl Home {
 
 /// A folder that its owner alone can enter; one that is there already keeps its mode.
 fn make_private_dir(path: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    let made = {
-        use std::os::unix::fs::DirBuilderExt as _;
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::DirBuilder::new().mode(0o700).create(path)
-    };
-    #[cfg(not(unix))]
-    let made = fs::create_dir_all(path);
-    match made {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other,
     }
 }
 
+/// A new file that its owner alone may read.
 fn write_new(file: &Path, text: &str) -> Result<(), HomeError> {
+    let mut options = fs::OpenOptions::new();
     let mut out =
-        fs::OpenOptions::new().write(true).create_new(true).open(file).map_err(|cause| io(file, cause))?;
+        options.write(true).create_new(true).mode(0o600).open(file).map_err(|cause| io(file, cause))?;
     out.write_all(text.as_bytes()).map_err(|cause| io(file, cause))
-}
-
-fn io(path: &Path, cause: std::io::Error) -> HomeError {
-    HomeError::Io { path: path.display().to_string(), cause }
 }
 
 /// What `init` writes: every key with its default, commented out.
@@ -264,11 +247,47 @@ mod tests {
         home.finish().unwrap();
         assert!(home.clone().existing().is_ok());
         assert!(matches!(home.begin(), Err(HomeError::Exists(_))));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(home.root()).unwrap().permissions().mode() & 0o777, 0o700);
+        for (path, mode) in [
+            (home.root().to_owned(), 0o700),
+            (home.connections_dir(), 0o700),
+            (home.config_file(), 0o600),
+            (home.policies_dir().join("start.cedar"), 0o600),
+        ] {
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, mode, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn an_empty_folder_is_made_private_and_one_that_others_see_into_is_refused() {
+        for mode in [0o777, 0o755, 0o710] {
+            let dir = tempfile::tempdir().unwrap();
+            let set_mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let home = Home::named(Some(dir.path().to_owned())).unwrap();
+            set_mode(mode);
+            fs::write(dir.path().join("notes"), "").unwrap();
+            let error = home.begin().unwrap_err();
+            assert!(matches!(&error, HomeError::NotAlone(_)), "{mode:o}: {error}");
+            assert!(error.to_string().contains("chmod 700"), "{error}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, mode);
+            fs::remove_file(dir.path().join("notes")).unwrap();
+            home.begin().unwrap();
+            assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn no_home_is_made_in_another_user_s_folder() {
+        // Only root can give a folder away.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(65_534), None).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let error = Home::named(Some(dir.path().to_owned())).unwrap().begin().unwrap_err();
+        assert!(matches!(&error, HomeError::NotAlone(_)), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

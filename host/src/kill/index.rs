@@ -11,8 +11,11 @@ use crate::store::KillRow;
 /// All that a switch could stop a request by.
 #[derive(Debug, Clone, Copy)]
 pub struct Subjects<'a> {
-    /// Who calls: its realm, and each link of its chain with token, agent, role and conversation.
-    pub caller: &'a Caller,
+    /// Whose it is.
+    pub realm: &'a Realm,
+    /// Who calls: each link of its chain with token, agent, role and conversation. `None`: nobody, it's the host that looks
+    /// something up.
+    pub caller: Option<&'a Caller>,
     /// The call.
     pub call: Option<&'a CallId>,
     /// The conversation, from the token or as the caller named it.
@@ -44,9 +47,8 @@ impl Index {
         if self.by_target.is_empty() {
             return None;
         }
-        let realm = subjects.caller.realm();
         let hit = |target: Target| {
-            self.by_target.get(&target)?.iter().find(|row| concerns(row, realm)).map(Arc::clone)
+            self.by_target.get(&target)?.iter().find(|row| concerns(row, subjects.realm)).map(Arc::clone)
         };
         let of_request = || {
             hit(Target::Everything)
@@ -58,7 +60,7 @@ impl Index {
         };
         // Whoever delegated is asked too: a child must not outlast its parent's stop.
         let of_chain = || {
-            subjects.caller.chain().find_map(|link| {
+            subjects.caller?.chain().find_map(|link| {
                 hit(Target::Token(link.id.clone()))
                     .or_else(|| hit(Target::Agent(link.agent.clone())))
                     .or_else(|| hit(Target::Role(link.role.clone()?)))

@@ -64,7 +64,8 @@ impl World {
 
     fn subjects<'a>(&'a self, caller: &'a Caller) -> Subjects<'a> {
         Subjects {
-            caller,
+            realm: caller.realm(),
+            caller: Some(caller),
             call: Some(&self.call),
             conversation: Some(&self.conversation),
             tool: Some(&self.tool),
@@ -398,9 +399,9 @@ async fn who_watches_hears_of_whatever_else_changes() {
     let mut watching = w.kills.watching();
     // The store is looked at for the first time.
     timeout(Duration::from_secs(5), watching.changed()).await.unwrap();
-    for n in 0..3 {
-        assert!(timeout(Duration::from_millis(60), watching.changed()).await.is_err(), "{n}");
-        elsewhere.set_setting("any", &[n]).unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(timeout(Duration::from_millis(60), watching.changed()).await.is_err(), "{name}");
+        elsewhere.ensure_setting(name, b"any").unwrap();
         timeout(Duration::from_secs(5), watching.changed()).await.unwrap();
         assert!(watching.stopped(&w.subjects(&caller)).is_none());
     }

@@ -9,7 +9,7 @@
 //! INVARIANT (never over): a reservation is made only where `counted + amount ≤ limit` in every counter, checked under
 //! the same lock as it's written. Only a reply that confirms more than was asked for can take a counter past its limit.
 
-use super::{FirstOutcome, Line, Reservation, ReservationId, Settlement, Shortfall, made_before};
+use super::{Line, Reservation, ReservationId, Reserved, Settlement, made_before, no_room};
 use crate::clock::Millis;
 use crate::store::{
     CounterId, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, LineKind, PruneBefore, StoreError,
@@ -28,22 +28,6 @@ const WRITES_KEPT_MS: i64 = 45 * 86_400_000;
 
 /// For how long those of minutes and hours are kept: two days, since there are many of them.
 const SHORT_ENDED_KEPT_MS: i64 = 2 * 86_400_000;
-
-/// What came of an attempt to reserve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "only what was reserved may be sent"]
-pub enum Reserved {
-    /// Everything is reserved. The request may be sent.
-    Yes,
-    /// A budget has no room, and won't have by itself. Nothing is reserved.
-    OverBudget(Shortfall),
-    /// A rate has no room at the moment. Nothing is reserved.
-    RateLimited(Shortfall),
-    /// The same write was made already. Nothing is reserved, and it mustn't be made again.
-    Duplicate(FirstOutcome),
-    /// The same write is under way. Nothing is reserved.
-    InProgress,
-}
 
 /// Reserves all lines, or none.
 ///
@@ -75,15 +59,8 @@ pub fn reserve_attempt(
     for line in reservation.lines.iter() {
         let (id, mut tally) =
             tx.find(&line.counter)?.map_or((None, Tally::default()), |(id, t)| (Some(id), t));
-        let counted = tally.counted();
-        let fits = counted.checked_add(line.amount).is_some_and(|all| all <= line.limit.min(AMOUNT_MAX));
-        if !fits {
-            let shortfall = Shortfall::of(line, counted);
-            let said = match shortfall.passes() {
-                true => Reserved::RateLimited(shortfall),
-                false => Reserved::OverBudget(shortfall),
-            };
-            return Ok((said, attempt));
+        if let Some(refused) = no_room(line, tally.counted()) {
+            return Ok((refused, attempt));
         }
         // Fits: it's part of a sum that was checked.
         tally.reserved = tally.reserved.saturating_add(line.amount);
@@ -123,7 +100,8 @@ pub fn spend(tx: &mut dyn LedgerTx, reservation: &Reservation) -> Result<Reserve
 /// Ends a request: one call for every way that it may end. A reservation that isn't open any more stays as it is, and
 /// `false` is answered.
 ///
-/// `reply` is what [`FirstOutcome::Done`] gives to a repetition of the write: sealed bytes, opaque here.
+/// `reply` is what [`FirstOutcome::Done`](super::FirstOutcome::Done) gives to a repetition of the write: sealed bytes, opaque
+/// here.
 ///
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.

@@ -15,6 +15,9 @@ const DOMAIN: &[u8] = b"keybearer write 1\0";
 /// Where most upstreams take a key for a write.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// Headers that only say how the reply is to look. SDKs, tools and command lines differ in them, and mean the same write.
+const LOOKS: [&str; 2] = ["accept", "accept-language"];
+
 /// The name of the setting that holds the salt.
 const SALT: &str = "ledger.salt";
 
@@ -38,7 +41,8 @@ pub struct WriteFacts<'a> {
     pub connection: &'a ConnectionName,
     /// What it does there.
     pub operation: &'a OperationName,
-    /// The request. One of its headers may name another account, or a version that it's about.
+    /// The request. One of its headers may name another account, or a version that it's about; those that say how the reply
+    /// is to look don't matter.
     pub request: &'a Canonical,
     /// The header that the upstream takes a key in. It doesn't matter, nor does `Idempotency-Key`: SDKs put random ones there.
     pub idempotency_header: Option<&'a HeaderName>,
@@ -72,15 +76,16 @@ pub enum FirstOutcome {
 /// # Errors
 /// [`StoreError`] when the store can't be read or written.
 pub fn dedup_salt(control: &dyn ControlStore) -> Result<[u8; 32], StoreError> {
-    if let Some(salt) = control.setting(SALT)? {
-        return salt
-            .try_into()
-            .map_err(|_| StoreError::Damaged(format!("the setting {SALT} isn't 32 bytes")));
-    }
-    let mut salt = [0; 32];
-    random(&mut salt);
-    control.set_setting(SALT, &salt)?;
-    Ok(salt)
+    let salt = match control.setting(SALT)? {
+        Some(salt) => salt,
+        None => {
+            let mut fresh = [0; 32];
+            random(&mut fresh);
+            // Another process may have been quicker: its one counts.
+            control.ensure_setting(SALT, &fresh)?
+        }
+    };
+    salt.try_into().map_err(|_| StoreError::Damaged(format!("the setting {SALT} isn't 32 bytes")))
 }
 
 /// The key of a write. `salt` is the home's ([`dedup_salt`]), so that two homes which share an upstream
@@ -116,9 +121,12 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
         // The bytes of JSON are canonical, its keys sorted.
         CanonicalBody::None | CanonicalBody::Json(_) | CanonicalBody::Raw => part(request.body_bytes()),
     }
-    let is_key =
-        |name: &HeaderName| name.as_str() == IDEMPOTENCY_KEY || Some(name) == write.idempotency_header;
-    let mut headers: Vec<_> = request.headers().iter().filter(|(name, _)| !is_key(name)).collect();
+    let says_nothing = |name: &HeaderName| {
+        name.as_str() == IDEMPOTENCY_KEY
+            || Some(name) == write.idempotency_header
+            || LOOKS.contains(&name.as_str())
+    };
+    let mut headers: Vec<_> = request.headers().iter().filter(|(name, _)| !says_nothing(name)).collect();
     headers.sort_unstable_by_key(|(name, _)| name.as_str());
     for (name, value) in headers {
         part(b"header");

@@ -31,8 +31,8 @@ mod window;
 mod written;
 
 pub use book::{
-    AMOUNT_MAX, Reserved, Resolved, finish, hold, prune, recover, refuse, release, reserve, reserve_attempt,
-    resolve, settle, spend,
+    AMOUNT_MAX, Resolved, finish, hold, prune, recover, refuse, release, reserve, reserve_attempt, resolve,
+    settle, spend,
 };
 pub use budget::{Budget, GRANT_BUDGETS_MAX, Unit, Window};
 pub use budgets::{Budgets, Rule};
@@ -40,10 +40,10 @@ pub use calls::{CallLimit, call_lines};
 pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, dedup_salt, idempotency_value};
 pub use facts::{Customer, Link, SpendFacts};
 pub use line::{Counted, Line, Lines};
-pub use made::made_before;
+pub use made::{made_before, no_room};
 pub use question::{QuestionFacts, question_key};
 pub use refund::{Refund, give_back};
-pub use reservation::{Reservation, ReservationId};
+pub use reservation::{Reservation, ReservationId, Reserved};
 pub use settlement::Settlement;
 pub use shortfall::Shortfall;
 pub use subject::{SUBJECT_FORMS, Subject, SubjectRule};

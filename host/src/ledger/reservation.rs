@@ -1,11 +1,11 @@
-//! What is reserved for one request, and its id.
+//! What is reserved for one request, its id, and what came of trying.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Dedup, Lines};
+use super::{Dedup, FirstOutcome, Lines, Shortfall};
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{CallId, ConnectionName, InvalidName, OperationName, Realm};
@@ -83,6 +83,41 @@ impl Serialize for ReservationId {
 impl<'de> Deserialize<'de> for ReservationId {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What came of an attempt to reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "only what was reserved may be sent"]
+pub enum Reserved {
+    /// Everything is reserved. The request may be sent.
+    Yes,
+    /// A budget has no room, and won't have by itself. Nothing is reserved.
+    OverBudget(Shortfall),
+    /// A rate has no room at the moment. Nothing is reserved.
+    RateLimited(Shortfall),
+    /// The same write was made already. Nothing is reserved, and it mustn't be made again.
+    Duplicate {
+        /// The reservation that it was made with.
+        first: ReservationId,
+        /// What came of it.
+        outcome: FirstOutcome,
+    },
+    /// The same write is under way. Nothing is reserved.
+    InProgress {
+        /// The reservation that it's made with.
+        first: ReservationId,
+    },
+}
+
+impl Reserved {
+    /// The reservation of the same write that was begun before, where that is why nothing is reserved.
+    #[must_use]
+    pub fn first(&self) -> Option<&ReservationId> {
+        match self {
+            Self::Duplicate { first, .. } | Self::InProgress { first } => Some(first),
+            Self::Yes | Self::OverBudget(_) | Self::RateLimited(_) => None,
+        }
     }
 }
 

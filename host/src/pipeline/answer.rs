@@ -1,6 +1,6 @@
 //! What a call comes to.
 
-use crate::audit::Audited;
+use crate::audit::{Audited, SendKnown};
 use crate::dto::{DtoError, Narrow};
 use crate::ids::ToolName;
 use crate::refusal::{Code, Refusal, RequestSent};
@@ -51,7 +51,7 @@ pub(super) fn record_excess(report: &RunReport, state: &CallState, tool: &ToolNa
         tracing::warn!(%tool, call = %state.call(), sends_refused, log_dropped, "a call wanted more than it may have");
     }
     if sends_refused > 0 {
-        state.pending.send_refused("*", Code::ToolLimit, None);
+        state.pending.send_refused("*", Code::ToolLimit, SendKnown::default());
     }
 }
 

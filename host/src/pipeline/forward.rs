@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::connection::Connection;
 use crate::egress::{Draft, Reply};
 use crate::ids::CallId;
-use crate::policy::{CallContext, Via};
+use crate::policy::{CallContext, CallDenied, Via};
 use crate::refusal::{Code, Refusal, RequestSent};
 
 /// A request to forward, as the proxy door hands it over.
@@ -51,9 +51,10 @@ impl Pipeline {
         let (context, draft) = match admitted.and_then(|context| Ok((context, draft?))) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                let asked = format!("proxy/{connection}");
-                let recorded = self.parts.audit.refused(call, &caller, &context, &asked, refusal.code);
-                return Err(in_time(deadline, recorded).await.err().unwrap_or(refusal));
+                let (asked, denied) = (format!("proxy/{connection}"), CallDenied::from(refusal));
+                let recorded = self.parts.audit.refused(call, &caller, &context, &asked, &denied);
+                let recorded = in_time(deadline, recorded).await;
+                return Err(recorded.err().unwrap_or(denied.refusal));
             }
         };
         let limits = self.parts.policy.calls_at_once(&caller);

@@ -5,7 +5,7 @@
 //!   → auth     the token, and every token above it, is still good
 //!   → kill     nothing that it's part of is stopped
 //!   → policy   Permitted<TypedSend>; where people have to agree, it's asked again once they have. They aren't asked
-//!              for a write that was made already
+//!              for a write that was made already, nor for what no budget has room for
 //!   → ledger   what it takes from which budgets
 //!   → audit    the intent is on the disk, with what it takes reserved: one transaction
 //!   → auth     once more, and the kill switches: this is the last moment before bytes leave
@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::approval::{ApprovalAsk, Approved, AskParts};
-use crate::audit::{AuditError, Pending, SendBegin, SendPlan, SendResult, Takes};
+use crate::audit::{AuditError, Pending, SendBegin, SendKnown, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
 use crate::egress::{Draft, FailureReason, Handover, Reply, SendFailure, Sweep, credential_shape};
@@ -30,7 +30,7 @@ use crate::refusal::{Code, RequestSent};
 use crate::text::visible;
 
 use super::Parts;
-use super::spending::{Spending, repetition};
+use super::spending::Spending;
 
 /// What a call shares with its way out: its open record, and the secrets that were injected so far.
 pub(super) struct CallState {
@@ -111,22 +111,22 @@ impl Gate {
     }
 
     async fn send_checked(&self, draft: Draft) -> Result<Reply, SendFailure> {
-        let (asked, mut question) = (draft.connection.clone(), None);
-        let agreed = match self.agree(draft, &mut question).await {
+        let (asked, mut known) = (draft.connection.clone(), SendKnown::default());
+        let agreed = match self.agree(draft, &mut known).await {
             Ok(ControlFlow::Continue(agreed)) => agreed,
             Ok(ControlFlow::Break(first)) => {
-                self.state.pending.send_refused(&asked, Code::Duplicate, question);
+                self.state.pending.send_refused(&asked, Code::Duplicate, known);
                 return Ok(first);
             }
             Err(failure) => {
-                self.state.pending.send_refused(&asked, failure.reason.code(), question);
+                self.state.pending.send_refused(&asked, failure.reason.code(), known);
                 return Err(failure);
             }
         };
         let Agreed { mut permit, takes, dedup, approval } = agreed;
         let (name, operation) =
             (permit.request().connection_name().clone(), permit.request().operation().clone());
-        let plan = SendPlan { takes, approval, policy: permit.policy(), question };
+        let plan = SendPlan { takes, approval, policy: permit.policy(), question: known.question };
         let reopened = self.parts.spending.reopened(
             &self.caller,
             &self.context,
@@ -166,12 +166,12 @@ impl Gate {
         }
     }
 
-    /// Everything that can refuse a request before its intent is recorded. It breaks off with the first reply where people
-    /// would have to agree to a write that was made already.
+    /// Everything that can refuse a request before its intent is recorded, with what is `known` of it by then. It breaks off
+    /// with the first reply where people would have to agree to a write that was made already.
     async fn agree(
         &self,
         draft: Draft,
-        question: &mut Option<String>,
+        known: &mut SendKnown,
     ) -> Result<ControlFlow<Reply, Agreed>, SendFailure> {
         let connection = self
             .parts
@@ -181,24 +181,30 @@ impl Gate {
             .filter(|found| self.via.connections().is_none_or(|usable| usable.contains(&found.name)))
             .ok_or_else(|| undeclared(&draft.connection, &self.via))?;
         let mut send = connection.accept_in(draft, self.context.conversation.as_ref())?;
+        known.operation = Some(send.operation_name().clone());
+        known.cost = send.cost().cloned();
         send.bind(self.caller.user())?;
         let dedup = self.parts.spending.dedup(self.caller.realm(), &self.context, &send);
-        *question = self.question(&send)?;
-        let (permit, approval) = match self.permit(send, None)? {
+        if let Some(dedup) = &dedup {
+            // After what makes two writes the same, and before anything is decided.
+            send = send.with_key(&Spending::idempotency_key(dedup, 0))?;
+        }
+        known.question = self.question(&send)?;
+        let (permit, approval) = match self.permit(send, None, known)? {
             Permission::Given(permit) => (permit, None),
             Permission::Wanted { send, quorum } => {
-                // Nobody is asked for a write that won't be made, and nobody's yes is used up for it.
-                if let Some(dedup) = dedup
-                    && let Some(made) = self.in_time(self.parts.audit.made_before(dedup)).await?
+                // Nobody is asked for a write that was made already, nor for what no budget has room for, and nobody's yes is
+                // used up for it.
+                if let Some(takes) = self.takes(&send, dedup)?
+                    && let Some(refused) = self.in_time(self.parts.audit.foreseen(takes)).await?
                 {
-                    return self.refused(made, Some(&dedup)).map(ControlFlow::Break);
+                    known.repeats = refused.first().cloned();
+                    return self.refused(refused, dedup.as_ref()).map(ControlFlow::Break);
                 }
-                // What no budget has room for isn't put before people.
-                self.takes(&send, dedup)?;
                 self.in_time(self.state.pending.recorded()).await?;
                 let approved = self.approval(&send, quorum).await?;
                 // People take their time: whatever was checked is checked again.
-                match self.permit(send, Some(&approved))? {
+                match self.permit(send, Some(&approved), known)? {
                     Permission::Given(permit) => (permit, Some(approved.id)),
                     Permission::Wanted { .. } => {
                         return Err(SendFailure::unsent(
@@ -225,7 +231,12 @@ impl Gate {
         }
     }
 
-    fn permit(&self, send: TypedSend, approved: Option<&Approved>) -> Result<Permission, SendFailure> {
+    fn permit(
+        &self,
+        send: TypedSend,
+        approved: Option<&Approved>,
+        known: &mut SendKnown,
+    ) -> Result<Permission, SendFailure> {
         let alive = self.parts.auth.alive(&self.caller).map_err(|error| revoked(&error))?;
         self.parts
             .kills
@@ -238,10 +249,12 @@ impl Gate {
             now: self.parts.clock.now(),
             approved,
         };
-        match self.parts.policy.permit_send(ask, send) {
+        let verdict = self.parts.policy.permit_send(ask, send);
+        known.policy = Some(verdict.policy());
+        match verdict {
             Verdict::Permitted(permit) => Ok(Permission::Given(permit)),
-            Verdict::NeedsApproval { send, quorum } => Ok(Permission::Wanted { send, quorum }),
-            Verdict::Denied(failure) => Err(failure),
+            Verdict::NeedsApproval { send, quorum, .. } => Ok(Permission::Wanted { send, quorum }),
+            Verdict::Denied { failure, .. } => Err(failure),
         }
     }
 
@@ -329,12 +342,13 @@ impl Gate {
             (Reserved::OverBudget(shortfall) | Reserved::RateLimited(shortfall), _) => {
                 Err(shortfall.failure())
             }
-            (Reserved::Duplicate(first), Some(dedup)) => {
-                self.parts.spending.repeat(self.caller.realm(), dedup, &first)
+            (Reserved::Duplicate { outcome, .. }, Some(dedup)) => {
+                self.parts.spending.repeat(self.caller.realm(), dedup, &outcome)
             }
-            (Reserved::InProgress | Reserved::Duplicate(_), _) => Err(repetition(
-                "this same write is under way in this conversation".to_owned(),
-                RequestSent::No,
+            // No word of how to make it once more: nobody knows yet whether that's needed.
+            (Reserved::InProgress { .. } | Reserved::Duplicate { .. }, _) => Err(SendFailure::unsent(
+                FailureReason::Duplicate,
+                "this same write is under way in this conversation; what comes of it isn't known yet",
             )),
             (Reserved::Yes, _) => Err(SendFailure::unsent(
                 FailureReason::Internal,
@@ -346,7 +360,8 @@ impl Gate {
     /// All that a kill switch could stop this call by.
     pub(super) fn subjects<'s>(&'s self, connection: Option<&'s ConnectionName>) -> Subjects<'s> {
         Subjects {
-            caller: &self.caller,
+            realm: self.caller.realm(),
+            caller: Some(&self.caller),
             call: Some(self.state.call()),
             conversation: self.context.conversation.as_ref(),
             tool: self.via.tool(),
@@ -366,7 +381,7 @@ enum Permission {
     Wanted { send: TypedSend, quorum: u32 },
 }
 
-fn reply_record(reply: &Reply) -> SendResult {
+pub(super) fn reply_record(reply: &Reply) -> SendResult {
     SendResult {
         status: Some(reply.status),
         failure: None,
@@ -376,7 +391,7 @@ fn reply_record(reply: &Reply) -> SendResult {
     }
 }
 
-fn failure_record(failure: &SendFailure) -> SendResult {
+pub(super) fn failure_record(failure: &SendFailure) -> SendResult {
     SendResult {
         status: None,
         failure: Some(failure.reason.code()),
@@ -412,7 +427,7 @@ pub(super) fn revoked(error: &AuthError) -> SendFailure {
     }
 }
 
-fn unrecorded(cause: String) -> SendFailure {
+pub(super) fn unrecorded(cause: String) -> SendFailure {
     SendFailure::unsent(
         FailureReason::AuditUnavailable,
         "the host can't record the request, so it was not sent",

@@ -3,6 +3,7 @@
 mod answer;
 mod forward;
 mod gate;
+mod reconcile;
 mod sends;
 mod spending;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod under_way;
 pub use answer::Answer;
 pub use forward::ForwardRequest;
 pub(crate) use gate::question_of;
+pub use reconcile::{ReconcileError, Reconciler, Report};
 pub use sends::{ToolLog, TracingLog};
 pub use spending::Spending;
 
@@ -32,7 +34,7 @@ use crate::egress::{Egress, SHORT_BYTES_MAX, Vault};
 use crate::ids::{CallId, ToolName};
 use crate::kill::{Kills, Subjects};
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, Invocation, Permitted, Policy, unknown_tool};
+use crate::policy::{CallContext, CallDenied, Invocation, Permitted, Policy, unknown_tool};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{Limits, RunFailure, RunReport};
 use crate::store::ComponentKind;
@@ -118,9 +120,10 @@ impl Pipeline {
         let (call, caller, context) = (request.call.clone(), request.caller.clone(), request.context.clone());
         let (tool, permit) = match self.admit(request) {
             Ok(admitted) => admitted,
-            Err((tool, refusal)) => {
-                let recorded = self.parts.audit.refused(call, &caller, &context, &tool, refusal.code);
-                return Answer::Refused(in_time(deadline, recorded).await.err().unwrap_or(refusal));
+            Err((tool, denied)) => {
+                let recorded = self.parts.audit.refused(call, &caller, &context, &tool, &denied);
+                let recorded = in_time(deadline, recorded).await;
+                return Answer::Refused(recorded.err().unwrap_or(denied.refusal));
             }
         };
         let timer = self.parts.metrics.call_started(&tool.name);
@@ -137,27 +140,34 @@ impl Pipeline {
 
     /// Everything that can refuse a call before its intent is recorded: no such tool for this caller, arguments that
     /// don't fit, the policy. A refusal comes with the tool's name as it was asked for.
-    fn admit(&self, request: CallRequest) -> Result<(Arc<Tool>, Permitted<Invocation>), (String, Refusal)> {
+    fn admit(
+        &self,
+        request: CallRequest,
+    ) -> Result<(Arc<Tool>, Permitted<Invocation>), (String, CallDenied)> {
         let CallRequest { caller, tool: asked, arguments, call, context, .. } = request;
         let snapshot = self.parts.catalog.snapshot();
         let found = asked.parse::<ToolName>().ok().and_then(|name| snapshot.tool(&name).cloned());
         let Some(tool) = found.filter(|tool| self.parts.policy.sees(&caller, &tool.name)) else {
             let refusal = unknown_tool(&asked);
-            return Err((asked, refusal));
+            return Err((asked, refusal.into()));
         };
         let subjects = Subjects {
-            caller: &caller,
+            realm: caller.realm(),
+            caller: Some(&caller),
             call: Some(&call),
             conversation: caller.conversation().or(context.conversation.as_ref()),
             tool: Some(&tool.name),
             connection: None,
         };
         if let Err(killed) = self.parts.kills.check(&subjects) {
-            return Err((asked, killed.refusal()));
+            return Err((asked, killed.refusal().into()));
         }
         let arguments = match Arguments::parse(&arguments, &tool.input) {
             Ok(arguments) => arguments,
-            Err(error) => return Err((asked, Refusal::new(Code::InvalidArguments, error.to_string()))),
+            Err(error) => {
+                let refusal = Refusal::new(Code::InvalidArguments, error.to_string());
+                return Err((asked, refusal.into()));
+            }
         };
         let invocation = Invocation {
             call,
@@ -172,7 +182,7 @@ impl Pipeline {
         };
         match self.parts.policy.permit_invocation(invocation) {
             Ok(permit) => Ok((tool, permit)),
-            Err(refusal) => Err((asked, refusal)),
+            Err(denied) => Err((asked, denied)),
         }
     }
 

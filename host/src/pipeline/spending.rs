@@ -18,7 +18,6 @@ use crate::ledger::{
     idempotency_value, question_key,
 };
 use crate::policy::{CallContext, EnforceSpends};
-use crate::refusal::RequestSent;
 use crate::store::CounterKey;
 
 /// The largest reply that is kept for a repetition, in bytes: what answers a write is small.
@@ -218,23 +217,18 @@ impl Spending {
         match first {
             FirstOutcome::Done { reply: Some(sealed), at, .. } => {
                 self.open(realm, dedup, sealed).ok_or_else(|| {
-                    repetition(
-                        format!("this same write was made at {at} in this conversation, and its reply can't be read any more"),
-                        RequestSent::No,
-                    )
+                    repetition(format!(
+                        "this same write was made at {at} in this conversation, and its reply can't be read any more"
+                    ))
                 })
             }
-            FirstOutcome::Done { reply: None, at, .. } => Err(repetition(
-                format!("this same write was made at {at} in this conversation, and its reply isn't kept"),
-                RequestSent::No,
-            )),
-            FirstOutcome::Unknown { at } => Err(repetition(
-                format!(
-                    "this same write was sent at {at} in this conversation and nobody knows whether it was carried out; \
-                     an operator has to find out"
-                ),
-                RequestSent::No,
-            )),
+            FirstOutcome::Done { reply: None, at, .. } => Err(repetition(format!(
+                "this same write was made at {at} in this conversation, and its reply isn't kept"
+            ))),
+            FirstOutcome::Unknown { at } => Err(repetition(format!(
+                "this same write was sent at {at} in this conversation and nobody knows whether it was carried out; an \
+                 operator has to find out"
+            ))),
         }
     }
 
@@ -253,10 +247,10 @@ impl Spending {
     }
 }
 
-/// The refusal of a write that is a repetition and can't be answered.
-pub(super) fn repetition(message: String, sent: RequestSent) -> SendFailure {
+/// The refusal of a repetition that can't be answered, of a write that is over.
+fn repetition(message: String) -> SendFailure {
     let hint = "; to make it once more on purpose, send a new Keybearer-Intent";
-    SendFailure::unsent(FailureReason::Duplicate, message + hint).sent(sent)
+    SendFailure::unsent(FailureReason::Duplicate, message + hint)
 }
 
 mod serde_bytes_hex {

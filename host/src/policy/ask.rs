@@ -117,7 +117,25 @@ pub enum Verdict {
         send: TypedSend,
         /// How many.
         quorum: u32,
+        /// The hash of the policies that want them.
+        policy: Digest,
     },
     /// No.
-    Denied(SendFailure),
+    Denied {
+        /// Why.
+        failure: SendFailure,
+        /// The hash of the policies in force.
+        policy: Digest,
+    },
+}
+
+impl Verdict {
+    /// The hash of the policies in force when it was given.
+    #[must_use]
+    pub fn policy(&self) -> Digest {
+        match self {
+            Self::Permitted(permit) => permit.policy(),
+            Self::NeedsApproval { policy, .. } | Self::Denied { policy, .. } => *policy,
+        }
+    }
 }

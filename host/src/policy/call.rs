@@ -8,6 +8,7 @@ use crate::dto::Arguments;
 use crate::ids::{
     ApprovalId, CallId, ConnectionName, ConversationId, Digest, IntentId, ModelCallId, ToolName, TurnId,
 };
+use crate::refusal::Refusal;
 use crate::store::ComponentKind;
 
 use super::ask::{Door, Via};
@@ -54,6 +55,21 @@ impl Invocation {
             ComponentKind::Tool => Door::Tool,
             ComponentKind::Sandbox => Door::Code,
         }
+    }
+}
+
+/// A call that may not run.
+#[derive(Debug)]
+pub struct CallDenied {
+    /// For the agent: why.
+    pub refusal: Refusal,
+    /// The hash of the policies that decided. None: they weren't asked.
+    pub policy: Option<Digest>,
+}
+
+impl From<Refusal> for CallDenied {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, policy: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ask::{SendAsk, Verdict};
-use super::call::{CallContext, Invocation};
+use super::call::{CallContext, CallDenied, Invocation};
 use super::grants;
 use super::permit::Permitted;
 use super::question::{AgentFacts, Question, What, Who};
@@ -52,15 +52,15 @@ impl Policy {
     /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::UnknownTool`] when
     /// the grant doesn't name the tool: the same answer as for a tool that doesn't exist, so that names can't be
     /// probed; [`Code::Denied`] when the grant does and the policies say no.
-    pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, Refusal> {
+    pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, CallDenied> {
         let caller = invocation.caller.clone();
         invocation.context = bind(&caller, invocation.context)?;
         if !self.sees(&caller, &invocation.tool) {
-            return Err(unknown_tool(invocation.tool.as_str()));
+            return Err(unknown_tool(invocation.tool.as_str()).into());
         }
         // By INVARIANT (arguments) they are an object.
         let Some(arguments) = invocation.arguments.value().as_object() else {
-            return Err(Refusal::new(Code::Internal, "the host failed; its log says why"));
+            return Err(Refusal::new(Code::Internal, "the host failed; its log says why").into());
         };
         let (tool, component) = (&invocation.tool, Some(invocation.component));
         let what = match invocation.kind {
@@ -68,13 +68,13 @@ impl Policy {
             ComponentKind::Sandbox => What::Code { tool, component, bytes: code_bytes(arguments) },
         };
         let questions = questions(&caller, &invocation.context, invocation.now, what);
-        let (decided, hash) = self.decide(questions, caller.realm());
+        let (decided, policy) = self.decide(questions, caller.realm());
         if decided.ruling == Ruling::Allowed {
-            return Ok(Permitted::new(invocation, hash));
+            return Ok(Permitted::new(invocation, policy));
         }
         tracing::info!(call = %invocation.call, tool = %invocation.tool, policies = ?decided.policies,
             cause = decided.cause.as_deref(), "a call was refused by policy");
-        Err(Refusal::new(Code::Denied, refused(&what)))
+        Err(CallDenied { refusal: Refusal::new(Code::Denied, refused(&what)), policy: Some(policy) })
     }
 
     /// May this caller use the proxy door at all? Answers what is known of its call.
@@ -96,10 +96,10 @@ impl Policy {
     /// the smallest rule that would allow the request.
     #[must_use]
     pub fn permit_send(&self, ask: SendAsk<'_>, send: TypedSend) -> Verdict {
-        if let Err(failure) = grants::allow_send(&ask, &send) {
-            return Verdict::Denied(failure);
-        }
         let caller = ask.alive.caller();
+        if let Err(failure) = grants::allow_send(&ask, &send) {
+            return Verdict::Denied { failure, policy: self.hash_for(caller.realm()) };
+        }
         let what = What::Send {
             connection: send.connection(),
             operation: send.operation(),
@@ -110,13 +110,13 @@ impl Policy {
             approvers: ask.approved.map(|approved| approved.approvers.as_slice()),
         };
         let questions = questions(caller, ask.context, ask.now, what);
-        let (decided, hash) = self.decide(questions, caller.realm());
+        let (decided, policy) = self.decide(questions, caller.realm());
         match decided.ruling {
-            Ruling::Allowed => Verdict::Permitted(Permitted::new(send, hash)),
-            Ruling::NeedsApproval { quorum } => Verdict::NeedsApproval { send, quorum },
+            Ruling::Allowed => Verdict::Permitted(Permitted::new(send, policy)),
+            Ruling::NeedsApproval { quorum } => Verdict::NeedsApproval { send, quorum, policy },
             Ruling::Denied => {
                 let failure = SendFailure::unsent(FailureReason::Denied, refused(&what));
-                Verdict::Denied(failure.because(decided.cause.unwrap_or_default()))
+                Verdict::Denied { failure: failure.because(decided.cause.unwrap_or_default()), policy }
             }
         }
     }

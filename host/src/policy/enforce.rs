@@ -91,6 +91,8 @@ pub struct EnforceDecision {
     pub message: String,
     /// For the operator alone: the ids of the policies that decided.
     pub policies: Vec<String>,
+    /// The hash of the policies in force when it was decided. `None`: it didn't get that far.
+    pub policy: Option<Digest>,
     /// For the operator alone: why, and the smallest rule that would allow it.
     pub cause: Option<String>,
     /// What people are asked, where they have to agree first.
@@ -122,6 +124,7 @@ impl EnforceDecision {
             code: Some(code),
             message: message.into(),
             policies: Vec::new(),
+            policy: None,
             cause: None,
             subject: None,
             spends: None,
@@ -185,25 +188,28 @@ impl Policy {
             return unknown();
         };
         if let Err(failure) = grants::allow_operation(caller, &connection.name, &operation.name) {
+            let policy = Some(self.hash_for(caller.realm()));
             let refused = EnforceDecision::refused(Code::Denied, failure.message);
-            return EnforceDecision { cause: failure.cause, ..refused };
+            return EnforceDecision { cause: failure.cause, policy, ..refused };
         }
-        let parameters = match parameters(question.said) {
-            Ok(parameters) => parameters,
+        let said = match parameters(question.said) {
+            Ok(said) => said,
             Err(message) => return invalid(message),
         };
-        let cost = match operation.check(&parameters) {
-            Ok(cost) => cost,
-            Err(rule) => {
-                let message = format!("{}:{}: {rule}", connection.name, operation.name);
-                return EnforceDecision::refused(Code::InvalidRequest, message);
+        // Decided on is what the host would send.
+        let send = match connection.accept_values(operation, &said, question.context.conversation.as_ref()) {
+            Ok(send) => send,
+            Err(failure) => {
+                let refused = EnforceDecision::refused(failure.reason.code(), failure.message);
+                return EnforceDecision { cause: failure.cause, ..refused };
             }
         };
+        let (parameters, cost) = (send.parameters(), send.cost());
         let what = What::Send {
             connection: &connection,
             operation,
-            parameters: &parameters,
-            cost: cost.as_ref(),
+            parameters,
+            cost,
             door: Door::Tool,
             tool: None,
             approvers: question.approved.map(|approved| approved.approvers.as_slice()),
@@ -214,7 +220,7 @@ impl Policy {
                 operation: operation.name.clone(),
             },
             effect: operation.effect,
-            cost: cost.clone(),
+            cost: cost.cloned(),
             operation: Some((connection.clone(), operation.clone())),
             facts: Facts {
                 operation: Some(format!("{}:{}", connection.name, operation.name)),
@@ -230,6 +236,7 @@ impl Policy {
         });
         if decision.verdict != Enforced::Denied {
             let (connection, operation) = (connection.clone(), operation.clone());
+            let (parameters, cost) = (parameters.clone(), cost.cloned());
             decision.spends = Some(Box::new(EnforceSpends { connection, operation, parameters, cost }));
         }
         decision
@@ -260,7 +267,8 @@ impl Policy {
             }
         };
         let Decided { policies, cause, .. } = decided;
-        EnforceDecision { verdict, code, message, policies, cause, subject: asked, spends: None }
+        let policy = Some(policy);
+        EnforceDecision { verdict, code, message, policies, policy, cause, subject: asked, spends: None }
     }
 }
 

@@ -44,7 +44,7 @@ mod world;
 
 pub use approve::ApproveQuestion;
 pub use ask::{Door, SendAsk, Verdict, Via};
-pub use call::{CallContext, Invocation};
+pub use call::{CallContext, CallDenied, Invocation};
 pub use enforce::{
     ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSpends, EnforceSubject, Enforced,
     RESOURCE_BYTES_MAX,

@@ -1,6 +1,6 @@
 //! The policy's yes.
 
-use crate::connection::TypedSend;
+use crate::connection::{Lookup, TypedSend};
 use crate::ids::Digest;
 
 /// A request that the policy allowed, exactly as it stands inside.
@@ -40,6 +40,12 @@ impl<T> Permitted<T> {
 }
 
 impl Permitted<TypedSend> {
+    /// The permit of a request that looks up what became of a write. No policy is asked: the operator who wrote the
+    /// connection's file said that it's made, and nothing of it reaches an agent. In place of a hash there are zeros.
+    pub(crate) fn lookup(lookup: Lookup) -> Self {
+        Self::new(lookup.into_send(), Digest([0; 32]))
+    }
+
     /// Has the host's own key for this write sent along. It's no part of what was allowed: it says which attempt this is,
     /// and nothing of what is asked for.
     pub(crate) fn set_idempotency_key(&mut self, key: &str) {

@@ -1,5 +1,6 @@
 //! Hostile guests, each against the limit that holds it.
 
+mod counts;
 mod wasi;
 
 use std::sync::{LazyLock, Mutex};
@@ -198,7 +199,7 @@ async fn a_loop_between_host_calls_ends_at_the_deadline() {
 async fn a_send_that_never_ends_is_dropped_at_the_deadline() {
     let outbound = Recorder::default();
     outbound.0.lock().unwrap().hang = true;
-    let limits = Limits { wall: Duration::from_millis(50), ..limits() };
+    let limits = Limits { wall: Duration::from_millis(500), ..limits() };
     let report = run_in(&RUNTIME, &prepared(&calling("(call $digit (call $get))")), &limits, &outbound).await;
     assert_eq!(report.result, Err(RunFailure::Deadline));
     let recorded = outbound.0.lock().unwrap();
@@ -211,9 +212,17 @@ async fn dropping_the_future_stops_the_guest() {
     outbound.0.lock().unwrap().hang = true;
     let guest = prepared(&calling("(call $digit (call $get))"));
     let limits = limits();
-    let cut = tokio::time::timeout(Duration::from_millis(50), run_in(&RUNTIME, &guest, &limits, &outbound));
-    assert!(cut.await.is_err());
-    assert_eq!(outbound.0.lock().unwrap().waiting, 0);
+    let begun = async {
+        while outbound.0.lock().unwrap().waiting == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        report = run_in(&RUNTIME, &guest, &limits, &outbound) => panic!("{report:?}"),
+        () = begun => {}
+    }
+    let sent = |recorded: &Recorded| (recorded.drafts.len(), recorded.waiting);
+    assert_eq!(sent(&outbound.0.lock().unwrap()), (1, 0), "it was begun and dropped");
     assert_eq!(Arc::strong_count(&outbound.0), 1, "nothing of the run is left");
 
     let endless = prepared(&calling("(loop $l (br $l)) (unreachable)"));
@@ -446,6 +455,28 @@ async fn no_state_stays_between_calls() {
             let report = run_in(&runtime, &guest, &limits(), &Recorder::default()).await;
             assert_eq!(report.result.unwrap(), "4", "call {call} with {allocation:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn nothing_stays_of_what_is_more_than_a_place_keeps() {
+    // Grows by 8 MiB more than its place in the pool keeps, looks at the first word of each page that's new, and writes it.
+    let fill = "(local $at i32) (local $seen i32)
+        (local.set $at (i32.mul (memory.grow (i32.const 192)) (i32.const 65536)))
+        (loop $pages
+            (local.set $seen (i32.or (local.get $seen) (i32.load (local.get $at))))
+            (i32.store (local.get $at) (i32.const 1))
+            (local.set $at (i32.add (local.get $at) (i32.const 65536)))
+            (br_if $pages (i32.lt_u (local.get $at) (i32.mul (memory.size) (i32.const 65536)))))
+        (call $digit (local.get $seen))";
+    let config = RuntimeConfig { instances_max: 1, ..RuntimeConfig::default() };
+    assert_eq!(config.keep_resident_bytes + (8 << 20), 192 << 16);
+    let runtime = Runtime::new(&config).unwrap();
+    let guest = runtime.prepare(&runtime.compile(&calling(fill)).unwrap()).unwrap();
+    // The one instance has two memories to choose from.
+    for call in 0..4 {
+        let report = run_in(&runtime, &guest, &limits(), &Recorder::default()).await;
+        assert_eq!(report.result.unwrap(), "0", "call {call}");
     }
 }
 

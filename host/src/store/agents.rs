@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::StoreError;
+use super::{StoreError, TokenRow};
 use crate::clock::Millis;
 use crate::ids::{AgentId, Environment, RoleName, TenantId};
 use crate::reach::Reach;
@@ -44,6 +44,12 @@ pub trait AgentStore: Send + Sync + 'static {
     fn agent(&self, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, StoreError>;
     /// All agents within reach, the oldest first.
     fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, StoreError>;
-    /// Removes an agent. False when none of this id is within reach.
-    fn remove_agent(&self, reach: &Reach, id: &AgentId) -> Result<bool, StoreError>;
+    /// Removes an agent and revokes its tokens within reach, in one transaction. Answers the agent, and the tokens that
+    /// were good at that time until then; `None` when no agent of this id is within reach.
+    fn remove_agent(
+        &self,
+        reach: &Reach,
+        id: &AgentId,
+        at: Millis,
+    ) -> Result<Option<(AgentRow, Vec<TokenRow>)>, StoreError>;
 }

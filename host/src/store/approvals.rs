@@ -99,7 +99,7 @@ pub struct PendingLimits {
 /// What became of a request for approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opening {
-    /// The row is stored.
+    /// The row is stored, or would be.
     Fresh,
     /// The same request was put before people already and hasn't been used or expired: this is it.
     Known(Box<ApprovalRow>),
@@ -124,6 +124,8 @@ pub struct ApprovalFilter {
 
 /// Approvals. Every call blocks for a short time; writes are durable when they return.
 pub trait ApprovalStore: Send + Sync + 'static {
+    /// What [`Self::open_approval`] would answer now. Nothing is stored.
+    fn foresee_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError>;
     /// Stores a request for approval in one transaction, unless the same one is there or there's no room for more.
     fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError>;
     /// The approval with this id.
@@ -137,8 +139,6 @@ pub trait ApprovalStore: Send + Sync + 'static {
         id: &ApprovalId,
         change: &mut dyn FnMut(&mut ApprovalRow),
     ) -> Result<bool, StoreError>;
-    /// Removes a row as though it had never been.
-    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError>;
     /// Removes the rows that were no longer good at a time.
     fn forget_approvals(&self, at: Millis) -> Result<(), StoreError>;
 }

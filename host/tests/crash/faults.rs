@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use crate::host::{Host, KEY, PATIENCE, get_invoice, get_invoice_well, in_shell, kb, succeed_with};
+use crate::host::{
+    Host, KEY, PATIENCE, get_invoice, get_invoice_well, in_shell, kb, succeed, succeed_with, wait_for_line,
+};
 
 /// The largest file that a host with a full disk can write, in blocks of 512 bytes. Some calls fit, many don't.
 const FULL_AT_BLOCKS: u32 = 512;
@@ -39,7 +41,7 @@ fn with_a_full_disk_it_sends_nothing_that_it_can_not_record() {
         assert!(answer.contains("\"audit_unavailable\"") && answer.contains("Nothing was sent."), "{answer}");
     }
     assert_eq!(host.asked_for("in_1"), sent);
-    assert!(program.log().contains("audit"), "{}", program.log());
+    wait_for_line(&program, "audit");
     program.kill();
 
     // With room again, the trail holds, knows every send, and goes on.
@@ -49,6 +51,19 @@ fn with_a_full_disk_it_sends_nothing_that_it_can_not_record() {
     let begun = rows.iter().filter(|row| row["event"] == "send_begun").count();
     assert_eq!(begun, host.asked_for("in_1"));
     program.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn with_a_full_disk_a_command_says_that_it_may_be_full() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let home = dir.path().join("home");
+    succeed(kb(&home, &["init"]));
+    // The database is there; what is made beside it when it's opened finds no room.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
+    let output = in_shell(&kb(&home, &["token", "list"]), script).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("control.db: a write failed: the disk is full"), "{said}");
 }
 
 #[test]
@@ -84,7 +99,7 @@ fn damaged_compiled_code_is_compiled_again() {
     fs::write(&cached, &damaged).unwrap();
 
     let (program, addr) = host.serve();
-    assert!(program.log().contains("cached code is not used; compiling again"), "{}", program.log());
+    wait_for_line(&program, "cached code is not used; compiling again");
     get_invoice_well(addr, &host.token);
     program.stop(PATIENCE).unwrap();
     assert_ne!(fs::read(&cached).unwrap(), damaged, "it was written anew");

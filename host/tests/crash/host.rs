@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use keybearer_testkit::ca::Ca;
-use keybearer_testkit::process::{Program, free_port};
+use keybearer_testkit::process::{Program, get};
 use keybearer_testkit::upstream::{Reply, Script, Upstream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -63,10 +63,9 @@ impl Host {
 
     /// The same with the command turned into another one.
     pub(crate) fn serve_as(&self, turned: impl FnOnce(Command) -> Command) -> (Program, SocketAddr) {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
-        let command = turned(kb(&self.home(), &["serve", "--listen", &addr.to_string()]));
+        let command = turned(kb(&self.home(), &["serve", "--json", "--listen", "127.0.0.1:0"]));
         let mut program = Program::start(command, &self.dir.path().join("log")).unwrap();
-        program.wait_ready(addr, "/readyz", PATIENCE).unwrap();
+        let addr = program.hear(PATIENCE, address).unwrap();
         (program, addr)
     }
 
@@ -95,6 +94,12 @@ impl Host {
     pub(crate) fn seen(&self, path: &str) -> usize {
         self.upstream.seen().iter().filter(|request| request.path() == path).count()
     }
+}
+
+/// Where a host listens, as its output says, wherever its log goes. It takes calls from then on.
+fn address(said: &str) -> Option<SocketAddr> {
+    let (_, rest) = said.split_once(r#""url": "http://"#)?;
+    rest.split_once('"')?.0.parse().ok()
 }
 
 pub(crate) fn invoice() -> String {
@@ -227,6 +232,16 @@ pub(crate) fn get_invoice_well(addr: SocketAddr, token: &str) {
 
 pub(crate) fn events(rows: &[Value]) -> Vec<&str> {
     rows.iter().filter_map(|row| row["event"].as_str()).collect()
+}
+
+/// Whether a look at a host's readiness is answered with this status.
+pub(crate) fn readyz(addr: SocketAddr, status: u16) -> bool {
+    get(addr, "/readyz").is_ok_and(|answer| answer.starts_with(&format!("HTTP/1.1 {status} ")))
+}
+
+/// Waits until a program has logged this: lines are written by and by.
+pub(crate) fn wait_for_line(program: &Program, text: &str) {
+    wait_until(&format!("the log has: {text}"), || program.log().contains(text));
 }
 
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -1,5 +1,5 @@
-//! A real host that is killed, that can't start, whose disk fails it, whose files are replaced, or whose log nobody takes:
-//! nothing is lost, nothing is sent again, and whoever runs it reads one clear sentence.
+//! A real host that is killed, that can't start, whose disk fails it, whose files are replaced, whose master key is rotated,
+//! or whose log nobody takes: nothing is lost, nothing is sent again, and whoever runs it reads one clear sentence.
 
 #[path = "../built/mod.rs"]
 mod built;
@@ -7,5 +7,6 @@ mod faults;
 mod host;
 mod killed;
 mod replaced;
+mod rotated;
 mod siege;
 mod start;

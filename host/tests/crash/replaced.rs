@@ -5,9 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use keybearer_testkit::process::get;
-
-use crate::host::{Host, PATIENCE, get_invoice, get_invoice_well, wait_until};
+use crate::host::{Host, PATIENCE, get_invoice, get_invoice_well, readyz, wait_for_line, wait_until};
 
 /// Puts a copy in the file's place; the host's own is moved aside.
 fn replace(file: &Path, aside: &Path) {
@@ -24,19 +22,19 @@ fn with_a_replaced_database_nothing_is_sent_and_it_is_not_ready() {
         get_invoice_well(addr, &host.token);
         let file = host.home().join(name);
         replace(&file, &aside);
-        wait_until("the host has noticed", || get(addr, "/readyz").unwrap().starts_with("HTTP/1.1 503"));
+        wait_until("the host has noticed", || readyz(addr, 503));
         let answer = get_invoice(addr, &host.token, "in_1").unwrap();
         let code = ["\"internal\"", "\"audit_unavailable\""][round];
         assert!(answer.starts_with("HTTP/1.1 50") && answer.contains(code), "{name}: {answer}");
         assert!(answer.contains("Nothing was sent."), "{name}: {answer}");
         assert_eq!(host.asked_for("in_1"), round + 1, "{name}");
-        let log = program.log();
-        assert!(log.contains(&format!("{name} was replaced")) && log.contains("stop the host"), "{log}");
+        wait_for_line(&program, &format!("{name} was replaced"));
+        assert!(program.log().contains("stop the host"), "{}", program.log());
         // Its own file again: nothing was lost.
         fs::rename(&aside, &file).unwrap();
     }
     get_invoice_well(addr, &host.token);
-    assert!(get(addr, "/readyz").unwrap().starts_with("HTTP/1.1 200"));
+    wait_until("it says that it's ready", || readyz(addr, 200));
     program.stop(PATIENCE).unwrap();
     host.audit();
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use keybearer_testkit::process::{Program, get};
 use serde_json::{Value, json};
 
-use crate::host::{Host, PATIENCE, get_invoice_well, in_shell, kb, succeed};
+use crate::host::{Host, PATIENCE, get_invoice_well, in_shell, kb, succeed, wait_for_line, wait_until};
 
 /// More lines than a pipe holds, each of some hundred bytes.
 const LINES: usize = 2_000;
@@ -73,7 +73,7 @@ fn a_log_that_nobody_reads_holds_up_no_answer_no_kill_and_no_end() {
     for _ in 0..LINES {
         break_off(addr);
     }
-    assert!(is_alive(addr));
+    wait_until("it answers", || is_alive(addr));
     let body = json!({ "scope": "agent:test", "reason": "a flood of lines" }).to_string();
     let (token, length) = (minted["token"].as_str().unwrap(), body.len());
     let head = format!("host: h\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n");
@@ -106,7 +106,7 @@ fn strangers_that_hold_all_connections_are_told_so_and_the_others_are_served() {
     let host = Host::new();
     let script = format!("ulimit -n {FILES_MAX}; exec \"$@\"");
     let (program, addr) = host.serve_as(|command| in_shell(&command, &script));
-    assert!(program.log().contains(&format!("connections_max={ROOM}")), "{}", program.log());
+    wait_for_line(&program, &format!("connections_max={ROOM}"));
     let mut first = connect(addr);
     let health = "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n";
     assert!(ask(&mut first, health).unwrap().starts_with("HTTP/1.1 200"));
@@ -145,5 +145,6 @@ fn a_terminal_that_goes_stops_it_in_order_unless_it_is_to_stay() {
     hang_up(&program);
     sleep(Duration::from_millis(200));
     get_invoice_well(addr, &host.token);
+    assert!(!program.log().contains("stopped"), "{}", program.log());
     assert!(program.stop(PATIENCE).unwrap().success());
 }

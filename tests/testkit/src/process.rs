@@ -57,10 +57,23 @@ impl Program {
     /// # Errors
     /// If it ends before that, or the time is over; the message carries its log.
     pub fn wait_ready(&mut self, addr: SocketAddr, path: &str, within: Duration) -> io::Result<()> {
+        let is_ready = || get(addr, path).is_ok_and(|reply| reply.starts_with("HTTP/1.1 200"));
+        self.wait_for(within, |_| is_ready().then_some(()))
+    }
+
+    /// Waits until something is found in what it writes.
+    ///
+    /// # Errors
+    /// If it ends before that, or the time is over; the message carries its log.
+    pub fn hear<T>(&mut self, within: Duration, find: impl Fn(&str) -> Option<T>) -> io::Result<T> {
+        self.wait_for(within, |program| find(&program.log()))
+    }
+
+    fn wait_for<T>(&mut self, within: Duration, find: impl Fn(&Self) -> Option<T>) -> io::Result<T> {
         let deadline = Instant::now() + within;
         loop {
-            if get(addr, path).is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
-                return Ok(());
+            if let Some(found) = find(self) {
+                return Ok(found);
             }
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("it ended with {status}:\n{}", self.log())));
@@ -127,7 +140,8 @@ impl Drop for Program {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, for a program that can't take one that the system gives it. Somebody else may take
+/// it by then.
 ///
 /// # Errors
 /// If loopback has none left.

@@ -1,6 +1,6 @@
 //! Approvals on record: the way of the gate, and of who decides.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::*;
 use crate::audit::{Audit, Event, Step};
@@ -50,8 +50,18 @@ impl Office {
         id: Option<&ApprovalId>,
         wait: bool,
     ) -> Result<Approved, SendFailure> {
+        self.obtain_within(Duration::from_secs(10), ask, id, wait).await
+    }
+
+    async fn obtain_within(
+        &self,
+        within: Duration,
+        ask: &ApprovalAsk,
+        id: Option<&ApprovalId>,
+        wait: bool,
+    ) -> Result<Approved, SendFailure> {
         let context = CallContext { approval: id.cloned(), approval_wait: wait, ..CallContext::default() };
-        let deadline = Instant::now() + Duration::from_millis(450);
+        let deadline = Instant::now() + within;
         self.desk.obtain(&CallId::fresh(START), &|| Ok(ask.clone()), &context, deadline).await
     }
 
@@ -163,12 +173,21 @@ async fn a_caller_may_wait_and_goes_on_when_approved() {
         }
     });
     assert_eq!((first.unwrap().approvers, decided.unwrap()), (vec![name("alice")], ApprovalState::Granted));
-    let before = Instant::now();
-    let late = office.obtain(&ask, None, true).await.unwrap_err();
-    assert_eq!(late.reason, FailureReason::ApprovalRequired);
-    id_in(&late);
-    // Before the deadline, so that the caller still hears of the id.
-    assert!(before.elapsed() >= Duration::from_millis(190) && before.elapsed() < Duration::from_millis(430));
+    // Nobody agrees to the next one: its caller hears of the id before the deadline. A busy machine may be late, now and
+    // then.
+    let within = Duration::from_millis(450);
+    for attempt in 1.. {
+        let before = Instant::now();
+        let late = office.obtain_within(within, &ask, None, true).await.unwrap_err();
+        let took = before.elapsed();
+        assert_eq!(late.reason, FailureReason::ApprovalRequired);
+        id_in(&late);
+        assert!(took >= Duration::from_millis(190), "{took:?}");
+        if took < within {
+            break;
+        }
+        assert!(attempt < 10, "{took:?}");
+    }
 }
 
 #[tokio::test]
@@ -276,7 +295,7 @@ async fn what_can_not_be_recorded_does_not_count() {
     office.broken.0.store(true, Ordering::SeqCst);
     let failure = office.obtain(&unasked, None, false).await.unwrap_err();
     assert_eq!(failure.reason, FailureReason::AuditUnavailable);
-    assert_eq!(office.world.approvals.list(None, None, 9).unwrap().len(), 1, "it was taken back");
+    assert_eq!(office.world.approvals.list(None, None, 9).unwrap().len(), 1, "nobody was asked");
     let yes = office.desk.approve(operator("alice", "acme"), &id).await;
     assert!(matches!(yes, Err(DecideError::Unrecorded(_))));
     assert_eq!(office.world.state(&id), ApprovalState::Pending);
@@ -292,6 +311,25 @@ async fn what_can_not_be_recorded_does_not_count() {
     office.broken.0.store(false, Ordering::SeqCst);
     let failure = office.obtain(&granted, Some(&id), false).await.unwrap_err();
     assert!(failure.message.contains("was used before"), "it can't be used twice for all that: {failure:?}");
+}
+
+#[tokio::test]
+async fn nobody_can_decide_what_is_not_on_record_yet() {
+    let world = in_sqlite();
+    let witness = Arc::new(Witness {
+        approvals: world.approvals.clone(),
+        to_decide: AtomicUsize::new(9),
+        memory: MemoryAudit::default(),
+    });
+    let audit = Audit::start(witness.clone(), world.clock.clone()).unwrap();
+    let desk = ApprovalDesk::new(world.approvals.clone(), audit, Arc::new(NoIntern));
+    let asked = desk.ask(None, ask("acme", 1, "pay")).await.unwrap();
+    assert_eq!((asked.fresh, world.state(&asked.id)), (true, ApprovalState::Pending));
+    assert_eq!(
+        witness.to_decide.load(Ordering::SeqCst),
+        0,
+        "a crash here would have left it there unrecorded"
+    );
 }
 
 #[tokio::test]
@@ -324,5 +362,27 @@ impl AuditStore for Breakable {
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         self.1.head()
+    }
+}
+
+/// A trail that counts what people could decide when it was written.
+struct Witness {
+    approvals: Arc<Approvals>,
+    to_decide: AtomicUsize,
+    memory: MemoryAudit,
+}
+
+impl AuditStore for Witness {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        self.to_decide.store(self.approvals.list(None, None, 9)?.len(), Ordering::SeqCst);
+        self.memory.write(work)
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        self.memory.rows(filter)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        self.memory.head()
     }
 }

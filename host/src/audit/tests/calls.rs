@@ -34,7 +34,7 @@ async fn a_call_is_told_from_begin_to_end() {
 async fn a_request_that_is_refused_is_on_record_though_the_call_goes_on() {
     let trail = fixture();
     let pending = trail.begin().await.unwrap();
-    pending.send_refused("stripe\n\u{202e}live", Code::Denied, None);
+    pending.send_refused("stripe\n\u{202e}live", Code::Denied, SendKnown::default());
     pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
     assert_eq!(trail.story(), ["call", "refused stripelive: denied", "Ok: 0 sends, sent no"]);
 }
@@ -127,6 +127,34 @@ async fn a_send_whose_caller_goes_while_it_is_queued_was_surely_not_sent() {
     drop(started(Box::pin(async move { begin_send(&pending).await })).await);
     trail.store.shut(false);
     assert_eq!(trail.story(), ["call", "send 1", "send 1 done: sent no", "Cancelled: 1 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn a_call_that_ends_while_a_send_is_queued_ends_after_it() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    trail.store.shut(true);
+    drop(started(Box::pin(begin_send(&pending))).await);
+    let failed = Outcome::failed(Code::AuditUnavailable);
+    let finishing = started(Box::pin(pending.finish(failed, ()))).await;
+    trail.store.shut(false);
+    finishing.await.unwrap();
+    assert_eq!(trail.story(), ["call", "send 1", "send 1 done: sent no", "Failed: 1 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn what_came_of_a_send_is_on_the_disk_soon_though_its_call_goes_on() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    begin_send(&pending).await.unwrap().finished(answered(), SETTLED, None);
+    trail.written(3).await;
+    pending.send_refused("stripe", Code::Denied, SendKnown::default());
+    trail.written(4).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(trail.store.commits.load(Ordering::SeqCst), 4, "where there's nothing, nothing is written");
+    pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
+    let rows = ["call", "send 1", "send 1 done: sent yes", "refused stripe: denied", "Ok: 1 sends, sent yes"];
+    assert_eq!(trail.story(), rows);
 }
 
 #[tokio::test]

@@ -262,6 +262,7 @@ fn rows_are_shown_on_one_line_each() {
         subject: "a\nb\u{1b}[31m".to_owned(),
         by: "cli".to_owned(),
         reason: Some("b\nc".to_owned()),
+        token: None,
     });
     assert_eq!(
         export::line(&admin),

@@ -2,6 +2,22 @@
 
 use super::queue::{BATCH_ROWS_MAX, INTENTS_MAX};
 use super::*;
+use crate::ledger::{CallLimit, Reservation, call_lines};
+
+/// More than there is.
+fn too_much(call: CallId, send: u32) -> Reservation {
+    let none = CallLimit { agent: "billing-bot".parse().unwrap(), calls_max: 0 };
+    Reservation {
+        id: ReservationId { call, send },
+        realm: realm(),
+        connection: None,
+        operation: None,
+        cost: None,
+        lines: call_lines(&realm(), &[none]),
+        dedup: None,
+        at: Millis(0),
+    }
+}
 
 #[tokio::test]
 async fn many_callers_share_a_commit() {
@@ -54,13 +70,7 @@ async fn an_answer_whose_record_cannot_be_written_is_withheld_and_recorded_later
     assert!(matches!(withheld, Err(AuditError::Unavailable(_))));
     trail.store.fail(false);
     // Nobody asks for anything: the writer comes back to it by itself.
-    tokio::time::timeout(Duration::from_secs(20), async {
-        while story(&*trail.store).len() < 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
+    trail.written(4).await;
     let rows = trail.audit.rows(&RowFilter { limit: 1, newest_first: true, ..RowFilter::default() }).unwrap();
     let Event::CallFinished(call) = &rows[0].event else { panic!("{rows:?}") };
     assert_eq!((call.code, call.result, call.result_bytes), (Some(Code::AuditUnavailable), None, 0));
@@ -101,6 +111,34 @@ async fn a_caller_that_goes_while_its_intent_fails_leaves_nothing() {
     assert!(trail.begin().await.is_err(), "the writer has come past the first");
     trail.store.fail(false);
     assert!(trail.story().is_empty());
+}
+
+#[tokio::test]
+async fn a_send_that_the_ledger_refuses_once_its_caller_has_gone_was_never_begun() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    trail.store.shut(true);
+    let begun = async move {
+        let reserve = |send| (send_intent(send), Some(too_much(pending.call().clone(), send)));
+        pending.begin_send(reserve).await.map(drop)
+    };
+    drop(started(Box::pin(begun)).await);
+    trail.store.shut(false);
+    assert_eq!(trail.story(), ["call", "refused stripe: over_budget", "Cancelled: 0 sends, sent no"]);
+}
+
+#[tokio::test]
+async fn a_send_that_can_not_be_written_once_its_caller_has_gone_was_never_begun() {
+    let trail = fixture();
+    let pending = trail.begin().await.unwrap();
+    trail.store.shut(true);
+    drop(started(Box::pin(async move { begin_send(&pending).await.map(drop) })).await);
+    trail.store.fail(true);
+    trail.store.shut(false);
+    assert!(trail.begin().await.is_err(), "the writer has come past it");
+    trail.store.fail(false);
+    trail.written(2).await;
+    assert_eq!(trail.story(), ["call", "Cancelled: 0 sends, sent no"]);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn both_intents_are_one_commit_and_the_call_s_comes_first() {
 async fn a_refused_request_is_on_record_with_its_call() {
     let trail = fixture();
     let pending = begin_forwarded(&trail).await.unwrap();
-    pending.send_refused("stripe", Code::Denied, None);
+    pending.send_refused("stripe", Code::Denied, SendKnown::default());
     pending.finish(Outcome::failed(Code::Denied), ()).await.unwrap();
     assert_eq!(trail.story(), ["call", "refused stripe: denied", "Failed: 0 sends, sent no"]);
 }
@@ -57,12 +57,7 @@ async fn an_outcome_that_is_owed_keeps_the_call_s_intent() {
     assert!(pending.finish(Outcome::failed(Code::Denied), ()).await.is_err());
     trail.store.fail(false);
     // The writer comes back to it by itself.
-    let written = async {
-        while story(&*trail.store).is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
+    trail.written(2).await;
     assert_eq!(trail.story(), ["call", "Failed: 0 sends, sent no"]);
 }
 
@@ -85,7 +80,29 @@ async fn records_of_others_that_belong_to_the_call_come_after_its_intent() {
     assert!(pending.recorded().await.is_err());
     trail.store.fail(false);
     drop(pending);
-    assert_eq!(trail.story(), [""; 0], "a call without a record is over");
+    assert_eq!(trail.story(), ["call", "Cancelled: 0 sends, sent no"], "it goes with what comes next");
+}
+
+#[tokio::test]
+async fn one_that_goes_while_its_intent_can_not_be_written_is_on_record_once_it_can() {
+    for alone in [true, false] {
+        let trail = fixture();
+        let pending = begin_forwarded(&trail).await.unwrap();
+        trail.store.shut(true);
+        let begun = async move {
+            match alone {
+                true => pending.recorded().await,
+                false => begin_send(&pending).await.map(drop),
+            }
+        };
+        drop(started(Box::pin(begun)).await);
+        trail.store.fail(true);
+        trail.store.shut(false);
+        assert!(trail.begin().await.is_err(), "the writer has come past it");
+        trail.store.fail(false);
+        trail.written(2).await;
+        assert_eq!(trail.story(), ["call", "Cancelled: 0 sends, sent no"]);
+    }
 }
 
 #[tokio::test]
@@ -114,7 +131,7 @@ async fn where_the_disk_stands_still_refused_requests_fill_the_queue_no_further_
     let waiting = started(Box::pin(trail.begin())).await;
     trail.taken().await;
     for _ in 0..INTENTS_MAX {
-        begin_forwarded(&trail).await.unwrap().send_refused("stripe", Code::Denied, None);
+        begin_forwarded(&trail).await.unwrap().send_refused("stripe", Code::Denied, SendKnown::default());
     }
     for _ in 0..3 {
         assert!(matches!(begin_forwarded(&trail).await, Err(AuditError::Full)));

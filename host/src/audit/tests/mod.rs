@@ -5,6 +5,7 @@ mod failures;
 mod forwarded;
 mod places;
 mod recovery;
+mod rows;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -89,6 +90,16 @@ impl Fixture {
         }
     }
 
+    /// Waits until so many rows are on the disk, without anything else that would bring them there.
+    async fn written(&self, rows: usize) {
+        let written = async {
+            while story(&*self.store).len() < rows {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
+    }
+
     /// Ends the writer, and tells what the trail says, without hashes and times.
     fn story(self) -> Vec<String> {
         self.audit.shutdown();
@@ -98,7 +109,7 @@ impl Fixture {
 }
 
 async fn begin(audit: &Audit) -> Result<Pending, AuditError> {
-    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent(), &[]).await
+    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), Event::CallBegun(intent()), &[]).await
 }
 
 async fn begin_send(pending: &Pending) -> Result<PendingSend, AuditError> {
@@ -118,6 +129,7 @@ fn intent() -> CallBegun {
         token: crate::ids::TokenId::fresh(),
         agent: "billing-bot".parse().unwrap(),
         role: None,
+        task: None,
         conversation: Some("c-1".parse().unwrap()),
         turn: None,
         tool: Some("get_invoice".parse().unwrap()),
@@ -144,6 +156,7 @@ fn send_intent(send: u32) -> SendBegun {
         approval: None,
         policy: Digest::of(b"policies"),
         question: None,
+        key: None,
     }
 }
 
@@ -178,6 +191,7 @@ fn story(store: &dyn AuditStore) -> Vec<String> {
 fn told(event: &Event) -> String {
     match event {
         Event::HostStarted { recovered, .. } => format!("started, {recovered} recovered"),
+        Event::Checkpoint { calls, .. } => format!("checkpoint, {} open", calls.len()),
         Event::CallBegun(_) => "call".to_owned(),
         Event::CallRefused(call) => format!("call refused: {}", call.code.as_str()),
         Event::SendBegun(send) => format!("send {}", send.send),
@@ -188,6 +202,8 @@ fn told(event: &Event) -> String {
         }
         Event::Approval(step) => format!("{} {}", step.id, step.step.as_str()),
         Event::Decided(row) => format!("decided {}", row.decision.as_str()),
+        Event::ReconcileBegun(row) => format!("reconcile by {}", row.by),
+        Event::Reconciled(row) => format!("reconciled: {}", row.became.as_str()),
         Event::ShadowDiffered(row) => format!("shadow: {}", row.candidate.as_str()),
         Event::Admin { action, .. } => action.clone(),
     }

@@ -9,7 +9,7 @@ fn limits(calls_max: u32) -> Vec<CallLimit> {
 }
 
 async fn begin_within(audit: &Audit, limits: &[CallLimit]) -> Result<Pending, AuditError> {
-    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), intent(), limits).await
+    Pending::begin(&audit.trail, CallId::fresh(Millis(0)), realm(), Event::CallBegun(intent()), limits).await
 }
 
 async fn end(pending: Pending) {

@@ -1,7 +1,10 @@
 //! What a start finds of an earlier run.
 
+use std::sync::atomic::AtomicUsize;
+
 use super::*;
 use crate::audit::chain::{self, Unsealed};
+use crate::audit::checkpoint::EVERY_ROWS;
 
 /// Writes rows of a made-up run: `(call, event)`.
 fn write(store: &dyn AuditStore, rows: Vec<(&CallId, Event)>) {
@@ -77,6 +80,7 @@ async fn rows_that_belong_to_no_call_are_passed_over() {
         decision: Decision::Denied,
         reason: Some(Code::Denied),
         policies: Vec::new(),
+        policy: None,
         approval: None,
     };
     audit.decided(realm.clone(), decided, None).await.unwrap();
@@ -88,6 +92,28 @@ async fn rows_that_belong_to_no_call_are_passed_over() {
     pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
     assert_eq!(audit.recover().unwrap(), 0);
     assert!(trail.story().contains(&"shadow: denied".to_owned()));
+}
+
+/// A look at a held write is a call of the host's own, and what it found is none.
+#[tokio::test]
+async fn looks_at_held_writes_are_marked_as_calls_are() {
+    let trail = fixture();
+    let hold = ReservationId { call: call(9), send: 1 };
+    let look = || Event::ReconcileBegun(ReconcileBegun { hold: hold.clone(), by: "host".to_owned() });
+    let found = Event::Reconciled(Reconciled {
+        hold: hold.clone(),
+        became: Became::Held,
+        amount: None,
+        why: Some("it isn't there yet".to_owned()),
+    });
+    let (open, ended) = (call(1), call(2));
+    write(
+        &*trail.store,
+        vec![(&open, look()), (&ended, look()), (&open, send(1)), (&ended, done()), (&ended, found)],
+    );
+    assert_eq!(trail.audit.recover().unwrap(), 1);
+    assert_eq!(trail.audit.recover().unwrap(), 0);
+    assert!(trail.story().contains(&"send 1 done: sent unknown".to_owned()));
 }
 
 #[tokio::test]
@@ -150,6 +176,64 @@ async fn the_search_goes_over_pages_and_stops_at_the_last_start() {
     assert_eq!(trail.audit.recover().unwrap(), 1);
     let rows = trail.audit.rows(&RowFilter { call: Some(open), limit: 10, ..RowFilter::default() }).unwrap();
     assert_eq!(told(&rows[1].event), "Unknown: 0 sends, sent no");
+}
+
+#[tokio::test]
+async fn a_start_reads_back_to_a_checkpoint_and_finds_what_was_open_there() {
+    let trail = fixture();
+    trail.audit.recover().unwrap();
+    let (pending, later) = (trail.begin().await.unwrap(), trail.begin().await.unwrap());
+    let _sending = begin_send(&pending).await.unwrap();
+    // Another process makes calls beside the host, and very many rows.
+    let (other, ended) = (call(1), call(2));
+    write(&*trail.store, vec![(&other, begun()), (&ended, begun()), (&ended, done())]);
+    let row = r#"{"event":"admin","action":"a","subject":"s","by":"cli"}"#;
+    let rows = (0..EVERY_ROWS).map(|_| Unsealed::of_text(None, None, row.to_owned())).collect();
+    chain::append(&*trail.store, Millis(1), rows, &mut |_| Ok(())).unwrap();
+    for _ in 0..3 {
+        trail.audit.admin(None, "a", "s", "cli").await.unwrap();
+    }
+    later.finish(Outcome::ok(b"{}"), ()).await.unwrap();
+    let newest = |limit| {
+        let rows =
+            trail.audit.rows(&RowFilter { limit, newest_first: true, ..RowFilter::default() }).unwrap();
+        rows.iter().map(|row| told(&row.event)).collect::<Vec<_>>()
+    };
+    let checkpoints: Vec<_> = newest(9).into_iter().filter(|row| row.starts_with("checkpoint")).collect();
+    assert_eq!(checkpoints, ["checkpoint, 3 open"]);
+
+    let counted = Counted(trail.store.clone(), AtomicUsize::new(0));
+    assert_eq!(recover::recover(&counted, Millis(2)).unwrap().0, 2);
+    let read = counted.1.load(Ordering::SeqCst);
+    assert!(read < 1_100, "{read} rows were read");
+    assert_eq!(
+        newest(4),
+        [
+            "started, 2 recovered",
+            "Unknown: 0 sends, sent no",
+            "Unknown: 1 sends, sent unknown",
+            "send 1 done: sent unknown",
+        ]
+    );
+}
+
+/// Counts what is read of a store.
+struct Counted(Arc<Faulty>, AtomicUsize);
+
+impl AuditStore for Counted {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        self.0.write(work)
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        let rows = self.0.rows(filter)?;
+        self.1.fetch_add(rows.len(), Ordering::SeqCst);
+        Ok(rows)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        self.0.head()
+    }
 }
 
 #[tokio::test]

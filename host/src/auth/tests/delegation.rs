@@ -300,7 +300,7 @@ fn a_chain_is_read_once_per_version() {
         w.auth.alive(&chain[3]).unwrap();
     }
     assert_eq!(w.store.lookups.load(Ordering::SeqCst), before);
-    w.store.set_setting("any", b"change").unwrap();
+    w.store.ensure_setting("any", b"change").unwrap();
     w.auth.alive(&chain[3]).unwrap();
     assert_eq!(w.store.lookups.load(Ordering::SeqCst), before + 4);
 }

@@ -3,6 +3,7 @@
 mod operations;
 pub(super) mod parameters;
 mod reader;
+mod reconcile;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use super::limits::{
     RESPONSE_BYTES_LIMIT, TOTAL_MS_DEFAULT, TOTAL_MS_LIMIT,
 };
 use super::{Attach, BaseUrl, CaBundle, Connection, ErrorProfile, Problem, SecretOf};
-use crate::egress::{header_value, is_reserved, may_be_allowed};
+use crate::egress::{credential_shape, header_value, is_reserved, may_be_allowed, new_label};
+use crate::ids::SecretLabel;
 
 /// The headers that a guest may give where the file says nothing: what the reply is to look like, and what makes a
 /// request conditional or safe to repeat.
@@ -94,7 +96,7 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
         .and_then(|f| f.ok(BaseUrl::parse(f.string()?, insecure, &allow_private)));
     let secret = top
         .required("secret", "write secret = \"LABEL\": the secret's label in the vault")
-        .and_then(|f| f.ok(f.string()?.parse()));
+        .and_then(|f| secret_label(&f));
     let secret_of = top.optional("secret_of").and_then(|f| secret_of(&f)).unwrap_or_default();
     let attach = top.required("attach", "write attach = { kind = \"bearer\" }").and_then(|f| attach(&f));
     let ca = top.optional("ca_file").map(|f| f.ok(CaBundle::read(&source.dir.join(f.string()?))));
@@ -137,7 +139,7 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
         .map(|f| (operations::operations(&f), f));
     top.finish();
 
-    let (operations, operations_field) = operations?;
+    let ((operations, reconciles), operations_field) = operations?;
     let attach = attach?;
     if let Some(query) = attach.query_name() {
         for operation in
@@ -171,6 +173,7 @@ fn read(context: &Context<'_>, mut top: Table<'_, '_>, source: &Source) -> Optio
         idempotency_header: idempotency_header.flatten(),
         error_profile,
         operations,
+        reconciles,
     })
 }
 
@@ -197,6 +200,25 @@ fn private_range(text: &str) -> Result<IpNet, String> {
     Ok(range.trunc())
 }
 
+/// What isn't a label may be the secret itself, and isn't repeated.
+fn secret_label(field: &Field<'_, '_>) -> Option<SecretLabel> {
+    let label = new_label(field.string()?);
+    let hint = "write the secret's label; `keybearer vault set LABEL` takes the secret itself";
+    label.map_err(|why| field.problem_hint(why, hint)).ok()
+}
+
+/// A string that is written into requests as it stands here, in clear.
+fn clear<'c>(field: &Field<'c, '_>) -> Option<&'c str> {
+    let text = field.string()?;
+    if credential_shape(text.as_bytes()).is_some() {
+        field.problem_hint(
+            "looks like a credential, and this file is in clear",
+            "keep it in the vault: `secret` names it there, and `attach` says where it goes",
+        );
+    }
+    Some(text)
+}
+
 fn attach(field: &Field<'_, '_>) -> Option<Attach> {
     let mut table = field.table()?;
     let kind = table.required("kind", "write kind = \"bearer\", \"basic\", \"header\" or \"query\"")?;
@@ -204,7 +226,7 @@ fn attach(field: &Field<'_, '_>) -> Option<Attach> {
         "bearer" => Some(Attach::Bearer),
         "basic" => {
             let user = table.optional("user").and_then(|f| {
-                let user = f.string()?;
+                let user = clear(&f)?;
                 if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
                     f.problem("a user name isn't empty and holds no ':' and no control character");
                 }
@@ -222,7 +244,7 @@ fn attach(field: &Field<'_, '_>) -> Option<Attach> {
                 Some(name)
             });
             let prefix = table.optional("prefix").and_then(|f| {
-                let prefix = f.string()?;
+                let prefix = clear(&f)?;
                 f.ok(header_value("prefix", prefix.trim_end()))?;
                 Some(prefix.to_owned())
             });
@@ -239,8 +261,9 @@ fn attach(field: &Field<'_, '_>) -> Option<Attach> {
             });
             name.map(|name| Attach::Query { name })
         }
-        other => {
-            kind.problem_hint(format!("unknown kind {other:?}"), "use bearer, basic, header or query");
+        // It isn't repeated: a secret may have slipped in.
+        _ => {
+            kind.problem_hint("unknown kind", "use bearer, basic, header or query");
             return None;
         }
     };
@@ -256,7 +279,7 @@ fn constant_headers(field: &Field<'_, '_>, attach: Option<&Attach>) -> Vec<(Head
             field.problem(format!("{name} can't be a constant header"));
             return None;
         }
-        let value = field.ok(header_value(&name, field.string()?))?;
+        let value = field.ok(header_value(&name, clear(field)?))?;
         Some((field.ok(name.parse::<HeaderName>())?, value))
     };
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();

@@ -7,26 +7,31 @@ use http::Method;
 
 use super::parameters::{Where, parameters};
 use super::reader::{Field, Table};
+use super::reconcile::{key_field, reconcile_rule};
 use crate::connection::operation::overlap;
 use crate::connection::problem::did_you_mean;
 use crate::connection::{
-    CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place, RefundRule, SettleRule,
+    CostRule, Currency, Effect, Kind, Operation, Parameter, PathTemplate, Place, ReconcileRule, RefundRule,
+    SettleRule,
 };
 use crate::egress::{FORM, is_json};
+use crate::ids::OperationName;
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
-/// All operations, none of which can be mistaken for another.
-pub(super) fn operations(field: &Field<'_, '_>) -> Vec<Arc<Operation>> {
-    let Some(table) = field.table() else { return Vec::new() };
+/// All operations, none of which can be mistaken for another; and how those are looked up that say it, by name.
+pub(super) fn operations(
+    field: &Field<'_, '_>,
+) -> (Vec<Arc<Operation>>, BTreeMap<OperationName, Arc<ReconcileRule>>) {
+    let Some(table) = field.table() else { return Default::default() };
     let fields = table.fields();
     if fields.is_empty() {
         field.problem("has no operations, so nothing can be sent");
     }
-    let mut found: Vec<(&Field<'_, '_>, Arc<Operation>)> = Vec::new();
+    let mut found: Vec<(&Field<'_, '_>, Arc<Operation>, Option<Field<'_, '_>>)> = Vec::new();
     for field in &fields {
-        let Some(operation) = operation(field) else { continue };
-        for (_, other) in &found {
+        let Some((operation, reconcile)) = operation(field) else { continue };
+        for (_, other, _) in &found {
             if overlap(other, &operation) {
                 field.problem_hint(
                     format!(
@@ -37,11 +42,11 @@ pub(super) fn operations(field: &Field<'_, '_>) -> Vec<Arc<Operation>> {
                 );
             }
         }
-        found.push((field, Arc::new(operation)));
+        found.push((field, Arc::new(operation), reconcile));
     }
-    for (field, operation) in &found {
+    for (field, operation, _) in &found {
         let Some(rule) = &operation.refund else { continue };
-        let has_cost = found.iter().any(|(_, other)| other.name == rule.of && other.cost.is_some());
+        let has_cost = found.iter().any(|(_, other, _)| other.name == rule.of && other.cost.is_some());
         if !has_cost {
             field.problem_hint(
                 format!("says that it refunds {}, which is no operation here that costs anything", rule.of),
@@ -49,10 +54,16 @@ pub(super) fn operations(field: &Field<'_, '_>) -> Vec<Arc<Operation>> {
             );
         }
     }
-    found.into_iter().map(|(_, operation)| operation).collect()
+    let all: Vec<_> = found.iter().map(|(_, operation, _)| operation.clone()).collect();
+    let mut rules = BTreeMap::new();
+    for (_, write, reconcile) in &found {
+        let rule = reconcile.as_ref().and_then(|f| reconcile_rule(f, write, &all));
+        rules.extend(rule.map(|rule| (write.name.clone(), Arc::new(rule))));
+    }
+    (all, rules)
 }
 
-fn operation(field: &Field<'_, '_>) -> Option<Operation> {
+fn operation<'c, 'i>(field: &Field<'c, 'i>) -> Option<(Operation, Option<Field<'c, 'i>>)> {
     let name = field.ok(field.name.parse());
     let mut table = field.table()?;
     let request = table
@@ -78,6 +89,10 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
     let refund = table.optional("refund").and_then(|f| refund_rule(&f));
     let conversation_field =
         table.optional("conversation_field").and_then(|f| conversation_field(&f, is_form, &body_parameters));
+    let key_field = table
+        .optional("key_field")
+        .and_then(|f| key_field(&f, effect, &body_parameters, conversation_field.as_ref()));
+    let reconcile = table.optional("reconcile");
     let repeatable = table.optional("repeatable").and_then(|f| repeatable(&f, effect, cost.is_some()));
     if settle.is_some() && cost.is_none() {
         field.problem("has settle and no cost: there is nothing to settle");
@@ -104,10 +119,11 @@ fn operation(field: &Field<'_, '_>) -> Option<Operation> {
         refund,
         repeatable: repeatable.unwrap_or_default(),
         conversation_field,
+        key_field,
     };
     operation.cost = cost.and_then(|f| cost_rule(&f, &operation));
     operation.customer = customer.and_then(|f| customer_place(&f, &operation));
-    Some(operation)
+    Some((operation, reconcile))
 }
 
 fn request(field: &Field<'_, '_>) -> Option<(Method, PathTemplate)> {
@@ -238,10 +254,10 @@ fn refund_rule(field: &Field<'_, '_>) -> Option<RefundRule> {
     Some(RefundRule { of: of?, id: id?, amount: amount?, currency: currency?, status })
 }
 
-fn final_status(field: &Field<'_, '_>) -> Option<(String, String)> {
+pub(super) fn final_status(field: &Field<'_, '_>) -> Option<(String, String)> {
     let mut table = field.table()?;
     let at = table
-        .required("at", "write at = \"/status\": where the reply says how the refund stands")
+        .required("at", "write at = \"/status\": where the reply says how it stands")
         .and_then(|f| pointer(&f));
     let is = table
         .required("is", "write is = \"succeeded\": what it says once that is final")
@@ -273,9 +289,11 @@ fn conversation_field(
     }
 }
 
-fn pointer(field: &Field<'_, '_>) -> Option<String> {
+pub(super) fn pointer(field: &Field<'_, '_>) -> Option<String> {
     let text = field.string()?;
-    if !text.starts_with('/') {
+    // `~` stands for itself as `~0` alone, and for a slash as `~1`.
+    let escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    if !text.starts_with('/') || !escaped {
         field.problem_hint("isn't a JSON pointer", "write \"/amount\" or \"/data/amount\"");
         return None;
     }

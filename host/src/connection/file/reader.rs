@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -186,6 +187,17 @@ impl<'c, 'i> Field<'c, 'i> {
             self.problem("must be a finite number");
         }
         value
+    }
+
+    /// A text, a number or a truth value, as JSON has it.
+    pub(super) fn constant(&self) -> Option<Value> {
+        match self.value {
+            DeValue::String(text) => Some(Value::from(text.to_string())),
+            DeValue::Integer(_) => self.integer().map(Value::from),
+            DeValue::Float(_) => self.number().map(Value::from),
+            DeValue::Boolean(value) => Some(Value::Bool(*value)),
+            _ => self.wrong("a string, a number, true or false"),
+        }
     }
 
     /// An integer within bounds, for limits.

@@ -53,6 +53,17 @@ pub(super) fn release() -> Value {
     .into()
 }
 
+pub(super) fn reconcile() -> Value {
+    operation(
+        "reconcileHeld",
+        "Looks up what became of a held request, where its connection says how: settles it, releases it, or leaves it held",
+        Some("operator"),
+        json!([id()]),
+        ("200", answer("What was found.", "ReconcileAnswer")),
+    )
+    .into()
+}
+
 fn limit() -> Value {
     query(
         "limit",
@@ -99,6 +110,12 @@ pub(super) fn schemas() -> Value {
         "HeldAnswer": closed(json!({
             "id": reference("ReservationId"), "became": { "enum": ["settled", "released"] },
             "amount": optional_count, "currency": optional_text,
+        }), &[]),
+        "ReconcileAnswer": closed(json!({
+            "id": reference("ReservationId"), "became": { "enum": ["settled", "released", "held"] },
+            "amount": optional_count, "currency": optional_text,
+            "why": { "type": ["string", "null"], "description": "Why it's still held." },
+            "call": nullable("CallId"),
         }), &[]),
     })
 }

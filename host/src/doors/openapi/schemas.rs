@@ -151,11 +151,12 @@ fn audit_row() -> Value {
     let cost = closed(json!({ "amount_minor": reference("Count"), "currency": text }), &[]);
     let events = [
         ("host_started", json!({ "version": text, "recovered": reference("Count") })),
+        ("checkpoint", json!({ "row": reference("Count"), "calls": list("CallId") })),
         (
             "call_begun",
             json!({
                 "door": { "enum": ["tool", "code", "proxy"] }, "token": reference("TokenId"),
-                "agent": reference("Label"), "role": nullable("Slug"), "conversation": nullable("Label"),
+                "agent": reference("Label"), "role": nullable("Slug"), "task": text, "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
                 "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
                 "model_call": reference("ModelCallId"),
@@ -165,7 +166,7 @@ fn audit_row() -> Value {
             "call_refused",
             json!({
                 "token": reference("TokenId"), "agent": reference("Label"), "conversation": nullable("Label"),
-                "tool": text, "code": reference("Code"), "model_call": reference("ModelCallId"),
+                "tool": text, "code": reference("Code"), "policy": reference("Digest"), "model_call": reference("ModelCallId"),
             }),
         ),
         (
@@ -175,10 +176,16 @@ fn audit_row() -> Value {
                 "request": reference("Digest"), "body_bytes": reference("Count"), "secret": reference("Label"),
                 "user": reference("Label"),
                 "cost": { "oneOf": [cost, { "type": "null" }] },
-                "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text,
+                "budgets": reference("Count"), "approval": nullable("ApprovalId"), "policy": reference("Digest"), "question": text, "key": text,
             }),
         ),
-        ("send_refused", json!({ "connection": text, "code": reference("Code"), "question": text })),
+        (
+            "send_refused",
+            json!({
+                "connection": text, "operation": reference("ToolName"), "cost": cost, "code": reference("Code"),
+                "policy": reference("Digest"), "repeats": reference("ReservationId"), "question": text,
+            }),
+        ),
         (
             "send_finished",
             json!({
@@ -209,7 +216,15 @@ fn audit_row() -> Value {
                 "id": reference("DecisionId"), "request": text, "by": reference("TokenId"), "token": nullable("TokenId"),
                 "agent": nullable("Label"), "action": text, "resource": text, "decision": reference("Decision"),
                 "reason": nullable("Code"), "policies": { "type": "array", "items": text },
-                "approval": reference("ApprovalId"),
+                "policy": reference("Digest"), "approval": reference("ApprovalId"),
+            }),
+        ),
+        ("reconcile_begun", json!({ "hold": reference("ReservationId"), "by": text })),
+        (
+            "reconciled",
+            json!({
+                "hold": reference("ReservationId"), "became": { "enum": ["settled", "released", "held"] },
+                "amount": { "oneOf": [cost, { "type": "null" }] }, "why": text,
             }),
         ),
         (
@@ -220,7 +235,10 @@ fn audit_row() -> Value {
                 "hash": reference("Digest"),
             }),
         ),
-        ("admin", json!({ "action": text, "subject": text, "by": text, "reason": text })),
+        (
+            "admin",
+            json!({ "action": text, "subject": text, "by": text, "reason": text, "token": token_given() }),
+        ),
     ];
     let realm = closed(json!({ "tenant": reference("Slug"), "environment": reference("Slug") }), &[]);
     let every = json!({
@@ -234,17 +252,39 @@ fn audit_row() -> Value {
     let rows = events.into_iter().map(|(event, members)| {
         let tag = json!({ "event": { "const": event } });
         let optional: &[&str] = match event {
-            "admin" => &["reason"],
-            "call_begun" | "call_refused" => &["model_call"],
-            "decided" => &["approval"],
-            "send_begun" => &["user", "question"],
-            "send_refused" => &["question"],
+            "admin" => &["reason", "token"],
+            "call_begun" => &["task", "model_call"],
+            "call_refused" => &["policy", "model_call"],
+            "decided" => &["policy", "approval"],
+            "send_begun" => &["user", "question", "key"],
+            "reconciled" => &["why"],
+            "send_refused" => &["operation", "cost", "policy", "repeats", "question"],
             "send_finished" => &["refunded"],
             _ => &[],
         };
         closed(with(with(every.clone(), tag), members), optional)
     });
     json!({ "oneOf": rows.collect::<Vec<_>>() })
+}
+
+/// A token as the row says of it that has it minted or delegated.
+fn token_given() -> Value {
+    let grant = json!({
+        "tools": tools(), "operations": operations(), "budgets": list("Budget"), "may_delegate": may_delegate(),
+        "may_store_secrets": may_store_secrets(),
+    });
+    closed(
+        json!({
+            "kind": { "enum": ["agent", "operator"] }, "every_environment": { "type": "boolean" },
+            "agent": reference("Label"), "role": nullable("Slug"), "task": { "type": ["string", "null"] },
+            "conversation": nullable("Label"), "user": nullable("Label"), "minted_by": nullable("Label"),
+            "expires_at": reference("Time"),
+            "grant": closed(grant, &["budgets", "may_delegate", "may_store_secrets"]),
+            "left_out": { "type": "integer", "minimum": 0,
+                "description": "How many more tools and operations it names: a row has 64 of each at most." },
+        }),
+        &[],
+    )
 }
 
 /// An object with these members, all required but the optional ones, and no others.

@@ -17,13 +17,15 @@ use super::super::wire::{
 use super::*;
 use crate::approval::Fingerprint;
 use crate::audit::{
-    ApprovalStep, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event, Row, SendBegun,
-    SendFinished, SendRefused, ShadowDiffered, Step,
+    ApprovalStep, Became, CallBegun, CallFinished, CallMark, CallRefused, Decided, Decision, Event,
+    ReconcileBegun, Reconciled, Row, SendBegun, SendFinished, SendKnown, SendRefused, ShadowDiffered, Step,
+    TokenGiven,
 };
 use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{AgentId, ApprovalId, CallId, DecisionId, Digest, KillId, PolicyId, Realm, TokenId};
+use crate::ledger::ReservationId;
 use crate::policy::PostedPolicy;
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::store::{AgentRow, ApprovalState, KillRow, PolicyRow, TokenKind, TokenRow};
@@ -314,11 +316,13 @@ fn audit_rows_of_every_event_fit() {
     let digest = Digest::of(b"x");
     let events = [
         Event::HostStarted { version: "0.1.0".to_owned(), recovered: 0 },
+        Event::Checkpoint { row: 50_000, calls: vec![CallId::fresh(Millis(0))] },
         Event::CallBegun(CallBegun {
             door: crate::policy::Door::Tool,
             token: TokenId::fresh(),
             agent: "billing".parse().unwrap(),
             role: Some("billing".parse().unwrap()),
+            task: Some("collect what is overdue".to_owned()),
             conversation: None,
             turn: Some("1".parse().unwrap()),
             tool: Some("get_invoice".parse().unwrap()),
@@ -335,6 +339,16 @@ fn audit_rows_of_every_event_fit() {
             conversation: None,
             tool: "get_invoice".to_owned(),
             code: Code::UnknownTool,
+            policy: None,
+            model_call: None,
+        }),
+        Event::CallRefused(CallRefused {
+            token: TokenId::fresh(),
+            agent: "billing".parse().unwrap(),
+            conversation: Some("c-1".parse().unwrap()),
+            tool: "get_invoice".to_owned(),
+            code: Code::Denied,
+            policy: Some(digest),
             model_call: None,
         }),
         Event::SendBegun(SendBegun {
@@ -350,11 +364,23 @@ fn audit_rows_of_every_event_fit() {
             approval: Some(ApprovalId::fresh()),
             policy: digest,
             question: Some("00ff".to_owned()),
+            key: Some("00000000-0000-8000-8000-000000000000".to_owned()),
         }),
         Event::SendRefused(SendRefused {
             connection: "stripe".to_owned(),
-            code: Code::Denied,
-            question: Some("00ff".to_owned()),
+            code: Code::Duplicate,
+            known: SendKnown {
+                operation: Some("create_charge".parse().unwrap()),
+                cost: Some(Cost { amount_minor: 9_900, currency: "usd".to_owned() }),
+                policy: Some(digest),
+                repeats: Some(ReservationId { call: call(), send: 1 }),
+                question: Some("00ff".to_owned()),
+            },
+        }),
+        Event::SendRefused(SendRefused {
+            connection: "*".to_owned(),
+            code: Code::ToolLimit,
+            known: SendKnown::default(),
         }),
         Event::SendFinished(SendFinished {
             send: 1,
@@ -388,7 +414,24 @@ fn audit_rows_of_every_event_fit() {
             decision: Decision::ApprovalRequired,
             reason: Some(Code::ApprovalRequired),
             policies: vec!["pol_x".to_owned()],
+            policy: Some(digest),
             approval: Some(ApprovalId::fresh()),
+        }),
+        Event::ReconcileBegun(ReconcileBegun {
+            hold: ReservationId { call: call(), send: 1 },
+            by: "host".to_owned(),
+        }),
+        Event::Reconciled(Reconciled {
+            hold: ReservationId { call: call(), send: 1 },
+            became: Became::Settled,
+            amount: Some(Cost { amount_minor: 5, currency: "usd".to_owned() }),
+            why: None,
+        }),
+        Event::Reconciled(Reconciled {
+            hold: ReservationId { call: call(), send: 1 },
+            became: Became::Held,
+            amount: None,
+            why: Some("it isn't there yet".to_owned()),
         }),
         Event::ShadowDiffered(ShadowDiffered {
             who: "billing".parse().unwrap(),
@@ -417,12 +460,14 @@ fn audit_rows_of_every_event_fit() {
             subject: "tok".to_owned(),
             by: "cli".to_owned(),
             reason: None,
+            token: Some(Box::new(TokenGiven::from(&token(TokenKind::Agent)))),
         },
         Event::Admin {
             action: "kill.throw".to_owned(),
             subject: "kill".to_owned(),
             by: "cli".to_owned(),
             reason: Some("a loop".to_owned()),
+            token: None,
         },
     ];
     let rows: Vec<_> = events.into_iter().map(row_of).collect();

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::pairs::Pairs;
 use crate::connection::{Attach, Connection};
-use crate::egress::{Draft, DraftBody};
+use crate::dto::{json_text, read_json};
+use crate::egress::{Draft, DraftBody, canonical_path};
 use crate::refusal::{Code, Refusal};
 
 /// Takes what is presented as the key, and removes it from the query where it stands there. The empty text when
@@ -45,8 +46,8 @@ pub(super) fn take(
     }
 }
 
-/// The draft, unless the caller's token stands in it. An agent can be talked into writing its key into a description or a
-/// name, where the upstream's own readers find it; no request that is meant holds one.
+/// The draft, unless the caller's token stands in what would be sent of it. An agent can be talked into writing its key into a
+/// description or a name, where the upstream's own readers find it; no request that is meant holds one.
 ///
 /// # Errors
 /// [`Code::InvalidRequest`].
@@ -54,13 +55,17 @@ pub(super) fn kept(draft: Draft, token: &str) -> Result<Draft, Refusal> {
     let held = |pairs: &[(String, String)]| {
         pairs.iter().any(|(name, value)| name.contains(token) || value.contains(token))
     };
+    // Escapes are undone before anything is sent, and so before it's looked at. What has no one form is refused later.
+    let in_path = canonical_path(&draft.path).is_ok_and(|path| path.encoded.contains(token));
     let in_body = match &draft.body {
         None => false,
-        Some(DraftBody::Json(text)) => text.contains(token),
+        Some(DraftBody::Json(text)) => {
+            read_json(text.as_bytes(), text.len()).is_ok_and(|value| json_text(&value).contains(token))
+        }
         Some(DraftBody::Form(fields)) => held(fields),
         Some(DraftBody::Bytes { data, .. }) => memchr::memmem::find(data, token.as_bytes()).is_some(),
     };
-    if in_body || draft.path.contains(token) || held(&draft.query) || held(&draft.headers) {
+    if in_body || in_path || held(&draft.query) || held(&draft.headers) {
         return Err(Refusal::new(
             Code::InvalidRequest,
             "the token stands in the request itself; it belongs where the SDK puts its key, and nowhere else",

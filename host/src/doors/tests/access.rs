@@ -5,32 +5,42 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 
+use super::super::openapi;
+use super::super::router::Route;
 use super::host::{Host, Reply};
 use crate::store::TokenKind;
 
-/// Every route that needs a token.
-const GUARDED: [(&str, &str); 20] = [
-    ("GET", "/v1/tools"),
-    ("POST", "/v1/tools/get_invoice"),
-    ("POST", "/mcp"),
-    ("GET", "/v1/tokens"),
-    ("POST", "/v1/tokens"),
-    ("POST", "/v1/tokens/delegate"),
-    ("DELETE", "/v1/tokens/tok_000000000000000000000000"),
-    ("POST", "/admin/vault-keys"),
-    ("GET", "/v1/agents"),
-    ("POST", "/v1/agents"),
-    ("DELETE", "/v1/agents/agent_000000000000000000000000"),
-    ("GET", "/v1/policies"),
-    ("POST", "/v1/policies"),
-    ("DELETE", "/v1/policies/pol_000000000000000000000000"),
-    ("POST", "/v1/enforce"),
-    ("GET", "/v1/kill"),
-    ("POST", "/v1/kill"),
-    ("DELETE", "/v1/kill/kill_000000000000000000000000"),
-    ("GET", "/v1/audit"),
-    ("GET", "/v1/audit/call_00000000000000000000000000000000"),
-];
+/// The routes that need no token.
+const OPEN: [Route; 5] = [Route::Health, Route::Ready, Route::Metrics, Route::OpenApi, Route::Unknown];
+
+/// A request that needs a token, and the kinds of token that open its route.
+struct Guarded {
+    method: String,
+    path: String,
+    for_agents: bool,
+    for_operators: bool,
+}
+
+/// One for each method of every other route. The description has them all: `routes` holds it against the router. An answer to
+/// `HEAD` has no body to look at.
+fn guarded() -> Vec<Guarded> {
+    let document = openapi();
+    let mut guarded = Vec::new();
+    for route in Route::ALL.into_iter().filter(|route| !OPEN.contains(route)) {
+        let methods = document["paths"][route.path()].as_object().unwrap();
+        for (method, operation) in methods.iter().filter(|(method, _)| *method != "head") {
+            let security = operation["security"].as_array().unwrap();
+            let opens = |kind: &str| security.iter().any(|scheme| scheme.get(kind).is_some());
+            guarded.push(Guarded {
+                method: method.to_uppercase(),
+                path: route.path().replace(['{', '}'], ""),
+                for_agents: opens("agent"),
+                for_operators: opens("operator"),
+            });
+        }
+    }
+    guarded
+}
 
 #[tokio::test]
 async fn whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same() {
@@ -59,11 +69,12 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same() {
         [bearer(&valid), bearer(&valid)].concat(),
         [bearer(&unknown), bearer(&valid)].concat(),
     ];
+    let guarded = guarded();
     let mut first: Option<Reply> = None;
-    for (method, path) in GUARDED {
+    for Guarded { method, path, .. } in &guarded {
         for headers in &wrong {
-            for path in [path.to_owned(), format!("{path}?token={valid}&access_token={valid}")] {
-                let request = Request::builder().method(method).uri(path);
+            for path in [path.clone(), format!("{path}?token={valid}&access_token={valid}")] {
+                let request = Request::builder().method(method.as_str()).uri(&path);
                 let request =
                     headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
                 let reply = host.send(request.body(Body::from("{}")).unwrap()).await;
@@ -77,12 +88,12 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same() {
                         headers: reply.headers.clone(),
                         body: reply.body.clone(),
                     }),
-                    "{method} {headers:?}"
+                    "{method} {path} {headers:?}"
                 );
             }
         }
     }
-    let failures = GUARDED.len() * wrong.len() * 2;
+    let failures = guarded.len() * wrong.len() * 2;
     let counted = format!("keybearer_auth_failures_total {failures}\n");
     assert!(host.door.app.metrics.render().contains(&counted));
 }
@@ -92,10 +103,14 @@ async fn each_kind_of_token_opens_its_own_routes_alone() {
     let host = Host::start();
     let (_, agent) = host.token(TokenKind::Agent);
     let (_, operator) = host.token(TokenKind::Operator);
-    for (method, path) in GUARDED {
-        let for_agents = path.starts_with("/v1/tools") || path == "/mcp" || path.ends_with("/delegate");
-        let (wrong, hint) = if for_agents { (&operator, "kbt_") } else { (&agent, "kbo_") };
-        let detail = host.ask(method, path, wrong, "{}").await.problem(403, "denied");
+    for Guarded { method, path, for_agents, for_operators } in guarded() {
+        let (wrong, hint) = match (for_agents, for_operators) {
+            (true, false) => (&operator, "use an agent's token (kbt_…)"),
+            (false, true) => (&agent, "use an operator's token (kbo_…)"),
+            (true, true) => continue,
+            (false, false) => panic!("nothing opens {method} {path}"),
+        };
+        let detail = host.ask(&method, &path, wrong, "{}").await.problem(403, "denied");
         assert!(detail.contains(hint), "{method} {path}: {detail}");
     }
     assert_eq!(host.get("/v1/tools", &agent).await.status, 200);

@@ -55,6 +55,10 @@ async fn an_agent_is_registered_gets_tokens_and_is_removed_with_them() {
     let trail = host.get("/v1/audit", &key).await.json();
     let actions: Vec<_> = trail["rows"].as_array().unwrap().iter().map(|row| row["action"].clone()).collect();
     assert_eq!(json!(actions), json!(["agent.remove", "token.revoke", "token.mint", "agent.register"]));
+    let given = &trail["rows"][2]["token"];
+    assert_eq!((&given["agent"], &given["role"]), (&json!(id), &json!("planner")));
+    assert_eq!((&given["expires_at"], &given["minted_by"]), (&minted["expires_at"], &json!("someone")));
+    assert_eq!(given["grant"], json!({ "tools": [], "operations": [] }));
 }
 
 #[tokio::test]

@@ -148,6 +148,25 @@ async fn an_operator_s_word_on_what_is_held_counts_once_and_is_on_record() {
 }
 
 #[tokio::test]
+async fn what_can_not_be_looked_up_stays_held_and_says_why() {
+    let (host, key, ids) = spent().await;
+    let path = |id: &ReservationId| format!("/v1/budgets/held/{id}/reconcile");
+    let answer = host.ask("POST", &path(&ids[1]), &key, "").await.json();
+    let wanted = json!({
+        "id": ids[1], "became": "held", "amount": 1_250, "currency": "usd",
+        "why": "there is no connection stripe any more", "call": null,
+    });
+    assert_eq!(answer, wanted);
+    assert_eq!(host.standing(&key).await[0]["held"], 2_500);
+    host.ask("POST", &path(&ids[0]), &key, "").await.problem(404, "not_found");
+    host.ask("POST", &path(&ids[3]), &key, "").await.problem(403, "denied");
+    let (_, agent) = host.token(TokenKind::Agent);
+    host.ask("POST", &path(&ids[1]), &agent, "").await.problem(403, "denied");
+    let (_, rival) = host.token_in("rival", TokenKind::Operator);
+    host.ask("POST", &path(&ids[1]), &rival, "").await.problem(404, "not_found");
+}
+
+#[tokio::test]
 async fn another_tenant_s_money_does_not_exist_and_agents_see_none() {
     let (host, key, ids) = spent().await;
     let (_, rival) = host.token_in("rival", TokenKind::Operator);

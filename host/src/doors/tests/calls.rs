@@ -1,16 +1,20 @@
 //! Calls of real components, over the router and over sockets.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderMap, Request};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::client::{LONG, Served, config};
 use super::host::{Host, Reply};
 use crate::auth::{Grant, Mint};
-use crate::ids::Realm;
-use crate::runtime::test_guest::OK;
+use crate::egress::{BoxFuture, Canary, Pieces, Wire, WireError, WireReply, WireRequest};
+use crate::ids::{Digest, Realm};
+use crate::runtime::test_guest::{OK, TestGuest};
 use crate::store::TokenKind;
 
 const ENDLESS: &str = "(loop $l (br $l)) (unreachable)";
@@ -129,6 +133,74 @@ async fn a_token_lists_and_calls_what_it_names_alone() {
     let own = post(&host, "/v1/tools/probe", &token, &[], "{}").await;
     let rows = trail(&host, own.headers["keybearer-call-id"].to_str().unwrap()).await;
     assert_eq!(rows[0]["conversation"], "mine");
+}
+
+/// An upstream that says when it has a request, and answers when it's told to.
+#[derive(Default)]
+struct Patient {
+    asked: Notify,
+    answer: Notify,
+}
+
+impl Wire for Patient {
+    fn exchange(
+        &self,
+        _: WireRequest,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        Box::pin(async move {
+            self.asked.notify_one();
+            self.answer.notified().await;
+            Ok(WireReply { status: 200, headers: HeaderMap::new(), body: Box::new(Pieces::default()) })
+        })
+    }
+}
+
+/// A tool that sends one request and then returns 7 bytes of its own.
+fn saying(fields: &'static str) -> Vec<u8> {
+    let guest = TestGuest {
+        tools: vec![("probe", vec!["stripe"])],
+        output: r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}"#,
+        call: "(drop (call $get)) (call $ok (i32.const 1500) (i32.const 7))",
+        fields,
+        ..TestGuest::default()
+    };
+    guest.build()
+}
+
+#[tokio::test]
+async fn a_call_ends_with_the_tool_that_it_began_with_though_another_takes_its_place() {
+    const STRIPE: &str = "base_url = \"https://api.example.com\"\nsecret = \"key\"\nattach = { kind = \"bearer\" }\n\
+        [operations.get]\nrequest = \"GET /v1/x\"\neffect = \"read\"\n";
+    let upstream = Arc::new(Patient::default());
+    let host = Host::start_with(&[("stripe.toml", STRIPE)], upstream.clone(), Canary::fresh());
+    let old = saying(r#"(data (i32.const 1500) "{\"n\":1}")"#);
+    let new = saying(r#"(data (i32.const 1500) "{\"n\":2}")"#);
+    let add = |bytes: &[u8]| {
+        let consented = ["stripe".parse().unwrap()];
+        host.door.app.catalog.add("probe", bytes, &consented, host.now()).unwrap().replaced
+    };
+    assert_eq!(add(&old), None);
+    let grant = Grant {
+        tools: vec!["probe".parse().unwrap()],
+        operations: vec!["stripe:get".parse().unwrap()],
+        ..Grant::default()
+    };
+    let (_, agent) = host.token_with("acme", TokenKind::Agent, grant);
+    let call = async || {
+        let reply = post(&host, "/v1/tools/probe", &agent, &[], "{}").await;
+        let rows = trail(&host, reply.headers["keybearer-call-id"].to_str().unwrap()).await;
+        (reply.body, rows[0]["component"].clone())
+    };
+    let replace = async {
+        timeout(LONG, upstream.asked.notified()).await.expect("the call sends");
+        assert_eq!(add(&new), Some(Digest::of(&old)));
+        upstream.answer.notify_one();
+    };
+    let (first, ()) = tokio::join!(call(), replace);
+    assert_eq!(first, (r#"{"n":1}"#.to_owned(), json!(Digest::of(&old))));
+    upstream.answer.notify_one();
+    assert_eq!(call().await, (r#"{"n":2}"#.to_owned(), json!(Digest::of(&new))));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::host::Host;
+use crate::runtime::test_guest::OK;
 use crate::store::TokenKind;
 
 /// A token that may delegate and call two tools, and its id.
@@ -21,9 +22,10 @@ fn text_and_id(minted: &Value) -> (String, String) {
 #[tokio::test]
 async fn who_gave_what_to_whom_is_on_record() {
     let host = Host::start();
-    let (_, operator) = host.token(TokenKind::Operator);
+    host.add_tool("a", OK);
+    let (operator_id, operator) = host.token(TokenKind::Operator);
     let (parent, parent_id) = parent(&host, &operator).await;
-    let body = json!({ "agent": "executor", "tools": ["a"] }).to_string();
+    let body = json!({ "agent": "executor", "tools": ["a"], "conversation": "march" }).to_string();
     let reply = host.ask("POST", "/v1/tokens/delegate", &parent, &body).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
     assert_eq!(reply.headers["cache-control"], "no-store");
@@ -33,9 +35,35 @@ async fn who_gave_what_to_whom_is_on_record() {
     assert_eq!((&child["tools"], &child["task"]), (&json!(["a"]), &json!("plan the quarter")));
     let (text, id) = text_and_id(&child);
     assert_eq!(host.get("/v1/tools", &text).await.status, 200);
-    let row = &host.get("/v1/audit", &operator).await.json()["rows"][0];
-    assert_eq!((&row["action"], &row["subject"]), (&json!("token.delegate"), &json!(id)));
-    assert_eq!(row["by"], parent_id.as_str());
+    let trail = host.get("/v1/audit", &operator).await;
+    assert!(!trail.body.contains(&text) && !trail.body.contains(&parent), "the tokens aren't in it");
+    let trail = trail.json();
+    let [delegated, minted] = [&trail["rows"][0], &trail["rows"][1]];
+    assert_eq!((&delegated["action"], &delegated["subject"]), (&json!("token.delegate"), &json!(id)));
+    assert_eq!(delegated["by"], parent_id.as_str());
+    let expires = host.now().0 + 60_000;
+    let given = json!({
+        "kind": "agent", "every_environment": false, "agent": "executor", "role": "planner", "task": "plan the quarter",
+        "conversation": "march", "user": null, "minted_by": null, "expires_at": expires,
+        "grant": { "tools": ["a"], "operations": [] }, "left_out": 0,
+    });
+    assert_eq!(delegated["token"], given);
+    assert_eq!((&minted["action"], &minted["subject"]), (&json!("token.mint"), &json!(parent_id)));
+    assert_eq!(minted["by"], operator_id.as_str());
+    let given = json!({
+        "kind": "agent", "every_environment": false, "agent": "planner", "role": "planner", "task": "plan the quarter",
+        "conversation": null, "user": null, "minted_by": "someone", "expires_at": expires, "left_out": 0,
+        "grant": {
+            "tools": ["a", "b"], "operations": [], "may_delegate": true,
+            "budgets": [{ "limit": 500, "unit": "usd", "window": "day" }],
+        },
+    });
+    assert_eq!(minted["token"], given);
+
+    assert_eq!(host.ask("POST", "/v1/tools/a", &text, "{}").await.status, 200);
+    let rows = host.get("/v1/audit", &operator).await.json()["rows"].clone();
+    let begun = rows.as_array().unwrap().iter().find(|row| row["event"] == "call_begun").unwrap();
+    assert_eq!((&begun["token"], &begun["task"]), (&json!(id), &json!("plan the quarter")));
 
     assert_eq!(host.ask("DELETE", &format!("/v1/tokens/{parent_id}"), &operator, "").await.status, 204);
     host.get("/v1/tools", &text).await.problem(401, "unauthorized");

@@ -96,6 +96,7 @@ async fn what_is_allowed_is_held_and_no_more_than_a_budget_has_room_for() {
     let all = point.host.get("/v1/audit", &point.key).await.json();
     let said: Vec<_> = all["rows"].as_array().unwrap().iter().map(|row| &row["reason"]).collect();
     assert_eq!(said, [&json!("over_budget"), &Value::Null, &json!("over_budget"), &Value::Null]);
+    assert!(all["rows"].as_array().unwrap().iter().all(|row| row["policy"].is_string()), "{all:#}");
 }
 
 #[tokio::test]
@@ -185,6 +186,20 @@ async fn nobody_is_asked_for_what_there_is_no_room_for() {
     assert_eq!(point.host.get("/v1/approvals", &point.key).await.json(), json!({ "approvals": [] }));
     assert_eq!(point.charge("r-2", 500).await, "approval_required");
     assert_eq!(point.held().await.len(), 0, "nothing is taken before people have agreed");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_what_there_is_no_room_for_any_more() {
+    let rules = "permit (principal, action, resource);
+                 forbid (principal, action == Action::\"stripe:charge\", resource)
+                 when { context.body.amount > 100 } unless { context.approval.granted };";
+    let point = Point::of(rules, &["500 usd total"]);
+    for request in ["r-1", "r-2"] {
+        assert_eq!(point.charge(request, 100).await, "allowed");
+    }
+    assert_eq!(point.charge("r-3", 301).await, "over_budget");
+    assert_eq!(point.host.get("/v1/approvals", &point.key).await.json(), json!({ "approvals": [] }));
+    assert_eq!(point.charge("r-4", 300).await, "approval_required");
 }
 
 #[tokio::test]

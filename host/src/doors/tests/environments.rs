@@ -232,7 +232,8 @@ async fn a_switch_stops_the_environment_of_who_threw_it_alone() {
     let is_stopped = |token: &str| {
         let caller = walls.host.door.app.auth.verify(token).unwrap();
         let subjects = crate::kill::Subjects {
-            caller: &caller,
+            realm: caller.realm(),
+            caller: Some(&caller),
             call: None,
             conversation: None,
             tool: None,
@@ -302,7 +303,8 @@ async fn money_of_another_environment_does_not_exist() {
     let (token, _) = walls.agent("dev");
     let held = walls.host.spent_in(&realm("dev"), token.as_str(), 1, Some(Settlement::Hold)).to_string();
     let absent = format!("{}.9", held.rsplit_once('.').unwrap().0);
-    for path in ["/v1/budgets/held/ID/settle", "/v1/budgets/held/ID/release"] {
+    for path in ["/v1/budgets/held/ID/settle", "/v1/budgets/held/ID/release", "/v1/budgets/held/ID/reconcile"]
+    {
         walls.is_absent("POST", path, &held, &absent, &Value::Null).await;
     }
     assert_eq!(walls.get("/v1/budgets", &walls.prod).await["budgets"], json!([]));
@@ -351,7 +353,7 @@ async fn users_secrets_of_another_environment_are_neither_stored_listed_nor_remo
     walls.ask("DELETE", &path("prod"), &walls.prod, &Value::Null).await.problem(404, "not_found");
     assert_eq!(walls.ask("PUT", &path("prod"), &walls.every, &body).await.status, 200);
     assert_eq!(walls.get(list, &walls.prod).await["secrets"][0]["label"], "github");
-    assert_eq!(walls.acts(&walls.prod).await, ["user-secret.set"]);
+    assert_eq!(walls.acts(&walls.prod).await, ["user-secret.set", "user-secret.put"]);
 }
 
 #[tokio::test]

@@ -21,8 +21,14 @@ fn wanted(scope: &str) -> String {
 impl Host {
     fn stops(&self, token: &str) -> bool {
         let caller = self.door.app.auth.verify(token).unwrap();
-        let subjects =
-            Subjects { caller: &caller, call: None, conversation: None, tool: None, connection: None };
+        let subjects = Subjects {
+            realm: caller.realm(),
+            caller: Some(&caller),
+            call: None,
+            conversation: None,
+            tool: None,
+            connection: None,
+        };
         self.door.app.kills.check(&subjects).is_err()
     }
 }

@@ -7,6 +7,7 @@ use super::super::openapi;
 use super::super::router::Route;
 use super::client::{Served, config};
 use super::host::Host;
+use crate::egress::{MasterKey, Vault};
 use crate::store::TokenKind;
 
 #[tokio::test]
@@ -186,6 +187,14 @@ async fn a_host_that_can_not_record_is_not_ready() {
     let body = r#"{"agent": "a", "expires_in_seconds": 1}"#;
     host.ask("POST", "/v1/tokens", &operator, body).await.problem(503, "audit_unavailable");
     host.get("/readyz", "").await.problem(503, "audit_unavailable");
+}
+
+#[tokio::test]
+async fn a_host_without_the_master_key_in_use_is_not_ready() {
+    let host = Host::start();
+    let other = Vault::open(host.door.app.control.clone(), MasterKey::for_tests(1), host.clock.clone());
+    other.ok().unwrap().rotate_master(MasterKey::for_tests(2)).unwrap();
+    host.get("/readyz", "").await.problem(503, "internal");
 }
 
 #[tokio::test]

@@ -60,6 +60,11 @@ async fn a_minted_token_works_until_it_is_revoked() {
         .collect();
     let by = operator_id.as_str();
     assert_eq!(told, [("token.revoke", id, by), ("token.revoke", id, by), ("token.mint", id, by)]);
+    let given = &trail["rows"][2]["token"];
+    assert_eq!((&given["agent"], &given["expires_at"]), (&json!("billing"), &minted["expires_at"]));
+    let grant = json!({ "tools": ["get_invoice"], "operations": ["stripe:get_invoice"] });
+    assert_eq!(given["grant"], grant);
+    assert!(trail["rows"][0].get("token").is_none(), "it's there where it was given");
 }
 
 #[tokio::test]

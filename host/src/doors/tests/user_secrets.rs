@@ -136,7 +136,16 @@ async fn each_call_uses_the_secret_of_its_own_user() {
     );
     let admin: Vec<_> =
         rows.iter().filter(|row| row["event"] == "admin").map(|row| &row["subject"]).collect();
-    assert_eq!(admin, ["github version 1 of the user bob", "github version 1 of the user ann"]);
+    assert_eq!(
+        admin,
+        [
+            "github version 1 of the user bob",
+            "github of the user bob",
+            "github version 1 of the user ann",
+            "github of the user ann",
+        ],
+        "that it's about to be stored comes first"
+    );
 
     // A new one takes the place of the old one, and none is used once it's removed.
     assert_eq!(stage.put(&ann, "ann", "ghp_annannannann0009").await.json()["version"], 2);
@@ -327,8 +336,9 @@ async fn what_is_wrong_with_a_body_is_said_without_a_word_of_it() {
     let reply = stage.ask("PUT", path, &ann, &long).await;
     reply.problem(413, "too_large");
     assert!(!reply.body.contains("xxx"));
-    for strange in ["/v1/users/ann/secrets/a%20b", "/v1/users/ann/secrets/-x"] {
-        stage.ask("PUT", strange, &ann, r#"{"secret": "12345678"}"#).await.problem(400, "bad_request");
+    for label in ["a%20b", "-x", "sk_live_0123456789abcdef"] {
+        let strange = format!("/v1/users/ann/secrets/{label}");
+        stage.ask("PUT", &strange, &ann, r#"{"secret": "12345678"}"#).await.problem(400, "bad_request");
     }
     for query in
         ["environment=dev&environment=x", "environment=dev&x", "environment=", "tenant=rival", "environment"]

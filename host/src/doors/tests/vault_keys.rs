@@ -75,6 +75,11 @@ async fn a_key_is_a_token_with_a_cap_and_its_endpoints() {
     assert_eq!(key["daily_cap"], json!({ "amount": 500, "currency": "jpy" }));
     let row = &host.get("/v1/audit", &operator).await.json()["rows"][0];
     assert_eq!((&row["action"], &row["subject"]), (&json!("token.mint"), &key["id"]));
+    let given = &row["token"];
+    assert_eq!((&given["agent"], &given["conversation"]), (&json!("vault-key"), &yen["conversation_id"]));
+    assert_eq!(given["expires_at"], key["expires_at"]);
+    let cap = json!([{ "limit": 500, "unit": "jpy", "window": "day", "connection": "stripe" }]);
+    assert_eq!((&given["grant"]["operations"], &given["grant"]["budgets"]), (&key["operations"], &cap));
 }
 
 #[tokio::test]

@@ -99,6 +99,34 @@ impl Canonical {
         self
     }
 
+    /// The same request with one more form field, or property of its JSON object. A body that has neither stays as it is.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidRequest`] where the body becomes larger than the connection allows.
+    pub(crate) fn with_member(
+        mut self,
+        name: &str,
+        value: &str,
+        connection: &Connection,
+    ) -> Result<Self, SendFailure> {
+        let draft = match self.body {
+            CanonicalBody::Form(mut fields) => {
+                fields.push((name.to_owned(), value.to_owned()));
+                DraftBody::Form(fields)
+            }
+            CanonicalBody::Json(Value::Object(mut members)) => {
+                members.insert(name.to_owned(), Value::from(value));
+                DraftBody::Json(json_text(&Value::Object(members)))
+            }
+            CanonicalBody::Json(_) | CanonicalBody::None | CanonicalBody::Raw => return Ok(self),
+        };
+        let (_, body, body_bytes) = body(Some(draft), connection.request_bytes_max)
+            .map_err(|rule| SendFailure::unsent(FailureReason::InvalidRequest, rule))?;
+        (self.body, self.body_bytes) = (body, body_bytes);
+        self.digest = self.compute_digest(connection);
+        Ok(self)
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {
@@ -203,6 +231,9 @@ fn body(draft: Option<DraftBody>, bytes_max: usize) -> Result<Body, String> {
             }
             let value = read_json(text.as_bytes(), bytes_max)
                 .map_err(|error| format!("the JSON body is refused: {error}"))?;
+            if holds_nul(&value) {
+                return Err("the JSON body is refused: a text in it holds a NUL".to_owned());
+            }
             // Escapes may grow: what counts is what is sent.
             let bytes = Bytes::from(json_text(&value));
             if bytes.len() > bytes_max {
@@ -220,6 +251,16 @@ fn body(draft: Option<DraftBody>, bytes_max: usize) -> Result<Body, String> {
             }
             Ok((Some(raw_content_type(&content_type)?), CanonicalBody::Raw, data))
         }
+    }
+}
+
+/// Whether a NUL, at which some readers end a text, is in any of a value's texts or names.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -78,6 +78,10 @@ fn bodies_that_two_readers_could_read_apart_are_refused() {
     assert!(refused(json(&"[".repeat(50))).contains("deeper"));
     assert!(refused(json("{\"a\":18446744073709551616}")).contains("64 bits"));
     assert!(refused(json("{}x")).contains("not valid JSON"));
+    for cut in [r#"{"a":"b\u0000c"}"#, r#"{"a\u0000":1}"#, r#"[1,[{"a":["\u0000"]}]]"#] {
+        assert!(refused(json(cut)).contains("a NUL"), "{cut}");
+    }
+    assert!(Canonical::from_draft(json(r#"{"a":"\\u0000"}"#), &connection()).is_ok(), "it's a backslash");
     let form = |fields: &[(&str, &str)]| Draft { body: Some(DraftBody::Form(pairs(fields))), ..draft() };
     assert!(refused(form(&[("amount", "1"), ("amount", "100")])).contains("twice"));
     let raw = |content_type: &str| Draft {

@@ -16,11 +16,16 @@ fn percent(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// `\u0073`, `\x73`, `\/`, `\n` and the like, as JSON, JavaScript and most languages write them.
+/// `\u0073`, `\U00000073`, `\x73`, `\163`, `\/`, `\n` and the like, as JSON, JavaScript, Python, C and most languages write
+/// them. What is octal has three digits: before fewer, a backslash says nothing.
 fn backslash(text: &[u8]) -> Option<Vec<u8>> {
     replace(text, b'\\', |rest| match rest {
         [b'u', digits @ ..] => utf16(digits).map(|(bytes, used)| (bytes, used + 1)),
+        [b'U', digits @ ..] => Some((utf8(hex_four(digits)? << 16 | hex_four(digits.get(4..)?)?), 9)),
         [b'x', a, b, ..] => Some((vec![hex_pair(*a, *b)?], 3)),
+        [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+            Some((vec![(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')], 3))
+        }
         [b'n', ..] => Some((vec![b'\n'], 1)),
         [b'r', ..] => Some((vec![b'\r'], 1)),
         [b't', ..] => Some((vec![b'\t'], 1)),
@@ -34,9 +39,8 @@ fn backslash(text: &[u8]) -> Option<Vec<u8>> {
 /// What follows `\u`: four digits, perhaps with the other half of a pair, or any number of them in braces.
 fn utf16(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     if let Some(inside) = rest.strip_prefix(b"{") {
-        let end = inside.iter().take(8).position(|b| *b == b'}')?;
-        let code = u32::from_str_radix(std::str::from_utf8(inside.get(..end)?).ok()?, 16).ok()?;
-        return Some((utf8(code), end + 2));
+        let (code, digits) = number(inside, 16)?;
+        return (inside.get(digits) == Some(&b'}')).then(|| (utf8(code), digits + 2));
     }
     let high = hex_four(rest)?;
     if (0xd800..0xdc00).contains(&high)
@@ -122,9 +126,9 @@ fn hex_four(rest: &[u8]) -> Option<u32> {
     Some(u32::from(hex_pair(*a, *b)?) << 8 | u32::from(hex_pair(*c, *d)?))
 }
 
-/// A number of at most eight digits, and how many there were.
+/// A number, and how many digits it has: zeros before it may be as many as one likes.
 fn number(rest: &[u8], radix: u32) -> Option<(u32, usize)> {
-    let digits: String = rest.iter().map(|b| *b as char).take(8).take_while(|c| c.is_digit(radix)).collect();
+    let digits: String = rest.iter().map(|b| *b as char).take_while(|c| c.is_digit(radix)).collect();
     Some((u32::from_str_radix(&digits, radix).ok()?, digits.len()))
 }
 
@@ -147,6 +151,14 @@ mod tests {
         assert_eq!(
             undone(backslash, r#"\u0061\x62\/\"\\\n\ud83d\ude00\u{63}\q"#).as_deref(),
             Some("ab/\"\\\n😀cq")
+        );
+        assert_eq!(
+            undone(backslash, r"\U00000061\142\u{0000000063}\0\12\400\U1F600\u{63").as_deref(),
+            Some(r"abc012400\U1F600\u{63")
+        );
+        assert_eq!(
+            undone(html, "&#000000000097;&#x00000000062;c&#99999999999;").as_deref(),
+            Some("abc&#99999999999;")
         );
         assert_eq!(undone(html, "&#97;&#x62;&amp;&LT;&#99&nbsp;&").as_deref(), Some("ab&<c&nbsp;&"));
         assert_eq!(undone(folded, "a\r\n b\0c").as_deref(), Some("abc"));

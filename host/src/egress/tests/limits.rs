@@ -110,6 +110,30 @@ async fn encodings_that_cannot_be_looked_into_are_refused() {
 }
 
 #[tokio::test]
+async fn a_body_is_framed_in_chunks_and_not_turned_into_anything_else_on_the_way() {
+    let coded = |coding: &'static str| {
+        move |_: &str| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(b"ok").unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\n{coding}\r\nconnection: close\r\n\r\n");
+            let body = [chunk(encoder.finish().unwrap()), chunk("")].concat();
+            vec![Act::Send([head.into_bytes(), body].concat()), Act::HangUp]
+        }
+    };
+    for coding in [
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+        "transfer-encoding: gzip",
+        "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked, gzip\r\ncontent-encoding: gzip",
+    ] {
+        assert_eq!(refused("", coded(coding)).await, FailureReason::ResponseRefused, "{coding}");
+    }
+    let world = World::new("", coded("transfer-encoding: Chunked\r\ncontent-encoding: gzip")).await;
+    assert_eq!(world.get().await.unwrap().body.as_ref(), b"ok");
+}
+
+#[tokio::test]
 async fn a_huge_head_is_refused() {
     let many = |_: &str| {
         let names: Vec<String> = (0..500).map(|n| format!("x-{n}")).collect();

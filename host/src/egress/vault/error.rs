@@ -44,7 +44,8 @@ pub enum AdminError {
     },
     /// The master key isn't in a file, so it can't be replaced there.
     #[error(
-        "the master key comes from the environment or a passphrase; give the new one beside it to rotate to that"
+        "the master key comes from the environment or a passphrase: `--new-key-env` or `--new-passphrase-env` has to name \
+         the new one"
     )]
     NotInAFile,
     /// The master key is in use already.
@@ -71,13 +72,27 @@ impl AdminError {
     /// What it means to an operator that a tenant's key can't be had.
     pub(super) fn from_tenant_key(tenant: &TenantId, cause: Unreadable) -> Self {
         match cause {
-            Unreadable::UnknownMaster { needed, given } => {
+            Unreadable::UnknownMaster(UnknownMaster { needed, given }) => {
                 Self::UnknownMaster { tenant: Some(tenant.clone()), needed, given }
             }
             Unreadable::Store(error) => Self::Store(error),
             cause => Self::DamagedTenantKey { tenant: tenant.clone(), cause: cause.to_string() },
         }
     }
+}
+
+impl From<UnknownMaster> for AdminError {
+    fn from(UnknownMaster { needed, given }: UnknownMaster) -> Self {
+        Self::UnknownMaster { tenant: None, needed, given }
+    }
+}
+
+/// A master key that isn't among those that were given.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", unknown_master(None, .needed, .given))]
+pub(super) struct UnknownMaster {
+    pub(super) needed: String,
+    pub(super) given: String,
 }
 
 /// Why one secret can't be read. For logs and for the operator: it tells the reasons apart.
@@ -87,8 +102,8 @@ pub(super) enum Unreadable {
     Missing,
     #[error("its tenant has no key")]
     NoTenantKey,
-    #[error("{}", unknown_master(None, .needed, .given))]
-    UnknownMaster { needed: String, given: String },
+    #[error(transparent)]
+    UnknownMaster(#[from] UnknownMaster),
     #[error("the tenant's key doesn't open: the row is damaged, or was moved here from elsewhere")]
     TenantKey,
     #[error("the data key of version {0} doesn't open: the row is damaged, or was moved here from elsewhere")]

@@ -13,6 +13,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::seal::{Place, SealingKey, Unopenable};
+use super::tenant::TenantKey;
 use super::{key_file, passphrase};
 use crate::ids::TenantId;
 use crate::store::{ControlStore, StoreError, TenantKeyRow};
@@ -164,14 +165,14 @@ impl MasterKey {
     }
 
     /// A tenant's key under this master key.
-    pub(super) fn wrap(&self, tenant: &TenantId, key: &SealingKey) -> TenantKeyRow {
-        let wrapped = self.wrapping.wrap(&Place::tenant_key(tenant, &self.id), key);
+    pub(super) fn wrap(&self, tenant: &TenantId, key: &TenantKey) -> TenantKeyRow {
+        let wrapped = key.wrapped(&self.wrapping, &Place::tenant_key(tenant, &self.id));
         TenantKeyRow { tenant: tenant.clone(), master: self.id.clone(), wrapped }
     }
 
     /// The key that a row of this tenant holds.
-    pub(super) fn unwrap(&self, tenant: &TenantId, row: &TenantKeyRow) -> Result<SealingKey, Unopenable> {
-        self.wrapping.unwrap(&Place::tenant_key(tenant, &self.id), &row.wrapped)
+    pub(super) fn unwrap(&self, tenant: &TenantId, row: &TenantKeyRow) -> Result<TenantKey, Unopenable> {
+        TenantKey::unwrapped(&self.wrapping, &Place::tenant_key(tenant, &self.id), &row.wrapped)
     }
 }
 
@@ -181,7 +182,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The master keys that a host knows: the one in use, and such as it may still (or soon) meet in the store.
+/// The master keys that a host knows: the one that it was given first, and such as it may still (or soon) meet in the
+/// store, which says which of them is in use.
 pub struct MasterKeys {
     current: Arc<MasterKey>,
     others: Vec<Arc<MasterKey>>,
@@ -211,42 +213,51 @@ impl MasterKeys {
         Ok(Self { current: Arc::new(current), others, file: Some(path.to_owned()) })
     }
 
-    /// The same keys and one more that may open rows, and wraps none: the one before a rotation, or the one after it.
+    /// The same keys and more: those before a rotation, or the one after it.
     #[must_use]
-    pub fn and(mut self, other: MasterKey) -> Self {
-        self.others.push(Arc::new(other));
+    pub fn and(mut self, others: impl Into<Self>) -> Self {
+        let others: Self = others.into();
+        self.others.extend(others.all().map(Arc::clone));
         self
     }
 
-    /// The key in use.
+    /// The key that was given first, or rotated to since: an empty vault takes it into use.
     #[must_use]
     pub fn current(&self) -> &MasterKey {
         &self.current
     }
 
-    /// The file that the key in use was read from.
+    /// The file that the first key was read from.
     pub(super) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
     /// The key with this id.
-    pub(super) fn find(&self, id: &str) -> Option<&MasterKey> {
-        self.all().find(|key| key.id == id)
+    pub(super) fn find(&self, id: &str) -> Option<Arc<MasterKey>> {
+        self.all().find(|key| key.id == id).map(Arc::clone)
     }
 
     /// The ids of all of them, for messages.
     pub(super) fn ids(&self) -> String {
-        self.all().map(MasterKey::id).collect::<Vec<_>>().join(", ")
+        self.all().map(|key| key.id()).collect::<Vec<_>>().join(", ")
     }
 
-    /// These keys after `next` took the place of the one in use.
+    /// What is in the file now, and these keys after it: a row that was read before may still need them.
+    pub(super) fn read_again(&self, file: &Path) -> Result<Self, MasterKeyError> {
+        let mut again = Self::from_file(file)?;
+        let kept: Vec<_> = self.all().filter(|key| again.find(key.id()).is_none()).map(Arc::clone).collect();
+        again.others.extend(kept);
+        Ok(again)
+    }
+
+    /// These keys after `next` took the place of the first.
     pub(super) fn succeeded_by(&self, next: MasterKey) -> Self {
-        let others = self.others.iter().chain([&self.current]).map(Arc::clone).collect();
+        let others = self.all().map(Arc::clone).collect();
         Self { current: Arc::new(next), others, file: self.file.clone() }
     }
 
-    fn all(&self) -> impl Iterator<Item = &MasterKey> {
-        std::iter::once(&self.current).chain(&self.others).map(|key| &**key)
+    fn all(&self) -> impl Iterator<Item = &Arc<MasterKey>> {
+        std::iter::once(&self.current).chain(&self.others)
     }
 }
 

@@ -4,6 +4,8 @@
 //! master key ── wraps ─→ tenant's key ── wraps ─→ data key ── encrypts ─→ one version of one secret
 //! ```
 //!
+//! Another master key brings every tenant another key (`rotate`, `tenant`).
+//!
 //! AES-256-GCM throughout; each ciphertext is bound to its purpose, tenant, environment, label and version, and to the
 //! user whose own it is (`own`). The vault is write-only towards everyone but `egress`: nothing public gives a secret back.
 
@@ -18,6 +20,7 @@ mod own;
 mod passphrase;
 mod rotate;
 mod seal;
+mod tenant;
 #[cfg(test)]
 mod tests;
 
@@ -36,17 +39,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use self::cache::Cache;
-use self::error::Unreadable;
+use self::error::{UnknownMaster, Unreadable};
 use self::seal::{Place, SealingKey};
 use super::Secret;
 use crate::clock::{Clock, Millis};
 use crate::ids::{Realm, SecretLabel, TenantId, UserId};
-use crate::store::{ControlStore, SecretRow, StoreError, TenantKeyRow};
+use crate::store::{ControlStore, SecretRow, StoreError};
 
-/// Under which name the store keeps the id of the master key, from before the first tenant has a key on.
+/// Under which name the store keeps the id of the master key in use, from before the first tenant has a key on.
 const MASTER_ID: &str = "vault.master";
-/// How often a version number is tried again when another process took it meanwhile.
-const PUT_ATTEMPTS_MAX: u32 = 16;
+/// How often something is tried again when another process was quicker.
+const ATTEMPTS_MAX: u32 = 16;
 
 /// The secrets of all tenants.
 pub struct Vault {
@@ -121,7 +124,8 @@ impl Vault {
     /// removed. A number is never used twice, not even after a removal.
     ///
     /// # Errors
-    /// [`AdminError::DamagedTenantKey`] when the tenant's key can't be opened; [`AdminError::Store`].
+    /// [`AdminError::DamagedTenantKey`] when the tenant's key can't be opened, [`AdminError::UnknownMaster`] when the master
+    /// key was rotated to one that this host doesn't have; [`AdminError::Store`].
     pub fn put(&self, realm: &Realm, label: &SecretLabel, value: &SecretInput) -> Result<u32, AdminError> {
         self.put_named(Named { realm, user: None, label }, value, None)
     }
@@ -153,7 +157,7 @@ impl Vault {
     ) -> Result<u32, AdminError> {
         let Named { realm, user, label } = named;
         let tenant_key = self.ensure_tenant_key(&realm.tenant)?;
-        for _ in 0..PUT_ATTEMPTS_MAX {
+        for _ in 0..ATTEMPTS_MAX {
             // INVARIANT (expected): the number is read before the newest row. One that is stored after the number was read
             // is seen there, or has taken the number.
             let given_out = self.store.setting(&last_version_name(named))?;
@@ -249,31 +253,35 @@ impl Vault {
         Ok(Secret::new(bytes, row.version))
     }
 
-    fn unwrap_tenant_key(&self, tenant: &TenantId, row: &TenantKeyRow) -> Result<SealingKey, Unreadable> {
+    /// Whether the master key in use is one that this host has.
+    ///
+    /// # Errors
+    /// [`AdminError::UnknownMaster`] when it was rotated to one that this host doesn't have; [`AdminError::Store`].
+    pub fn check_in_use(&self) -> Result<(), AdminError> {
+        self.master(&self.in_use()?)?;
+        Ok(())
+    }
+
+    /// The id of the master key in use. The first that ever opens an empty vault is taken into use.
+    fn in_use(&self) -> Result<String, StoreError> {
+        let id = match self.store.setting(MASTER_ID)? {
+            Some(id) => id,
+            None => self.store.ensure_setting(MASTER_ID, self.masters.load().current().id().as_bytes())?,
+        };
+        Ok(String::from_utf8_lossy(&id).into_owned())
+    }
+
+    /// The master key with this id.
+    fn master(&self, id: &str) -> Result<Arc<MasterKey>, UnknownMaster> {
         let mut masters = self.masters.load_full();
-        if masters.find(&row.master).is_none() {
+        if masters.find(id).is_none() {
             // A rotation by another process puts the new key into the file before it uses it.
-            if let Some(again) = masters.file().and_then(|file| MasterKeys::from_file(file).ok()) {
+            if let Some(again) = masters.file().and_then(|file| masters.read_again(file).ok()) {
                 masters = Arc::new(again);
                 self.masters.store(Arc::clone(&masters));
             }
         }
-        let Some(master) = masters.find(&row.master) else {
-            return Err(Unreadable::UnknownMaster { needed: row.master.clone(), given: masters.ids() });
-        };
-        master.unwrap(tenant, row).map_err(|_| Unreadable::TenantKey)
-    }
-
-    /// The tenant's key, made if it has none yet.
-    fn ensure_tenant_key(&self, tenant: &TenantId) -> Result<SealingKey, AdminError> {
-        let row = match self.store.tenant_key(tenant)? {
-            Some(row) => row,
-            None => {
-                let fresh = self.masters.load().current().wrap(tenant, &SealingKey::fresh());
-                self.store.ensure_tenant_key(&fresh)?
-            }
-        };
-        self.unwrap_tenant_key(tenant, &row).map_err(|cause| AdminError::from_tenant_key(tenant, cause))
+        masters.find(id).ok_or_else(|| UnknownMaster { needed: id.to_owned(), given: masters.ids() })
     }
 
     /// Whether the master keys given are this vault's.
@@ -282,7 +290,7 @@ impl Vault {
         for row in &rows {
             match self.unwrap_tenant_key(&row.tenant, row) {
                 Ok(_) => {}
-                Err(unknown @ Unreadable::UnknownMaster { .. }) => {
+                Err(unknown @ Unreadable::UnknownMaster(_)) => {
                     return Err(AdminError::from_tenant_key(&row.tenant, unknown));
                 }
                 Err(cause) => {
@@ -290,23 +298,8 @@ impl Vault {
                 }
             }
         }
-        if !rows.is_empty() {
-            return Ok(());
-        }
         // No tenant's key tells yet whether a passphrase is the right one; this does.
-        let masters = self.masters.load();
-        let current = masters.current().id();
-        match self.store.setting(MASTER_ID)? {
-            Some(id) if id == current.as_bytes() => Ok(()),
-            Some(id) => {
-                let needed = String::from_utf8_lossy(&id).into_owned();
-                if masters.find(&needed).is_none() {
-                    return Err(AdminError::UnknownMaster { tenant: None, needed, given: masters.ids() });
-                }
-                Ok(self.store.set_setting(MASTER_ID, current.as_bytes())?)
-            }
-            None => Ok(self.store.set_setting(MASTER_ID, current.as_bytes())?),
-        }
+        if rows.is_empty() { self.check_in_use() } else { Ok(()) }
     }
 }
 

@@ -38,9 +38,8 @@ fn salt(store: &dyn ControlStore) -> Result<Vec<u8>, MasterKeyError> {
     }
     let mut fresh = [0; SALT_BYTES];
     random(&mut fresh);
-    store.set_setting(SALT, &fresh)?;
-    // Another process may have been quicker: what is stored counts.
-    Ok(store.setting(SALT)?.unwrap_or_else(|| fresh.to_vec()))
+    // Another process may have been quicker: its one counts.
+    Ok(store.ensure_setting(SALT, &fresh)?)
 }
 
 fn derive(passphrase: &[u8], salt: &[u8]) -> Result<Zeroizing<[u8; 32]>, MasterKeyError> {
@@ -55,6 +54,8 @@ fn derive(passphrase: &[u8], salt: &[u8]) -> Result<Zeroizing<[u8; 32]>, MasterK
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
     use crate::egress::MasterKey;
     use crate::store::MemoryControl;
@@ -76,6 +77,22 @@ mod tests {
         assert_eq!(first, id(&one, "correct horse battery"));
         assert_ne!(first, id(&one, "correct horse batterz"));
         assert_ne!(first, id(&two, "correct horse battery"), "each vault has its own salt");
+    }
+
+    #[test]
+    fn of_several_that_use_it_first_at_once_all_have_one_salt() {
+        for _ in 0..50 {
+            let (store, start) = (MemoryControl::new(), Barrier::new(8));
+            let used = || {
+                start.wait();
+                salt(&store).unwrap()
+            };
+            let salts: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(used)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(salts.iter().all(|salt| *salt == salts[0]), "{salts:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Another master key. Only the tenants' keys are wrapped anew; no secret is touched, and calls go on meanwhile.
+//! Another master key. Every tenant gets a new key, which is wrapped by it together with those before; no secret is touched,
+//! and calls go on meanwhile.
 
 use std::sync::Arc;
 
-use super::{AdminError, MASTER_ID, MasterKey, MasterKeys, Vault, key_file};
+use super::{AdminError, MASTER_ID, MasterKey, Vault, key_file};
 
 /// What a rotation of the master key did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +17,19 @@ pub struct Rotated {
 }
 
 impl Vault {
-    /// Wraps every tenant's key by `new`, in one transaction: all of them or none. From then on `new` is the key in use.
+    /// Gives every tenant a new key beside those it has, and wraps them by `new`, in one transaction: all of them or none.
+    /// From then on `new` is the key in use.
     ///
-    /// Other processes have to know `new` beside their own key ([`MasterKeys::and`]) before this is called; then there's
-    /// no moment at which they can't read. Those that don't know it say so, and which key they need.
+    /// Other processes have to know `new` beside their own key ([`MasterKeys::and`](super::MasterKeys::and)) before this is
+    /// called; then there's no moment at which they can't read. Those that don't know it say so, and which key they need
+    /// ([`Vault::check_in_use`]).
     ///
     /// # Errors
     /// [`AdminError::SameMaster`]; [`AdminError::DamagedTenantKey`] when a tenant's key doesn't open, and then nothing
     /// is changed; [`AdminError::Store`], also when another process changed a tenant's key meanwhile: try again.
     pub fn rotate_master(&self, new: MasterKey) -> Result<Rotated, AdminError> {
-        let from = self.masters.load().current().id().to_owned();
-        if from == new.id() {
+        let from = self.in_use()?;
+        if from == new.id() && self.not_wrapped_by(new.id())?.is_empty() {
             return Err(AdminError::SameMaster);
         }
         let tenants = self.rewrap(&new)?;
@@ -35,9 +38,10 @@ impl Vault {
         Ok(Rotated { from, to, tenants })
     }
 
-    /// Makes a new master key in the file that the present one came from ([`MasterKeys::from_file`]) and goes over to it.
-    /// The one before stays in `FILE.previous` until the next rotation. Hosts that run on the same file follow by
-    /// themselves. Cut short at any moment, the two files together open everything, and the next call completes it.
+    /// Makes a new master key in the file that the present one came from
+    /// ([`MasterKeys::from_file`](super::MasterKeys::from_file)) and goes over to it. The one before stays in
+    /// `FILE.previous` until the next rotation. Hosts that run on the same file follow by themselves. Cut short at any
+    /// moment, the two files together open everything, and the next call completes it before it makes another key.
     ///
     /// # Errors
     /// [`AdminError::NotInAFile`] when the key came from somewhere else, and as [`Vault::rotate_master`].
@@ -45,22 +49,20 @@ impl Vault {
         let path = self.masters.load().file().ok_or(AdminError::NotInAFile)?.to_owned();
         let _lock = key_file::lock(&path)?;
         // Another rotation may have ended a moment ago.
-        self.masters.store(Arc::new(MasterKeys::from_file(&path)?));
+        let masters = Arc::new(self.masters.load().read_again(&path)?);
+        self.masters.store(Arc::clone(&masters));
         self.check_master()?;
-        let masters = self.masters.load_full();
-        let current = masters.current().id();
+        let (from, current) = (self.in_use()?, masters.current());
         // An earlier rotation was cut short: its key is in the file, and rows are still wrapped by the one before. They
         // have to be off that one before the file that holds it is overwritten.
-        let behind = self.store.tenant_keys()?.into_iter().find(|row| row.master != current);
-        if let Some(row) = behind {
-            let tenants = self.rewrap(masters.current())?;
-            return Ok(Rotated { from: row.master, to: current.to_owned(), tenants });
+        if from != current.id() || !self.not_wrapped_by(current.id())?.is_empty() {
+            self.rewrap(current)?;
         }
         let new = key_file::replace(&path)?;
         let tenants = self.rewrap(&new)?;
         let to = new.id().to_owned();
         self.succeed(new);
-        Ok(Rotated { from: current.to_owned(), to, tenants })
+        Ok(Rotated { from, to, tenants })
     }
 
     fn rewrap(&self, new: &MasterKey) -> Result<usize, AdminError> {
@@ -70,10 +72,9 @@ impl Vault {
             let key = self
                 .unwrap_tenant_key(&row.tenant, row)
                 .map_err(|cause| AdminError::from_tenant_key(&row.tenant, cause))?;
-            now.push(new.wrap(&row.tenant, &key));
+            now.push(new.wrap(&row.tenant, &key.renewed()));
         }
-        self.store.replace_tenant_keys(&was, &now)?;
-        self.store.set_setting(MASTER_ID, new.id().as_bytes())?;
+        self.store.replace_tenant_keys(&was, &now, MASTER_ID, new.id())?;
         Ok(now.len())
     }
 

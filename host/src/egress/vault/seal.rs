@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::Named;
 use crate::ids::{Realm, TenantId, random};
 
-const KEY_BYTES: usize = 32;
+pub(super) const KEY_BYTES: usize = 32;
 /// 96 random bits: with one key, two of four thousand million messages meet with a chance of 2⁻³³ (NIST SP 800-38D,
 /// 8.3). A data key seals one message, a tenant's key one for every version and note stored, a master key one for every
 /// tenant.
@@ -31,6 +31,16 @@ impl SealingKey {
         let mut key = Box::new(Zeroizing::new([0; KEY_BYTES]));
         fill(&mut key);
         Self(key)
+    }
+
+    /// The key of these bytes.
+    pub(super) fn of(bytes: &[u8; KEY_BYTES]) -> Self {
+        Self::filled(|key| key.copy_from_slice(bytes))
+    }
+
+    /// The bytes of the key.
+    pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
     }
 
     /// Encrypts: nonce, ciphertext, tag.
@@ -63,19 +73,18 @@ impl SealingKey {
 
     /// Encrypts another key under this one.
     pub(super) fn wrap(&self, place: &Place, key: &Self) -> Vec<u8> {
-        self.seal(place, &key.0[..])
+        self.seal(place, key.bytes())
     }
 
     /// Decrypts a key that was wrapped for the same place.
     pub(super) fn unwrap(&self, place: &Place, wrapped: &[u8]) -> Result<Self, Unopenable> {
         let plain = self.open(place, wrapped)?;
         let bytes: &[u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| Unopenable)?;
-        Ok(Self::filled(|key| key.copy_from_slice(bytes)))
+        Ok(Self::of(bytes))
     }
 
     fn cipher(&self) -> Aes256Gcm {
-        let bytes: &[u8; KEY_BYTES] = &self.0;
-        Aes256Gcm::new(bytes.into())
+        Aes256Gcm::new(self.bytes().into())
     }
 }
 

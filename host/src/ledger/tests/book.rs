@@ -1,7 +1,7 @@
 use super::*;
 use crate::ledger::Settlement;
 use crate::ledger::{
-    AMOUNT_MAX, Resolved, finish, hold, prune, recover, refuse, release, reserve, resolve, settle,
+    AMOUNT_MAX, Resolved, finish, hold, no_room, prune, recover, refuse, release, reserve, resolve, settle,
 };
 use crate::reach::Reach;
 
@@ -30,6 +30,20 @@ fn what_is_reserved_counts_until_it_is_settled_released_or_held() {
         assert!(within(store, |tx| release(tx, &id(4))));
         assert_eq!(tally(store, &one), of(0, 40, 40));
         assert_eq!(entries(store).len(), 1);
+    });
+}
+
+#[test]
+fn what_has_room_by_what_is_counted_is_what_reserving_says() {
+    on_both(|store| {
+        assert_eq!(within(store, |tx| reserve(tx, &reservation(1, [usd(100, 40)]))), Reserved::Yes);
+        assert!(within(store, |tx| settle(tx, &id(1), Some(30), Some(200), None)));
+        for (amount, fits) in [(70, true), (71, false), (u64::MAX, false)] {
+            let said = within(store, |tx| reserve(tx, &reservation(2, [usd(100, amount)])));
+            assert_eq!(no_room(&usd(100, amount), 30).unwrap_or(Reserved::Yes), said, "{amount}");
+            assert_eq!(said == Reserved::Yes, fits, "{amount}");
+            within(store, |tx| release(tx, &id(2)));
+        }
     });
 }
 

@@ -5,7 +5,7 @@ use crate::ledger::{
     FirstOutcome, Resolved, Settlement, WriteFacts, dedup_key, finish, hold, idempotency_value, made_before,
     prune, recover, refuse, release, reserve, reserve_attempt, resolve, settle,
 };
-use crate::store::{AuditStore, WriteState};
+use crate::store::WriteState;
 
 const WINDOW_MS: u64 = 1_000;
 
@@ -25,9 +25,10 @@ fn again(store: &dyn LedgerStore, number: u32, at: Millis) -> Reserved {
 fn a_write_under_way_is_not_made_a_second_time() {
     on_both(|store| {
         assert_eq!(again(store, 1, NOW), Reserved::Yes);
-        assert_eq!(again(store, 2, NOW), Reserved::InProgress);
+        let in_progress = Reserved::InProgress { first: id(1) };
+        assert_eq!(again(store, 2, NOW), in_progress);
         // However long it takes.
-        assert_eq!(again(store, 3, Millis(NOW.0 + 86_400_000)), Reserved::InProgress);
+        assert_eq!(again(store, 3, Millis(NOW.0 + 86_400_000)), in_progress);
         assert_eq!(within(store, |tx| reserve(tx, &write(4, 2, NOW))), Reserved::Yes);
     });
 }
@@ -38,8 +39,8 @@ fn a_write_that_was_made_gives_its_first_outcome_though_the_budget_is_used_up() 
         assert_eq!(again(store, 1, NOW), Reserved::Yes);
         let sealed = Some(vec![7, 0, 255]);
         within(store, |tx| settle(tx, &id(1), Some(100), Some(201), sealed.clone()));
-        let first =
-            Reserved::Duplicate(FirstOutcome::Done { status: Some(201), reply: sealed.clone(), at: NOW });
+        let outcome = FirstOutcome::Done { status: Some(201), reply: sealed.clone(), at: NOW };
+        let first = Reserved::Duplicate { first: id(1), outcome };
         assert_eq!(again(store, 2, Millis(NOW.0 + 999)), first);
         assert_eq!(tally(store, &line("tenant", "usd", Window::Total, 100, 40)).counted(), 100);
     });
@@ -91,7 +92,7 @@ fn after_its_window_a_write_is_a_new_one() {
         within(store, |tx| settle(tx, &id(1), None, Some(200), None));
         let later = Millis(NOW.0 + 1_000);
         assert_eq!(again(store, 2, later), Reserved::Yes);
-        assert_eq!(again(store, 3, later), Reserved::InProgress);
+        assert_eq!(again(store, 3, later), Reserved::InProgress { first: id(2) });
     });
 }
 
@@ -111,14 +112,16 @@ fn what_nobody_knows_is_not_tried_again_until_an_operator_says() {
     on_both(|store| {
         assert_eq!(again(store, 1, NOW), Reserved::Yes);
         within(store, |tx| finish(tx, &id(1), Settlement::Hold, None, None));
-        let unknown = Reserved::Duplicate(FirstOutcome::Unknown { at: NOW });
-        assert_eq!(again(store, 2, NOW), unknown);
+        let unknown =
+            |first| Reserved::Duplicate { first: id(first), outcome: FirstOutcome::Unknown { at: NOW } };
+        assert_eq!(again(store, 2, NOW), unknown(1));
         within(store, |tx| resolve(tx, &id(1), false, None));
         assert_eq!(again(store, 3, NOW), Reserved::Yes);
         within(store, recover);
-        assert_eq!(again(store, 4, NOW), unknown);
+        assert_eq!(again(store, 4, NOW), unknown(3));
         within(store, |tx| resolve(tx, &id(3), true, None));
-        let done = Reserved::Duplicate(FirstOutcome::Done { status: None, reply: None, at: NOW });
+        let outcome = FirstOutcome::Done { status: None, reply: None, at: NOW };
+        let done = Reserved::Duplicate { first: id(3), outcome };
         assert_eq!(again(store, 5, NOW), done);
     });
 }
@@ -131,7 +134,7 @@ fn an_old_reservation_s_end_leaves_the_same_write_s_new_one_alone() {
         let later = Millis(NOW.0 + 5_000);
         assert_eq!(again(store, 2, later), Reserved::Yes);
         within(store, |tx| resolve(tx, &id(1), false, None));
-        assert_eq!(again(store, 3, later), Reserved::InProgress);
+        assert_eq!(again(store, 3, later), Reserved::InProgress { first: id(2) });
     });
 }
 
@@ -141,7 +144,7 @@ fn a_write_without_a_budget_is_recognised_as_well() {
         let free = |number| Reservation { lines: Lines::none(), ..write(number, 1, NOW) };
         assert_eq!(within(store, |tx| reserve(tx, &free(1))), Reserved::Yes);
         within(store, |tx| hold(tx, &id(1)));
-        assert!(matches!(within(store, |tx| reserve(tx, &free(2))), Reserved::Duplicate(_)));
+        assert!(matches!(within(store, |tx| reserve(tx, &free(2))), Reserved::Duplicate { .. }));
         // An operator can say of it too what became of it.
         within(store, |tx| resolve(tx, &id(1), false, None));
         assert_eq!(within(store, |tx| reserve(tx, &free(3))), Reserved::Yes);
@@ -201,39 +204,12 @@ fn whoever_asks_before_hears_what_reserving_says() {
     }
 }
 
-#[test]
-fn what_is_known_of_a_write_is_read_beside_whoever_writes() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("audit.db");
-    let (file, memory) = (SqliteAudit::open(&path).unwrap(), MemoryAudit::new());
-    for store in [&file as &dyn LedgerStore, &memory] {
-        assert_eq!(again(store, 1, NOW), Reserved::Yes);
-        within(store, |tx| settle(tx, &id(1), None, Some(200), Some(vec![7])));
-    }
-    let known = file.known_write(&[1; 32]).unwrap();
-    assert_eq!(known, memory.known_write(&[1; 32]).unwrap());
-    assert_eq!(
-        known.as_ref().map(|row| &row.state),
-        Some(&WriteState::Done { status: Some(200), reply: Some(vec![7]) })
-    );
-    assert_eq!(file.known_write(&[2; 32]).unwrap(), None);
-    // It doesn't wait for a transaction, and sees nothing of one.
-    file.ledger(&mut |tx| {
-        release(tx, &id(1))?;
-        tx.remove_write(&[1; 32])?;
-        assert_eq!(file.known_write(&[1; 32])?, known);
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(file.known_write(&[1; 32]).unwrap(), None);
-}
-
 /// A connection with a write of each kind of body.
 const STRIPE: &str = r#"
 base_url = "https://api.stripe.com"
 secret = "stripe"
 attach = { kind = "bearer" }
-request_headers = ["idempotency-key", "stripe-account", "x-key"]
+request_headers = ["accept", "accept-language", "idempotency-key", "if-match", "stripe-account", "x-key"]
 idempotency_header = "X-Key"
 [operations.create_charge]
 request = "POST /v1/charges"
@@ -315,6 +291,9 @@ fn the_same_write_has_the_same_key_whatever_an_sdk_adds_and_however_it_sorts() {
     assert_eq!(ask().key(), ask().key());
     let keys = [("Idempotency-Key", "a"), ("X-Key", "b")];
     assert_eq!(ask().key(), Ask { headers: &keys, ..ask() }.key());
+    for looks in [[("Accept", "*/*")], [("Accept", "application/json")], [("Accept-Language", "de")]] {
+        assert_eq!(ask().key(), Ask { headers: &looks, ..ask() }.key(), "{looks:?}");
+    }
     let accounts = [("Stripe-Account", "acct_1"), ("idempotency-key", "c")];
     let swapped = [accounts[1], accounts[0]];
     assert_eq!(Ask { headers: &accounts, ..ask() }.key(), Ask { headers: &swapped, ..ask() }.key());
@@ -336,6 +315,7 @@ fn whatever_makes_a_write_another_changes_its_key() {
         Ask { user: Some("bob"), ..ask() }.key(),
         Ask { headers: &[("Stripe-Account", "acct_1")], ..ask() }.key(),
         Ask { headers: &[("Stripe-Account", "acct_2")], ..ask() }.key(),
+        Ask { headers: &[("If-Match", "\"1\"")], ..ask() }.key(),
         Ask { body: form(&[("amount", "501"), ("customer", "cus_1")]), ..ask() }.key(),
         Ask { body: form(&[("amount", "500")]), ..ask() }.key(),
         note("/v1/notes/1", r#"{"text":"a"}"#),
@@ -369,6 +349,7 @@ fn a_home_keeps_its_salt() {
     let salt = crate::ledger::dedup_salt(&control).unwrap();
     assert_eq!(crate::ledger::dedup_salt(&control).unwrap(), salt);
     assert_ne!(crate::ledger::dedup_salt(&crate::store::MemoryControl::new()).unwrap(), salt);
-    crate::store::ControlStore::set_setting(&control, "ledger.salt", b"short").unwrap();
-    assert!(crate::ledger::dedup_salt(&control).is_err());
+    let damaged = crate::store::MemoryControl::new();
+    crate::store::ControlStore::ensure_setting(&damaged, "ledger.salt", b"short").unwrap();
+    assert!(crate::ledger::dedup_salt(&damaged).is_err());
 }

@@ -494,7 +494,7 @@ fn a_sandbox_is_asked_about_as_one_and_as_the_version_that_is_known() {
     };
     let ask = |policy: &Policy, kind| {
         let invocation = Invocation { kind, ..invocation(&caller, "run_python", None) };
-        policy.permit_invocation(invocation).map(|_| ()).map_err(|refusal| refusal.code)
+        policy.permit_invocation(invocation).map(|_| ()).map_err(|denied| denied.refusal.code)
     };
     // The invocation has no code, which counts as the most there can be.
     assert_eq!(ask(&of(known), ComponentKind::Sandbox), Ok(()));

@@ -30,8 +30,12 @@ fn a_tool_is_called_by_who_was_granted_it() {
         let agent = caller(&auth, TokenKind::Agent, grant, &[], None);
         let decided = Policy::permissive().permit_invocation(invocation(&agent, tool, None));
         assert_eq!(decided.is_ok(), allowed, "{grant:?} {tool}");
-        if let Err(refusal) = decided {
-            assert_eq!(refusal, unknown_tool(tool), "a forbidden tool looks like one that isn't there");
+        if let Err(denied) = decided {
+            assert_eq!(
+                denied.refusal,
+                unknown_tool(tool),
+                "a forbidden tool looks like one that isn't there"
+            );
         }
     }
     assert!(Policy::permissive().permit_invocation(invocation(&operator, "get_invoice", None)).is_err());
@@ -51,7 +55,7 @@ fn a_token_keeps_to_its_conversation() {
         let decided = Policy::permissive().permit_invocation(invocation(&agent, "t", named));
         let decided = decided
             .map(|permit| permit.into_request().context.conversation.map(|talk| talk.to_string()))
-            .map_err(|refusal| refusal.code);
+            .map_err(|denied| denied.refusal.code);
         assert_eq!(decided, known.map(|talk| talk.map(str::to_owned)), "{bound:?} {named:?}");
     }
 }
@@ -89,9 +93,11 @@ fn a_send_needs_the_tool_and_the_token() {
         };
         let context = CallContext::default();
         let ask = SendAsk { alive: &alive, context: &context, via: &via, now: Millis(1_000), approved: None };
-        let decided = Policy::permissive().permit_send(ask, typed);
+        let policy = Policy::permissive();
+        let decided = policy.permit_send(ask, typed);
+        assert_eq!(decided.policy(), policy.hash(), "whatever the answer");
         assert_eq!(matches!(decided, Verdict::Permitted(_)), allowed, "{declared:?} {granted:?} {path}");
-        if let Verdict::Denied(failure) = decided {
+        if let Verdict::Denied { failure, .. } = decided {
             assert_eq!(failure.reason, FailureReason::Denied);
             assert_eq!(failure.request_sent, crate::refusal::RequestSent::No);
         }

@@ -6,30 +6,17 @@ use crate::ids::ApprovalId;
 use crate::store::{ApprovalFilter, ApprovalRow, ApprovalStore, Opening, PendingLimits, Stage, StoreError};
 
 impl ApprovalStore for MemoryControl {
+    fn foresee_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
+        Ok(foresee(&self.read().approvals, row, limits))
+    }
+
     fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
         let mut tables = self.write();
-        let approvals = &mut tables.approvals;
-        let live = || approvals.iter().filter(|known| known.expires_at > row.asked_at);
-        let same = |known: &&ApprovalRow| {
-            known.realm.tenant == row.realm.tenant
-                && known.fingerprint == row.fingerprint
-                && known.stage != Stage::Used
-        };
-        if let Some(known) = live().rev().find(same) {
-            return Ok(Opening::Known(Box::new(known.clone())));
+        let opening = foresee(&tables.approvals, row, limits);
+        if opening == Opening::Fresh {
+            tables.approvals.push(row.clone());
         }
-        let of_token = live()
-            .filter(|known| known.root == row.root)
-            .filter(|known| matches!(known.stage, Stage::Pending | Stage::Denied));
-        if of_token.count() >= size(limits.per_token_max) {
-            return Ok(Opening::TokenFull);
-        }
-        let of_environment = live().filter(|known| known.realm == row.realm && known.stage == Stage::Pending);
-        if of_environment.count() >= size(limits.per_environment_max) {
-            return Ok(Opening::EnvironmentFull);
-        }
-        approvals.push(row.clone());
-        Ok(Opening::Fresh)
+        Ok(opening)
     }
 
     fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
@@ -58,15 +45,33 @@ impl ApprovalStore for MemoryControl {
         Ok(true)
     }
 
-    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
-        self.write().approvals.retain(|row| row.id != *id);
-        Ok(())
-    }
-
     fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
         self.write().approvals.retain(|row| row.expires_at > at);
         Ok(())
     }
+}
+
+fn foresee(approvals: &[ApprovalRow], row: &ApprovalRow, limits: PendingLimits) -> Opening {
+    let live = || approvals.iter().filter(|known| known.expires_at > row.asked_at);
+    let same = |known: &&ApprovalRow| {
+        known.realm.tenant == row.realm.tenant
+            && known.fingerprint == row.fingerprint
+            && known.stage != Stage::Used
+    };
+    if let Some(known) = live().rev().find(same) {
+        return Opening::Known(Box::new(known.clone()));
+    }
+    let of_token = live()
+        .filter(|known| known.root == row.root)
+        .filter(|known| matches!(known.stage, Stage::Pending | Stage::Denied));
+    if of_token.count() >= size(limits.per_token_max) {
+        return Opening::TokenFull;
+    }
+    let of_environment = live().filter(|known| known.realm == row.realm && known.stage == Stage::Pending);
+    if of_environment.count() >= size(limits.per_environment_max) {
+        return Opening::EnvironmentFull;
+    }
+    Opening::Fresh
 }
 
 fn size(count: u32) -> usize {

@@ -7,14 +7,14 @@ use rusqlite::{CachedStatement, Connection, Row, Transaction};
 
 use super::fields::{Fields, all, first};
 use super::ledger;
-use super::open::{Absent, Schema, Shared};
+use super::open::{Absent, Patience, Schema, Shared};
 use super::within;
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
 use crate::reach::Reach;
 use crate::store::{
     AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx,
-    TrailWork, WriteRow,
+    TrailWork,
 };
 
 const SCHEMA: Schema = Schema {
@@ -62,7 +62,7 @@ impl SqliteAudit {
     /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
     /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::opened(path, Absent::Made)
+        Self::opened(path, Absent::Made, Patience::Command)
     }
 
     /// Opens a trail that is there.
@@ -70,13 +70,22 @@ impl SqliteAudit {
     /// # Errors
     /// As [`Self::open`], and [`StoreError::Gone`] when the file is missing or empty.
     pub fn existing(path: &Path) -> Result<Self, StoreError> {
-        Self::opened(path, Absent::Refused)
+        Self::opened(path, Absent::Refused, Patience::Command)
     }
 
-    fn opened(path: &Path, absent: Absent) -> Result<Self, StoreError> {
+    /// As [`Self::existing`], for a host: its callers hear after two seconds that another process is in the way, and who
+    /// typed a command after ten.
+    ///
+    /// # Errors
+    /// As [`Self::existing`].
+    pub fn for_host(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, Absent::Refused, Patience::Host)
+    }
+
+    fn opened(path: &Path, absent: Absent, patience: Patience) -> Result<Self, StoreError> {
         Ok(Self {
-            writer: Shared::open(path, &SCHEMA, absent)?,
-            reader: Shared::open(path, &SCHEMA, absent)?,
+            writer: Shared::open(path, &SCHEMA, absent, patience)?,
+            reader: Shared::open(path, &SCHEMA, absent, patience)?,
             ledger: Mutex::default(),
         })
     }
@@ -118,10 +127,6 @@ impl AuditStore for SqliteAudit {
 
     fn check(&self) -> Result<(), StoreError> {
         self.writer.place().look()
-    }
-
-    fn known_write(&self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-        ledger::known_write(&self.reader.lock(), key)
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {

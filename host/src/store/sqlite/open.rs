@@ -7,17 +7,15 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use super::place::Place;
 use crate::store::StoreError;
 
-/// How long a transaction waits for another process's, in milliseconds. Ours take well under one; a caller's deadline
-/// is four seconds, and it should hear the reason before that.
-const BUSY_MS_MAX: u64 = 2_000;
-
-/// How long to pause between attempts where SQLite doesn't wait by itself, in milliseconds.
-const BUSY_PAUSE_MS: u64 = 5;
+/// How long to pause between two looks whether another process's transaction is over, in microseconds. A busy host lets
+/// the lock go for some hundreds of them between two flushes, and SQLite's own pauses of up to 100 milliseconds miss that
+/// again and again.
+const BUSY_PAUSE_US: u64 = 250;
 
 /// How many prepared statements a connection keeps: more than the code has.
 const STATEMENTS_MAX: usize = 64;
@@ -45,16 +43,40 @@ pub(super) enum Absent {
     Refused,
 }
 
+/// How long a transaction waits for another process's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Two seconds: a caller's deadline is four, and it should hear the reason before that.
+    Host,
+    /// Ten seconds: nobody waits for a command but who typed it, and on a slow disk each turn takes a while to come.
+    Command,
+}
+
+impl Patience {
+    fn most(self) -> Duration {
+        match self {
+            Self::Host => Duration::from_secs(2),
+            Self::Command => Duration::from_secs(10),
+        }
+    }
+}
+
 /// A connection that one thread uses at a time.
 #[derive(Debug)]
 pub(super) struct Shared {
     connection: Mutex<Connection>,
+    patience: Patience,
     place: Place,
 }
 
 impl Shared {
     /// Opens the file.
-    pub(super) fn open(path: &Path, schema: &Schema, absent: Absent) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        path: &Path,
+        schema: &Schema,
+        absent: Absent,
+        patience: Patience,
+    ) -> Result<Self, StoreError> {
         let found = match absent {
             Absent::Made => create_private(path),
             Absent::Refused => make_private(path),
@@ -63,8 +85,8 @@ impl Shared {
             ErrorKind::NotFound if absent == Absent::Refused => gone(path, schema),
             _ => StoreError::Failed(format!("{}: {error}", path.display())),
         })?;
-        let connection = connect(path, schema, absent).map_err(|error| naming(path, error))?;
-        Ok(Self { connection: Mutex::new(connection), place: Place::of(path) })
+        let connection = connect(path, schema, absent, patience).map_err(|error| naming(path, error))?;
+        Ok(Self { connection: Mutex::new(connection), patience, place: Place::of(path) })
     }
 
     /// The connection, for reading.
@@ -100,6 +122,28 @@ impl Shared {
         let done = act(&transaction)?;
         transaction.commit()?;
         Ok(done)
+    }
+
+    /// As [`Self::write`], for what nobody is to find in the files any more.
+    pub(super) fn erase<T>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = self.write(act)?;
+        if let Err(error) = self.empty_log() {
+            tracing::warn!(cause = %error, "what was removed is still in the database's log");
+        }
+        Ok(done)
+    }
+
+    /// Writes what is in the log into the file, and empties the log. Waits for nobody: while another process is at work
+    /// in the database, it's left for later.
+    fn empty_log(&self) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        connection.busy_timeout(Duration::ZERO)?;
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        wait_for_others(&mut connection, self.patience)?;
+        Ok(emptied?)
     }
 }
 
@@ -138,22 +182,55 @@ fn gone(path: &Path, schema: &Schema) -> StoreError {
     StoreError::Gone(format!("{} is gone, or empty: {}", path.display(), schema.remedy))
 }
 
-fn connect(path: &Path, schema: &Schema, absent: Absent) -> Result<Connection, StoreError> {
+/// Has a connection look again and again, as long as its patience lasts, where another process's transaction is in its way.
+fn wait_for_others(connection: &mut Connection, patience: Patience) -> rusqlite::Result<()> {
+    let mut since = Instant::now();
+    connection.busy_handler(Some(move |looks: i32| {
+        if looks == 0 {
+            since = Instant::now();
+        }
+        std::thread::sleep(Duration::from_micros(BUSY_PAUSE_US));
+        since.elapsed() < patience.most()
+    }))
+}
+
+fn connect(
+    path: &Path,
+    schema: &Schema,
+    absent: Absent,
+    patience: Patience,
+) -> Result<Connection, StoreError> {
     // Each connection is behind a mutex of ours, so it needs none of SQLite's.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
+    wait_for_others(&mut connection, patience)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Before anything is written to it, even its journal mode.
-    if is_empty(&connection.transaction()?, path, schema)? && absent == Absent::Refused {
+    let to_be_made = is_empty(&connection.transaction()?, path, schema)?;
+    if to_be_made && absent == Absent::Refused {
         return Err(gone(path, schema));
     }
-    switch_to_wal(&connection)?;
+    switch_to_wal(&connection, patience)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is overwritten: the key that a removed secret was sealed with is still in use.
+    connection.pragma_update(None, "secure_delete", true)?;
     // Views and triggers in a file that someone tampered with must not call functions with side effects.
     connection.pragma_update(None, "trusted_schema", false)?;
-    // Asked again under the lock: another process may be creating the tables.
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None).into());
+    }
+    if to_be_made {
+        make(&mut connection, path, schema)?;
+    }
+    // The index of the log is there from the first look in that mode on, and belongs to the place.
+    connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Makes the tables in a file that was empty.
+fn make(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Asked again under the lock: another process may have made them meanwhile.
     if is_empty(&transaction, path, schema)? {
         for tables in schema.tables {
             transaction.execute_batch(tables)?;
@@ -161,23 +238,21 @@ fn connect(path: &Path, schema: &Schema, absent: Absent) -> Result<Connection, S
         transaction.pragma_update(None, "application_id", schema.application)?;
         transaction.pragma_update(None, "user_version", schema.version)?;
         transaction.commit()?;
-    } else {
-        drop(transaction);
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// Turns the write-ahead log on, which stays on in the file. SQLite doesn't wait for other processes here, of which
 /// each may be about to do the same; so this does.
-fn switch_to_wal(connection: &Connection) -> Result<(), StoreError> {
+fn switch_to_wal(connection: &Connection, patience: Patience) -> Result<(), StoreError> {
     let started = Instant::now();
     let mode: String = loop {
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && started.elapsed() < Duration::from_millis(BUSY_MS_MAX) =>
+                    && started.elapsed() < patience.most() =>
             {
-                std::thread::sleep(Duration::from_millis(BUSY_PAUSE_MS));
+                std::thread::sleep(Duration::from_micros(BUSY_PAUSE_US));
             }
             other => break other?,
         }
@@ -211,148 +286,4 @@ fn is_empty(connection: &Transaction<'_>, path: &Path, schema: &Schema) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SCHEMA: Schema = Schema {
-        what: "test file",
-        application: 42,
-        version: 3,
-        tables: &["CREATE TABLE t (a TEXT) STRICT"],
-        remedy: "look for it",
-    };
-
-    fn open(path: &Path) -> Result<Shared, StoreError> {
-        Shared::open(path, &SCHEMA, Absent::Made)
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "each test is done with its error")]
-    fn said(error: StoreError, words: &str) {
-        assert!(error.to_string().contains(words), "{error}");
-    }
-
-    #[test]
-    fn a_file_and_its_companions_are_their_owner_s_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        std::fs::write(&path, "").unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let _open = open(&path).unwrap();
-        for name in ["a.db", "a.db-wal", "a.db-shm"] {
-            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_file_of_another_version_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        let newer = Schema { version: 4, ..SCHEMA };
-        drop(Shared::open(&path, &newer, Absent::Made).unwrap());
-        let error = open(&path).unwrap_err();
-        assert!(matches!(error, StoreError::Unsupported(_)));
-        said(error, "has version 4 of the test file's schema and this program knows version 3");
-    }
-
-    #[test]
-    fn another_program_s_file_is_refused_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
-        let before = std::fs::read(&path).unwrap();
-        said(open(&path).unwrap_err(), "is not a Keybearer test file");
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-    }
-
-    #[test]
-    fn what_is_no_database_is_reported_as_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        std::fs::write(&path, "not a database, whatever it says on the tin".repeat(40)).unwrap();
-        let error = open(&path).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged(_)));
-        said(error, "a.db: file is not a database");
-    }
-
-    #[test]
-    fn connections_keep_their_lock_when_another_one_is_opened() {
-        use std::os::unix::fs::MetadataExt as _;
-
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        let _all = [(); 3].map(|()| open(&path).unwrap());
-        let (own, inode) = (std::process::id(), std::fs::metadata(&path).unwrap().ino());
-        let locks = std::fs::read_to_string("/proc/locks").unwrap();
-        // Whoever closes the database asks for all of this range, to learn whether it's the last one.
-        let kept = format!("READ {own} ");
-        let held = |line: &&str| line.contains(&kept) && line.contains(&format!(":{inode} 1073741826 "));
-        assert_eq!(locks.lines().filter(held).count(), 1, "{locks}");
-    }
-
-    #[test]
-    fn a_file_that_should_be_there_is_not_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        let existing = || Shared::open(&path, &SCHEMA, Absent::Refused);
-        said(existing().unwrap_err(), "a.db is gone, or empty: look for it");
-        assert!(!path.exists());
-        std::fs::write(&path, "").unwrap();
-        let error = existing().unwrap_err();
-        assert!(matches!(error, StoreError::Gone(_)), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"");
-        drop(open(&path).unwrap());
-        existing().unwrap();
-    }
-
-    #[test]
-    fn nothing_is_written_to_a_file_that_was_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, aside) = (folder.path().join("a.db"), folder.path().join("aside.db"));
-        let shared = open(&path).unwrap();
-        let insert = || shared.write(|to| Ok(to.execute("INSERT INTO t VALUES ('x')", [])?));
-        insert().unwrap();
-        std::fs::rename(&path, &aside).unwrap();
-        std::fs::write(&path, "").unwrap();
-        assert!(matches!(insert(), Err(StoreError::Replaced(_))));
-        std::fs::rename(&aside, &path).unwrap();
-        let rows: u32 = shared.lock().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
-        assert_eq!(rows, 1);
-    }
-
-    #[test]
-    fn a_page_that_was_overwritten_is_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        let shared = open(&path).unwrap();
-        shared.write(|to| Ok(to.execute("INSERT INTO t VALUES ('x')", [])?)).unwrap();
-        shared.check_pages().unwrap();
-        drop(shared);
-        let mut bytes = std::fs::read(&path).unwrap();
-        let last = bytes.len() - 4096;
-        bytes[last..].fill(0xa5);
-        std::fs::write(&path, bytes).unwrap();
-        let error = open(&path).unwrap().check_pages().unwrap_err();
-        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
-        said(error, "a.db: ");
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("missing/a.db");
-        said(open(&path).unwrap_err(), "missing/a.db: No such file");
-    }
-
-    #[test]
-    fn many_may_open_a_new_file_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        std::thread::scope(|scope| {
-            let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| open(&path).map(drop))).collect();
-            for opened in opening {
-                opened.join().unwrap().unwrap();
-            }
-        });
-    }
-}
+mod tests;

@@ -60,8 +60,6 @@ const TOOLS: &[(&str, &str, Attack)] = &[
     ("spin_sending", "Sends for ever.", |arguments| spin(|| _ = sends::send(&arguments))),
     ("recurse", "Calls itself until the stack ends.", |_| Ok(recurse(0).to_string())),
     ("memory_bomb", "Takes memory until there is none.", |_| ok(Outcome::number(memory::take_all()))),
-    ("leave_mark", "Leaves `text`, reversed, all over the memory.", |a| ok(memory::leave_mark(&text(&a)))),
-    ("find_mark", "Looks for `text`, reversed, in the whole memory.", |a| ok(memory::find_mark(&text(&a)))),
     ("count", "Counts its calls in a static variable.", |_| ok(Outcome::number(count()))),
     ("panic", "Panics with `text`.", |arguments| panic!("{}", text(&arguments))),
     ("big_result", "Returns `number` bytes.", |arguments| {

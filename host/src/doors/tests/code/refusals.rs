@@ -37,7 +37,12 @@ async fn nobody_runs_code_before_a_policy_says_so() {
         assert!(listed(&stage).await.is_empty(), "{policies}");
         let rows = stage.trail().await;
         assert!(rows.iter().all(|row| row["event"] != "call_begun"), "{rows:#?}");
-        assert!(rows.iter().any(|row| row["event"] == "call_refused" && row["code"] == "denied"));
+        let refused: Vec<_> = rows.iter().filter(|row| row["event"] == "call_refused").collect();
+        assert!(!refused.is_empty(), "{rows:#?}");
+        assert!(
+            refused.iter().all(|row| row["code"] == "denied" && row["policy"].is_string()),
+            "{refused:#?}"
+        );
     }
 }
 

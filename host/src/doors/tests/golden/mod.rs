@@ -40,7 +40,7 @@ const PEERS: &[&str] = &[
 ];
 
 /// The corpus may grow, and not shrink.
-const ROWS_MIN: usize = 480;
+const ROWS_MIN: usize = 550;
 
 fn corpus() -> Corpus {
     let file = world::golden().join("governance.md");

@@ -7,14 +7,16 @@
 //! | `began ASK` | asks and doesn't wait for the answer |
 //! | `hang up` | gives up on what was begun |
 //! | `NAME did ASK` | another actor does |
+//! | `did elsewhere`, `did elsewhere ASK` | the same at another door |
+//! | `allowed ASK` | an enforcement point asks, and must be told yes: what that takes is held |
 //! | `upstream 503`, `upstream 200 {…}`, `upstream silent`, `upstream gone` | what the upstream does from now on |
 //! | `clock +90m`, `clock +2d`, `clock 22:30` | the time |
 //! | `kill TARGET`, `kill TARGET in TENANT`, `kill TARGET only ENVIRONMENT`, `lift` | switches |
 //! | `revoke NAME` | an actor's token |
+//! | `rotate LABEL` | acme has another version of a secret, in production |
 //! | `posted POLICY` | the tenant acme posts a policy |
 //! | `tasks N`, `tasks N of ROLE` | the tenant acme posts a policy that allows so many tasks at once |
 //! | `asked`, `asked ASK` | asks, and must be told that approval is needed; the approval is brought along from then on |
-//! | `asked elsewhere` | the same at another door |
 //! | `NAME asked ASK` | another actor does |
 //! | `approved by NAME`, `denied by NAME`, `NAME may not approve` | someone decides; `NAME@beta` is of another tenant |
 //! | `used` | makes the row's request with the approval, and must be allowed |
@@ -63,7 +65,7 @@ impl<'r> Running<'r> {
     }
 
     async fn last(&self) -> Result<(), String> {
-        let seen = self.world.upstream.seen();
+        let (seen, people) = (self.world.upstream.seen(), self.world.asked());
         if self.way == Way::Http {
             let said = self.world.http(&self.row.who, &self.row.asks).await;
             return self.judge(&said, self.world.upstream.seen() - seen);
@@ -80,7 +82,12 @@ impl<'r> Running<'r> {
             };
         }
         let said = self.world.ask(self.way, &self.row.who, &ask, self.approval.as_deref()).await;
-        self.judge(&said, self.world.upstream.seen() - seen)
+        self.judge(&said, self.world.upstream.seen() - seen)?;
+        match said.code.as_deref() {
+            Some("approval_required") => Ok(()),
+            _ if self.world.asked() <= people => Ok(()),
+            _ => Err(format!("people were asked: {}", said.text)),
+        }
     }
 
     fn judge(&self, said: &Said, sent: usize) -> Result<(), String> {
@@ -126,7 +133,7 @@ impl<'r> Running<'r> {
         Ask::parse(text, &self.world.connections)
     }
 
-    /// The door that an earlier request goes through: a question to an enforcement point spends nothing.
+    /// The door that an earlier request goes through: what an enforcement point is allowed never reaches the upstream.
     fn earlier(&self) -> Way {
         match self.way {
             Way::Tool | Way::Mcp => self.way,
@@ -150,6 +157,7 @@ impl<'r> Running<'r> {
                 let id = self.thrown.pop().ok_or("no switch is thrown")?;
                 self.world.app.kills.lift(&id, None).unwrap();
             }
+            "rotate" => self.world.rotate(rest),
             "revoke" => {
                 assert!(self.world.app.auth.revoke(&self.world.tokens[rest].0, None).unwrap());
             }
@@ -160,14 +168,16 @@ impl<'r> Running<'r> {
             "without" => self.approval = None,
             "with" => self.approval = rest.strip_prefix("approval ").map(str::to_owned),
             "used" => self.used().await?,
-            "did" | "tried" | "began" | "asked" => self.earlier_ask(&self.row.who, word, rest).await?,
+            "did" | "tried" | "began" | "asked" | "allowed" => {
+                self.earlier_ask(&self.row.who, word, rest).await?
+            }
             name => match rest.split_once(' ').unwrap_or((rest, "")) {
                 ("may", "not approve") => {
                     if self.decide(&format!("by {name}"), true).await.is_ok() {
                         return Err("the yes was taken".to_owned());
                     }
                 }
-                (verb @ ("did" | "tried" | "began" | "asked"), ask) => {
+                (verb @ ("did" | "tried" | "began" | "asked" | "allowed"), ask) => {
                     self.earlier_ask(name, verb, ask).await?;
                 }
                 _ => panic!("{}: no step {step:?}", self.row.id),
@@ -177,15 +187,18 @@ impl<'r> Running<'r> {
     }
 
     async fn earlier_ask(&mut self, who: &str, verb: &str, ask: &str) -> Result<(), String> {
-        let (world, way) = match (ask, self.earlier()) {
-            ("elsewhere", Way::Tool | Way::Mcp) => (self.world, Way::Proxy),
-            ("elsewhere", _) => (self.world, Way::Tool),
+        let world = self.world;
+        let other = ask.strip_prefix("elsewhere").map(str::trim_start);
+        let way = match (other.is_some(), self.earlier()) {
+            (true, Way::Tool | Way::Mcp) => Way::Proxy,
+            (true, _) => Way::Tool,
+            _ if verb == "allowed" => Way::Enforce,
             // A question is put before people where it's asked.
-            _ if verb == "asked" && self.way == Way::Enforce => (self.world, Way::Enforce),
-            (_, way) => (self.world, way),
+            _ if verb == "asked" && self.way == Way::Enforce => Way::Enforce,
+            (false, way) => way,
         };
-        let own = ask.is_empty() || ask == "elsewhere";
-        let ask = self.read(if own { &self.row.asks } else { ask });
+        let ask = other.unwrap_or(ask);
+        let ask = self.read(if ask.is_empty() { &self.row.asks } else { ask });
         match verb {
             "began" => {
                 let seen = world.upstream.seen();
@@ -206,7 +219,7 @@ impl<'r> Running<'r> {
             _ => {
                 for _ in 0..ask.times {
                     let said = world.ask(way, who, &ask, None).await;
-                    if verb == "did" && said.code.is_some() {
+                    if verb != "tried" && said.code.is_some() {
                         return Err(format!("{said:?}"));
                     }
                 }

@@ -1,6 +1,6 @@
 //! The host of one row: real policies, ledger, approvals, kill switches and doors, over an upstream that counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::auth::{Auth, Delegation, Grant, Mint, Minted};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
-use crate::egress::{Canary, Egress, MasterKey, Vault};
-use crate::ids::{Realm, TokenId};
+use crate::egress::{Egress, MasterKey, SecretInput, Vault};
+use crate::ids::{Realm, SecretLabel, TokenId};
 use crate::ledger::Budgets;
 use crate::pipeline::Spending;
 use crate::policy::{Policy, PolicySource};
@@ -120,6 +120,9 @@ impl World {
         let policy = Policy::open(source).unwrap_or_else(|problems| panic!("{}: {problems}", row.id));
         let vault = Vault::open(store.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
         let vault = Arc::new(vault);
+        for realm in corpus.actors.iter().map(realm).collect::<BTreeSet<_>>() {
+            connections.iter().for_each(|connection| store_secret(&vault, &realm, &connection.secret));
+        }
         let limits = ApprovalLimits {
             ttl: Duration::from_secs(900),
             pending: PendingLimits { per_token_max: 3, per_environment_max: 5 },
@@ -133,10 +136,10 @@ impl World {
         let app = Arc::new(assemble(Made {
             spending: Spending::new(budgets, [7; 32], day, Some(vault.clone())),
             questions: Some(vault.clone()),
+            egress: Egress::for_tests(upstream.clone(), vault.clone()),
             vault,
             gate_policy: policy.clone(),
             catalog: catalog.clone(),
-            egress: Egress::scripted(upstream.clone(), Canary::fresh()),
             control: store.clone(),
             clock: clock.clone(),
             connections: live,
@@ -191,6 +194,17 @@ impl World {
         minted.unwrap().token.to_string()
     }
 
+    /// How many requests have been put before people.
+    pub(super) fn asked(&self) -> usize {
+        self.app.approvals.approvals().list(None, None, 1_000).unwrap().len()
+    }
+
+    /// Gives acme another version of a secret, in production.
+    pub(super) fn rotate(&self, label: &str) {
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "production".parse().unwrap() };
+        store_secret(&self.app.vault, &realm, &label.parse().unwrap());
+    }
+
     fn mint(&mut self, actor: &Actor) {
         let minted = match &actor.from {
             None => self.app.auth.mint(mint(actor)).unwrap(),
@@ -228,10 +242,7 @@ fn mint(actor: &Actor) -> Mint {
     grant.budgets = actor.budgets.iter().map(|budget| budget.parse().unwrap()).collect();
     Mint {
         kind: TokenKind::Agent,
-        realm: Realm {
-            tenant: actor.tenant.parse().unwrap(),
-            environment: actor.environment.parse().unwrap(),
-        },
+        realm: realm(actor),
         every_environment: false,
         agent: actor.agent.parse().unwrap(),
         conversation: actor.conversation.as_ref().map(|name| name.parse().unwrap()),
@@ -241,6 +252,15 @@ fn mint(actor: &Actor) -> Mint {
         grant,
         lifetime: actor.lifetime,
     }
+}
+
+fn realm(actor: &Actor) -> Realm {
+    Realm { tenant: actor.tenant.parse().unwrap(), environment: actor.environment.parse().unwrap() }
+}
+
+fn store_secret(vault: &Vault, realm: &Realm, label: &SecretLabel) {
+    let value = SecretInput::read(&b"sk_golden_0123456789abcdef"[..]).ok().unwrap();
+    vault.put(realm, label, &value).unwrap();
 }
 
 /// The texts of the policies and of the budgets that a row has in force.

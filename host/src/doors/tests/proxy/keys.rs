@@ -140,15 +140,25 @@ async fn a_token_that_a_model_writes_into_its_request_goes_no_further() {
     let stage = Stage::start();
     let token = &stage.token;
     let form = ("content-type", "application/x-www-form-urlencoded");
-    let described = format!("amount=1&currency=usd&description=key%3a+%6b{}", &token[1..]);
-    let (text, file) = (format!("{{\"text\": \"{token}\"}}"), format!("a{token}"));
-    let (path, query) = (format!("/v1/charges/{token}"), format!("/v1/charges?customer={token}"));
+    // The same token with its first letter escaped, as a path, a query and a form write it, and as JSON does.
+    let (percent, unicode) = (format!("%6b{}", &token[1..]), format!("\\u006b{}", &token[1..]));
+    let described = |token: &str| format!("amount=1&currency=usd&description=key%3a+{token}");
+    let text = |token: &str| format!("{{\"text\": \"{token}\"}}");
+    let name = format!("{{\"text\": \"a\", \"{unicode}\": 1}}");
+    let path = |token: &str| format!("/v1/charges/{token}");
+    let query = |token: &str| format!("/v1/charges?customer={token}");
+    let json = ("content-type", "application/json");
     for (method, path, headers, body) in [
-        ("POST", "/v1/charges", vec![form], described.as_str()),
-        ("PUT", "/v2/notes/a", vec![("content-type", "application/json")], &text),
-        ("PUT", "/v2/files/a", vec![("content-type", "application/octet-stream")], &file),
-        ("GET", &path, vec![], ""),
-        ("GET", &query, vec![], ""),
+        ("POST", "/v1/charges", vec![form], described(token).as_str()),
+        ("POST", "/v1/charges", vec![form], &described(&percent)),
+        ("PUT", "/v2/notes/a", vec![json], &text(token)),
+        ("PUT", "/v2/notes/a", vec![json], &text(&unicode)),
+        ("PUT", "/v2/notes/a", vec![json], &name),
+        ("PUT", "/v2/files/a", vec![("content-type", "application/octet-stream")], &format!("a{token}")),
+        ("GET", &path(token), vec![], ""),
+        ("GET", &path(&percent), vec![], ""),
+        ("GET", &query(token), vec![], ""),
+        ("GET", &query(&percent), vec![], ""),
         ("GET", "/v1/charges", vec![("accept", token)], ""),
     ] {
         let reply = stage.ask(method, &format!("/proxy/stripe{path}"), &headers, body).await;

@@ -83,6 +83,7 @@ async fn no_rule_for_tools_is_looser_here() {
         ("POST", "/v1/charges", vec![FORM], "amount=%2B1&currency=usd", "written plainly"),
         ("POST", "/v1/charges", vec![FORM], "amount=01&currency=usd", "written plainly"),
         ("POST", "/v1/charges", vec![FORM], "amount=1&currency=usd%00", "NUL"),
+        ("PUT", "/v2/notes/a", vec![json], "{\"text\":\"a\\u0000b\"}", "NUL"),
         // Encodings.
         ("POST", "/v1/charges", vec![FORM], "amount=1&currency=%ff", "UTF-8"),
         ("POST", "/v1/charges", vec![FORM], "amount=1&currency=%4", "hexadecimal"),
@@ -233,22 +234,38 @@ async fn what_smuggles_a_second_request_smuggles_nothing() {
     let head =
         format!("POST /proxy/plain/v1/charges HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {token}\r\n");
     let form = "content-type: application/x-www-form-urlencoded\r\n";
+    let second = format!(
+        "GET /proxy/plain/v1/charges/ch_1 HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
     for framing in [
-        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
         "content-length: 5\r\ncontent-length: 6\r\n",
         "transfer-encoding: chunked, identity\r\n",
         "transfer-encoding: xchunked\r\n",
         "content-length: +5\r\n",
     ] {
         let mut client = served.connect().await;
-        let inner = "0\r\n\r\nGET /proxy/plain/v1/charges/ch_1 HTTP/1.1\r\nhost: h\r\n\r\n";
-        client.send(&format!("{head}{form}{framing}\r\n{inner}")).await;
-        let _ = client.read_to_close().await;
+        client.send(&format!("{head}{form}{framing}\r\n0\r\n\r\n{second}")).await;
+        let answer = client.read_to_close().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{framing:?}: {answer}");
         assert!(stage.upstream.seen().is_empty(), "{framing:?}");
+    }
+    // Beside a length, chunks count. Whoever counts otherwise sees another end: nothing is read after it.
+    let chunks = "b\r\namount=500&\r\nc\r\ncurrency=usd\r\n0\r\n\r\n";
+    for framing in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+    ] {
+        let mut client = served.connect().await;
+        client.send(&format!("{head}{form}{framing}\r\n{chunks}{second}")).await;
+        let answer = client.read_to_close().await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains("\r\nconnection: close\r\n"),
+            "{answer}"
+        );
+        assert_eq!(stage.upstream.one().body, "amount=500&currency=usd", "{framing:?}");
     }
     // Chunks are read whole, and sent as one body.
     let mut client = served.connect().await;
-    let chunks = "b\r\namount=500&\r\nc\r\ncurrency=usd\r\n0\r\n\r\n";
     client.send(&format!("{head}{form}transfer-encoding: chunked\r\n\r\n{chunks}")).await;
     assert!(client.read_once().await.starts_with("HTTP/1.1 200 "));
     assert_eq!(stage.upstream.one().body, "amount=500&currency=usd");

@@ -1,8 +1,9 @@
-//! People are asked for what will be made, and not for what was made already.
+//! People are asked for what will be made, and not for what was made already or has no room in a budget.
 
 use super::*;
 use crate::approval::Approver;
 use crate::ids::ApprovalId;
+use crate::policy::Via;
 use crate::store::{ApprovalRow, ApprovalState};
 
 const PEOPLE_AGREE: &str = r#"
@@ -55,6 +56,28 @@ async fn a_storm_over_an_approved_write_gets_the_first_reply_and_asks_nobody() {
 }
 
 #[tokio::test]
+async fn a_call_that_makes_its_approved_write_twice_gets_the_first_reply_the_second_time() {
+    let world = Governed::asking(r#"{"id": "ch_1"}"#);
+    let caller = world.caller("billing", None, &["100 usd total"]);
+    world.approve(world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a")).await).await;
+    let (call, context) = (CallId::fresh(SystemClock.now()), in_conversation("a"));
+    let pending = world.audit.begin_forward(call, &caller, &context, &[]).await.unwrap();
+    let gate = Gate {
+        parts: world.pipeline.parts.clone(),
+        caller,
+        via: Via::Proxy,
+        context,
+        deadline: Instant::now() + Duration::from_secs(20),
+        state: Arc::new(CallState::new(pending)),
+    };
+    let send = || gate.send(draft("POST", Some(form(100, "usd", "cus_1"))));
+    let first = send().await.unwrap();
+    let again = send().await.unwrap();
+    assert_eq!((&again.status, &again.body), (&first.status, &first.body));
+    assert_eq!((world.sent(), world.asked().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_yes_to_a_write_that_was_made_meanwhile_is_not_used_up() {
     let world = Governed::asking(r#"{"id": "ch_1"}"#);
     let (one, other) = (world.caller("one", None, &[]), world.caller("other", None, &[]));
@@ -89,7 +112,8 @@ async fn a_write_that_is_under_way_or_unknown_is_answered_at_once() {
         }
         let refused = charge().await.unwrap_err();
         assert_eq!((refused.code, refused.request_sent), (Code::Duplicate, RequestSent::No));
-        assert!(refused.message.contains("under way"), "{}", refused.message);
+        let message = &refused.message;
+        assert!(message.contains("under way") && !message.contains("Keybearer-Intent"), "{message}");
     }
     // Its client has hung up.
     loop {
@@ -126,8 +150,24 @@ async fn a_write_that_would_be_made_is_put_before_people() {
 async fn while_nobody_can_tell_whether_it_was_made_nobody_is_asked() {
     let world = Governed::asking("{}");
     let caller = world.caller("billing", None, &[]);
-    world.between.blind.store(true, Ordering::SeqCst);
+    world.between.gone.store(true, Ordering::SeqCst);
     let refused = world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a")).await.unwrap_err();
     assert_eq!((refused.code, refused.request_sent), (Code::AuditUnavailable, RequestSent::No));
     assert_eq!((world.sent(), world.asked().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_what_a_budget_has_no_room_for_and_no_yes_is_used_up() {
+    let world = Governed::asking("{}");
+    let caller = world.caller("billing", None, &["300 usd total"]);
+    let charge = |amount| world.charge_as(&caller, amount, "usd", "cus_1", CallContext::default());
+    let unused = world.approve(charge(200).await).await;
+    world.approve(charge(150).await).await;
+    assert_eq!(charge(150).await.unwrap().status, 200);
+    // There was room for it when people were asked.
+    assert_eq!(code(charge(200).await), Code::OverBudget);
+    let row = world.desk.approvals().get(None, &unused).unwrap().unwrap();
+    assert_eq!(row.state(SystemClock.now()), ApprovalState::Granted);
+    assert_eq!(code(charge(151).await), Code::OverBudget);
+    assert_eq!((world.sent(), world.asked().len(), world.refused(Code::OverBudget)), (1, 2, 2));
 }

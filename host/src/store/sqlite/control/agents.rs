@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::SqliteControl;
+use super::{SqliteControl, tokens};
 use crate::clock::Millis;
 use crate::ids::AgentId;
 use crate::reach::Reach;
 use crate::store::sqlite::fields::{Fields, all, first};
 use crate::store::sqlite::within::{condition, parts};
-use crate::store::{AgentRow, AgentStore, StoreError};
+use crate::store::{AgentRow, AgentStore, StoreError, TokenRow};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE agents (
@@ -32,11 +32,7 @@ impl AgentStore for SqliteControl {
     }
 
     fn agent(&self, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
-        let connection = self.reader.lock();
-        let (within, (tenant, environment)) = (condition(Some(reach)), parts(Some(reach)));
-        let sql = format!("SELECT {COLUMNS} FROM agents WHERE {within} AND id = ?3");
-        let params = params![tenant, environment, id.as_str()];
-        first(&mut *connection.prepare_cached(&sql)?, params, agent)
+        by_id(&self.reader.lock(), reach, id)
     }
 
     fn agents(&self, reach: &Reach) -> Result<Vec<AgentRow>, StoreError> {
@@ -46,14 +42,29 @@ impl AgentStore for SqliteControl {
         all(&mut *connection.prepare_cached(&sql)?, params![tenant, environment], agent)
     }
 
-    fn remove_agent(&self, reach: &Reach, id: &AgentId) -> Result<bool, StoreError> {
+    fn remove_agent(
+        &self,
+        reach: &Reach,
+        id: &AgentId,
+        at: Millis,
+    ) -> Result<Option<(AgentRow, Vec<TokenRow>)>, StoreError> {
         self.writer.write(|transaction| {
-            let (within, (tenant, environment)) = (condition(Some(reach)), parts(Some(reach)));
-            let sql = format!("DELETE FROM agents WHERE {within} AND id = ?3");
-            let params = params![tenant, environment, id.as_str()];
-            Ok(transaction.prepare_cached(&sql)?.execute(params)? > 0)
+            let Some(agent) = by_id(transaction, reach, id)? else { return Ok(None) };
+            transaction.prepare_cached("DELETE FROM agents WHERE id = ?1")?.execute([id.as_str()])?;
+            Ok(Some((agent, tokens::revoke_all_of(transaction, id, reach, at)?)))
         })
     }
+}
+
+fn by_id(connection: &Connection, reach: &Reach, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
+    let (within, (tenant, environment)) = (condition(Some(reach)), parts(Some(reach)));
+    let sql = format!("SELECT {COLUMNS} FROM agents WHERE {within} AND id = ?3");
+    first(&mut *connection.prepare_cached(&sql)?, params![tenant, environment, id.as_str()], agent)
+}
+
+/// Whether an agent of this id is registered.
+pub(super) fn is_there(connection: &Connection, id: &AgentId) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM agents WHERE id = ?1")?.exists([id.as_str()])?)
 }
 
 fn insert(connection: &Connection, row: &AgentRow) -> Result<(), StoreError> {
@@ -90,7 +101,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ids::Realm;
+    use crate::ids::{Realm, TokenId};
+    use crate::store::sqlite::control::tests::token;
     use crate::store::{ControlStore, MemoryControl};
 
     fn keeps_agents(store: &dyn ControlStore) {
@@ -117,12 +129,64 @@ mod tests {
         assert_eq!(store.agent(&dev, &b.id).unwrap().as_ref(), Some(&b));
         for (reach, beyond) in [(&every(&other), &a), (&dev, &a), (&dev, &c)] {
             assert_eq!(store.agent(reach, &beyond.id).unwrap(), None);
-            assert!(!store.remove_agent(reach, &beyond.id).unwrap(), "another's agent was removed");
+            assert_eq!(
+                store.remove_agent(reach, &beyond.id, Millis(5)).unwrap(),
+                None,
+                "another's was removed"
+            );
         }
-        assert!(store.remove_agent(&every(&a), &a.id).unwrap());
-        assert!(!store.remove_agent(&every(&a), &a.id).unwrap());
-        assert!(store.remove_agent(&dev, &b.id).unwrap());
+        assert_eq!(store.remove_agent(&every(&a), &a.id, Millis(5)).unwrap(), Some((a.clone(), Vec::new())));
+        assert_eq!(store.remove_agent(&every(&a), &a.id, Millis(5)).unwrap(), None);
+        assert_eq!(store.remove_agent(&dev, &b.id, Millis(5)).unwrap(), Some((b, Vec::new())));
         assert_eq!(store.agents(&every(&a)).unwrap(), [c]);
+    }
+
+    fn removes_its_tokens_and_takes_none_after_it(store: &dyn ControlStore) {
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        let reach = Reach::one(realm.clone());
+        let agent = AgentRow {
+            id: AgentId::fresh(),
+            tenant: realm.tenant.clone(),
+            environment: Some(realm.environment.clone()),
+            name: "Planner".to_owned(),
+            description: String::new(),
+            metadata: json!({}),
+            role: None,
+            created_at: Millis(1),
+        };
+        let token = |at: i64, of: &AgentId| TokenRow { agent: of.clone(), ..token("acme", at) };
+        let mine = token(1, &agent.id);
+        let over = TokenRow { expires_at: Millis(5), ..token(2, &agent.id) };
+        let revoked = TokenRow { revoked_at: Some(Millis(3)), ..token(3, &agent.id) };
+        let another = token(4, &AgentId::fresh());
+        assert!(!store.insert_registered(&mine).unwrap(), "it isn't registered yet");
+        store.insert_agent(&agent).unwrap();
+        assert!(store.insert_registered(&mine).unwrap());
+        for row in [&over, &revoked, &another] {
+            store.insert_token(row).unwrap();
+        }
+
+        let removed = store.remove_agent(&reach, &agent.id, Millis(5)).unwrap();
+        assert_eq!(
+            removed,
+            Some((agent.clone(), vec![TokenRow { revoked_at: Some(Millis(5)), ..mine.clone() }]))
+        );
+        assert!(
+            !store.insert_registered(&token(5, &agent.id)).unwrap(),
+            "a token was minted for it afterwards"
+        );
+        let revoked_at = |id: &TokenId| store.token_by_id(id).unwrap().unwrap().revoked_at;
+        let all = [&mine, &over, &revoked, &another].map(|row| revoked_at(&row.id));
+        assert_eq!(all, [Some(Millis(5)), None, Some(Millis(3)), None]);
+        assert_eq!(store.tokens(None).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn an_agent_goes_with_its_tokens() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = SqliteControl::open(&folder.path().join("control.db")).unwrap();
+        removes_its_tokens_and_takes_none_after_it(&sqlite);
+        removes_its_tokens_and_takes_none_after_it(&MemoryControl::new());
     }
 
     #[test]

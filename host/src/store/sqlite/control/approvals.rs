@@ -46,8 +46,18 @@ const COLUMNS: &str = "id, tenant, environment, fingerprint, token, root, agent,
      operation, action, resource, quorum, own, note, asked_at, expires_at, stage, votes";
 
 impl ApprovalStore for SqliteControl {
+    fn foresee_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
+        foresee(&self.reader.lock(), row, limits)
+    }
+
     fn open_approval(&self, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
-        self.writer.write(|transaction| open(transaction, row, limits))
+        self.writer.write(|transaction| {
+            let opening = foresee(transaction, row, limits)?;
+            if opening == Opening::Fresh {
+                insert(transaction, row)?;
+            }
+            Ok(opening)
+        })
     }
 
     fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
@@ -78,13 +88,6 @@ impl ApprovalStore for SqliteControl {
         })
     }
 
-    fn remove_approval(&self, id: &ApprovalId) -> Result<(), StoreError> {
-        self.writer.write(|transaction| {
-            transaction.prepare_cached("DELETE FROM approvals WHERE id = ?1")?.execute([id.as_str()])?;
-            Ok(())
-        })
-    }
-
     fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
         self.writer.write(|transaction| {
             transaction.prepare_cached("DELETE FROM approvals WHERE expires_at <= ?1")?.execute([at.0])?;
@@ -93,7 +96,7 @@ impl ApprovalStore for SqliteControl {
     }
 }
 
-fn open(connection: &Connection, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
+fn foresee(connection: &Connection, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
     let tenant = row.realm.tenant.as_str();
     let sql = format!(
         "SELECT {COLUMNS} FROM approvals WHERE tenant = ?1 AND fingerprint = ?2 AND expires_at > ?3 \
@@ -118,7 +121,6 @@ fn open(connection: &Connection, row: &ApprovalRow, limits: PendingLimits) -> Re
     if count(of_environment, params![tenant, environment, row.asked_at.0])? >= limits.per_environment_max {
         return Ok(Opening::EnvironmentFull);
     }
-    insert(connection, row)?;
     Ok(Opening::Fresh)
 }
 

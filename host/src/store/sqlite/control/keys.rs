@@ -19,13 +19,22 @@ pub(super) fn list(connection: &Connection) -> Result<Vec<TenantKeyRow>, StoreEr
     all(&mut *connection.prepare_cached(sql)?, [], key)
 }
 
-pub(super) fn ensure(connection: &Connection, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
+/// Runs inside a transaction.
+pub(super) fn ensure(
+    connection: &Connection,
+    row: &TenantKeyRow,
+    in_use: &str,
+) -> Result<Option<TenantKeyRow>, StoreError> {
+    if let Some(stored) = of_tenant(connection, &row.tenant)? {
+        return Ok(Some(stored));
+    }
+    if setting(connection, in_use)?.as_deref() != Some(row.master.as_bytes()) {
+        return Ok(None);
+    }
     connection
-        .prepare_cached(
-            "INSERT INTO tenant_keys (tenant, master, wrapped) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        )?
+        .prepare_cached("INSERT INTO tenant_keys (tenant, master, wrapped) VALUES (?1, ?2, ?3)")?
         .execute(params![row.tenant.as_str(), row.master, row.wrapped])?;
-    of_tenant(connection, &row.tenant)?.ok_or_else(|| missing(&row.tenant))
+    Ok(Some(row.clone()))
 }
 
 /// Runs inside a transaction: whatever it has changed when it fails is undone.
@@ -33,25 +42,22 @@ pub(super) fn replace(
     connection: &Connection,
     was: &[TenantKeyRow],
     now: &[TenantKeyRow],
+    in_use: &str,
+    master: &str,
 ) -> Result<(), StoreError> {
-    for expected in was {
-        let stored = of_tenant(connection, &expected.tenant)?.ok_or_else(|| missing(&expected.tenant))?;
-        if stored != *expected {
-            return Err(StoreError::Failed(format!(
-                "the key of tenant {} was changed meanwhile; nothing was replaced, try again",
-                expected.tenant
-            )));
-        }
+    if list(connection)? != was {
+        return Err(StoreError::Failed(
+            "a tenant's key was added or changed meanwhile; nothing was replaced, try again".to_owned(),
+        ));
     }
     let mut update =
         connection.prepare_cached("UPDATE tenant_keys SET master = ?2, wrapped = ?3 WHERE tenant = ?1")?;
     for row in now {
-        let known = was.iter().any(|was| was.tenant == row.tenant);
-        if !known || update.execute(params![row.tenant.as_str(), row.master, row.wrapped])? != 1 {
-            return Err(missing(&row.tenant));
+        if update.execute(params![row.tenant.as_str(), row.master, row.wrapped])? != 1 {
+            return Err(StoreError::Missing(format!("the key of tenant {}", row.tenant)));
         }
     }
-    Ok(())
+    set_setting(connection, in_use, master.as_bytes())
 }
 
 pub(super) fn setting(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -66,6 +72,19 @@ pub(super) fn set_setting(connection: &Connection, name: &str, value: &[u8]) -> 
     Ok(())
 }
 
+/// Runs inside a transaction.
+pub(super) fn ensure_setting(
+    connection: &Connection,
+    name: &str,
+    value: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    if let Some(stored) = setting(connection, name)? {
+        return Ok(stored);
+    }
+    set_setting(connection, name, value)?;
+    Ok(value.to_vec())
+}
+
 fn key(row: &Row<'_>) -> Result<TenantKeyRow, StoreError> {
     let fields = Fields::new(row, "key of tenant", &["tenant"]);
     Ok(TenantKeyRow {
@@ -73,8 +92,4 @@ fn key(row: &Row<'_>) -> Result<TenantKeyRow, StoreError> {
         master: fields.get("master")?,
         wrapped: fields.get("wrapped")?,
     })
-}
-
-fn missing(tenant: &TenantId) -> StoreError {
-    StoreError::Missing(format!("the key of tenant {tenant}"))
 }

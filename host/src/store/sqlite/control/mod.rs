@@ -12,7 +12,7 @@ mod tokens;
 use std::path::Path;
 
 use super::changes::Changes;
-use super::open::{Absent, Schema, Shared};
+use super::open::{Absent, Patience, Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::reach::Reach;
@@ -107,7 +107,7 @@ impl SqliteControl {
     /// [`StoreError::Failed`] when the file can't be created or written, [`StoreError::Damaged`] when it's no
     /// database, [`StoreError::Unsupported`] when it's another program's or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::opened(path, Absent::Made)
+        Self::opened(path, Absent::Made, Patience::Command)
     }
 
     /// Opens a database that is there.
@@ -115,12 +115,24 @@ impl SqliteControl {
     /// # Errors
     /// As [`Self::open`], and [`StoreError::Gone`] when the file is missing or empty.
     pub fn existing(path: &Path) -> Result<Self, StoreError> {
-        Self::opened(path, Absent::Refused)
+        Self::opened(path, Absent::Refused, Patience::Command)
     }
 
-    fn opened(path: &Path, absent: Absent) -> Result<Self, StoreError> {
-        let (writer, reader) = (Shared::open(path, &SCHEMA, absent)?, Shared::open(path, &SCHEMA, absent)?);
-        Ok(Self { writer, reader, changes: Changes::of(path) })
+    /// As [`Self::existing`], for a host: its callers hear after two seconds that another process is in the way, and who
+    /// typed a command after ten.
+    ///
+    /// # Errors
+    /// As [`Self::existing`].
+    pub fn for_host(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, Absent::Refused, Patience::Host)
+    }
+
+    fn opened(path: &Path, absent: Absent, patience: Patience) -> Result<Self, StoreError> {
+        Ok(Self {
+            writer: Shared::open(path, &SCHEMA, absent, patience)?,
+            reader: Shared::open(path, &SCHEMA, absent, patience)?,
+            changes: Changes::of(path),
+        })
     }
 
     /// Reads every page of the file and answers whether all of them are sound.
@@ -146,6 +158,16 @@ impl ControlStore for SqliteControl {
 
     fn insert_token(&self, row: &TokenRow) -> Result<(), StoreError> {
         self.writer.write(|transaction| tokens::insert(transaction, row))
+    }
+
+    fn insert_registered(&self, row: &TokenRow) -> Result<bool, StoreError> {
+        self.writer.write(|transaction| {
+            let is_there = agents::is_there(transaction, &row.agent)?;
+            if is_there {
+                tokens::insert(transaction, row)?;
+            }
+            Ok(is_there)
+        })
     }
 
     fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
@@ -195,20 +217,30 @@ impl ControlStore for SqliteControl {
         keys::list(&self.reader.lock())
     }
 
-    fn ensure_tenant_key(&self, row: &TenantKeyRow) -> Result<TenantKeyRow, StoreError> {
-        self.writer.write(|transaction| keys::ensure(transaction, row))
+    fn ensure_tenant_key(
+        &self,
+        row: &TenantKeyRow,
+        in_use: &str,
+    ) -> Result<Option<TenantKeyRow>, StoreError> {
+        self.writer.write(|transaction| keys::ensure(transaction, row, in_use))
     }
 
-    fn replace_tenant_keys(&self, was: &[TenantKeyRow], now: &[TenantKeyRow]) -> Result<(), StoreError> {
-        self.writer.write(|transaction| keys::replace(transaction, was, now))
+    fn replace_tenant_keys(
+        &self,
+        was: &[TenantKeyRow],
+        now: &[TenantKeyRow],
+        in_use: &str,
+        master: &str,
+    ) -> Result<(), StoreError> {
+        self.writer.erase(|transaction| keys::replace(transaction, was, now, in_use, master))
     }
 
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         keys::setting(&self.reader.lock(), name)
     }
 
-    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.writer.write(|transaction| keys::set_setting(transaction, name, value))
+    fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.writer.write(|transaction| keys::ensure_setting(transaction, name, value))
     }
 
     fn insert_next_secret(
@@ -250,7 +282,7 @@ impl ControlStore for SqliteControl {
         label: &SecretLabel,
         version: Option<u32>,
     ) -> Result<u32, StoreError> {
-        self.writer.write(|transaction| secrets::remove(transaction, realm, user, label, version))
+        self.writer.erase(|transaction| secrets::remove(transaction, realm, user, label, version))
     }
 
     fn activate_component(&self, row: &ComponentRow) -> Result<(), StoreError> {

@@ -30,7 +30,7 @@ fn realm(tenant: &str) -> Realm {
     Realm { tenant: tenant.parse().unwrap(), environment: "prod".parse().unwrap() }
 }
 
-fn token(tenant: &str, created_at: i64) -> TokenRow {
+pub(super) fn token(tenant: &str, created_at: i64) -> TokenRow {
     let id = TokenId::fresh();
     TokenRow {
         hash: Digest::of(id.as_str().as_bytes()).0,
@@ -188,42 +188,88 @@ fn a_token_is_inserted_once() {
     }
 }
 
-#[test]
-fn a_tenant_keeps_the_key_it_has() {
-    let Fixture { store, .. } = &fixture();
-    assert_eq!(store.tenant_key(&realm("acme").tenant).unwrap(), None);
+fn keeps_the_key_that_a_tenant_has(store: &dyn ControlStore) {
     let first = key("acme", b"one");
-    assert_eq!(store.ensure_tenant_key(&first).unwrap(), first);
-    assert_eq!(store.ensure_tenant_key(&key("acme", b"two")).unwrap(), first);
+    assert_eq!(store.ensure_tenant_key(&first, "in use").unwrap(), None, "no master key is in use");
+    store.ensure_setting("in use", b"m2").unwrap();
+    assert_eq!(store.ensure_tenant_key(&first, "in use").unwrap(), None, "another one is");
+    assert_eq!(store.tenant_key(&first.tenant).unwrap(), None);
+    store.replace_tenant_keys(&[], &[], "in use", "m1").unwrap();
+    for row in [&first, &key("acme", b"two"), &TenantKeyRow { master: "m2".into(), ..first.clone() }] {
+        assert_eq!(store.ensure_tenant_key(row, "in use").unwrap().as_ref(), Some(&first));
+    }
     assert_eq!(store.tenant_key(&first.tenant).unwrap(), Some(first));
 }
 
 #[test]
-fn tenant_keys_are_replaced_all_or_none() {
-    let Fixture { store, .. } = &fixture();
+fn a_tenant_keeps_the_key_it_has() {
+    keeps_the_key_that_a_tenant_has(&fixture().store);
+    keeps_the_key_that_a_tenant_has(&MemoryControl::new());
+}
+
+fn replaces_all_keys_or_none(store: &dyn ControlStore) {
+    store.ensure_setting("in use", b"m1").unwrap();
     let was = [key("acme", b"a1"), key("globex", b"g1")];
     for row in &was {
-        store.ensure_tenant_key(row).unwrap();
+        store.ensure_tenant_key(row, "in use").unwrap();
     }
     let now = [key("acme", b"a2"), key("globex", b"g2")];
-
-    let stale = [was[0].clone(), key("globex", b"g0")];
-    assert!(matches!(store.replace_tenant_keys(&stale, &now), Err(StoreError::Failed(_))));
-    let stranger = [now[0].clone(), key("initech", b"i1")];
-    assert!(matches!(store.replace_tenant_keys(&was, &stranger), Err(StoreError::Missing(_))));
-    assert_eq!(store.tenant_keys().unwrap(), was, "nothing was replaced");
-
-    store.replace_tenant_keys(&was, &now).unwrap();
+    let replace = |was: &[TenantKeyRow]| store.replace_tenant_keys(was, &now, "in use", "m2");
+    // One was changed since, one was added.
+    for stale in [&[was[0].clone(), key("globex", b"g0")][..], &was[..1]] {
+        assert!(matches!(replace(stale), Err(StoreError::Failed(_))));
+        assert_eq!(store.tenant_keys().unwrap(), was, "nothing was replaced");
+        assert_eq!(store.setting("in use").unwrap().as_deref(), Some(b"m1".as_slice()));
+    }
+    replace(&was).unwrap();
     assert_eq!(store.tenant_keys().unwrap(), now);
+    assert_eq!(store.setting("in use").unwrap().as_deref(), Some(b"m2".as_slice()));
 }
 
 #[test]
-fn settings_are_set_and_read() {
+fn tenant_keys_are_replaced_all_or_none() {
+    replaces_all_keys_or_none(&fixture().store);
+    replaces_all_keys_or_none(&MemoryControl::new());
     let Fixture { store, .. } = &fixture();
-    assert_eq!(store.setting("salt").unwrap(), None);
-    store.set_setting("salt", b"1").unwrap();
-    store.set_setting("salt", b"2").unwrap();
-    assert_eq!(store.setting("salt").unwrap().as_deref(), Some(b"2".as_slice()));
+    let stranger = store.replace_tenant_keys(&[], &[key("initech", b"i1")], "in use", "m1");
+    assert!(matches!(stranger, Err(StoreError::Missing(_))));
+    assert_eq!(store.setting("in use").unwrap(), None);
+}
+
+#[test]
+fn a_setting_keeps_its_first_value() {
+    for store in [&fixture().store as &dyn ControlStore, &MemoryControl::new()] {
+        assert_eq!(store.setting("salt").unwrap(), None);
+        for value in [b"1", b"2"] {
+            assert_eq!(store.ensure_setting("salt", value).unwrap(), b"1");
+        }
+        assert_eq!(store.setting("salt").unwrap().as_deref(), Some(b"1".as_slice()));
+    }
+}
+
+#[test]
+fn what_is_removed_lies_in_no_file_any_more() {
+    let file = &fixture();
+    let folder = file.path.parent().unwrap();
+    let is_there = || {
+        std::fs::read_dir(folder).unwrap().any(|entry| {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            bytes.windows(9).any(|part| part == b"sealed-42")
+        })
+    };
+    // One within a page, and one that takes several.
+    for (version, times) in [(1, 1), (2, 1_000)] {
+        let row = SecretRow { ciphertext: b"sealed-42".repeat(times), ..secret("acme", version) };
+        insert_secret(&file.store, &row).unwrap();
+    }
+    insert_secret(&file.store, &secret("acme", 3)).unwrap();
+    assert!(is_there());
+    for version in [1, 2] {
+        let row = secret("acme", version);
+        assert_eq!(file.store.remove_secret(&row.realm, None, &row.label, Some(version)).unwrap(), 1);
+    }
+    assert!(!is_there());
+    assert_eq!(file.store.secrets(None).unwrap(), [secret("acme", 3)]);
 }
 
 /// Adds a version whatever its number.
@@ -343,7 +389,7 @@ fn the_version_changes_with_every_commit_of_any_handle() {
     changed("own commit");
     other.revoke_token(&row.id, None, Millis(2)).unwrap();
     changed("another handle's commit");
-    store.set_setting("a", b"1").unwrap();
+    store.ensure_setting("a", b"1").unwrap();
     changed("own commit after another's");
 }
 
@@ -363,7 +409,8 @@ fn damaged_rows_are_named() {
     let file = &fixture();
     let row = token("acme", 1);
     file.store.insert_token(&row).unwrap();
-    file.store.ensure_tenant_key(&key("acme", b"one")).unwrap();
+    file.store.ensure_setting("in use", b"m1").unwrap();
+    file.store.ensure_tenant_key(&key("acme", b"one"), "in use").unwrap();
     insert_secret(&file.store, &secret("acme", 1)).unwrap();
     file.store.activate_component(&component("stripe", b"1")).unwrap();
 
@@ -416,19 +463,19 @@ fn a_read_only_database_says_so() {
 #[test]
 fn a_full_disk_says_so_and_leaves_what_was_there() {
     let Fixture { store, .. } = &fixture();
-    store.set_setting("kept", b"1").unwrap();
+    store.ensure_setting("kept", b"1").unwrap();
     let pages: u32 = store.writer.lock().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     let limit = |pages: u32| {
         let writer = store.writer.lock();
         writer.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     };
     limit(pages);
-    let error = store.set_setting("large", &[0; 100_000]).unwrap_err();
+    let error = store.ensure_setting("large", &[0; 100_000]).unwrap_err();
     assert!(matches!(&error, StoreError::Failed(why) if why.contains("disk is full")), "{error}");
     assert_eq!(store.setting("kept").unwrap().as_deref(), Some(b"1".as_slice()));
     assert_eq!(store.setting("large").unwrap(), None);
     limit(u32::MAX / 2);
-    store.set_setting("large", &[0; 100_000]).unwrap();
+    store.ensure_setting("large", &[0; 100_000]).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::Millis;
-use crate::ids::{Realm, TokenId};
+use crate::ids::{AgentId, Realm, TokenId};
 use crate::reach::Reach;
 use crate::store::sqlite::error::is_taken;
 use crate::store::sqlite::fields::{Fields, all, first};
@@ -103,6 +103,22 @@ pub(super) fn revoke(
         .query_row(params![tenant, environment, id.as_str(), at.0], |row| row.get(0))
         .optional()?;
     Ok(found.is_some())
+}
+
+/// Revokes the tokens of an agent that are good at this time, and answers them.
+pub(super) fn revoke_all_of(
+    connection: &Connection,
+    agent: &AgentId,
+    reach: &Reach,
+    at: Millis,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let (within, (tenant, environment)) = (within(Some(reach)), parts(Some(reach)));
+    let sql = format!(
+        "UPDATE tokens SET revoked_at = ?4 WHERE {within} AND agent = ?3 AND revoked_at IS NULL AND expires_at > ?4 \
+         RETURNING {COLUMNS}"
+    );
+    let params = params![tenant, environment, agent.as_str(), at.0];
+    all(&mut *connection.prepare_cached(&sql)?, params, token)
 }
 
 /// As [`TokenRow::is_within`].

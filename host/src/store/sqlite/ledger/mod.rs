@@ -144,13 +144,6 @@ fn held_query(reach: Option<&Reach>) -> String {
     format!("{select}{within} ORDER BY at, call, send LIMIT ?3")
 }
 
-/// What is known of a write.
-pub(super) fn known_write(connection: &Connection, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-    let sql =
-        "SELECT call, send, at, until, state, status, reply, attempt FROM ledger_writes WHERE write_key = ?1";
-    first(&mut *connection.prepare_cached(sql)?, params![key.as_slice()], write)
-}
-
 /// INVARIANT (written once): a counter in `changed` is newer in `known` than in its table. Nothing reads or removes a
 /// counter past `known`, and `flush` writes all of `changed`.
 struct SqliteLedger<'t> {
@@ -302,7 +295,8 @@ impl LedgerTx for SqliteLedger<'_> {
     }
 
     fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-        known_write(self.transaction, key)
+        let sql = "SELECT call, send, at, until, state, status, reply, attempt FROM ledger_writes WHERE write_key = ?1";
+        first(&mut *self.transaction.prepare_cached(sql)?, params![key.as_slice()], write)
     }
 
     fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError> {
