@@ -36,7 +36,7 @@ fn what_is_piped_in_approves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path().join("home");
     let approvals = host(&home);
-    let id = approvals.request(&ask("pay")).unwrap().id;
+    let id = asked(&approvals, "pay");
     let ending = &id.as_str()[id.as_str().len() - 4..];
     for piped in ["", "\n", "\n\n\n\n\n", "y\n", "yes\n", &format!("{ending}\n"), &format!("{id}\n")] {
         let said = kb(&home, &["approval", "approve", id.as_str()], piped);
@@ -62,7 +62,7 @@ async fn a_decision_at_the_command_line_wakes_who_waits_in_the_host() {
     for (word, flags, decided) in
         [("approve", &["--yes"][..], ApprovalState::Granted), ("deny", &[], ApprovalState::Denied)]
     {
-        let id = approvals.request(&ask(word)).unwrap().id;
+        let id = asked(&approvals, word);
         let waiter = {
             let (approvals, id) = (approvals.clone(), id.clone());
             let until = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -98,6 +98,12 @@ fn host(home: &Path) -> Arc<Approvals> {
         minter_may_approve: true,
     };
     Arc::new(Approvals::new(store, Arc::new(vault), Arc::new(SystemClock), limits))
+}
+
+/// A new request for this.
+fn asked(approvals: &Approvals, what: &str) -> ApprovalId {
+    let (row, _) = approvals.draft(&ask(what)).unwrap();
+    approvals.open(&row).unwrap().id
 }
 
 fn state(approvals: &Approvals, id: &ApprovalId) -> ApprovalState {

@@ -105,10 +105,8 @@ impl Approvals {
     }
 
     /// Puts a request before people: [`Self::draft`], and [`Self::open`] if it's new.
-    ///
-    /// # Errors
-    /// As for those.
-    pub fn request(&self, ask: &ApprovalAsk) -> Result<Asked, ApprovalError> {
+    #[cfg(test)]
+    pub(crate) fn request(&self, ask: &ApprovalAsk) -> Result<Asked, ApprovalError> {
         let (row, asked) = self.draft(ask)?;
         if asked.fresh { self.open(&row) } else { Ok(asked) }
     }

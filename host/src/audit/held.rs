@@ -57,7 +57,7 @@ impl Audit {
             HeldWord::CarriedOut { .. } => "budget.settle",
             HeldWord::NotCarriedOut => "budget.release",
         };
-        self.end_held(reach, id, word, None, |entry| Event::Admin {
+        self.end_held(reach, id, Some(word), None, |entry| Event::Admin {
             action: action.to_owned(),
             subject: format!("{id} {}", word.shown(entry)),
             by: by.to_owned(),
@@ -66,12 +66,13 @@ impl Audit {
         })
     }
 
-    /// Ends a held reservation, and writes the row that `event` makes of it, which belongs to `call`.
+    /// Ends a held reservation, or leaves it held where there's no word on it, and writes the row that `event` makes of it, which
+    /// belongs to `call`.
     pub(super) fn end_held(
         &self,
         reach: Option<&Reach>,
         id: &ReservationId,
-        word: HeldWord,
+        word: Option<HeldWord>,
         call: Option<&CallId>,
         event: impl Fn(&EntryRow) -> Event,
     ) -> Result<Resolved, AuditError> {
@@ -81,11 +82,11 @@ impl Audit {
             if reach.is_some_and(|reach| !reach.covers(&entry.realm)) {
                 return Ok(());
             }
-            let (carried_out, amount) = match word {
-                HeldWord::CarriedOut { amount } => (true, amount),
-                HeldWord::NotCarriedOut => (false, None),
+            resolved = match word {
+                Some(HeldWord::CarriedOut { amount }) => ledger::resolve(tx.ledger(), id, true, amount)?,
+                Some(HeldWord::NotCarriedOut) => ledger::resolve(tx.ledger(), id, false, None)?,
+                None => Resolved::Done(Box::new(entry)),
             };
-            resolved = ledger::resolve(tx.ledger(), id, carried_out, amount)?;
             let Resolved::Done(entry) = &resolved else { return Ok(()) };
             let row = Unsealed::new(Some(&entry.realm), call, &event(entry))?;
             let mut head = tx.head()?;

@@ -4,7 +4,6 @@ use super::{Audit, AuditError, Became, Event, HeldWord, Pending, ReconcileBegun,
 use crate::connection::Cost;
 use crate::ids::{CallId, Realm};
 use crate::ledger::{ReservationId, Resolved};
-use crate::store::EntryRow;
 
 impl Audit {
     /// Records the intent to look up what became of a write. It's on the disk when this resolves. `by` is a token's id, `cli`
@@ -23,7 +22,9 @@ impl Audit {
         Pending::begin(&self.trail, call, realm, event, &[]).await
     }
 
-    /// Ends a held reservation as a look at its write says, and records it in the same transaction, which blocks.
+    /// Records what a look at a held write found, which blocks: that the write was carried out, at which amount, and then its
+    /// reservation ends in the same transaction; or why that isn't clear. What isn't held any more stays as it is, and nothing
+    /// is recorded.
     ///
     /// # Errors
     /// As for [`Self::resolve_held`].
@@ -31,40 +32,22 @@ impl Audit {
         &self,
         call: &CallId,
         hold: &ReservationId,
-        word: HeldWord,
+        found: &Result<Option<u64>, String>,
     ) -> Result<Resolved, AuditError> {
-        let became = word.became();
+        let word = found.as_ref().ok().map(|amount| HeldWord::CarriedOut { amount: *amount });
         self.end_held(None, hold, word, Some(call), |entry| {
-            let amount = entry.cost.as_ref().map(|cost| Cost {
-                amount_minor: word.amount(entry).and_then(|minor| minor.try_into().ok()).unwrap_or(i64::MAX),
+            let amount = |cost: &Cost| Cost {
+                amount_minor: word
+                    .and_then(|word| word.amount(entry))
+                    .map_or(cost.amount_minor, |minor| minor.try_into().unwrap_or(i64::MAX)),
                 currency: cost.currency.clone(),
-            });
-            Event::Reconciled(Reconciled { hold: hold.clone(), became, amount, why: None })
+            };
+            Event::Reconciled(Reconciled {
+                hold: hold.clone(),
+                became: if word.is_some() { Became::Settled } else { Became::Held },
+                amount: entry.cost.as_ref().map(amount),
+                why: found.as_ref().err().cloned(),
+            })
         })
-    }
-
-    /// Records that a look at a write has changed nothing, and why. It's on the disk when this resolves.
-    ///
-    /// # Errors
-    /// As for [`Self::begin`].
-    pub async fn not_reconciled(&self, call: CallId, entry: &EntryRow, why: &str) -> Result<(), AuditError> {
-        let event = Event::Reconciled(Reconciled {
-            hold: entry.id.clone(),
-            became: Became::Held,
-            amount: entry.cost.clone(),
-            why: Some(why.to_owned()),
-        });
-        self.written(Some(entry.realm.clone()), Some(call), event).await
-    }
-}
-
-impl HeldWord {
-    /// What becomes of a reservation by it.
-    #[must_use]
-    pub fn became(self) -> Became {
-        match self {
-            Self::CarriedOut { .. } => Became::Settled,
-            Self::NotCarriedOut => Became::Released,
-        }
     }
 }

@@ -170,16 +170,7 @@ impl OpenCall {
                     self.open.push(send);
                 }
             }
-            Step::HostStarted {}
-            | Step::Checkpoint { .. }
-            | Step::Admin {}
-            | Step::CallRefused {}
-            | Step::Approval {}
-            | Step::Decided {}
-            | Step::Reconciled {}
-            | Step::ShadowDiffered {}
-            | Step::CallFinished {}
-            | Step::SendRefused {} => {}
+            _ => {}
         }
     }
 

@@ -263,32 +263,29 @@ pub struct Reconciled {
     pub hold: ReservationId,
     /// What became of it.
     pub became: Became,
-    /// What counts as spent by it, is there again, or is still held.
+    /// What counts as spent by it, or is still held.
     pub amount: Option<Cost>,
     /// Why nothing has changed, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// What became of a reservation that was held.
+/// What a look at its write made of a reservation that was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Became {
     /// Its write was carried out, and counts.
     Settled,
-    /// It wasn't, and its money is there again.
-    Released,
     /// It's still held.
     Held,
 }
 
 impl Became {
-    /// `settled`, `released` or `held`.
+    /// `settled` or `held`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "settled",
-            Self::Released => "released",
             Self::Held => "held",
         }
     }

@@ -36,8 +36,9 @@ fn run(trail: &Trail) {
         if !trail.queue.take(&mut owed, patience) {
             break;
         }
-        // Where a balancer asks for readiness first, no call comes to find out that there's room again.
-        if owed.is_empty()
+        // Where a balancer asks for readiness first, no call comes to find out that there's room again; and a question alone
+        // needs none.
+        if owed.iter().all(|entry| entry.event.is_none())
             && let Some(failure) = failure
         {
             owed.push(resumed(&failure));

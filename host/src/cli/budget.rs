@@ -10,6 +10,7 @@ use super::Done;
 use super::context::{Opened, runtime};
 use super::out::Out;
 use crate::audit::{Audit, HeldWord};
+use crate::clock::Millis;
 use crate::connection::{Connections, LiveConnections, Problems};
 use crate::egress::{Egress, SystemResolver};
 use crate::home::Home;
@@ -61,7 +62,7 @@ pub(super) enum Budget {
     /// Look up at the upstream what became of held requests, where their connection's file says how: settle what was carried
     /// out, and leave held what isn't clear. With a host or without one.
     Reconcile {
-        /// The reservations' ids (`call_….1`) [default: all that can be looked up].
+        /// The reservations' ids (`call_….1`) [default: the oldest 1000 that can be looked up].
         holds: Vec<ReservationId>,
     },
 }
@@ -190,12 +191,8 @@ fn list_held(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::R
 
 /// An amount over what was reserved is more often a slip than not, and stays counted for good.
 fn check_amount(opened: &Opened, id: &ReservationId, amount: u64) -> anyhow::Result<()> {
-    let mut entry = None;
-    opened.audit_store()?.ledger(&mut |tx| {
-        entry = tx.entry(id)?;
-        Ok(())
-    })?;
-    let Some(cost) = entry.and_then(|entry| entry.cost) else { return Ok(()) };
+    let known = opened.audit_store()?.reservation(id)?;
+    let Some(cost) = known.and_then(|(entry, _)| entry.cost) else { return Ok(()) };
     let reserved = u64::try_from(cost.amount_minor).unwrap_or_default();
     ensure!(
         amount <= reserved,
@@ -241,20 +238,21 @@ fn reconcile(opened: &Opened, mut holds: Vec<ReservationId>, out: &Out) -> anyho
         metrics: Arc::new(Metrics::new()),
     };
     if holds.is_empty() {
-        holds.extend(reconciler.candidates(HELD_SHOWN_MAX)?.into_iter().map(|entry| entry.id));
-        if holds.is_empty() {
+        let held = reconciler.candidates(Millis(i64::MIN), Millis(i64::MAX))?;
+        if held.is_empty() {
             out.note("nothing is held that its connection says how to look up");
         }
+        if held.len() > HELD_SHOWN_MAX as usize {
+            out.note(format!("these are the oldest {HELD_SHOWN_MAX}; there are more"));
+        }
+        holds.extend(held.into_iter().take(HELD_SHOWN_MAX as usize).map(|entry| entry.id));
     }
     let (runtime, mut values, mut missed) = (runtime()?, Vec::new(), Vec::new());
     for hold in holds {
         match runtime.block_on(reconciler.reconcile(None, &hold, "cli")) {
             Ok(report) => {
                 out.line(told_of(&report));
-                let Report { hold, became, amount, currency, why, call } = report;
-                values.push(json!({
-                    "id": hold, "became": became, "amount": amount, "currency": currency, "why": why, "call": call,
-                }));
+                values.push(report);
             }
             Err(error) => missed.push(format!("{hold}: {error}")),
         }

@@ -7,11 +7,12 @@ use anyhow::Context as _;
 
 use super::out::Out;
 use crate::app::{open_catalog, open_policy};
-use crate::audit::Audit;
+use crate::audit::{Audit, AuditError};
 use crate::catalog::Catalog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MasterKeySource};
 use crate::connection::LiveConnections;
+use crate::egress::vault::AdminError;
 use crate::egress::{MasterKey, MasterKeys, Vault};
 use crate::home::Home;
 use crate::ids::Realm;
@@ -56,12 +57,53 @@ impl Opened {
         Self { home, config, control: Arc::new(control), clock: Arc::new(SystemClock), shadow_policies: None }
     }
 
-    /// The vault, with the master key that the configuration names, and the next.
+    /// The vault, with the master key that the configuration names, and the next where its variable is set here: a command
+    /// seldom needs that one.
     pub(super) fn vault(&self) -> anyhow::Result<Vault> {
-        let keys = |source, prompt| master_keys(source, prompt, self.control.as_ref());
-        let mut masters = keys(&self.config.master_key, "Master passphrase: ")?;
-        if let Some(next) = &self.config.next_master_key {
-            masters = masters.and(keys(next, "Next master passphrase: ")?);
+        let (masters, next) = (self.masters()?, self.next_masters()?);
+        let is_left_out = self.config.next_master_key.is_some() && next.is_none();
+        self.vault_with(masters, next).map_err(|error| {
+            let is_unknown =
+                matches!(error.downcast_ref::<AdminError>(), Some(AdminError::UnknownMaster { .. }));
+            if is_left_out && is_unknown {
+                error.context("the next master key was left out, since its variable isn't set here")
+            } else {
+                error
+            }
+        })
+    }
+
+    /// The same for a host, which may come to need the next master key at any moment.
+    pub(super) fn vault_for_host(&self) -> anyhow::Result<Vault> {
+        let masters = self.masters()?;
+        let next = self.config.next_master_key.as_ref().map(|source| self.next(source)).transpose()?;
+        self.vault_with(masters, next)
+    }
+
+    /// The next master key, where one is named and its variable is set here.
+    pub(super) fn next_masters(&self) -> anyhow::Result<Option<MasterKeys>> {
+        match &self.config.next_master_key {
+            Some(source @ (MasterKeySource::Env(name) | MasterKeySource::Passphrase(name)))
+                if std::env::var_os(name).is_some() =>
+            {
+                self.next(source).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn masters(&self) -> anyhow::Result<MasterKeys> {
+        master_keys(&self.config.master_key, "Master passphrase: ", self.control.as_ref())
+    }
+
+    fn next(&self, source: &MasterKeySource) -> anyhow::Result<MasterKeys> {
+        master_keys(source, "Next master passphrase: ", self.control.as_ref())
+            .context("the next master key can't be had")
+    }
+
+    fn vault_with(&self, mut masters: MasterKeys, next: Option<MasterKeys>) -> anyhow::Result<Vault> {
+        if let Some(next) = next {
+            masters = masters.and(next);
         }
         Ok(Vault::open(self.control.clone(), masters, self.clock.clone())?)
     }
@@ -98,20 +140,28 @@ impl Opened {
         subject: &str,
         reason: Option<&str>,
     ) -> anyhow::Result<()> {
-        let audit = Audit::start(self.audit_store()?, self.clock.clone())?;
-        runtime()?.block_on(audit.admin_for(realm, action, subject, "cli", reason)).with_context(|| {
-            format!("{action} {subject} was done but could not be recorded in the audit trail")
-        })?;
-        audit.shutdown();
-        Ok(())
+        self.on_record(&format!("{action} {subject} was done"), async |audit| {
+            audit.admin_for(realm, action, subject, "cli", reason).await
+        })
     }
 
     /// Records that a token was minted: to whom, for what, and what it may do.
     pub(super) fn record_minted(&self, token: &TokenRow) -> anyhow::Result<()> {
+        self.on_record(&format!("{} was minted", token.id), async |audit| {
+            audit.given("token.mint", token, "cli").await
+        })
+    }
+
+    /// Has the audit trail record what was done.
+    fn on_record(
+        &self,
+        done: &str,
+        record: impl AsyncFnOnce(&Audit) -> Result<(), AuditError>,
+    ) -> anyhow::Result<()> {
         let audit = Audit::start(self.audit_store()?, self.clock.clone())?;
-        runtime()?.block_on(audit.given("token.mint", token, "cli")).with_context(|| {
-            format!("{} was minted, and it could not be recorded in the audit trail", token.id)
-        })?;
+        runtime()?
+            .block_on(record(&audit))
+            .with_context(|| format!("{done} but could not be recorded in the audit trail"))?;
         audit.shutdown();
         Ok(())
     }
@@ -152,4 +202,27 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let own = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     Some(xdg.or_else(own)?.join("keybearer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::init;
+
+    #[test]
+    fn a_command_needs_the_next_master_key_only_once_it_is_in_use_and_a_host_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        let home = Home::named(Some(dir.path().to_owned())).unwrap();
+        drop(init::make(home.clone(), realm).unwrap());
+        let name = "KEYBEARER_TEST_NO_SUCH_VARIABLE";
+        std::fs::write(home.config_file(), format!("[master_key]\nnext_env = \"{name}\"\n")).unwrap();
+        let opened = Opened::open(Some(dir.path().to_owned())).unwrap();
+        let vault = opened.vault().unwrap();
+        let error = format!("{:#}", opened.vault_for_host().err().unwrap());
+        assert!(error.starts_with("the next master key can't be had") && error.contains(name), "{error}");
+        vault.rotate_master(MasterKey::for_tests(2)).unwrap();
+        let error = format!("{:#}", opened.vault().err().unwrap());
+        assert!(error.starts_with("the next master key was left out"), "{error}");
+    }
 }

@@ -127,10 +127,13 @@ fn database(home: &Home) -> Finding {
 }
 
 fn vault(opened: &Opened) -> Vec<Finding> {
-    let looked = opened
-        .vault()
-        .and_then(|vault| Ok((vault.list(None)?.len(), vault.check()?, vault.on_other_masters()?)));
-    let (count, bad, others) = match looked {
+    let looked = opened.vault().and_then(|vault| {
+        vault.check_in_use()?;
+        let in_use = vault.in_use()?;
+        let is_next = opened.next_masters()?.is_some_and(|next| next.current().id() == in_use);
+        Ok((vault.list(None)?.len(), vault.check()?, vault.on_other_masters()?, is_next))
+    });
+    let (count, bad, others, is_next) = match looked {
         Ok(looked) => looked,
         Err(error) => return vec![Problem(format!("{error:#}"))],
     };
@@ -150,9 +153,13 @@ fn vault(opened: &Opened) -> Vec<Finding> {
     }];
     if !others.is_empty() {
         let tenants: Vec<_> = others.iter().map(TenantId::as_str).collect();
+        let advice = if is_next {
+            "It's the next one: name it as the first"
+        } else {
+            "A rotation was cut short: `keybearer vault rotate-master` again"
+        };
         findings.push(Warning(format!(
-            "another master key than the first one below [master_key] wraps the keys of these tenants: {}. If a rotation \
-             was cut short, `keybearer vault rotate-master` again; after one to the next key, name that one as the first",
+            "another master key than the first one below [master_key] wraps the keys of these tenants: {}. {advice}",
             tenants.join(", ")
         )));
     }
@@ -275,106 +282,4 @@ fn address(opened: &Opened) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::cli::init;
-    use crate::egress::{MasterKey, SecretInput};
-    use crate::ids::Realm;
-
-    fn home() -> (tempfile::TempDir, Home) {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::named(Some(dir.path().to_owned())).unwrap();
-        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
-        drop(init::make(home.clone(), realm).unwrap());
-        (dir, home)
-    }
-
-    /// The problems of this part.
-    fn problems(home: &Home, part: &str) -> Vec<String> {
-        let found = look(home, &Out::new(false)).into_iter().filter(|(of, _)| *of == part);
-        found.filter_map(|(_, finding)| if let Problem(text) = finding { Some(text) } else { None }).collect()
-    }
-
-    #[test]
-    fn a_rotation_of_the_master_key_that_was_cut_short_is_a_warning() {
-        let (_dir, home) = home();
-        let warned = || {
-            let warns = |(part, finding): &(&str, Finding)| {
-                *part == "vault" && matches!(finding, Warning(text) if text.contains("rotate-master"))
-            };
-            look(&home, &Out::new(false)).iter().any(warns)
-        };
-        let vault = || Opened::open(Some(home.root().to_owned())).unwrap().vault().unwrap();
-        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
-        let secret = SecretInput::read(&b"sk_live_12345678"[..]).unwrap();
-        vault().put(&realm, &"stripe".parse().unwrap(), &secret).unwrap();
-        assert!(!warned());
-        // The next key is in the file, and nothing is wrapped by it.
-        let key = home.root().join("master.key");
-        fs::rename(&key, home.root().join("master.key.previous")).unwrap();
-        drop(MasterKey::create_file(&key).unwrap());
-        assert!(warned());
-        vault().rotate_master_file().unwrap();
-        assert!(!warned());
-    }
-
-    #[test]
-    fn what_serve_would_refuse_is_a_problem() {
-        for (file, text, part, expected) in [
-            ("keybearer.toml", "listen = 5\n", "configuration", "invalid type"),
-            ("budgets.toml", "[[budget]]\nsubject = \"tenant\"\n", "budgets", "budgets.toml"),
-            (
-                "keybearer.toml",
-                "[tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n",
-                "tls",
-                "cert.pem can't be used as the listener's certificate chain",
-            ),
-            ("master.key", "short", "vault", "holds no master key"),
-            ("control.db", "", "database", "control.db is gone, or empty"),
-            ("audit.db", "", "audit trail", "audit.db is gone, or empty"),
-        ] {
-            let (_dir, home) = home();
-            assert_eq!(problems(&home, part), [""; 0], "{file}");
-            fs::write(home.root().join(file), text).unwrap();
-            let found = problems(&home, part);
-            assert!(
-                !found.is_empty() && found.iter().all(|said| said.contains(expected)),
-                "{file}: {found:?}"
-            );
-            let done = Doctor {}.run(Some(home.root().to_owned()), &Out::new(false)).unwrap();
-            assert_eq!(done, Done::Problems, "{file}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_that_is_none_is_a_problem() {
-        let (_dir, home) = home();
-        let tls = "[tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n";
-        fs::write(home.config_file(), tls).unwrap();
-        for name in ["cert.pem", "key.pem"] {
-            fs::write(home.root().join(name), "no PEM").unwrap();
-        }
-        assert_eq!(problems(&home, "tls").len(), 1);
-    }
-
-    #[test]
-    fn a_damaged_page_of_either_database_is_a_problem() {
-        for (file, table, part) in
-            [("control.db", "kills", "database"), ("audit.db", "ledger_writes", "audit trail")]
-        {
-            let (_dir, home) = home();
-            let path = home.root().join(file);
-            let database = rusqlite::Connection::open(&path).unwrap();
-            let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
-            let page: u32 = database.query_row(sql, [table], |row| row.get(0)).unwrap();
-            drop(database);
-            let (page, mut bytes) = (usize::try_from(page).unwrap(), fs::read(&path).unwrap());
-            bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
-            fs::write(&path, bytes).unwrap();
-            let found = problems(&home, part);
-            assert!(found.iter().any(|said| said.contains("the database is damaged")), "{file}: {found:?}");
-        }
-    }
-}
+mod tests;

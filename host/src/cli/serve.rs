@@ -80,7 +80,7 @@ pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
         control: opened.control.clone(),
         audit: trail.clone(),
         ledger: trail,
-        vault: opened.vault()?,
+        vault: opened.vault_for_host()?,
         clock: opened.clock.clone(),
     };
     Ok(Arc::new(App::open(sources, &mut say(out))?))

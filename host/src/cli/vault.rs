@@ -11,9 +11,9 @@ use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
 use crate::config::is_variable;
-use crate::egress::vault::{AdminError, Expected, InvalidSecret};
+use crate::egress::vault::{AdminError, Expected, InvalidSecret, Rotated};
 use crate::egress::{MasterKey, SecretInfo, SecretInput, new_label};
-use crate::ids::{SecretLabel, UserId};
+use crate::ids::{SecretLabel, TenantId, UserId};
 
 /// Commands on secrets.
 #[derive(Debug, clap::Subcommand)]
@@ -73,6 +73,12 @@ pub(super) enum Vault {
         #[arg(long, value_name = "NAME", value_parser = variable, conflicts_with = "new_key_env")]
         new_passphrase_env: Option<String>,
     },
+    /// Give a tenant whose key is damaged a new one, where no backup of the database has the old one. What that one sealed
+    /// can't be read any more; `vault rotate` stores its secrets again.
+    ReplaceKey {
+        /// The tenant.
+        tenant: TenantId,
+    },
 }
 
 impl Vault {
@@ -88,6 +94,7 @@ impl Vault {
             Self::RotateMaster { new_key_env, new_passphrase_env } => {
                 rotate_master(&opened, out, new_key_env.as_deref(), new_passphrase_env.as_deref())
             }
+            Self::ReplaceKey { tenant } => replace_key(&opened, out, &tenant),
         }
     }
 }
@@ -192,6 +199,14 @@ fn remove(
     let shown = named(label, user);
     opened.record(Some(realm.clone()), "vault.remove", &format!("{shown} {which}"))?;
     out.line(format!("removed {shown} ({which}) from {realm}"));
+    // Whoever is at work in the database may keep it from being emptied.
+    let log = opened.home.root().join("control.db-wal");
+    if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        out.note(format!(
+            "warning: what was removed may still lie in {}; it's gone for sure once no program has the database open",
+            log.display()
+        ));
+    }
     out.value(&json!({ "label": label, "user": user, "removed": removed, "realm": realm }));
     Ok(Done::Well)
 }
@@ -229,6 +244,12 @@ fn rotate_master(
         "tenant keys wrapped by {} now, no longer by {}: {}",
         rotated.to, rotated.from, rotated.tenants
     ));
+    for tenant in &rotated.damaged {
+        out.note(format!(
+            "warning: the key of tenant {tenant} is damaged and stays so; without a backup that has it, \
+             `keybearer vault replace-key {tenant}` gives the tenant another"
+        ));
+    }
     match source {
         Some(source) => out.line(format!(
             "a host that was started with `next_{source}` goes on by itself; start hosts with `{source}` below \
@@ -237,6 +258,17 @@ fn rotate_master(
         )),
         None => out.line("a running host follows by itself; back up the new key file"),
     }
-    out.value(&json!({ "from": rotated.from, "to": rotated.to, "tenants": rotated.tenants }));
+    let Rotated { from, to, tenants, damaged } = rotated;
+    out.value(&json!({ "from": from, "to": to, "tenants": tenants, "damaged": damaged }));
+    Ok(Done::Well)
+}
+
+fn replace_key(opened: &Opened, out: &Out, tenant: &TenantId) -> anyhow::Result<Done> {
+    opened.vault()?.replace_damaged_key(tenant)?;
+    opened.record(None, "vault.replace_key", tenant.as_str())?;
+    out.line(format!(
+        "tenant {tenant} has a new key; `keybearer vault rotate LABEL --tenant {tenant}` stores a secret under it"
+    ));
+    out.value(&json!({ "tenant": tenant }));
     Ok(Done::Well)
 }

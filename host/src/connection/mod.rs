@@ -43,8 +43,6 @@
 //! key = "/metadata/keybearer_key"              # where one of them has the key
 //! amount = "/amount"                           # where it has what it came to
 //! status = { at = "/status", is = "succeeded" }  # how it has to stand
-//! none_after_hours = 24                        # from when on its absence means that it wasn't made; never otherwise
-//! more = "/has_more"                           # where the reply says whether it left any out
 //!
 //! [operations.get_invoice]
 //! request = "GET /v1/invoices/{id}"
@@ -83,7 +81,7 @@ pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
 pub use parameter::{Kind, Mismatch, Parameter};
 pub use problem::{Problem, Problems};
-pub use reconcile::{Absent, Found, Given, Lookup, LostWrite, ReconcileRule};
+pub use reconcile::{Given, Lookup, LostWrite, ReconcileRule};
 pub use summary::{OperationSummary, Summary};
 pub use typed::{Parameters, TypedSend};
 

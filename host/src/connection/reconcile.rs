@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -12,10 +11,14 @@ use crate::clock::Millis;
 use crate::dto::read_json;
 use crate::egress::SendFailure;
 use crate::ids::{OperationName, UserId};
+use crate::text::visible;
 
 /// How far from the time at which a write was begun its record may be dated, in milliseconds: five minutes. A request takes two
 /// at most (`TOTAL_MS_LIMIT`); the rest is for clocks that differ.
 const SPAN_MS: i64 = 300_000;
+
+/// Of a status that isn't the final one, so many characters are shown.
+const STATUS_SHOWN_MAX: usize = 40;
 
 /// How a write is looked up that nobody knows the end of.
 #[derive(Debug)]
@@ -35,8 +38,6 @@ pub struct ReconcileRule {
     pub amount: Option<String>,
     /// Where it has a text, and which that has to be, for the write to have been carried out.
     pub status: Option<(String, String)>,
-    /// When its absence means that the write wasn't made. `None`: never.
-    pub absent: Option<Absent>,
 }
 
 /// What a parameter of a look-up is given.
@@ -52,15 +53,6 @@ pub enum Given {
     Latest,
 }
 
-/// When the absence of a write means that it wasn't made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absent {
-    /// So long after it was begun.
-    pub after: Duration,
-    /// Where the reply says whether it left any out: it has to be `false`. `None`: it leaves none out.
-    pub more: Option<String>,
-}
-
 /// A write that nobody knows the end of.
 #[derive(Debug, Clone, Copy)]
 pub struct LostWrite<'a> {
@@ -68,20 +60,6 @@ pub struct LostWrite<'a> {
     pub key: &'a str,
     /// When it was begun.
     pub begun: Millis,
-}
-
-/// What a look-up says of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// It was carried out.
-    Made {
-        /// What it came to, in minor units, where it costs something.
-        amount: Option<u64>,
-    },
-    /// It wasn't.
-    NotMade,
-    /// That can't be told, and why.
-    Unclear(&'static str),
 }
 
 /// A request that looks a write up.
@@ -137,54 +115,51 @@ impl ReconcileRule {
         }
     }
 
-    /// What the body of a reply with a 2xx status says of the write.
+    /// What a write came to, in minor units, where it costs something: by the body of a reply with a 2xx status, which says that
+    /// the write with this key was carried out.
     ///
-    /// INVARIANT (proof): it was made only where one candidate, and no more, carries its key, is final and says what it came to.
-    /// That none carries it proves nothing by itself: lists have pages, and upstreams lag behind.
-    #[must_use]
-    pub fn found(&self, write: LostWrite<'_>, body: &[u8], now: Millis) -> Found {
-        let Ok(reply) = read_json(body, body.len()) else {
-            return Found::Unclear("the reply isn't JSON");
-        };
+    /// INVARIANT (proof): it was only where one candidate, and no more, carries its key, is final and says what it came to. That
+    /// none carries it proves nothing: lists have pages, upstreams lag behind, and a header of the write may have named another
+    /// account.
+    ///
+    /// # Errors
+    /// Why it can't be told.
+    pub fn found(&self, key: &str, body: &[u8]) -> Result<Option<u64>, String> {
+        let reply = read_json(body, body.len()).map_err(|_| "the reply isn't JSON")?;
         let candidates = match &self.list {
             None => std::slice::from_ref(&reply),
             Some(at) => match reply.pointer(at).and_then(Value::as_array) {
                 Some(list) => list.as_slice(),
-                None => return Found::Unclear("the reply has no list where the connection's file says"),
+                None => return Err("the reply has no list where the connection's file says".to_owned()),
             },
         };
-        let says = |candidate: &Value, at: &str, wanted: &str| {
-            candidate.pointer(at).and_then(Value::as_str) == Some(wanted)
+        let this: Vec<_> = candidates.iter().filter(|one| text(one, &self.key) == Some(key)).collect();
+        let is_final =
+            |one: &&Value| self.status.as_ref().is_none_or(|(at, is)| text(one, at) == Some(is.as_str()));
+        let mut made = this.iter().copied().filter(is_final);
+        let found = match (made.next(), made.next(), this.first()) {
+            (Some(found), None, _) => found,
+            (Some(_), Some(_), _) => return Err("several carry its key".to_owned()),
+            (None, _, Some(other)) => {
+                let status = self.status.as_ref().and_then(|(at, _)| text(other, at)).unwrap_or_default();
+                let shown = visible(status, STATUS_SHOWN_MAX);
+                return Err(format!("it's there, and its status {shown:?} isn't the final one"));
+            }
+            (None, _, None) => {
+                return Err("it isn't among those that were read, which proves nothing".to_owned());
+            }
         };
-        let this: Vec<_> = candidates.iter().filter(|one| says(one, &self.key, write.key)).collect();
-        if this.is_empty() {
-            return self.absent(write, &reply, now);
-        }
-        let is_final = |one: &Value| self.status.as_ref().is_none_or(|(at, is)| says(one, at, is));
-        let mut made = this.into_iter().filter(|one| is_final(one));
-        let found = match (made.next(), made.next()) {
-            (Some(found), None) => found,
-            (Some(_), Some(_)) => return Found::Unclear("several carry its key"),
-            (None, _) => return Found::Unclear("it's there, and its status isn't the final one"),
-        };
-        let Some(at) = &self.amount else { return Found::Made { amount: None } };
+        let Some(at) = &self.amount else { return Ok(None) };
         match found.pointer(at).and_then(Value::as_u64) {
-            None => Found::Unclear("it's there, and its amount isn't a whole number of at least 0"),
-            amount => Found::Made { amount },
+            None => Err("it's there, and its amount isn't a whole number of at least 0".to_owned()),
+            amount => Ok(amount),
         }
     }
+}
 
-    fn absent(&self, write: LostWrite<'_>, reply: &Value, now: Millis) -> Found {
-        let Some(Absent { after, more }) = &self.absent else {
-            return Found::Unclear("it isn't among those that were read, which proves nothing");
-        };
-        let complete = more.as_ref().is_none_or(|at| reply.pointer(at) == Some(&Value::Bool(false)));
-        match complete {
-            false => Found::Unclear("it isn't among those that were read, and there may be more"),
-            true if now < write.begun.plus(*after) => Found::Unclear("it isn't there yet"),
-            true => Found::NotMade,
-        }
-    }
+/// A text of a reply.
+fn text<'v>(of: &'v Value, at: &str) -> Option<&'v str> {
+    of.pointer(at).and_then(Value::as_str)
 }
 
 impl Given {

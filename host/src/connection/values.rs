@@ -42,7 +42,8 @@ impl Connection {
     }
 }
 
-fn path(operation: &Operation, values: &Map<String, Value>) -> String {
+/// The path of one of an operation's requests.
+pub(super) fn path(operation: &Operation, values: &Map<String, Value>) -> String {
     let segments = operation.path.segments().iter();
     let encoded = segments.map(|segment| match segment {
         Segment::Literal(text) => format!("/{text}"),

@@ -13,14 +13,14 @@ use super::query::{self, number};
 use super::router::{Door, Route, last_but_one_segment};
 use super::wire::json;
 use crate::app::App;
-use crate::audit::{AuditError, Became, HeldWord};
+use crate::audit::{AuditError, HeldWord};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect};
-use crate::ids::{CallId, ConnectionName, Environment, OperationName, TenantId};
+use crate::ids::{ConnectionName, Environment, OperationName, TenantId};
 use crate::ledger::report::{Standing, standings};
 use crate::ledger::{AMOUNT_MAX, ReservationId, Resolved, Unit, Window};
-use crate::pipeline::{ReconcileError, Report};
+use crate::pipeline::ReconcileError;
 use crate::refusal::{Code, Refusal};
 use crate::store::{EntryRow, StoreError};
 
@@ -161,27 +161,6 @@ pub(super) struct HeldAnswer {
     pub(super) currency: Option<String>,
 }
 
-/// What a look at it found.
-#[derive(Debug, Serialize)]
-pub(super) struct ReconcileAnswer {
-    pub(super) id: ReservationId,
-    pub(super) became: Became,
-    /// What counts as spent, is there again or is still held; null where it's about no money.
-    pub(super) amount: Option<u64>,
-    pub(super) currency: Option<String>,
-    /// Why it's still held; null if it isn't.
-    pub(super) why: Option<String>,
-    /// The call that the look is recorded under; null where nothing was sent.
-    pub(super) call: Option<CallId>,
-}
-
-impl From<Report> for ReconcileAnswer {
-    fn from(report: Report) -> Self {
-        let Report { hold, became, amount, currency, why, call } = report;
-        Self { id: hold, became, amount, currency, why, call }
-    }
-}
-
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let limit = limit(&request)?;
@@ -256,7 +235,7 @@ async fn reconciled(door: &Door, request: Request) -> Result<Response, Refusal> 
     settled(async move {
         let reconciler = app.pipeline.reconciler(app.ledger.clone());
         match reconciler.reconcile(Some(&caller.reach()), &id, caller.token().as_str()).await {
-            Ok(report) => Ok(json(&ReconcileAnswer::from(report))),
+            Ok(report) => Ok(json(&report)),
             Err(ReconcileError::Unknown) => Err(missing()),
             Err(ReconcileError::UnderWay) => Err(under_way()),
             Err(ReconcileError::Audit(error)) => Err(unwritten(&error)),

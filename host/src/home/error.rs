@@ -20,14 +20,14 @@ pub enum HomeError {
          home in another folder"
     )]
     ForeignKey(String),
-    /// A folder in which a home is to be made isn't this user's alone.
+    /// A folder in which a home is to be made is this user's, and not this user's alone.
     #[error(
         "{0} is there already and isn't this user's alone, so others may have put something into it; nothing was changed. \
          Name a folder that isn't there yet, or look at what is in this one and `chmod 700 {0}`"
     )]
     NotAlone(String),
     /// It belongs to another user.
-    #[error("{path} belongs to the user {owner}: run this as that user")]
+    #[error("{path} belongs to the user {owner}: run this as that user, or name another folder")]
     AnothersHome {
         /// The folder.
         path: String,

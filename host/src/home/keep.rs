@@ -3,6 +3,7 @@
 //! Whoever writes a connection's file chooses where the key is sent, and whoever writes a folder's name can put another
 //! one in its place.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -26,40 +27,60 @@ pub(super) fn check(home: &Home) -> Result<(), HomeError> {
     if user != ROOT && ![ROOT, user].contains(&owner) {
         return Err(HomeError::AnothersHome { path: home.shown(), owner });
     }
-    let owner = Owner(if user == ROOT { owner } else { user });
+    let mut owner = Owner { user: if user == ROOT { owner } else { user }, closed: None };
     let inside = owner.check(&home.root, true)?;
-    for file in [home.config_file(), home.budgets_file(), home.master_key_file()] {
+    if !inside {
+        owner.closed = Some(fs::canonicalize(&home.root).map_err(|cause| io(&home.root, cause))?);
+    }
+    for file in
+        [home.config_file(), home.budgets_file(), home.master_key_file(), home.control_db(), home.audit_db()]
+    {
         owner.check(&file, inside)?;
     }
-    for folder in [home.connections_dir(), home.policies_dir(), home.tools_dir()] {
-        let inside = owner.check(&folder, inside)?;
-        for file in files(&folder)? {
-            owner.check(&file, inside)?;
+    let folders = [home.connections_dir(), home.policies_dir(), home.tools_dir()];
+    let mut paths = Vec::from(folders.map(|folder| (folder, inside)));
+    // A link can lead back to a folder above it.
+    let mut followed = HashSet::new();
+    while let Some((path, reached)) = paths.pop() {
+        let inside = owner.check(&path, reached)?;
+        if !path.is_symlink() || followed.insert(fs::canonicalize(&path).ok()) {
+            paths.extend(files(&path)?.into_iter().map(|file| (file, inside)));
         }
     }
     Ok(())
 }
 
 /// The user that a home belongs to.
-struct Owner(u32);
+struct Owner {
+    user: u32,
+    /// Where the home lies, if others don't come by what is in it.
+    closed: Option<PathBuf>,
+}
 
 impl Owner {
     /// Checks one path. `reached`: others come by it. Answers whether they come by what is inside.
-    fn check(&self, path: &Path, reached: bool) -> Result<bool, HomeError> {
+    fn check(&self, path: &Path, mut reached: bool) -> Result<bool, HomeError> {
         let found = match fs::metadata(path) {
             // It needn't be there.
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(false),
             found => found.map_err(|cause| io(path, cause))?,
         };
-        if ![ROOT, self.0].contains(&found.uid()) {
+        if ![ROOT, self.user].contains(&found.uid()) {
             return Err(HomeError::AnothersPart {
                 path: path.display().to_string(),
                 owner: found.uid(),
-                wanted: self.0,
+                wanted: self.user,
             });
         }
-        // What a link leads to is reached by its own way as well.
-        let reached = reached || path.is_symlink();
+        if path.is_symlink() {
+            let target = fs::canonicalize(path).map_err(|cause| io(path, cause))?;
+            // What a link leads to is reached by its own way as well.
+            reached |= self.closed.as_ref().is_none_or(|home| !target.starts_with(home));
+            // Whoever may write the folder that it lies in can put another one in its place.
+            if let Some(folder) = target.parent() {
+                self.check(folder, reached)?;
+            }
+        }
         if reached && found.mode() & OTHERS_WRITE != 0 {
             return Err(HomeError::Writable {
                 path: path.display().to_string(),
@@ -70,10 +91,14 @@ impl Owner {
     }
 }
 
-/// What lies in a folder, which needn't be there.
+/// What lies in a folder that may be looked into, if it's one.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, HomeError> {
+    use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+
     let entries = match fs::read_dir(folder) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) if matches!(cause.kind(), NotADirectory | NotFound | PermissionDenied) => {
+            return Ok(Vec::new());
+        }
         entries => entries.map_err(|cause| io(folder, cause))?,
     };
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(|cause| io(folder, cause))).collect()
@@ -91,8 +116,12 @@ mod tests {
         "keybearer.toml",
         "budgets.toml",
         "master.key",
+        "control.db",
+        "audit.db",
         "connections",
         "connections/a.toml",
+        "connections/ca",
+        "connections/ca/root.pem",
         "policies",
         "policies/start.cedar",
         "tools",
@@ -105,7 +134,8 @@ mod tests {
         let home = Home::named(Some(dir.path().join("home"))).unwrap();
         home.begin().unwrap();
         home.finish().unwrap();
-        for file in ["connections/a.toml", "tools/a.wasm", "budgets.toml", "master.key"] {
+        fs::create_dir(home.connections_dir().join("ca")).unwrap();
+        for file in PARTS.iter().filter(|name| Path::new(name).extension().is_some()) {
             fs::write(home.root().join(file), "").unwrap();
         }
         for name in PARTS {
@@ -170,6 +200,45 @@ mod tests {
             set_mode(path, mode | 0o020);
             assert!(matches!(check(&home), Err(HomeError::Writable { .. })), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn whoever_may_put_another_file_where_a_link_leads_is_kept_out() {
+        let (dir, home) = home();
+        let (open, inside) = (dir.path().join("open"), home.root().join("open"));
+        for folder in [&open, &inside] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("stripe.toml"), "").unwrap();
+            set_mode(folder, 0o777);
+        }
+        let link = home.connections_dir().join("stripe.toml");
+        for (target, mode, is_refused) in [
+            (&open, 0o755, true),
+            (&open, 0o700, true),
+            (&inside, 0o755, true),
+            // Others don't come by it there.
+            (&inside, 0o700, false),
+        ] {
+            set_mode(home.root(), mode);
+            symlink(target.join("stripe.toml"), &link).unwrap();
+            let checked = check(&home);
+            let named = matches!(&checked, Err(HomeError::Writable { path, .. }) if path.ends_with("/open"));
+            assert_eq!(
+                (named, checked.is_err()),
+                (is_refused, is_refused),
+                "{target:?} {mode:o}: {checked:?}"
+            );
+            fs::remove_file(&link).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_back_is_followed_once() {
+        let (_dir, home) = home();
+        for name in ["again", "ca/above"] {
+            symlink(home.connections_dir(), home.connections_dir().join(name)).unwrap();
+        }
+        check(&home).unwrap();
     }
 
     #[test]

@@ -74,8 +74,9 @@ impl Home {
     ///
     /// # Errors
     /// [`HomeError::Exists`] when it's a home already, [`HomeError::ForeignKey`] when something else's master key is
-    /// here, [`HomeError::NotAlone`] when the folder is there with something in it, and others may enter it or it's another
-    /// user's, [`HomeError::Io`] when something can't be made, or other policies are where the first ones would be.
+    /// here, [`HomeError::AnothersHome`] when the folder is another user's, [`HomeError::NotAlone`] when it's there with
+    /// something in it and others may enter it, [`HomeError::Io`] when something can't be made, or other policies are where
+    /// the first ones would be.
     pub fn begin(&self) -> Result<(), HomeError> {
         if self.config_file().exists() {
             return Err(HomeError::Exists(self.shown()));
@@ -103,11 +104,13 @@ impl Home {
     fn keep_alone(&self) -> Result<(), HomeError> {
         let failed = |cause| io(&self.root, cause);
         let found = fs::metadata(&self.root).map_err(failed)?;
-        let is_own = found.uid() == rustix::process::geteuid().as_raw();
-        if is_own && found.mode() & 0o077 == 0 {
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(HomeError::AnothersHome { path: self.shown(), owner: found.uid() });
+        }
+        if found.mode() & 0o077 == 0 {
             return Ok(());
         }
-        if !is_own || fs::read_dir(&self.root).map_err(failed)?.next().is_some() {
+        if fs::read_dir(&self.root).map_err(failed)?.next().is_some() {
             return Err(HomeError::NotAlone(self.shown()));
         }
         fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(failed)
@@ -286,7 +289,7 @@ mod tests {
         std::os::unix::fs::chown(dir.path(), Some(65_534), None).unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let error = Home::named(Some(dir.path().to_owned())).unwrap().begin().unwrap_err();
-        assert!(matches!(&error, HomeError::NotAlone(_)), "{error}");
+        assert!(matches!(&error, HomeError::AnothersHome { owner: 65_534, .. }), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

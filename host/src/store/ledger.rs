@@ -199,6 +199,10 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError>;
     /// What is held, within a reach where one is given: the oldest, at most so many. It keeps no transaction waiting.
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError>;
+    /// What is held, and was begun after one time and up to another: the oldest first. It keeps no transaction waiting either.
+    fn held_begun(&self, after: Millis, up_to: Millis) -> Result<Vec<EntryRow>, StoreError>;
+    /// An open reservation, and what is known of its write. Nor does this.
+    fn reservation(&self, id: &ReservationId) -> Result<Option<(EntryRow, Option<WriteRow>)>, StoreError>;
 }
 
 impl Tally {

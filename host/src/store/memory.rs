@@ -4,9 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter,
-    StoreError, TrailTx, TrailWork,
+    StoreError, TrailTx, TrailWork, WriteRow,
 };
+use crate::clock::Millis;
 use crate::ids::Digest;
+use crate::ledger::ReservationId;
 use crate::reach::Reach;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.
@@ -106,6 +108,14 @@ impl LedgerStore for MemoryAudit {
 
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
         Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).held(reach, limit))
+    }
+
+    fn held_begun(&self, after: Millis, up_to: Millis) -> Result<Vec<EntryRow>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).held_begun(after, up_to))
+    }
+
+    fn reservation(&self, id: &ReservationId) -> Result<Option<(EntryRow, Option<WriteRow>)>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).reservation(id))
     }
 }
 

@@ -92,6 +92,20 @@ impl MemoryLedger {
         held
     }
 
+    /// What is held and was begun after one time and up to another, the oldest first.
+    pub(super) fn held_begun(&self, after: Millis, up_to: Millis) -> Vec<EntryRow> {
+        let mut held = self.in_state(EntryState::Held);
+        held.retain(|row| after < row.at && row.at <= up_to);
+        held
+    }
+
+    /// An open reservation, and what is known of its write.
+    pub(super) fn reservation(&self, id: &ReservationId) -> Option<(EntryRow, Option<WriteRow>)> {
+        let entry = self.entries.get(id)?;
+        let write = entry.write.as_ref().and_then(|key| self.writes.get(key));
+        Some((entry.clone(), write.cloned()))
+    }
+
     /// Those that stand so, oldest first.
     fn in_state(&self, state: EntryState) -> Vec<EntryRow> {
         let mut found: Vec<_> = self.entries.values().filter(|row| row.state == state).cloned().collect();

@@ -107,8 +107,8 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     /// was added, since the value `in_use` doesn't name the master key that wrapped this one.
     fn ensure_tenant_key(&self, row: &TenantKeyRow, in_use: &str)
     -> Result<Option<TenantKeyRow>, StoreError>;
-    /// Replaces every tenant's key and sets the value `in_use` to the id of the `master` key that wraps them now, or does
-    /// neither (master-key rotation). Fails if the keys that are stored aren't `was` any more.
+    /// Puts the keys `now` in the place of their tenants' and sets the value `in_use` to the id of the `master` key that wraps
+    /// all of them then, or does neither. Fails if the keys that are stored aren't `was` any more.
     fn replace_tenant_keys(
         &self,
         was: &[TenantKeyRow],

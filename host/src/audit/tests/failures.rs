@@ -102,6 +102,22 @@ async fn that_the_store_is_mended_is_found_out_without_a_call() {
 }
 
 #[tokio::test]
+async fn a_question_that_needs_no_room_is_no_sign_that_there_is_some() {
+    let trail = fixture();
+    let asked = || Takes { lines: call_lines(&realm(), &[]), dedup: None, at: Millis(0) };
+    trail.store.fail(true);
+    assert!(trail.begin().await.is_err());
+    assert!(trail.audit.foreseen(asked()).await.is_err());
+    assert!(trail.audit.check().is_err());
+    trail.store.fail(false);
+    assert!(trail.audit.foreseen(asked()).await.unwrap().is_none());
+    assert!(trail.audit.check().is_ok());
+    let rows = trail.audit.rows(&RowFilter { limit: 10, ..RowFilter::default() }).unwrap();
+    let [Row { event: Event::Admin { action, .. }, .. }] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(action, RESUMED);
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_while_its_intent_fails_leaves_nothing() {
     let trail = fixture();
     trail.store.shut(true);

@@ -24,7 +24,7 @@ use crate::store::{AuditRecord, MemoryAudit, StoreError, TrailWork};
 
 const SETTLED: Settlement = Settlement::Settle { confirmed: None };
 
-/// A trail in memory whose appends can be made to fail, or to wait.
+/// A trail in memory whose appends can be made to fail, as on a full disk, or to wait.
 #[derive(Default)]
 struct Faulty {
     memory: MemoryAudit,
@@ -50,7 +50,12 @@ impl AuditStore for Faulty {
             std::thread::sleep(Duration::from_millis(1));
         }
         if self.failing.load(Ordering::SeqCst) {
-            return Err(StoreError::Failed("told to fail".to_owned()));
+            return self.memory.write(&mut |tx| {
+                let before = tx.head()?;
+                work(tx)?;
+                // What writes nothing needs no room.
+                if tx.head()? == before { Ok(()) } else { Err(StoreError::Failed("told to fail".to_owned())) }
+            });
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.memory.write(work)

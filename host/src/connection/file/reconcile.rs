@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
@@ -10,17 +9,14 @@ use serde_json::Value;
 use super::operations::{final_status, pointer};
 use super::reader::{Field, Table};
 use crate::clock::Millis;
-use crate::connection::{Absent, Effect, Given, LostWrite, Operation, Parameter, ReconcileRule};
+use crate::connection::{Effect, Given, LostWrite, Operation, Parameter, ReconcileRule, values};
+use crate::egress::canonical_path;
 
 /// A key as the host writes it.
 const KEY: &str = "00000000-0000-8000-8000-000000000000";
 
 /// A write to check the look-up's parameters with.
 const WRITE: LostWrite<'static> = LostWrite { key: KEY, begun: Millis(1_700_000_000_000) };
-
-/// The most hours that a connection's file can have the absence of a write wait to mean something: the host itself looks for a
-/// week.
-const HOURS_MAX: u64 = 120;
 
 /// A field that a request may lack, since a write outside of any conversation has no key.
 pub(super) fn key_field(
@@ -76,7 +72,6 @@ pub(super) fn reconcile_rule(
         .and_then(|f| pointer(&f));
     let amount = amount(&mut table, write.cost.is_some());
     let status = table.optional("status").map(|f| final_status(&f));
-    let absent = absent(&mut table);
     table.finish();
     let rule = ReconcileRule {
         read: read?,
@@ -86,9 +81,12 @@ pub(super) fn reconcile_rule(
         key: key?,
         amount: amount?,
         status: all_or_none(status)?,
-        absent: absent?,
     };
-    field.ok(rule.read.check(&rule.parameters(WRITE)).map_err(|why| format!("{}: {why}", rule.read.name)))?;
+    let parameters = rule.parameters(WRITE);
+    // A path that no request may have would show with the first look.
+    let path = canonical_path(&values::path(&rule.read, &parameters.path)).map_err(str::to_owned);
+    let checked = rule.read.check(&parameters).and(path);
+    field.ok(checked.map_err(|why| format!("{}: {why}", rule.read.name)))?;
     Some(rule)
 }
 
@@ -144,25 +142,6 @@ fn amount(table: &mut Table<'_, '_>, has_cost: bool) -> Option<Option<String>> {
         field.problem("is for what has a cost: there is nothing to settle");
     }
     Some(None)
-}
-
-fn absent(table: &mut Table<'_, '_>) -> Option<Option<Absent>> {
-    let hours = table.optional("none_after_hours").map(|f| f.within(1, HOURS_MAX));
-    let more = table.optional("more");
-    match (hours, more) {
-        (None, None) => Some(None),
-        (None, Some(more)) => {
-            more.problem_hint(
-                "says whether the absence of a write can mean anything, which it doesn't here",
-                "write none_after_hours = 24 beside it, or leave it out",
-            );
-            None
-        }
-        (Some(hours), more) => {
-            let more = all_or_none(more.map(|f| pointer(&f)))?;
-            Some(Some(Absent { after: Duration::from_secs(hours?.saturating_mul(3_600)), more }))
-        }
-    }
 }
 
 /// What isn't there is well; what is there and wrong isn't.

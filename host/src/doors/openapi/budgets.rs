@@ -56,7 +56,7 @@ pub(super) fn release() -> Value {
 pub(super) fn reconcile() -> Value {
     operation(
         "reconcileHeld",
-        "Looks up what became of a held request, where its connection says how: settles it, releases it, or leaves it held",
+        "Looks up what became of a held request, where its connection says how: settles it, or leaves it held",
         Some("operator"),
         json!([id()]),
         ("200", answer("What was found.", "ReconcileAnswer")),
@@ -112,7 +112,7 @@ pub(super) fn schemas() -> Value {
             "amount": optional_count, "currency": optional_text,
         }), &[]),
         "ReconcileAnswer": closed(json!({
-            "id": reference("ReservationId"), "became": { "enum": ["settled", "released", "held"] },
+            "id": reference("ReservationId"), "became": { "enum": ["settled", "held"] },
             "amount": optional_count, "currency": optional_text,
             "why": { "type": ["string", "null"], "description": "Why it's still held." },
             "call": nullable("CallId"),

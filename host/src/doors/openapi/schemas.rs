@@ -223,7 +223,7 @@ fn audit_row() -> Value {
         (
             "reconciled",
             json!({
-                "hold": reference("ReservationId"), "became": { "enum": ["settled", "released", "held"] },
+                "hold": reference("ReservationId"), "became": { "enum": ["settled", "held"] },
                 "amount": { "oneOf": [cost, { "type": "null" }] }, "why": text,
             }),
         ),

@@ -26,6 +26,7 @@ use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{AgentId, Digest, Realm, TokenId};
 use crate::kill::Kills;
+use crate::ledger::ReservationId;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Policy, PolicySource};
@@ -34,7 +35,7 @@ use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{
     ApprovalRow, AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, MemoryAudit,
-    MemoryControl, PendingLimits, RowFilter, StoreError, TokenKind, TrailWork,
+    MemoryControl, PendingLimits, RowFilter, StoreError, TokenKind, TrailWork, WriteRow,
 };
 
 pub(super) struct Host {
@@ -102,6 +103,14 @@ impl LedgerStore for Trail {
 
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
         self.rows.held(reach, limit)
+    }
+
+    fn held_begun(&self, after: Millis, up_to: Millis) -> Result<Vec<EntryRow>, StoreError> {
+        self.rows.held_begun(after, up_to)
+    }
+
+    fn reservation(&self, id: &ReservationId) -> Result<Option<(EntryRow, Option<WriteRow>)>, StoreError> {
+        self.rows.reservation(id)
     }
 }
 

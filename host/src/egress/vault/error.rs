@@ -33,8 +33,8 @@ pub enum AdminError {
     },
     /// The tenant's key doesn't open although the master key is the right one.
     #[error(
-        "the key of tenant {tenant} is damaged: {cause}. Restore the database from a backup; without that key, this \
-         tenant's secrets are lost and have to be stored again"
+        "the key of tenant {tenant} is damaged: {cause}. Restore the database from a backup. Without one, this tenant's \
+         secrets are lost: `keybearer vault replace-key {tenant}` gives it another key, to store them again under"
     )]
     DamagedTenantKey {
         /// The tenant.
@@ -42,6 +42,9 @@ pub enum AdminError {
         /// What was found.
         cause: String,
     },
+    /// A key is to be replaced for being damaged, and isn't.
+    #[error("the key of tenant {0} isn't damaged, or there is none; nothing was changed")]
+    NotDamaged(TenantId),
     /// The master key isn't in a file, so it can't be replaced there.
     #[error(
         "the master key comes from the environment or a passphrase: `--new-key-env` or `--new-passphrase-env` has to name \

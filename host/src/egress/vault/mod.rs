@@ -263,7 +263,10 @@ impl Vault {
     }
 
     /// The id of the master key in use. The first that ever opens an empty vault is taken into use.
-    fn in_use(&self) -> Result<String, StoreError> {
+    ///
+    /// # Errors
+    /// When the store can't be read, or written the first time.
+    pub fn in_use(&self) -> Result<String, StoreError> {
         let id = match self.store.setting(MASTER_ID)? {
             Some(id) => id,
             None => self.store.ensure_setting(MASTER_ID, self.masters.load().current().id().as_bytes())?,
@@ -298,8 +301,16 @@ impl Vault {
                 }
             }
         }
-        // No tenant's key tells yet whether a passphrase is the right one; this does.
-        if rows.is_empty() { self.check_in_use() } else { Ok(()) }
+        let first = match (self.check_in_use(), rows.first()) {
+            (Err(AdminError::UnknownMaster { .. }), Some(first)) => first,
+            // No tenant's key tells yet whether a passphrase is the right one; this does.
+            (checked, _) => return checked,
+        };
+        // A rotation was cut short between the two commits that it was in earlier versions.
+        if rows.iter().all(|row| row.master == first.master) {
+            self.store.replace_tenant_keys(&rows, &rows, MASTER_ID, &first.master)?;
+        }
+        Ok(())
     }
 }
 

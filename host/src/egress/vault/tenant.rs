@@ -84,6 +84,25 @@ impl Vault {
         self.master(&row.master)?.unwrap(tenant, row).map_err(|_| Unreadable::TenantKey)
     }
 
+    /// Gives a tenant whose key is damaged a new one. What the damaged key wrapped can't be read afterwards either.
+    ///
+    /// # Errors
+    /// [`AdminError::NotDamaged`] when the tenant's key opens, or it has none; [`AdminError::UnknownMaster`];
+    /// [`AdminError::Store`], also when another process changed a tenant's key meanwhile: try again.
+    pub fn replace_damaged_key(&self, tenant: &TenantId) -> Result<(), AdminError> {
+        let was = self.store.tenant_keys()?;
+        let row = was.iter().find(|row| row.tenant == *tenant);
+        match row.map(|row| self.unwrap_tenant_key(tenant, row)) {
+            Some(Err(Unreadable::TenantKey)) => {}
+            Some(Err(cause)) => return Err(AdminError::from_tenant_key(tenant, cause)),
+            None | Some(Ok(_)) => return Err(AdminError::NotDamaged(tenant.clone())),
+        }
+        // A rotation since the rows were read has changed them all, so that nothing is replaced.
+        let master = self.master(&self.in_use()?)?;
+        let fresh = master.wrap(tenant, &TenantKey::fresh());
+        Ok(self.store.replace_tenant_keys(&was, &[fresh], MASTER_ID, master.id())?)
+    }
+
     /// INVARIANT (in use): a tenant's key is added only while the master key that wraps it is the one in use. Where another
     /// process rotates it at this moment, the next one wraps.
     fn add_tenant_key(&self, tenant: &TenantId) -> Result<TenantKeyRow, AdminError> {

@@ -302,6 +302,13 @@ fn what_is_held_is_listed_within_a_reach_the_oldest_first_and_no_more_of_it_than
             let numbers: Vec<u32> = held.iter().map(|row| row.id.send).collect();
             assert_eq!(numbers, wanted, "{reach:?}, {limit}");
         }
+        for (after, up_to, wanted) in
+            [(0, 30, &[4, 2, 3, 1][..]), (5, 20, &[2, 3]), (20, 29, &[]), (30, 0, &[])]
+        {
+            let held = store.held_begun(Millis(after), Millis(up_to)).unwrap();
+            let numbers: Vec<u32> = held.iter().map(|row| row.id.send).collect();
+            assert_eq!(numbers, wanted, "{after}, {up_to}");
+        }
     });
 }
 

@@ -47,6 +47,24 @@ fn a_write_that_was_made_gives_its_first_outcome_though_the_budget_is_used_up() 
 }
 
 #[test]
+fn an_open_reservation_is_read_with_what_is_known_of_its_write() {
+    on_both(|store| {
+        assert_eq!(store.reservation(&id(1)).unwrap(), None);
+        assert_eq!(again(store, 1, NOW), Reserved::Yes);
+        within(store, |tx| hold(tx, &id(1)));
+        let (entry, write) = store.reservation(&id(1)).unwrap().unwrap();
+        assert_eq!((entry.id, entry.state, entry.write), (id(1), EntryState::Held, Some([1; 32])));
+        let write = write.unwrap();
+        assert_eq!((write.reservation, write.state, write.attempt), (id(1), WriteState::Unknown, 0));
+        within(store, |tx| settle(tx, &id(1), None, None, None));
+        assert_eq!(store.reservation(&id(1)).unwrap(), None);
+        let plain = reservation(2, [line("tenant", "usd", Window::Total, 100, 40)]);
+        assert_eq!(within(store, |tx| reserve(tx, &plain)), Reserved::Yes);
+        assert_eq!(store.reservation(&id(2)).unwrap().unwrap().1, None);
+    });
+}
+
+#[test]
 fn what_is_to_happen_anew_is_another_attempt_to_the_upstream() {
     on_both(|store| {
         let attempt = |number, at| {

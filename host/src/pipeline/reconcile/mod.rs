@@ -8,7 +8,7 @@
 //!   → egress   secret attached → reply, cleaned; a switch cuts it off
 //!   → audit    what came of the read
 //!   → rule     what its reply says of the write
-//!   → ledger   settled, released, or still held: with its record, in one transaction
+//!   → ledger   settled, or still held: with its record, in one transaction
 //! ```
 //!
 //! No policy, token or budget has a say: the read is the operator's, by the connection's file, and nothing of its reply reaches
@@ -22,15 +22,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Pipeline;
 use super::gate::{failure_record, reply_record, unrecorded};
-use crate::audit::{
-    Audit, AuditError, Became, Event, HeldWord, Outcome, Pending, SendBegin, SendBegun, SendPlan,
-};
+use crate::audit::{Audit, AuditError, Became, Event, Outcome, Pending, SendBegin, SendBegun, SendPlan};
 use crate::clock::{Clock, Millis};
-use crate::connection::{Found, LiveConnections, Lookup, LostWrite, ReconcileRule, SecretOf, TypedSend};
+use crate::connection::{LiveConnections, Lookup, LostWrite, ReconcileRule, SecretOf, TypedSend};
 use crate::egress::{Egress, Handover, Reply, SendFailure};
 use crate::ids::{CallId, ConnectionName, Realm};
 use crate::kill::{Kills, Subjects};
@@ -62,13 +61,14 @@ pub struct Reconciler {
 }
 
 /// What came of a look at a held write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The write's reservation.
+    #[serde(rename = "id")]
     pub hold: ReservationId,
     /// What became of it.
     pub became: Became,
-    /// What counts as spent, is there again or is still held, in minor units. `None`: it's about no money.
+    /// What counts as spent or is still held, in minor units. `None`: it's about no money.
     pub amount: Option<u64>,
     /// Its currency.
     pub currency: Option<String>,
@@ -76,6 +76,9 @@ pub struct Report {
     pub why: Option<String>,
     /// The call that the look is recorded under. `None`: there was nothing to be sent.
     pub call: Option<CallId>,
+    /// Whether a look was made that got no reply, or none that may be read.
+    #[serde(skip)]
+    pub unanswered: bool,
 }
 
 /// Why nothing can be said of a reservation.
@@ -90,6 +93,15 @@ pub enum ReconcileError {
     /// The ledger and the trail can't be read or written. Nothing has changed.
     #[error(transparent)]
     Audit(#[from] AuditError),
+}
+
+/// What is known of a held write.
+struct Known {
+    entry: EntryRow,
+    /// Whether no other attempt at it was made: its key is the same for all of them.
+    is_only: bool,
+    /// The record of its request, if this host sent it.
+    begun: Option<SendBegun>,
 }
 
 /// A write that can be looked up.
@@ -117,9 +129,9 @@ impl Pipeline {
 }
 
 impl Reconciler {
-    /// Looks up what became of a held write, and settles or releases it where that's clear. `by` is a token's id, `cli` or
-    /// `host`; a reservation beyond the reach doesn't exist, where one is given. Dropping the future stops the look and
-    /// records it as cancelled.
+    /// Looks up what became of a held write, and settles it where it's clear that it was carried out. `by` is a token's id,
+    /// `cli` or `host`; a reservation beyond the reach doesn't exist, where one is given. Dropping the future stops the look
+    /// and records it as cancelled.
     ///
     /// # Errors
     /// [`ReconcileError`].
@@ -129,18 +141,19 @@ impl Reconciler {
         hold: &ReservationId,
         by: &str,
     ) -> Result<Report, ReconcileError> {
-        let (entry, begun) = self.known(hold).await?;
-        let entry = entry
-            .filter(|entry| reach.is_none_or(|reach| reach.covers(&entry.realm)))
+        let known = self
+            .known(hold)
+            .await?
+            .filter(|known| reach.is_none_or(|reach| reach.covers(&known.entry.realm)))
             .ok_or(ReconcileError::Unknown)?;
-        if entry.state == EntryState::UnderWay {
+        if known.entry.state == EntryState::UnderWay {
             return Err(ReconcileError::UnderWay);
         }
-        let Look { rule, key, lookup } = match self.prepare(&entry, begun) {
+        let Look { rule, key, lookup } = match self.prepare(&known) {
             Ok(look) => look,
-            Err(why) => return Ok(Report::held(&entry, why, None)),
+            Err(why) => return Ok(Report::of(&known.entry, Err(why), None)),
         };
-        let call = CallId::fresh(self.clock.now());
+        let (entry, call) = (known.entry, CallId::fresh(self.clock.now()));
         let pending = self.audit.begin_reconcile(call.clone(), entry.realm.clone(), hold.clone(), by).await?;
         let looked = self.look(&entry.realm, &pending, lookup).await;
         let outcome = match &looked {
@@ -148,61 +161,57 @@ impl Reconciler {
             Err(failure) => Outcome::failed(failure.reason.code()),
         };
         pending.finish(outcome, ()).await?;
-        let (begun, now) = (entry.at, self.clock.now());
-        // A reply may be long.
-        match blocking(move || word(&rule, &key, begun, looked, now)).await? {
-            Ok(word) => {
-                let (audit, id, of) = (self.audit.clone(), hold.clone(), call.clone());
-                match blocking(move || audit.reconciled(&of, &id, word)).await?? {
-                    Resolved::Done(entry) => Ok(Report::done(&entry, word, call)),
-                    // An operator was quicker, or another look.
-                    Resolved::Unknown | Resolved::UnderWay => Err(ReconcileError::Unknown),
-                }
-            }
-            Err(why) => {
-                self.audit.not_reconciled(call.clone(), &entry, &why).await?;
-                Ok(Report::held(&entry, why, Some(call)))
-            }
+        let unanswered = looked.is_err();
+        let (audit, id, of) = (self.audit.clone(), hold.clone(), call.clone());
+        // A reply may be long, and the ledger waits for the disk.
+        let done = blocking(move || {
+            let found = found(&rule, &key, looked);
+            audit.reconciled(&of, &id, &found).map(|resolved| (found, resolved))
+        });
+        let (found, resolved) = done.await??;
+        if let Resolved::Done(entry) = resolved {
+            return Ok(Report { unanswered, ..Report::of(&entry, found, Some(call)) });
         }
+        // An operator was quicker, or another look.
+        if let Ok(amount) = found {
+            tracing::warn!(%hold, %call, amount, "a held write was found to be carried out, but it was settled or released \
+                meanwhile: see that it wasn't released");
+        }
+        Err(ReconcileError::Unknown)
     }
 
-    /// What is held now that its connection says how to look up: the oldest, of so many at most.
+    /// What is held now, was begun after one time and up to another, was sent by this host, and can be looked up by what its
+    /// connection says: the oldest first.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger can't be read.
-    pub fn candidates(&self, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
+    pub fn candidates(&self, after: Millis, up_to: Millis) -> Result<Vec<EntryRow>, StoreError> {
         let connections = self.connections.load();
         let has_rule = |entry: &EntryRow| {
             let (Some(name), Some(operation)) = (&entry.connection, &entry.operation) else { return false };
             let connection = connections.get(&entry.realm, name.as_str());
             connection.is_some_and(|connection| connection.reconciles(operation).is_some())
         };
-        let mut held = self.ledger.held(None, limit)?;
-        held.retain(has_rule);
+        let mut held = self.ledger.held_begun(after, up_to)?;
+        // Of what can't be read, the look says so.
+        held.retain(|entry| has_rule(entry) && !matches!(sent(&self.audit, &entry.id), Ok(None)));
         Ok(held)
     }
 
-    /// A reservation, if it's open, and the record of its request.
-    async fn known(&self, hold: &ReservationId) -> Result<(Option<EntryRow>, Option<SendBegun>), AuditError> {
+    /// A reservation and what is known of its write, if it's open.
+    async fn known(&self, hold: &ReservationId) -> Result<Option<Known>, AuditError> {
         let (ledger, audit, id) = (self.ledger.clone(), self.audit.clone(), hold.clone());
         blocking(move || {
-            let mut entry = None;
-            ledger.ledger(&mut |tx| {
-                entry = tx.entry(&id)?;
-                Ok(())
-            })?;
-            let filter = RowFilter { call: Some(id.call.clone()), limit: u32::MAX, ..RowFilter::default() };
-            let begun = audit.rows(&filter)?.into_iter().find_map(|row| match row.event {
-                Event::SendBegun(begun) if begun.send == id.send => Some(begun),
-                _ => None,
-            });
-            Ok((entry, begun))
+            let Some((entry, write)) = ledger.reservation(&id)? else { return Ok(None) };
+            let is_only = write.is_some_and(|write| write.reservation == id && write.attempt == 0);
+            Ok(Some(Known { entry, is_only, begun: sent(&audit, &id)? }))
         })
         .await?
     }
 
     /// The request that looks a write up; or why it can't be.
-    fn prepare(&self, entry: &EntryRow, begun: Option<SendBegun>) -> Result<Look, String> {
+    fn prepare(&self, known: &Known) -> Result<Look, String> {
+        let Known { entry, is_only, begun } = known;
         let (Some(name), Some(operation)) = (&entry.connection, &entry.operation) else {
             return Err("it's no request".to_owned());
         };
@@ -212,19 +221,22 @@ impl Reconciler {
             .reconciles(operation)
             .cloned()
             .ok_or_else(|| format!("the connection {name} doesn't say how {operation} is looked up"))?;
-        let begun = begun.ok_or("this host didn't send it: an enforcement point was allowed it")?;
-        let key = begun.key.ok_or(
+        let begun = begun.as_ref().ok_or("this host didn't send it: an enforcement point was allowed it")?;
+        let key = begun.key.as_ref().ok_or(
             "no key was written into it: it's part of no conversation, or older than the connection's key_field",
         )?;
+        if !is_only {
+            return Err("there may be another attempt at it, which carries the same key".to_owned());
+        }
         let is_users = connection.secret_of == SecretOf::User;
         if begun.secret != connection.secret || begun.user.is_some() != is_users {
             return Err(format!("the connection {name} uses another secret than the one it was made with"));
         }
-        let write = LostWrite { key: &key, begun: entry.at };
+        let write = LostWrite { key, begun: entry.at };
         let lookup =
             connection.lookup(&rule, write, begun.user.as_ref()).map_err(|failure| failure.message)?;
         self.kills.check(&subjects(&entry.realm, None, name)).map_err(|killed| killed.failure().message)?;
-        Ok(Look { rule, key, lookup })
+        Ok(Look { rule, key: key.clone(), lookup })
     }
 
     /// Sends the request, once its intent is on the disk.
@@ -274,47 +286,34 @@ impl Reconciler {
 }
 
 impl Report {
-    fn held(entry: &EntryRow, why: String, call: Option<CallId>) -> Self {
-        let cost = entry.cost.as_ref();
-        Self {
-            hold: entry.id.clone(),
-            became: Became::Held,
-            amount: cost.and_then(|cost| u64::try_from(cost.amount_minor).ok()),
-            currency: cost.map(|cost| cost.currency.clone()),
-            why: Some(why),
-            call,
-        }
-    }
-
-    fn done(entry: &EntryRow, word: HeldWord, call: CallId) -> Self {
-        Self {
-            hold: entry.id.clone(),
-            became: word.became(),
-            amount: word.amount(entry),
-            currency: entry.cost.as_ref().map(|cost| cost.currency.clone()),
-            why: None,
-            call: Some(call),
-        }
+    /// Of a reservation, by what was found: what its write came to, or why that's unclear.
+    fn of(entry: &EntryRow, found: Result<Option<u64>, String>, call: Option<CallId>) -> Self {
+        let reserved = entry.cost.as_ref().and_then(|cost| u64::try_from(cost.amount_minor).ok());
+        let (became, amount, why) = match found {
+            Ok(amount) => (Became::Settled, amount.or(reserved), None),
+            Err(why) => (Became::Held, reserved, Some(why)),
+        };
+        let currency = entry.cost.as_ref().map(|cost| cost.currency.clone());
+        Self { hold: entry.id.clone(), became, amount, currency, why, call, unanswered: false }
     }
 }
 
-/// What is known of a write by a look at it; or why nothing is. A redirect isn't followed, as everywhere.
-fn word(
-    rule: &ReconcileRule,
-    key: &str,
-    begun: Millis,
-    looked: Result<Reply, SendFailure>,
-    now: Millis,
-) -> Result<HeldWord, String> {
+/// The record of a write's request, if this host sent it.
+fn sent(audit: &Audit, id: &ReservationId) -> Result<Option<SendBegun>, AuditError> {
+    let filter = RowFilter { call: Some(id.call.clone()), limit: u32::MAX, ..RowFilter::default() };
+    Ok(audit.rows(&filter)?.into_iter().find_map(|row| match row.event {
+        Event::SendBegun(begun) if begun.send == id.send => Some(begun),
+        _ => None,
+    }))
+}
+
+/// What a write came to by a look at it; or why that's unclear. A redirect isn't followed, as everywhere.
+fn found(rule: &ReconcileRule, key: &str, looked: Result<Reply, SendFailure>) -> Result<Option<u64>, String> {
     let reply = looked.map_err(|failure| failure.message)?;
     if !(200..=299).contains(&reply.status) {
         return Err(format!("the upstream answered the look with {}", reply.status));
     }
-    match rule.found(LostWrite { key, begun }, &reply.body, now) {
-        Found::Made { amount } => Ok(HeldWord::CarriedOut { amount }),
-        Found::NotMade => Ok(HeldWord::NotCarriedOut),
-        Found::Unclear(why) => Err(why.to_owned()),
-    }
+    rule.found(key, &reply.body)
 }
 
 /// All that a kill switch could stop a look by.

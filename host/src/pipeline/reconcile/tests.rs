@@ -7,19 +7,21 @@ use bytes::Bytes;
 use http::Method;
 
 use super::*;
+use crate::audit::HeldWord;
 use crate::auth::{Auth, Caller, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
 use crate::clock::{ManualClock, SystemClock};
 use crate::connection::Connections;
 use crate::egress::{
-    BoxFuture, Draft, DraftBody, MasterKey, Pieces, SecretInput, Vault, Wire, WireError, WireReply,
-    WireRequest,
+    BoxFuture, Draft, DraftBody, MasterKey, Pieces, SecretInput, Vault, Wire, WireError, WireErrorKind,
+    WireReply, WireRequest,
 };
 use crate::ids::Digest;
 use crate::kill::{Order, Target};
-use crate::ledger::Budgets;
+use crate::ledger::{self, Budgets, Dedup, Lines, Reservation, Reserved};
 use crate::pipeline::{ForwardRequest, Parts, Spending, TracingLog};
 use crate::policy::{CallContext, Policy};
+use crate::refusal::RequestSent;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{MemoryAudit, MemoryControl, Tally, TokenKind};
 
@@ -52,7 +54,7 @@ query.limit = { type = "integer", maximum = 100 }
 query."created[gt]" = { type = "integer", minimum = 0 }
 "#;
 
-const BUDGET: &str = "[[budget]]\nsubject = \"tenant\"\nunit = \"usd\"\nwindow = \"total\"\nlimit = 5000\n";
+const BUDGET: &str = "[[budget]]\nsubject = \"tenant\"\nunit = \"usd\"\nwindow = \"total\"\nlimit = 10000\n";
 
 /// An upstream that breaks off writes, and answers reads as it's told.
 struct Upstream {
@@ -61,6 +63,7 @@ struct Upstream {
     /// What happens while it's being read from.
     meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     silent: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Wire for Upstream {
@@ -78,6 +81,10 @@ impl Wire for Upstream {
             }
             if self.silent.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
+            }
+            if self.broken.load(Ordering::SeqCst) {
+                let (kind, cause) = (WireErrorKind::HungUp, "it hung up".to_owned());
+                return Err(WireError { kind, request_sent: RequestSent::Yes, cause });
             }
             let body = Box::new(Pieces::from(Bytes::from(body)));
             Ok(WireReply { status, headers: http::HeaderMap::new(), body })
@@ -126,6 +133,7 @@ impl World {
             seen: Mutex::default(),
             meanwhile: Mutex::default(),
             silent: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         });
         let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
         let minted = auth.mint(Mint {
@@ -138,7 +146,7 @@ impl World {
             task: None,
             user: None,
             grant: Grant { operations: vec!["stripe:*".parse().unwrap()], ..Grant::default() },
-            lifetime: Duration::from_secs(600),
+            lifetime: Duration::from_secs(30 * 86_400),
         });
         let day = Duration::from_secs(86_400);
         let pipeline = Pipeline::new(Parts {
@@ -205,6 +213,11 @@ impl World {
 
     async fn look(&self, hold: &ReservationId) -> Result<Report, ReconcileError> {
         self.reconciler.reconcile(None, hold, "cli").await
+    }
+
+    /// What could be looked up.
+    fn candidates(&self) -> Vec<EntryRow> {
+        self.reconciler.candidates(Millis(0), self.clock.now()).unwrap()
     }
 
     /// What has been counted.
@@ -289,7 +302,12 @@ async fn what_is_not_clear_stays_held() {
     for (status, body, why) in [
         (200, listed(&[]), "proves nothing"),
         (200, listed(&[("00000000-0000-8000-8000-000000000000", "1250", "succeeded")]), "proves nothing"),
-        (200, listed(&[(&key, "1250", "pending")]), "isn't the final one"),
+        (200, listed(&[(&key, "1250", "pending")]), "its status \"pending\" isn't the final one"),
+        (
+            200,
+            listed(&[(&key, "1250", &"\u{202e}x ".repeat(99))]),
+            "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" isn't",
+        ),
         (200, listed(&[(&key, "1250", "succeeded"), (&key, "1250", "succeeded")]), "several"),
         (200, listed(&[(&key, "\"1250\"", "succeeded")]), "whole number"),
         (200, listed(&[(&key, "-1250", "succeeded")]), "whole number"),
@@ -311,30 +329,45 @@ async fn what_is_not_clear_stays_held() {
         assert_eq!((row.became, row.why.as_ref()), (Became::Held, Some(&said)));
     }
     assert_eq!(world.tally().held, 1_250);
-    // Of two attempts, the one that was declined stands beside the one that was made.
+    // What failed is none that was made.
     world.answers(200, listed(&[(&key, "1250", "failed"), (&key, "1250", "succeeded")]));
     assert_eq!(world.look(&hold).await.unwrap().became, Became::Settled);
 }
 
 #[tokio::test]
-async fn absence_means_something_where_the_connection_says_so_and_in_time_alone() {
-    let absent = "none_after_hours = 2\nmore = \"/has_more\"\nread =";
-    let world = World::with(&CONNECTION.replace("read =", absent));
-    let (hold, key) = world.lost().await;
+async fn that_a_write_is_not_found_proves_nothing_however_late() {
+    let world = World::new();
+    let (hold, _) = world.lost().await;
     world.answers(200, listed(&[]));
-    let early = world.look(&hold).await.unwrap();
-    assert_eq!(early.why.as_deref(), Some("it isn't there yet"));
-    world.clock.advance(Duration::from_secs(7_200));
-    for more in [r#""has_more":true,"#, r#""has_more":"no","#, ""] {
-        world.answers(200, listed(&[]).replace(r#""has_more":false,"#, more));
-        assert!(world.look(&hold).await.unwrap().why.unwrap().contains("there may be more"), "{more}");
+    world.clock.advance(Duration::from_secs(300 * 86_400));
+    assert_eq!(world.look(&hold).await.unwrap().became, Became::Held);
+    assert_eq!(world.tally().held, 1_250);
+}
+
+#[tokio::test]
+async fn the_record_of_another_attempt_settles_nothing() {
+    let made = HeldWord::CarriedOut { amount: None };
+    for (word, later) in [(HeldWord::NotCarriedOut, 0), (made, 2 * 86_400)] {
+        let world = World::new();
+        let (first, key) = world.lost().await;
+        world.answers(200, listed(&[(&key, "1250", "succeeded")]));
+        let audit = &world.reconciler.audit;
+        assert!(matches!(audit.resolve_held(None, &first, word, "cli"), Ok(Resolved::Done(_))));
+        world.clock.advance(Duration::from_secs(later));
+        let (second, same) = world.lost().await;
+        assert_ne!(second, first);
+        assert_eq!(same, key);
+        let report = world.look(&second).await.unwrap();
+        assert!(report.why.unwrap().contains("another attempt"), "{word:?}");
+        assert_eq!((report.call, world.seen().len(), world.tally().held), (None, 2, 1_250));
     }
-    world.answers(200, listed(&[(&key, "1250", "failed")]));
-    assert_eq!(world.look(&hold).await.unwrap().became, Became::Held, "it's there");
-    world.answers(200, listed(&[]));
-    let report = world.look(&hold).await.unwrap();
-    assert_eq!((report.became, report.amount), (Became::Released, Some(1_250)));
-    assert_eq!(world.tally(), Tally::default());
+    // Nobody said what became of the first, and its time is over.
+    let world = World::new();
+    let (first, _) = world.lost().await;
+    world.clock.advance(Duration::from_secs(2 * 86_400));
+    assert_eq!(world.charge(Some("c-1")).await.unwrap().status, 500);
+    let report = world.look(&first).await.unwrap();
+    assert!(report.why.unwrap().contains("another attempt") && world.seen().len() == 2);
 }
 
 #[tokio::test]
@@ -386,16 +419,21 @@ async fn of_two_looks_at_once_one_settles() {
 
 #[tokio::test]
 async fn an_operator_s_word_meanwhile_counts() {
-    let world = World::new();
-    let (hold, key) = world.lost().await;
-    world.answers(200, listed(&[(&key, "900", "succeeded")]));
-    let (audit, id) = (world.reconciler.audit.clone(), hold.clone());
-    *world.wire.meanwhile.lock().unwrap() = Some(Box::new(move || {
-        let word = HeldWord::CarriedOut { amount: Some(1_000) };
-        assert!(matches!(audit.resolve_held(None, &id, word, "cli"), Ok(Resolved::Done(_))));
-    }));
-    assert!(matches!(world.look(&hold).await, Err(ReconcileError::Unknown)));
-    assert_eq!(world.tally().settled, 1_000);
+    for charges in [&[] as &[&str], &["900"]] {
+        let world = World::new();
+        let (hold, key) = world.lost().await;
+        let charges: Vec<_> = charges.iter().map(|amount| (key.as_str(), *amount, "succeeded")).collect();
+        world.answers(200, listed(&charges));
+        let (audit, id) = (world.reconciler.audit.clone(), hold.clone());
+        *world.wire.meanwhile.lock().unwrap() = Some(Box::new(move || {
+            let word = HeldWord::CarriedOut { amount: Some(1_000) };
+            assert!(matches!(audit.resolve_held(None, &id, word, "cli"), Ok(Resolved::Done(_))));
+        }));
+        assert!(matches!(world.look(&hold).await, Err(ReconcileError::Unknown)));
+        assert_eq!(world.tally().settled, 1_000);
+        let said_more = |event: &Event| matches!(event, Event::Reconciled(_));
+        assert!(!world.events().iter().any(said_more), "{charges:?}");
+    }
 }
 
 #[tokio::test]
@@ -405,11 +443,11 @@ async fn what_can_not_be_looked_up_says_why_and_sends_nothing() {
     let (hold, _) = world.lost().await;
     let report = world.look(&hold).await.unwrap();
     assert!(report.why.unwrap().contains("doesn't say how charge is looked up"));
-    assert!(world.reconciler.candidates(10).unwrap().is_empty());
+    assert!(world.candidates().is_empty());
 
     let world = World::new();
     assert_eq!(world.charge(None).await.unwrap().status, 500);
-    let hold = world.reconciler.candidates(10).unwrap()[0].id.clone();
+    let hold = world.candidates()[0].id.clone();
     assert!(!world.seen()[0].contains("metadata"), "{:?}", world.seen());
     let report = world.look(&hold).await.unwrap();
     assert!(report.why.unwrap().contains("no key was written into it"));
@@ -417,6 +455,54 @@ async fn what_can_not_be_looked_up_says_why_and_sends_nothing() {
     let reach = Reach::every("globex".parse().unwrap());
     let beyond = world.reconciler.reconcile(Some(&reach), &hold, "cli").await;
     assert!(matches!(beyond, Err(ReconcileError::Unknown)));
+}
+
+#[tokio::test]
+async fn what_an_enforcement_point_was_allowed_is_not_looked_up() {
+    let world = World::new();
+    let (sent, _) = world.lost().await;
+    let asked = Reservation {
+        id: ReservationId { call: CallId::fresh(world.clock.now()), send: 1 },
+        realm: realm(),
+        connection: Some("stripe".parse().unwrap()),
+        operation: Some("charge".parse().unwrap()),
+        cost: None,
+        lines: Lines::none(),
+        dedup: Some(Dedup { key: [1; 32], window_ms: 1_000 }),
+        at: world.clock.now(),
+    };
+    world
+        .ledger
+        .ledger(&mut |tx| {
+            assert_eq!(ledger::reserve(tx, &asked)?, Reserved::Yes);
+            assert!(ledger::hold(tx, &asked.id)?);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(world.ledger.held(None, 10).unwrap().len(), 2);
+    assert_eq!(world.candidates().iter().map(|entry| &entry.id).collect::<Vec<_>>(), [&sent]);
+    let report = world.look(&asked.id).await.unwrap();
+    assert!(report.why.unwrap().contains("an enforcement point was allowed it"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_is_waited_for_once_in_a_sweep() {
+    let world = World::new();
+    for conversation in ["c-1", "c-2", "c-3", "c-4", "c-5", "c-6"] {
+        assert_eq!(world.charge(Some(conversation)).await.unwrap().status, 500);
+    }
+    let due = world.candidates();
+    assert_eq!(due.len(), 6);
+    world.wire.broken.store(true, Ordering::SeqCst);
+    let later = world.reconciler.sweep(due).await;
+    // At most one look of each of the four that are made at once.
+    let looks = world.seen().len() - 6;
+    assert_eq!((looks + later.len(), looks <= 4), (6, true), "{later:?}");
+    world.wire.broken.store(false, Ordering::SeqCst);
+    world.answers(404, "{}");
+    let (left, before) = (later.len(), world.seen().len());
+    assert!(world.reconciler.sweep(later).await.is_empty());
+    assert_eq!(world.seen().len() - before, left);
 }
 
 #[tokio::test]

@@ -1,147 +1,172 @@
 //! The host looks by itself: some time after a write was begun whose end isn't known, and then ever more seldom.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{ReconcileError, Reconciler, blocking};
-use crate::audit::{AuditError, Became};
+use super::{ReconcileError, Reconciler, Report, blocking};
+use crate::audit::AuditError;
 use crate::clock::Millis;
-use crate::ids::CallId;
-use crate::ledger::ReservationId;
+use crate::ids::{ConnectionName, Realm};
+use crate::store::{EntryRow, StoreError};
 
 /// How often the host looks whether any write is to be looked up.
 const TICK: Duration = Duration::from_secs(10);
 
-/// How long after a write was begun it's looked up first: upstreams lag behind, and most are well again by then.
-const FIRST_AFTER: Duration = Duration::from_secs(30);
+/// How long after a write was begun it's looked up first, in milliseconds: upstreams lag behind, and most are well again by then.
+/// Each time is twice as long after the one before.
+const FIRST_AFTER_MS: i64 = 30_000;
 
-/// Each time is twice as long after the one before, up to this.
-const EVERY_MAX: Duration = Duration::from_secs(3_600);
-
-/// The host gives a write up that it hasn't found in so long: a week. An operator can have it looked up still.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(7 * 86_400);
-
-/// Of what is held, so many are looked through: the oldest.
-const HELD_MAX: u32 = 10_000;
+/// The host gives a write up that it hasn't found in so long, in milliseconds: a week. An operator can have it looked up still.
+const GIVEN_UP_AFTER_MS: i64 = 7 * 86_400_000;
 
 impl Reconciler {
     /// Looks up what is held for as long as this is polled, a few writes at once. What fails is in the log, and tried again.
     pub async fn watch(self) {
         let reconciler = Arc::new(self);
-        let mut schedule = Schedule::default();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut last, mut due) = (None, BTreeMap::new());
         loop {
             ticks.tick().await;
-            let read = reconciler.clone();
-            let held = blocking(move || read.candidates(HELD_MAX)).await;
-            let held = match held.and_then(|held| held.map_err(AuditError::from)) {
-                Ok(held) => held,
+            let (read, now) = (reconciler.clone(), reconciler.clock.now());
+            let found = blocking(move || read.due(last, now)).await;
+            match found.and_then(|found| found.map_err(AuditError::from)) {
+                Ok(found) => due.extend(found.into_iter().map(|entry| (entry.id.clone(), entry))),
                 Err(error) => {
                     tracing::error!(%error, "what is held can't be read");
                     continue;
                 }
-            };
-            let held = held.into_iter().map(|entry| (entry.id, entry.at));
-            let due = schedule.due(held, reconciler.clock.now());
-            // All of it is in this one task, so whoever drops it has ended all of it.
-            tokio::join!(
-                reconciler.lane(&due, 0),
-                reconciler.lane(&due, 1),
-                reconciler.lane(&due, 2),
-                reconciler.lane(&due, 3),
-            );
+            }
+            last = Some(now);
+            let later = reconciler.sweep(due.into_values().collect()).await;
+            due = later.into_iter().map(|entry| (entry.id.clone(), entry)).collect();
         }
     }
 
+    /// What is to be looked up now.
+    fn due(&self, last: Option<Millis>, now: Millis) -> Result<Vec<EntryRow>, StoreError> {
+        let mut due = Vec::new();
+        for (after, up_to) in begun(last, now) {
+            due.extend(self.candidates(after, up_to)?);
+        }
+        Ok(due)
+    }
+
+    /// Looks these up, and answers those that are put off.
+    pub(super) async fn sweep(&self, due: Vec<EntryRow>) -> Vec<EntryRow> {
+        let shared = Mutex::new(Sweep::default());
+        // All of it is in this one task, so whoever drops it has ended all of it.
+        tokio::join!(
+            self.lane(&due, 0, &shared),
+            self.lane(&due, 1, &shared),
+            self.lane(&due, 2, &shared),
+            self.lane(&due, 3, &shared),
+        );
+        shared.into_inner().unwrap_or_else(PoisonError::into_inner).later
+    }
+
     /// Looks up every fourth of these, from this one on, one after the other.
-    async fn lane(&self, due: &[ReservationId], from: usize) {
-        for hold in due.iter().skip(from).step_by(4) {
-            match self.reconcile(None, hold, "host").await {
+    async fn lane(&self, due: &[EntryRow], from: usize, shared: &Mutex<Sweep>) {
+        let sweep = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in due.iter().skip(from).step_by(4) {
+            if sweep().puts_off(entry) {
+                continue;
+            }
+            match self.reconcile(None, &entry.id, "host").await {
                 Ok(report) => {
-                    let (became, why) = (report.became.as_str(), report.why.as_deref());
-                    let call = report.call.as_ref().map(CallId::as_str);
-                    match report.became {
-                        Became::Held => tracing::debug!(%hold, call, why, "a held write was looked up"),
-                        _ => tracing::info!(%hold, call, became, "a held write was looked up"),
+                    tell(&report);
+                    if report.unanswered {
+                        sweep().silent.insert(upstream(entry));
                     }
                 }
                 // An operator was quicker.
                 Err(ReconcileError::Unknown | ReconcileError::UnderWay) => {}
                 Err(ReconcileError::Audit(error)) => {
-                    tracing::error!(%hold, %error, "a held write can't be looked up");
+                    tracing::error!(hold = %entry.id, %error, "a held write can't be looked up");
                 }
             }
         }
     }
 }
 
-/// When each write is looked up next. It's forgotten with the host: the next one begins anew.
+/// What the lanes of a sweep share.
 #[derive(Debug, Default)]
-struct Schedule {
-    next: HashMap<ReservationId, Next>,
+struct Sweep {
+    /// Those that didn't answer: whatever else is looked up there would wait as long, and all others for it.
+    silent: HashSet<Upstream>,
+    /// What would have been looked up there: it's the next sweep's.
+    later: Vec<EntryRow>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Next {
-    at: Millis,
-    /// How long after the look before.
-    after: Duration,
-}
+/// Where a realm's writes go.
+type Upstream = (Realm, Option<ConnectionName>);
 
-impl Schedule {
-    /// Those that are to be looked up now, of what is held. What isn't held any more is forgotten.
-    fn due(
-        &mut self,
-        held: impl Iterator<Item = (ReservationId, Millis)>,
-        now: Millis,
-    ) -> Vec<ReservationId> {
-        let (mut due, mut next) = (Vec::new(), HashMap::new());
-        for (id, begun) in held.filter(|(_, begun)| now < begun.plus(GIVEN_UP_AFTER)) {
-            let first = Next { at: begun.plus(FIRST_AFTER), after: FIRST_AFTER };
-            let mut planned = self.next.remove(&id).unwrap_or(first);
-            if planned.at <= now {
-                due.push(id.clone());
-                planned.after = planned.after.saturating_mul(2).min(EVERY_MAX);
-                planned.at = now.plus(planned.after);
-            }
-            next.insert(id, planned);
-        }
-        self.next = next;
-        due
+impl Sweep {
+    fn puts_off(&mut self, entry: &EntryRow) -> bool {
+        let is_silent = self.silent.contains(&upstream(entry));
+        self.later.extend(is_silent.then(|| entry.clone()));
+        is_silent
     }
+}
+
+fn upstream(entry: &EntryRow) -> Upstream {
+    (entry.realm.clone(), entry.connection.clone())
+}
+
+fn tell(report: &Report) {
+    let (hold, became, why) = (&report.hold, report.became.as_str(), report.why.as_deref());
+    match &report.call {
+        Some(call) => tracing::info!(%hold, %call, became, why, "a held write was looked up"),
+        None => tracing::info!(%hold, why, "a held write can't be looked up"),
+    }
+}
+
+/// Between which times a write was begun that is to be looked up now, if those were that were to be at `last`: after the first
+/// of them, and up to the second. To begin with, all that isn't given up.
+fn begun(last: Option<Millis>, now: Millis) -> Vec<(Millis, Millis)> {
+    let before = |time: Millis, span_ms: i64| Millis(time.0.saturating_sub(span_ms));
+    let Some(last) = last else {
+        return vec![(before(now, GIVEN_UP_AFTER_MS), before(now, FIRST_AFTER_MS))];
+    };
+    let looks = std::iter::successors(Some(FIRST_AFTER_MS), |after| Some(2 * after + FIRST_AFTER_MS));
+    let looks = looks.take_while(|after| *after < GIVEN_UP_AFTER_MS);
+    looks.map(|after| (before(last, after), before(now, after))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_write_is_looked_up_ever_more_seldom_and_given_up_in_the_end() {
-        let id = ReservationId { call: CallId::fresh(Millis(5)), send: 1 };
-        let mut schedule = Schedule::default();
-        let mut looks = Vec::new();
-        for second in (0..8 * 86_400).step_by(10) {
-            let held = std::iter::once((id.clone(), Millis(0)));
-            if !schedule.due(held, Millis(second * 1_000)).is_empty() {
-                looks.push(second);
-            }
-        }
-        assert_eq!(looks[..6], [30, 90, 210, 450, 930, 1_890]);
-        let between: Vec<_> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(between[7..].iter().all(|seconds| *seconds == 3_600), "{between:?}");
-        assert!(looks.last().is_some_and(|last| *last < 7 * 86_400 && *last > 7 * 86_400 - 3_601));
+    /// Whether a write that was begun at 0 is looked up at this second.
+    fn is_due(last: Option<i64>, now: i64) -> bool {
+        let second = |second: i64| Millis(second * 1_000);
+        let begun = begun(last.map(second), second(now));
+        begun.iter().any(|(after, up_to)| *after < Millis(0) && Millis(0) <= *up_to)
     }
 
     #[test]
-    fn what_is_not_held_any_more_is_forgotten() {
-        let id = ReservationId { call: CallId::fresh(Millis(5)), send: 1 };
-        let mut schedule = Schedule::default();
-        let one = || std::iter::once((id.clone(), Millis(0)));
-        assert_eq!(schedule.due(one(), Millis(30_000)), std::slice::from_ref(&id));
-        assert!(schedule.due(one(), Millis(30_000)).is_empty());
-        assert!(schedule.due(std::iter::empty(), Millis(40_000)).is_empty());
-        assert!(schedule.next.is_empty());
+    fn a_write_is_looked_up_ever_more_seldom_and_given_up_in_the_end() {
+        let ticks = (10..8 * 86_400).step_by(10);
+        let looks: Vec<_> = ticks.filter(|now| is_due(Some(now - 10), *now)).collect();
+        assert_eq!(looks[..6], [30, 90, 210, 450, 930, 1_890]);
+        assert!(looks.windows(3).all(|w| w[2] - w[1] == 2 * (w[1] - w[0])), "{looks:?}");
+        assert_eq!((looks.len(), looks.last()), (14, Some(&491_490)));
+    }
+
+    #[test]
+    fn what_a_late_tick_missed_is_looked_up_and_so_is_all_at_a_start() {
+        for (last, now, due) in [
+            (Some(29), 31, true),
+            (Some(30), 89, false),
+            (Some(40), 5_000, true),
+            (Some(90), 10, false),
+            (None, 29, false),
+            (None, 30, true),
+            (None, 600_000, true),
+            (None, 604_800, false),
+        ] {
+            assert_eq!(is_due(last, now), due, "{last:?} {now}");
+        }
     }
 }

@@ -11,10 +11,11 @@ use super::open::{Absent, Patience, Schema, Shared};
 use super::within;
 use crate::clock::Millis;
 use crate::ids::{Digest, Realm};
+use crate::ledger::ReservationId;
 use crate::reach::Reach;
 use crate::store::{
     AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx,
-    TrailWork,
+    TrailWork, WriteRow,
 };
 
 const SCHEMA: Schema = Schema {
@@ -198,6 +199,17 @@ impl LedgerStore for SqliteAudit {
 
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
         ledger::held(&self.reader.lock(), reach, limit)
+    }
+
+    fn held_begun(&self, after: Millis, up_to: Millis) -> Result<Vec<EntryRow>, StoreError> {
+        ledger::held_begun(&self.reader.lock(), after, up_to)
+    }
+
+    fn reservation(&self, id: &ReservationId) -> Result<Option<(EntryRow, Option<WriteRow>)>, StoreError> {
+        let reader = self.reader.lock();
+        let Some(entry) = ledger::entry_of(&reader, id)? else { return Ok(None) };
+        let write = entry.write.as_ref().map(|key| ledger::write_of(&reader, key)).transpose()?.flatten();
+        Ok(Some((entry, write)))
     }
 }
 

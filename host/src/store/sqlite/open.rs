@@ -17,6 +17,9 @@ use crate::store::StoreError;
 /// again and again.
 const BUSY_PAUSE_US: u64 = 250;
 
+/// How long to wait until nobody reads in the log, so that it can be emptied.
+const LOG_WAIT_MS: u64 = 100;
+
 /// How many prepared statements a connection keeps: more than the code has.
 const STATEMENTS_MAX: usize = 64;
 
@@ -136,14 +139,18 @@ impl Shared {
         Ok(done)
     }
 
-    /// Writes what is in the log into the file, and empties the log. Waits for nobody: while another process is at work
-    /// in the database, it's left for later.
+    /// Writes what is in the log into the file, and empties the log. Waits for nobody long: while others are at work in the
+    /// database, it fails.
     fn empty_log(&self) -> Result<(), StoreError> {
         let mut connection = self.lock();
-        connection.busy_timeout(Duration::ZERO)?;
-        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        connection.busy_timeout(Duration::from_millis(LOG_WAIT_MS))?;
+        let busy: rusqlite::Result<bool> =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         wait_for_others(&mut connection, self.patience)?;
-        Ok(emptied?)
+        if busy? {
+            return Err(StoreError::Failed("others are at work in it".to_owned()));
+        }
+        Ok(())
     }
 }
 

@@ -3,19 +3,20 @@
 //! What a transaction has read or changed is kept in memory for the next ones, and a counter is written once a
 //! transaction: when sixty sends are committed together, the tenant's counter is written once and not read at all.
 
+mod read;
 mod rows;
 
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use self::rows::{entry, lines_text, signed, state_text, tally, write, write_text};
+use self::read::entries_of;
+pub(super) use self::read::{counters, entry_of, held, held_begun, write_of};
+use self::rows::{lines_text, signed, state_text, tally, write_text};
 use super::error::is_taken;
-use super::fields::{Fields, all, first};
-use super::within;
+use super::fields::{Fields, first};
 use crate::clock::Millis;
 use crate::ledger::ReservationId;
-use crate::reach::Reach;
 use crate::store::{
     CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, PruneBefore, StoreError,
     Tally, WriteRow, WriteState,
@@ -51,6 +52,7 @@ pub(super) const TABLES: &str = "
         PRIMARY KEY (call, send)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX ledger_entries_held ON ledger_entries (tenant, environment, at) WHERE state = 'held';
+    CREATE INDEX ledger_entries_begun ON ledger_entries (at) WHERE state = 'held';
     CREATE TABLE ledger_writes (
         write_key BLOB PRIMARY KEY,
         call      TEXT NOT NULL,
@@ -69,16 +71,6 @@ pub(super) const TABLES: &str = "
         at         INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";
-
-macro_rules! select_entry {
-    ($condition:literal) => {
-        concat!(
-            "SELECT call, send, tenant, environment, connection, operation, amount, currency, at, state, lines, \
-             write_key FROM ledger_entries ",
-            $condition
-        )
-    };
-}
 
 /// The most counters that are kept in memory, a few hundred bytes each. With more, all are forgotten and read anew.
 const COUNTERS_KEPT_MAX: usize = 16_384;
@@ -112,36 +104,6 @@ pub(super) fn with<T>(
     let done = act(&mut ledger)?;
     ledger.flush()?;
     Ok(done)
-}
-
-/// All counters, by name and start.
-pub(super) fn counters(connection: &Connection) -> Result<Vec<CounterRow>, StoreError> {
-    let sql = "SELECT name, start, ends, reserved, held, settled FROM ledger_counters ORDER BY name, start";
-    all(&mut *connection.prepare_cached(sql)?, [], |row| {
-        let fields = Fields::new(row, "ledger counter", &["name", "start"]);
-        Ok(CounterRow {
-            key: CounterKey { name: fields.get("name")?, start: Millis(fields.get("start")?) },
-            ends: fields.get::<Option<i64>>("ends")?.map(Millis),
-            tally: tally(&fields)?,
-        })
-    })
-}
-
-/// What is held within a reach: the oldest, at most so many.
-pub(super) fn held(
-    connection: &Connection,
-    reach: Option<&Reach>,
-    limit: u32,
-) -> Result<Vec<EntryRow>, StoreError> {
-    let (tenant, environment) = within::parts(reach);
-    all(&mut *connection.prepare_cached(&held_query(reach))?, params![tenant, environment, limit], entry)
-}
-
-/// Its parameters: tenant, environment, limit. The state is written out: so SQLite sees that the index of what is held has
-/// all of it.
-fn held_query(reach: Option<&Reach>) -> String {
-    let (select, within) = (select_entry!("WHERE state = 'held' AND "), within::condition(reach));
-    format!("{select}{within} ORDER BY at, call, send LIMIT ?3")
 }
 
 /// INVARIANT (written once): a counter in `changed` is newer in `known` than in its table. Nothing reads or removes a
@@ -261,8 +223,7 @@ impl LedgerTx for SqliteLedger<'_> {
         if let Some(entry) = self.known.entries.get(id) {
             return Ok(Some(entry.clone()));
         }
-        let sql = select_entry!("WHERE call = ?1 AND send = ?2");
-        first(&mut *self.transaction.prepare_cached(sql)?, params![id.call.as_str(), id.send], entry)
+        entry_of(self.transaction, id)
     }
 
     fn update_entry(
@@ -290,13 +251,11 @@ impl LedgerTx for SqliteLedger<'_> {
     }
 
     fn entries(&mut self, state: EntryState) -> Result<Vec<EntryRow>, StoreError> {
-        let sql = select_entry!("WHERE state = ?1 ORDER BY at, call, send");
-        all(&mut *self.transaction.prepare_cached(sql)?, params![state_text(state)], entry)
+        entries_of(self.transaction, state)
     }
 
     fn write(&mut self, key: &[u8; 32]) -> Result<Option<WriteRow>, StoreError> {
-        let sql = "SELECT call, send, at, until, state, status, reply, attempt FROM ledger_writes WHERE write_key = ?1";
-        first(&mut *self.transaction.prepare_cached(sql)?, params![key.as_slice()], write)
+        write_of(self.transaction, key)
     }
 
     fn put_write(&mut self, key: &[u8; 32], row: &WriteRow) -> Result<(), StoreError> {
@@ -356,35 +315,5 @@ impl LedgerTx for SqliteLedger<'_> {
              w.send = ledger_entries.send AND w.until > ?1)",
         )?.execute(params![before.replies.0])?;
         Ok((counters + writes + replies + entries) as u64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::Realm;
-
-    #[test]
-    fn what_is_held_is_read_by_its_index() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(TABLES).unwrap();
-        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
-        for (reach, wanted) in [
-            (None, "SCAN ledger_entries USING INDEX ledger_entries_held"),
-            (
-                Some(Reach::every(realm.tenant.clone())),
-                "SEARCH ledger_entries USING INDEX ledger_entries_held (tenant=?)",
-            ),
-            (
-                Some(Reach::one(realm)),
-                "SEARCH ledger_entries USING INDEX ledger_entries_held (tenant=? AND environment=?)",
-            ),
-        ] {
-            let sql = format!("EXPLAIN QUERY PLAN {}", held_query(reach.as_ref()));
-            let mut statement = connection.prepare(&sql).unwrap();
-            let rows = statement.query_map(params!["a", "e", 9], |row| row.get::<_, String>("detail"));
-            let plan: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
-            assert_eq!(plan[0], wanted, "{plan:?}");
-        }
     }
 }

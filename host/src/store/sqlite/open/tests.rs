@@ -128,6 +128,26 @@ fn a_page_that_was_overwritten_is_found() {
 }
 
 #[test]
+fn a_log_that_is_read_is_not_said_to_be_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let (shared, reader) = (open(&path).unwrap(), open(&path).unwrap());
+    let insert = || shared.erase(|to| Ok(to.execute("INSERT INTO t VALUES ('x')", [])?)).unwrap();
+    let length = || std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len();
+    insert();
+    assert_eq!(length(), 0);
+    let mut reading = reader.lock();
+    let reading = reading.transaction().unwrap();
+    reading.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
+    insert();
+    said(shared.empty_log().unwrap_err(), "others are at work in it");
+    assert!(length() > 0);
+    drop(reading);
+    shared.empty_log().unwrap();
+    assert_eq!(length(), 0);
+}
+
+#[test]
 fn a_missing_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing/a.db");
