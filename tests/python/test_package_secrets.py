@@ -137,6 +137,7 @@ INNOCENT = [
     "commit 9fceb02d0ae598e95dc970b74767f19372d61af8 fixes it",
     "The key is on page 123e4567-e89b-12d3-a456-426614174000.",
     "about the key, see https://example.com/docs/a1B2c3D4e5F6g7H8i9J0k1L2m3",
+    'about the key, see "/srv/build12/tests/python/test_package_secrets.py", line 4',
     "pip install sk-learn-contrib-something",
     "The bearer understands responsibilities.",
     "my-very-long-branch-name-without-any-secret-in-it",

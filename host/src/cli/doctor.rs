@@ -130,10 +130,11 @@ fn vault(opened: &Opened) -> Vec<Finding> {
     let looked = opened.vault().and_then(|vault| {
         vault.check_in_use()?;
         let in_use = vault.in_use()?;
-        let is_next = opened.next_masters()?.is_some_and(|next| next.current().id() == in_use);
-        Ok((vault.list(None)?.len(), vault.check()?, vault.on_other_masters()?, is_next))
+        let next = opened.next_masters()?;
+        let (has_next, is_next) = (next.is_some(), next.is_some_and(|next| next.current().id() == in_use));
+        Ok((vault.list(None)?.len(), vault.check()?, vault.on_other_masters()?, has_next, is_next))
     });
-    let (count, bad, others, is_next) = match looked {
+    let (count, bad, others, has_next, is_next) = match looked {
         Ok(looked) => looked,
         Err(error) => return vec![Problem(format!("{error:#}"))],
     };
@@ -162,6 +163,12 @@ fn vault(opened: &Opened) -> Vec<Finding> {
             "another master key than the first one below [master_key] wraps the keys of these tenants: {}. {advice}",
             tenants.join(", ")
         )));
+    }
+    if opened.config.next_master_key.is_some() && !has_next {
+        findings.push(Warning(
+            "the next master key below [master_key] isn't there: its variable isn't set here. A host needs it to start"
+                .to_owned(),
+        ));
     }
     findings
 }

@@ -14,8 +14,8 @@ use crate::ids::{ConnectionName, OperationName, SecretLabel, UserId};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
 ///
-/// INVARIANT (typed): built only by [`Connection::accept`], so the request was brought into canonical form by the
-/// same connection's rules, and the parameters are those of its bytes.
+/// INVARIANT (typed): built only by [`Connection::accept`], and from what that built by [`Self::with_key`], which types the
+/// request anew: so it has the canonical form of the same connection's rules, and the parameters are those of its bytes.
 #[derive(Debug)]
 pub struct TypedSend {
     connection: Arc<Connection>,

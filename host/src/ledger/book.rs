@@ -160,8 +160,8 @@ pub fn refuse(tx: &mut dyn LedgerTx, id: &ReservationId) -> Result<bool, StoreEr
     })
 }
 
-/// Nobody knows whether the request was carried out: its money stays counted until somebody says, and the same write
-/// isn't made again.
+/// Nobody knows whether the request was carried out: its money stays counted until somebody says or a look finds it, and
+/// the same write isn't made again.
 ///
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.

@@ -4,6 +4,7 @@
 //! Draft → operation matched, parameters typed
 //!   → auth     the token, and every token above it, is still good
 //!   → kill     nothing that it's part of is stopped
+//!   → ledger   the write's own key, in its body where the operation says
 //!   → policy   Permitted<TypedSend>; where people have to agree, it's asked again once they have. They aren't asked
 //!              for a write that was made already, nor for what no budget has room for
 //!   → ledger   what it takes from which budgets

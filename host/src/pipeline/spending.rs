@@ -226,8 +226,8 @@ impl Spending {
                 "this same write was made at {at} in this conversation, and its reply isn't kept"
             ))),
             FirstOutcome::Unknown { at } => Err(repetition(format!(
-                "this same write was sent at {at} in this conversation and nobody knows whether it was carried out; an \
-                 operator has to find out"
+                "this same write was sent at {at} in this conversation and nobody knows yet whether it was carried out; \
+                 the host or an operator has to find out"
             ))),
         }
     }

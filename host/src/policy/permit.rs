@@ -3,7 +3,7 @@
 use crate::connection::{Lookup, TypedSend};
 use crate::ids::Digest;
 
-/// A request that the policy allowed, exactly as it stands inside.
+/// A request that the policy allowed, or a look of the host's own ([`Self::lookup`]), exactly as it stands inside.
 ///
 /// INVARIANT (permit): built only in `policy`, not `Clone`, and consumed by acting on it. One permit, one act.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ impl<T> Permitted<T> {
     }
 
     /// The hash of the policies that allowed it: those that applied to its tenant at that moment.
+    /// Zeros of a look, which no policy was asked about.
     pub fn policy(&self) -> Digest {
         self.policy
     }

@@ -41,9 +41,14 @@ fn is_warned(home: &Home, of: &str) -> bool {
 fn a_rotation_to_the_next_master_key_is_completed_in_the_configuration() {
     let (_dir, home) = home();
     store_a_secret(&home, "acme");
+    let configure = |name: &str| {
+        fs::write(home.config_file(), format!("[master_key]\nnext_passphrase_env = \"{name}\"\n")).unwrap();
+    };
+    configure("KEYBEARER_TEST_NOBODY_SETS_THIS");
+    assert!(is_warned(&home, "isn't set here"));
     // It has to be a variable that's set here.
     let name = "CARGO_MANIFEST_DIR";
-    fs::write(home.config_file(), format!("[master_key]\nnext_passphrase_env = \"{name}\"\n")).unwrap();
+    configure(name);
     let opened = opened(&home);
     assert!(!is_warned(&home, "[master_key]"));
     let next = MasterKey::from_passphrase(opened.control.as_ref(), &std::env::var(name).unwrap()).unwrap();

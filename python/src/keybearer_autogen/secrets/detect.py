@@ -124,8 +124,11 @@ _URL_PASSWORD = re.compile(
 )
 _CONTEXT = re.compile(rf"(?i)(?:{_PASSWORDS}|{_KEYS}|{_PHRASES}|\bkey\b)")
 _CONTEXT_REACH = 100
-_RANDOM = re.compile(r"(?<![A-Za-z0-9_+/=-])[A-Za-z0-9_+/=-]{20,}")
+_RANDOM_MIN = 20
+_RANDOM = re.compile(rf"(?<![A-Za-z0-9_+/=-])[A-Za-z0-9_+/=-]{{{_RANDOM_MIN},}}")
 _OBJECT_ID = re.compile(r"[a-z]{2,8}_[A-Za-z0-9]+")
+# Of words, as people name folders.
+_PATH = re.compile(r"/?(?:[A-Z]?[a-z0-9_-]+/)+[A-Z]?[a-z0-9_-]*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BROAD = re.compile(
     rf"(?i)(?:\bbearer\s{{1,4}}|{_AUTHORIZATION}(?:[a-z]{{3,12}}\s{{1,4}})?)"
@@ -284,6 +287,8 @@ def _in_address(text: str, at: int) -> bool:
 def _looks_random(token: str) -> bool:
     if _OBJECT_ID.fullmatch(token) or _UUID.fullmatch(token):
         return False
+    if _PATH.fullmatch(token):
+        return any(len(piece) >= _RANDOM_MIN and _looks_random(piece) for piece in token.split("/"))
     has_both = any(char.isdigit() for char in token) and any(char.isalpha() for char in token)
     return has_both and _bits_per_character(token) >= 3.3
 
