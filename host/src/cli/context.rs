@@ -60,12 +60,10 @@ impl Opened {
     /// The vault, with the master key that the configuration names, and the next where its variable is set here: a command
     /// seldom needs that one.
     pub(super) fn vault(&self) -> anyhow::Result<Vault> {
-        let (masters, next) = (self.masters()?, self.next_masters()?);
-        let is_left_out = self.config.next_master_key.is_some() && next.is_none();
-        self.vault_with(masters, next).map_err(|error| {
+        self.vault_with(self.masters()?, self.next_masters()?).map_err(|error| {
             let is_unknown =
                 matches!(error.downcast_ref::<AdminError>(), Some(AdminError::UnknownMaster { .. }));
-            if is_left_out && is_unknown {
+            if self.lacks_next() && is_unknown {
                 error.context("the next master key was left out, since its variable isn't set here")
             } else {
                 error
@@ -83,12 +81,18 @@ impl Opened {
     /// The next master key, where one is named and its variable is set here.
     pub(super) fn next_masters(&self) -> anyhow::Result<Option<MasterKeys>> {
         match &self.config.next_master_key {
-            Some(source @ (MasterKeySource::Env(name) | MasterKeySource::Passphrase(name)))
-                if std::env::var_os(name).is_some() =>
-            {
-                self.next(source).map(Some)
-            }
+            Some(source) if !self.lacks_next() => self.next(source).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Whether a next master key is named whose variable isn't set here: a command does without it.
+    pub(super) fn lacks_next(&self) -> bool {
+        match &self.config.next_master_key {
+            Some(MasterKeySource::Env(name) | MasterKeySource::Passphrase(name)) => {
+                std::env::var_os(name).is_none()
+            }
+            Some(MasterKeySource::File(_)) | None => false,
         }
     }
 

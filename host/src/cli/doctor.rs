@@ -129,12 +129,14 @@ fn database(home: &Home) -> Finding {
 fn vault(opened: &Opened) -> Vec<Finding> {
     let looked = opened.vault().and_then(|vault| {
         vault.check_in_use()?;
+        let others = vault.on_other_masters()?;
+        // A passphrase takes its time to become a key.
+        let next = if others.is_empty() { None } else { opened.next_masters()? };
         let in_use = vault.in_use()?;
-        let next = opened.next_masters()?;
-        let (has_next, is_next) = (next.is_some(), next.is_some_and(|next| next.current().id() == in_use));
-        Ok((vault.list(None)?.len(), vault.check()?, vault.on_other_masters()?, has_next, is_next))
+        let is_next = next.is_some_and(|next| next.current().id() == in_use);
+        Ok((vault.list(None)?.len(), vault.check()?, others, is_next))
     });
-    let (count, bad, others, has_next, is_next) = match looked {
+    let (count, bad, others, is_next) = match looked {
         Ok(looked) => looked,
         Err(error) => return vec![Problem(format!("{error:#}"))],
     };
@@ -164,7 +166,7 @@ fn vault(opened: &Opened) -> Vec<Finding> {
             tenants.join(", ")
         )));
     }
-    if opened.config.next_master_key.is_some() && !has_next {
+    if opened.lacks_next() {
         findings.push(Warning(
             "the next master key below [master_key] isn't there: its variable isn't set here. A host needs it to start"
                 .to_owned(),
