@@ -14,7 +14,7 @@ use crate::ids::{ConnectionName, OperationName, SecretLabel, UserId};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
 ///
-/// INVARIANT (typed): built only by [`Connection::accept`], and from what that built by [`Self::with_key`], which types the
+/// INVARIANT (typed): built only by [`Connection::accept`], and from what that built by `with_key`, which types the
 /// request anew: so it has the canonical form of the same connection's rules, and the parameters are those of its bytes.
 #[derive(Debug)]
 pub struct TypedSend {

@@ -3,7 +3,7 @@
 use crate::connection::{Lookup, TypedSend};
 use crate::ids::Digest;
 
-/// A request that the policy allowed, or a look of the host's own ([`Self::lookup`]), exactly as it stands inside.
+/// A request that the policy allowed, or a look of the host's own (`lookup`), exactly as it stands inside.
 ///
 /// INVARIANT (permit): built only in `policy`, not `Clone`, and consumed by acting on it. One permit, one act.
 #[derive(Debug)]
