@@ -217,7 +217,7 @@ impl Pipeline {
         let ended = tokio::select! {
             biased;
             judged = run => Ok(judged),
-            never = drafts.serve(&gate) => match never {},
+            killed = drafts.serve(&gate) => Err(killed),
             killed = self.parts.kills.stopped(gate.subjects(None)) => Err(killed),
         };
         drop(gate);

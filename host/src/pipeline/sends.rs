@@ -1,12 +1,12 @@
 //! A guest's way out and its log, as the runtime wants them: the gate behind both.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
 use crate::egress::{Draft, FailureReason, Reply, SendFailure};
 use crate::ids::{CallId, ToolName};
+use crate::kill::Killed;
 use crate::runtime::{BoxFuture, GuestReply, LogLevel, Outbound};
 
 use super::Parts;
@@ -67,13 +67,20 @@ impl CallSends {
 }
 
 impl Drafts {
-    /// Sends what is drafted for as long as this is polled.
-    pub(super) async fn serve(self, gate: &Gate) -> Infallible {
+    /// Sends what is drafted for as long as this is polled, or until a send fails by a switch that stops the call as a
+    /// whole: the guest doesn't hear of that any more, so it can't go on and end as it likes.
+    pub(super) async fn serve(self, gate: &Gate) -> Killed {
         loop {
             self.0.there.notified().await;
             let Some(Asked { draft, reply }) = self.0.swap(None) else { continue };
+            let sent = gate.send(draft).await;
+            if matches!(&sent, Err(failure) if failure.reason == FailureReason::Killed)
+                && let Err(killed) = gate.parts.kills.check(&gate.subjects(None))
+            {
+                return killed;
+            }
             // A guest that doesn't wait any more has been stopped, and so is this.
-            let _ = reply.send(gate.send(draft).await);
+            let _ = reply.send(sent);
         }
     }
 }

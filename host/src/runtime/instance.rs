@@ -11,6 +11,8 @@ use crate::runtime::{RunFailure, Runtime, RuntimeError};
 
 /// How much of a trap's cause is kept for the log, in characters.
 const CAUSE_CHARS_MAX: usize = 2000;
+/// How often it's tried to lay a component's memory out.
+const LAYOUT_TRIES: u32 = 4;
 /// What a value costs besides its bytes when it goes from guest to host: pointers, lengths, discriminants.
 const LIFT_OVERHEAD_BYTES: usize = 64 << 10;
 
@@ -49,6 +51,18 @@ where
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => Err(failure(store.data(), &error)),
         Err(_) => Err(RunFailure::Deadline),
+    }
+}
+
+/// Has the memory laid out that every instance begins with. wasmtime would do so for the first instance, and fail it where
+/// the kernel can't seal the pages just then (`EBUSY`, for as long as something else of the kernel's looks at one of them):
+/// so it's tried a few times, and what fails even so is left to the first instance.
+pub(super) fn lay_memory_out(component: &Component) {
+    for attempt in 1..=LAYOUT_TRIES {
+        match component.initialize_copy_on_write_image() {
+            Ok(()) => return,
+            Err(error) => tracing::info!(attempt, "a component's memory can't be laid out: {error:#}"),
+        }
     }
 }
 

@@ -163,7 +163,8 @@ impl Runtime {
         Ok(keybearer_artifact::seal(key, &self.binding(artifact.digest), &code))
     }
 
-    /// Links a component, so that each run only has to instantiate it.
+    /// Links a component and lays out the memory that its instances begin with, so that each run only has to instantiate
+    /// it. Blocks as long as copying that memory takes.
     ///
     /// # Errors
     /// [`RuntimeError::Contract`] when an import or export has another type than the contract's, or is missing.
@@ -176,6 +177,7 @@ impl Runtime {
             .map_err(|error| RuntimeError::Contract(format!("{error:#}")))?;
         let call = run::export(component, &instance)?;
         let describe = describe::export(component, &instance)?;
+        instance::lay_memory_out(component);
         Ok(Arc::new(Prepared { digest: artifact.digest, instance, call, describe }))
     }
 

@@ -14,7 +14,7 @@ use crate::clock::SystemClock;
 use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WatchedBody, WireErrorKind};
 use crate::kill::{Order, Target};
 use crate::ledger::{Budget, Budgets};
-use crate::policy::PolicyFile;
+use crate::policy::{PolicyFile, Via};
 use crate::store::sqlite::SqliteAudit;
 use crate::store::{LedgerStore, PendingLimits, Tally};
 
@@ -270,6 +270,20 @@ impl Governed {
         self.forward(caller, "POST", Some(form(amount, currency, customer)), context).await
     }
 
+    /// The gate of a call that has begun.
+    async fn gate(&self, caller: Arc<Caller>, context: CallContext) -> Gate {
+        let call = CallId::fresh(SystemClock.now());
+        let pending = self.audit.begin_forward(call, &caller, &context, &[]).await.unwrap();
+        Gate {
+            parts: self.pipeline.parts.clone(),
+            caller,
+            via: Via::Proxy,
+            context,
+            deadline: Instant::now() + Duration::from_secs(20),
+            state: Arc::new(CallState::new(pending)),
+        }
+    }
+
     async fn forward(
         &self,
         caller: &Arc<Caller>,
@@ -488,24 +502,28 @@ async fn a_restart_holds_what_was_under_way() {
     assert_eq!((held, reserved), (600, 0));
 }
 
+/// An operator's stop.
+fn stop(target: Target) -> Order {
+    Order {
+        target,
+        tenant: Some("acme".parse().unwrap()),
+        environment: None,
+        reason: "a loop".parse().unwrap(),
+        by: "cli".to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn a_kill_switch_stops_what_comes_and_what_is_under_way() {
     for target in [Target::Agent("billing".parse().unwrap()), Target::Connection("stripe".parse().unwrap())] {
         let world = Governed::new("");
         let caller = world.caller("billing", None, &["1000 usd total"]);
         world.wire.silent.store(true, Ordering::SeqCst);
-        let order = || Order {
-            target: target.clone(),
-            tenant: Some("acme".parse().unwrap()),
-            environment: None,
-            reason: "a loop".parse().unwrap(),
-            by: "cli".to_owned(),
-        };
         let throw = async {
             while world.sent() == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            world.kills.throw(order()).unwrap()
+            world.kills.throw(stop(target)).unwrap()
         };
         let (refused, switch) = tokio::join!(world.charge(&caller, 100, "cus_1"), throw);
         let refused = refused.unwrap_err();

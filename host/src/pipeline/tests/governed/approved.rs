@@ -3,7 +3,6 @@
 use super::*;
 use crate::approval::Approver;
 use crate::ids::ApprovalId;
-use crate::policy::Via;
 use crate::store::{ApprovalRow, ApprovalState};
 
 const PEOPLE_AGREE: &str = r#"
@@ -60,16 +59,7 @@ async fn a_call_that_makes_its_approved_write_twice_gets_the_first_reply_the_sec
     let world = Governed::asking(r#"{"id": "ch_1"}"#);
     let caller = world.caller("billing", None, &["100 usd total"]);
     world.approve(world.charge_as(&caller, 100, "usd", "cus_1", in_conversation("a")).await).await;
-    let (call, context) = (CallId::fresh(SystemClock.now()), in_conversation("a"));
-    let pending = world.audit.begin_forward(call, &caller, &context, &[]).await.unwrap();
-    let gate = Gate {
-        parts: world.pipeline.parts.clone(),
-        caller,
-        via: Via::Proxy,
-        context,
-        deadline: Instant::now() + Duration::from_secs(20),
-        state: Arc::new(CallState::new(pending)),
-    };
+    let gate = world.gate(caller, in_conversation("a")).await;
     let send = || gate.send(draft("POST", Some(form(100, "usd", "cus_1"))));
     let first = send().await.unwrap();
     let again = send().await.unwrap();

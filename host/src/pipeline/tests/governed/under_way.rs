@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::auth::Delegation;
+use crate::egress::FailureReason;
+use crate::runtime::Outbound;
 
 /// How a token ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,23 +143,35 @@ async fn a_switch_that_is_thrown_before_the_bytes_leave_wins() {
     let world = Governed::new("");
     let caller = world.caller("billing", None, &["1000 usd total"]);
     world.wire.closed.store(true, Ordering::SeqCst);
-    let stop = async {
+    let stops = async {
         while world.wire.connecting.load(Ordering::SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        let order = Order {
-            target: Target::Tenant,
-            tenant: Some("acme".parse().unwrap()),
-            environment: None,
-            reason: "a loop".parse().unwrap(),
-            by: "cli".to_owned(),
-        };
-        world.kills.throw(order).unwrap();
+        world.kills.throw(stop(Target::Tenant)).unwrap();
         // By when the request is looked at again, there's a connection as well.
         world.wire.go.notify_waiters();
     };
-    let (refused, ()) = tokio::join!(world.charge(&caller, 100, "cus_1"), stop);
+    let (refused, ()) = tokio::join!(world.charge(&caller, 100, "cus_1"), stops);
     assert_eq!((code(refused), world.sent()), (Code::Killed, 0));
+}
+
+#[tokio::test]
+async fn a_guest_hears_of_a_switch_only_where_its_call_goes_on() {
+    for (target, goes_on) in [(Target::Tenant, false), (Target::Connection("stripe".parse().unwrap()), true)]
+    {
+        let world = Governed::new("");
+        let caller = world.caller("billing", None, &[]);
+        let gate = world.gate(caller, CallContext::default()).await;
+        let (mut guest, drafts) = CallSends::new(&gate, "probe".parse().unwrap());
+        world.kills.throw(stop(target.clone())).unwrap();
+        let hears = tokio::select! {
+            biased;
+            heard = guest.send(draft("GET", None)) => heard.is_err_and(|failure| failure.reason == FailureReason::Killed),
+            _ = drafts.serve(&gate) => false,
+        };
+        assert_eq!(hears, goes_on, "{target:?}");
+        assert_eq!(world.sent(), 0);
+    }
 }
 
 #[tokio::test]
