@@ -1,21 +1,6 @@
 //! Keybearer runs agent tools that never hold the key.
 //!
-//! ```text
-//! door (HTTP)
-//!   → auth       bearer token → Caller
-//!   → policy     Caller + tool + arguments → Permitted<Invocation>
-//!   → audit      begin: the intent is on disk before anything runs
-//!   → runtime    a fresh instance: limits on time, memory, output, sends
-//!       → credentialed-http: Draft → Canonical → operation matched, parameters typed
-//!         → policy   Permitted<TypedSend>
-//!         → audit    the send's intent is on disk before bytes leave
-//!         → egress   secret attached → checked address → reply → decompress → cap → leak sweep → allow-list
-//!   → dto        output schema, closed; leak sweep
-//!   → audit      finish: the outcome is on disk before the answer leaves
-//!   → door       the one file that picks a status code
-//! ```
-//!
-//! `docs/ARCHITECTURE.md` tells the same at length.
+//! `docs/ARCHITECTURE.md` says how it is built: the way of a request, what lies where, and why so.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -38,8 +23,10 @@ pub mod egress;
 pub mod fixture;
 pub mod home;
 pub mod ids;
+pub mod json;
 pub mod kill;
 pub mod ledger;
+pub mod look;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;

@@ -17,9 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::egress::FailureReason;
 use crate::ids::{ConnectionName, OperationName, ToolName};
-use crate::refusal::Code;
+use crate::refusal::{Code, FailureReason};
 
 /// Names of tools that get series of their own over the life of the process. More are counted under
 /// [`OTHER_TOOLS`]: a host whose operator replaces tools for years must not grow without end.

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keybearer::approval::{
-    About, ApprovalAsk, ApprovalLimits, Approvals, AskedBy, Fingerprint, FingerprintParts, Note, Rendering,
-    Shown,
+    ApprovalAsk, ApprovalLimits, Approvals, AskedBy, Fingerprint, FingerprintParts, Note, Rendering, Shown,
 };
 use keybearer::clock::SystemClock;
 use keybearer::connection::Effect;
 use keybearer::egress::{MasterKeys, Vault};
 use keybearer::ids::{ApprovalId, Digest, Realm, TokenId};
-use keybearer::policy::Via;
+use keybearer::policy::{About, Via};
 use keybearer::store::sqlite::SqliteControl;
 use keybearer::store::{ApprovalState, ControlStore, PendingLimits};
 use serde_json::Value;

@@ -5,10 +5,8 @@ use std::process::{Command, Output};
 
 use keybearer::clock::{Clock as _, Millis, SystemClock};
 use keybearer::connection::{Connections, Cost, Effect};
-use keybearer::ids::{CallId, Realm};
-use keybearer::ledger::{
-    self, Budgets, Customer, Link, Reservation, ReservationId, Reserved, Settlement, SpendFacts,
-};
+use keybearer::ids::{CallId, Realm, ReservationId};
+use keybearer::ledger::{self, Budgets, Customer, Link, Reservation, Reserved, Settlement, SpendFacts};
 use keybearer::store::LedgerStore as _;
 use keybearer::store::sqlite::SqliteAudit;
 use serde_json::{Value, json};

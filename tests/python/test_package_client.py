@@ -30,6 +30,7 @@ from keybearer_autogen import (
     calling,
 )
 from keybearer_autogen import wire
+from keybearer_autogen.context import current_context
 from keybearer_autogen.secrets import SecretNotStored
 
 from scripted import OPERATOR, TOKEN, Reply, Scripted, dead_port, problem
@@ -453,10 +454,10 @@ def test_what_calling_says_holds_inside():
     given = Context(conversation="c-1", turn="given")
     with calling(turn="2", intent="again"):
         with calling(turn="3"):
-            inner = wire.current_context().over(given)
+            inner = current_context().over(given)
         assert (inner.conversation, inner.turn, inner.intent) == ("c-1", "3", "again")
-        assert wire.current_context().over(given).turn == "2"
-    assert wire.current_context() == Context()
+        assert current_context().over(given).turn == "2"
+    assert current_context() == Context()
 
 
 def test_what_no_host_takes_is_not_sent():

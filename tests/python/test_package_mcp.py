@@ -72,12 +72,12 @@ def test_a_refusal_is_a_tool_error_in_words(host, stripe):
 
 @pytest.mark.parametrize("seconds, told", [(30, "29000"), (1, "900"), (0.001, "1"), (1e9, "999999999")])
 def test_the_host_is_told_how_long_a_call_may_take(seconds, told):
-    params = mcp_server_params(url="http://127.0.0.1:1", token=TOKEN, timeout_s=seconds)
+    params = mcp_server_params(url="http://127.0.0.1:1", token=TOKEN, deadline_s=seconds)
     assert params.headers["Keybearer-Deadline-Ms"] == told and params.sse_read_timeout == seconds
 
 
 def test_a_call_that_takes_too_long_ends_in_the_host_s_words(silent_host):
-    result = look_up(KeybearerMcpWorkbench(url=silent_host.url, token=silent_host.token, timeout_s=2), "in_1")
+    result = look_up(KeybearerMcpWorkbench(url=silent_host.url, token=silent_host.token, deadline_s=2), "in_1")
     assert result.is_error and "deadline_exceeded" in result.content
 
 
@@ -86,7 +86,7 @@ def test_cancelling_stops_this_call_on_the_host_and_no_other(silent_host, way):
     since = last_seq(silent_host)
 
     async def run():
-        given = {"url": silent_host.url, "token": silent_host.token, "timeout_s": 4}
+        given = {"url": silent_host.url, "token": silent_host.token, "deadline_s": 4}
         async with KeybearerMcpWorkbench(**given) as workbench:
             other = asyncio.ensure_future(workbench.call_tool("get_invoice", {"id": "in_2"}, CancellationToken()))
             token = CancellationToken()
@@ -174,7 +174,7 @@ def test_a_host_that_comes_back_is_called_again(host, stripe):
     async def run():
         switch, invoice = Switch(host.url), {"id": stripe.facts["invoice"]}
         await switch.on()
-        given = {"url": f"http://127.0.0.1:{switch.port}", "token": host.token, "timeout_s": 5}
+        given = {"url": f"http://127.0.0.1:{switch.port}", "token": host.token, "deadline_s": 5}
         async with KeybearerMcpWorkbench(**given) as workbench:
             assert not (await workbench.call_tool("get_invoice", invoice)).is_error
             tools = await workbench.list_tools()
@@ -196,7 +196,7 @@ def test_a_call_that_breaks_off_is_told_of_at_once():
     with Scripted(None, SAID) as host:
 
         async def run():
-            async with KeybearerMcpWorkbench(url=host.url, token=TOKEN, timeout_s=60) as workbench:
+            async with KeybearerMcpWorkbench(url=host.url, token=TOKEN, deadline_s=60) as workbench:
                 begun = time.monotonic()
                 results = [await workbench.call_tool("t", {}) for _ in range(2)]
                 assert time.monotonic() - begun < 20
@@ -236,7 +236,7 @@ def test_what_is_said_of_single_calls_goes_along():
     with Scripted(SAID) as host:
 
         async def run():
-            async with KeybearerMcpWorkbench(url=host.url, token=TOKEN, conversation="c-1", timeout_s=7) as workbench:
+            async with KeybearerMcpWorkbench(url=host.url, token=TOKEN, conversation="c-1", deadline_s=7) as workbench:
                 with calling(turn="4", intent="second"):
                     await workbench.call_tool("t", {"x": 1})
 
@@ -272,7 +272,7 @@ def test_tools_may_have_other_names_and_there_is_nothing_else():
 def test_a_dump_names_the_variable_and_loads(host, stripe, monkeypatch):
     monkeypatch.setenv("KEYBEARER_URL", host.url)
     monkeypatch.setenv("KEYBEARER_TOKEN", host.token)
-    workbench = KeybearerMcpWorkbench(conversation="c-6", timeout_s=9)
+    workbench = KeybearerMcpWorkbench(conversation="c-6", deadline_s=9)
     assert not look_up(workbench, stripe.facts["invoice"]).is_error
     # Also when it has been started, and so has read its token.
     dumped = workbench.dump_component()
@@ -312,4 +312,4 @@ def test_a_file_of_authorities_is_used_and_where_it_can_not_be_refused(tmp_path)
 
 def test_a_call_may_take_more_than_no_time():
     with pytest.raises(ValueError, match="more than 0 seconds"):
-        KeybearerMcpWorkbench(timeout_s=0)
+        KeybearerMcpWorkbench(deadline_s=0)

@@ -3,27 +3,8 @@
 use super::{Fingerprint, FingerprintParts, Note, QuestionParts, Rendering};
 use crate::auth::Caller;
 use crate::connection::TypedSend;
-use crate::ids::{AgentId, ConnectionName, ConversationId, Digest, OperationName, Realm, RoleName, TokenId};
-use crate::policy::{CallContext, EnforceSubject, Facts, Via};
-
-/// What an approval is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum About {
-    /// An operation of a connection.
-    Operation {
-        /// The connection.
-        connection: ConnectionName,
-        /// The operation.
-        operation: OperationName,
-    },
-    /// Something outside of the host, which an enforcement point asked about.
-    Api {
-        /// The word for what is to be done.
-        action: String,
-        /// With what: `api://…`.
-        resource: String,
-    },
-}
+use crate::ids::{AgentId, ConversationId, Digest, Realm, RoleName, TokenId};
+use crate::policy::{About, CallContext, EnforceSubject, Facts, Via};
 
 /// What is asked, by whom, and what approvers will read of it.
 #[derive(Debug, Clone)]
@@ -72,19 +53,6 @@ pub struct AskParts<'a> {
     pub quorum: u32,
     /// As [`ApprovalAsk::own`].
     pub own: &'a [AgentId],
-}
-
-impl About {
-    /// `stripe:create_charge`, or `"execute" api://tasks/7`: printable ASCII on one line.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Operation { connection, operation } => format!("{connection}:{operation}"),
-            Self::Api { action, resource } => {
-                format!("\"{}\" {}", action.escape_default(), resource.escape_default())
-            }
-        }
-    }
 }
 
 impl ApprovalAsk {

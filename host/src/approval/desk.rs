@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use super::error::required;
 use super::{
-    ApprovalAsk, ApprovalError, Approvals, Approved, Asked, ClaimError, DecideError, Fingerprint, Note, rules,
+    ApprovalAsk, ApprovalError, Approvals, Asked, ClaimError, DecideError, Fingerprint, Note, rules,
 };
 use crate::audit::{ApprovalStep, Audit, Step};
 use crate::auth::Caller;
 use crate::clock::Millis;
-use crate::egress::SendFailure;
 use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TokenId};
-use crate::policy::{ApproveQuestion, CallContext, Enforced, Facts, Policy};
+use crate::policy::{ApproveQuestion, Approved, CallContext, Enforced, Facts, Policy};
 use crate::reach::Reach;
+use crate::refusal::SendFailure;
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
 
 /// How long before its deadline a call stops waiting for people, so that its caller still hears which approval to come

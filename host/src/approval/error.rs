@@ -2,8 +2,8 @@
 
 use crate::audit::AuditError;
 use crate::clock::Millis;
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::ApprovalId;
+use crate::refusal::{FailureReason, SendFailure};
 use crate::store::{ApprovalState, StoreError};
 
 /// Why a request wasn't put before people, or can't be shown to them.

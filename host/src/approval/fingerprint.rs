@@ -6,13 +6,12 @@ use std::str::FromStr;
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::About;
 use crate::digested::Digested;
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
     SecretLabel, TokenId, UserId,
 };
-use crate::policy::Via;
+use crate::policy::{About, Via};
 
 /// Starts every fingerprint, so that no hash of another kind or version can be passed off as one.
 const DOMAIN: &[u8] = b"keybearer approval fingerprint 2";

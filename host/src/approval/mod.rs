@@ -24,7 +24,7 @@ mod shown;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use ask::{About, ApprovalAsk, AskParts};
+pub use ask::{ApprovalAsk, AskParts};
 pub use desk::{ApprovalDesk, Approver, MayApprove};
 pub use error::{ApprovalError, ClaimError, DecideError};
 pub use fingerprint::{Fingerprint, FingerprintParts, QuestionParts};
@@ -39,6 +39,7 @@ use tokio::time::Instant;
 use crate::clock::{Clock, Millis};
 use crate::egress::Vault;
 use crate::ids::{AgentId, ApprovalId, Realm};
+use crate::policy::Approved;
 use crate::reach::Reach;
 use crate::store::{
     ApprovalFilter, ApprovalRow, ApprovalState, ControlStore, Opening, PendingLimits, Stage, StoreError,
@@ -47,15 +48,6 @@ use crate::store::{
 
 /// How long an approval is kept to be looked at after it expired. The audit trail keeps it for ever.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
-
-/// What people decided of one exact request: it's granted, by these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approved {
-    /// The approval.
-    pub id: ApprovalId,
-    /// Who agreed, each once.
-    pub approvers: Vec<AgentId>,
-}
 
 /// How long requests wait for people, how many may, and who of them doesn't count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! People's answer to a question of an enforcement point.
 
 use super::desk::By;
-use super::{ApprovalAsk, ApprovalDesk, ApprovalError, Approved, ClaimError};
+use super::{ApprovalAsk, ApprovalDesk, ApprovalError, ClaimError};
 use crate::ids::ApprovalId;
+use crate::policy::Approved;
 use crate::refusal::Code;
 
 /// Why a question isn't answered with a yes.

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{About, shown};
+use super::shown;
 use crate::auth::Caller;
 use crate::catalog::SANDBOX_TOOL;
 use crate::connection::{Cost, Effect, Operation, Parameters, TypedSend};
 use crate::egress::CanonicalBody;
 use crate::ledger::money;
-use crate::policy::{CallContext, EnforceSubject, Facts, Via};
+use crate::policy::{About, CallContext, EnforceSubject, Facts, Via};
 
 /// At most so many parameters and headers are shown, so that the important ones don't scroll away.
 const LINES_MAX: usize = 60;

@@ -1,8 +1,9 @@
 //! The decisions over one approval. Pure: a row, a person or a request, and the time.
 
-use super::{Approved, ClaimError, DecideError, Fingerprint};
+use super::{ClaimError, DecideError, Fingerprint};
 use crate::clock::Millis;
 use crate::ids::{AgentId, Realm};
+use crate::policy::Approved;
 use crate::store::{ApprovalRow, ApprovalState, Stage, Vote};
 
 /// At most so many agree to one request. More than any quorum: where so many aren't enough, one who is named is missing.

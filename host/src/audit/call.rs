@@ -7,8 +7,8 @@ use super::progress::{End, OpenSend, Progress, SendEnd};
 use super::{Outcome, Trail};
 use crate::audit::{CallFinished, Event, SendFinished};
 use crate::clock::Millis;
-use crate::ids::{CallId, Realm};
-use crate::ledger::{ReservationId, Settlement};
+use crate::ids::{CallId, Realm, ReservationId};
+use crate::ledger::Settlement;
 
 /// A call, for as long as it or one of its sends is open.
 pub(super) struct Call {

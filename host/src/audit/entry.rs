@@ -10,8 +10,8 @@ use super::chain::Unsealed;
 use super::pending::{Pending, PendingSend};
 use super::plan::Takes;
 use crate::audit::{CallMark, Event};
-use crate::ids::{CallId, Realm};
-use crate::ledger::{Refund, Reservation, ReservationId, Reserved, Settlement};
+use crate::ids::{CallId, Realm, ReservationId};
+use crate::ledger::{Refund, Reservation, Reserved, Settlement};
 use crate::refusal::Code;
 use crate::store::StoreError;
 

@@ -2,8 +2,8 @@
 
 use super::chain::Unsealed;
 use super::{Audit, AuditError, Event};
-use crate::ids::CallId;
-use crate::ledger::{self, ReservationId, Resolved, money};
+use crate::ids::{CallId, ReservationId};
+use crate::ledger::{self, Resolved, money};
 use crate::reach::Reach;
 use crate::store::EntryRow;
 

@@ -51,8 +51,8 @@ use tokio::sync::oneshot;
 
 use crate::auth::Caller;
 use crate::clock::Clock;
-use crate::ids::{CallId, Realm};
-use crate::ledger::{CallLimit, ReservationId, Reserved};
+use crate::ids::{CallId, Realm, ReservationId};
+use crate::ledger::{CallLimit, Reserved};
 use crate::policy::{CallContext, CallDenied, Door, Invocation, Permitted};
 use crate::store::{AuditStore, RowFilter};
 use crate::text::visible;

@@ -3,8 +3,8 @@
 use super::PendingSend;
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::{ApprovalId, ConnectionName, Digest, OperationName, Realm};
-use crate::ledger::{Dedup, Lines, Reservation, ReservationId, Reserved, made_before, no_room};
+use crate::ids::{ApprovalId, ConnectionName, Digest, OperationName, Realm, ReservationId};
+use crate::ledger::{Dedup, Lines, Reservation, Reserved, made_before, no_room};
 use crate::store::{LedgerTx, StoreError};
 
 /// What came of the intent to send.

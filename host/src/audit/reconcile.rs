@@ -2,8 +2,8 @@
 
 use super::{Audit, AuditError, Became, Event, HeldWord, Pending, ReconcileBegun, Reconciled};
 use crate::connection::Cost;
-use crate::ids::{CallId, Realm};
-use crate::ledger::{ReservationId, Resolved};
+use crate::ids::{CallId, Realm, ReservationId};
+use crate::ledger::Resolved;
 
 impl Audit {
     /// Records the intent to look up what became of a write. It's on the disk when this resolves. `by` is a token's id, `cli`

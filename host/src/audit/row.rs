@@ -9,9 +9,8 @@ use crate::clock::Millis;
 use crate::connection::Cost;
 use crate::ids::{
     AgentId, ApprovalId, CallId, ConnectionName, ConversationId, DecisionId, Digest, ModelCallId,
-    OperationName, Realm, RoleName, SecretLabel, TokenId, ToolName, TurnId, UserId,
+    OperationName, Realm, ReservationId, RoleName, SecretLabel, TokenId, ToolName, TurnId, UserId,
 };
-use crate::ledger::ReservationId;
 use crate::policy::Door;
 use crate::refusal::{Code, RequestSent};
 

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::Done;
 use super::context::{Opened, runtime};
 use super::out::Out;
-use crate::approval::{About, ApprovalDesk, Approvals, Approver};
+use crate::approval::{ApprovalDesk, Approvals, Approver};
 use crate::audit::Audit;
 use crate::ids::{ApprovalId, TenantId};
+use crate::policy::About;
 use crate::reach::Reach;
 use crate::store::{ApprovalRow, ApprovalState};
 

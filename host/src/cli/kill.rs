@@ -10,7 +10,7 @@ use super::Done;
 use super::context::Opened;
 use super::out::Out;
 use crate::ids::{Environment, KillId, Realm, TenantId};
-use crate::kill::{Kills, Order, POLL_MS, Reason, Target};
+use crate::kill::{Kills, Order, POLL_MS, Reason, Scope};
 use crate::store::KillRow;
 
 /// How long the command waits after a switch is thrown: a host sees it within half of that, whatever it's sending.
@@ -25,7 +25,7 @@ pub(super) struct Kill {
     /// What to stop: call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, connection:NAME, token:ID, tenant, or
     /// everything. One switch is thrown for each.
     #[arg(required = true, value_name = "SCOPE")]
-    targets: Vec<Target>,
+    targets: Vec<Scope>,
     /// Why: one line. It's on record; agents aren't told it.
     #[arg(long, required = true, value_name = "TEXT")]
     reason: Option<Reason>,
@@ -87,17 +87,17 @@ fn throw(
     opened: &Opened,
     kills: &Kills,
     out: &Out,
-    targets: &[Target],
+    scopes: &[Scope],
     whose: &Whose,
     environment: Option<Environment>,
     reason: &Reason,
 ) -> anyhow::Result<Done> {
     let (mut thrown, mut failed) = (Vec::new(), None);
     // All of them first: what is to be stopped doesn't wait for what is to be written.
-    for target in targets {
-        let tenant = if *target == Target::Everything { None } else { whose.tenant() };
+    for scope in scopes {
+        let tenant = if *scope == Scope::Everything { None } else { whose.tenant() };
         let order = Order {
-            target: target.clone(),
+            scope: scope.clone(),
             tenant,
             environment: environment.clone(),
             reason: reason.clone(),
@@ -105,10 +105,10 @@ fn throw(
         };
         match kills.throw(order) {
             Ok(row) => {
-                out.line(format!("{}  {} stopped{}", row.id, row.target, of(&row)));
+                out.line(format!("{}  {} stopped{}", row.id, row.scope, of(&row)));
                 thrown.push(row);
             }
-            Err(error) => failed = Some(anyhow::Error::new(error).context(format!("{target} goes on"))),
+            Err(error) => failed = Some(anyhow::Error::new(error).context(format!("{scope} goes on"))),
         }
     }
     // Each of them, whatever becomes of the others.
@@ -132,7 +132,7 @@ fn list(kills: &Kills, out: &Out, whose: &Whose) -> anyhow::Result<Done> {
             let any = |name: Option<&str>| name.unwrap_or("all").to_owned();
             vec![
                 row.id.to_string(),
-                row.target.to_string(),
+                row.scope.to_string(),
                 any(row.tenant.as_ref().map(TenantId::as_str)),
                 any(row.environment.as_ref().map(Environment::as_str)),
                 row.at.to_string(),
@@ -154,7 +154,7 @@ fn lift(opened: &Opened, kills: &Kills, out: &Out, ids: &[KillId]) -> anyhow::Re
         // The record comes first: nothing goes on again that the trail doesn't know of.
         record(opened, "kill.lift", &row)?;
         kills.lift(id, None)?;
-        out.line(format!("{}  {} goes on{}", row.id, row.target, of(&row)));
+        out.line(format!("{}  {} goes on{}", row.id, row.scope, of(&row)));
     }
     out.value(&json!({ "lifted": ids }));
     Ok(Done::Well)
@@ -183,7 +183,7 @@ fn of(row: &KillRow) -> String {
 
 fn value(row: &KillRow) -> Value {
     json!({
-        "id": row.id, "scope": row.target, "tenant": row.tenant, "environment": row.environment,
+        "id": row.id, "scope": row.scope, "tenant": row.tenant, "environment": row.environment,
         "reason": row.reason, "by": row.by, "at": row.at.to_string(),
     })
 }
@@ -207,10 +207,10 @@ mod tests {
         Connection::open(opened.home.audit_db()).unwrap().execute_batch(refuse).unwrap();
 
         let kills = Kills::new(opened.control.clone(), opened.clock.clone());
-        let targets: [Target; 2] = ["agent:first", "agent:second"].map(|target| target.parse().unwrap());
+        let scopes: [Scope; 2] = ["agent:first", "agent:second"].map(|scope| scope.parse().unwrap());
         let whose = Whose { tenant: "default".parse().unwrap(), all_tenants: false };
         let reason = "a test".parse().unwrap();
-        let error = throw(&opened, &kills, &Out::new(false), &targets, &whose, None, &reason).unwrap_err();
+        let error = throw(&opened, &kills, &Out::new(false), &scopes, &whose, None, &reason).unwrap_err();
         assert!(error.to_string().contains("agent:first was done but could not be recorded"), "{error:#}");
         assert_eq!(kills.list(None).unwrap().len(), 2, "both stop");
         let rows =

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::{Connections, Problems};
-use crate::home::{Look, Settled};
+use crate::look::{Look, Settled};
 
 /// The connections in force. A request that is under way keeps those it began with.
 #[derive(Debug)]

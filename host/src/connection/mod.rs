@@ -95,8 +95,9 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use self::file::Source;
-use crate::egress::{AddressRules, Canonical, Draft, DraftBody, SendFailure};
+use crate::egress::{AddressRules, Canonical, Draft, DraftBody};
 use crate::ids::{ConnectionName, ConversationId, Environment, OperationName, Realm, SecretLabel, TenantId};
+use crate::refusal::SendFailure;
 
 /// One upstream, checked.
 #[derive(Debug)]
@@ -198,9 +199,9 @@ impl Connection {
     /// The whole way from a guest's words to a typed request: canonical form, operation, parameters.
     ///
     /// # Errors
-    /// [`InvalidRequest`](crate::egress::FailureReason::InvalidRequest) with the rule of form that is
+    /// [`InvalidRequest`](crate::refusal::FailureReason::InvalidRequest) with the rule of form that is
     /// broken, or the parameter that is missing, undeclared or of the wrong type;
-    /// [`UnknownOperation`](crate::egress::FailureReason::UnknownOperation) when no operation has this
+    /// [`UnknownOperation`](crate::refusal::FailureReason::UnknownOperation) when no operation has this
     /// method and path.
     pub fn accept(self: &Arc<Self>, draft: Draft) -> Result<TypedSend, SendFailure> {
         self.type_request(Canonical::from_draft(draft, self)?)
@@ -210,7 +211,7 @@ impl Connection {
     /// names for it, before anything is decided, so that what is decided on and sent says it.
     ///
     /// # Errors
-    /// As for [`Self::accept`], and [`InvalidRequest`](crate::egress::FailureReason::InvalidRequest) when
+    /// As for [`Self::accept`], and [`InvalidRequest`](crate::refusal::FailureReason::InvalidRequest) when
     /// the request fills that field itself, or the one that the host writes its key into.
     pub fn accept_in(
         self: &Arc<Self>,

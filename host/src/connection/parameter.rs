@@ -6,7 +6,7 @@ use std::fmt;
 use regex::Regex;
 use serde_json::{Map, Number, Value};
 
-use crate::dto::read_json;
+use crate::json;
 
 /// The longest JSON text that a number may be, in bytes: no 64-bit float needs more than 25.
 const NUMBER_BYTES_MAX: usize = 32;
@@ -175,7 +175,7 @@ impl Kind {
 /// without an exponent, as most programs do (`0.000001`, `-0`). More digits than it takes could be another number to
 /// whoever reads it upstream than to the policies.
 fn number(text: &str) -> Option<Value> {
-    if let Ok(Value::Number(number)) = read_json(text.as_bytes(), NUMBER_BYTES_MAX)
+    if let Ok(Value::Number(number)) = json::parse(text.as_bytes(), NUMBER_BYTES_MAX)
         && number.to_string() == text
     {
         return Some(number.into());

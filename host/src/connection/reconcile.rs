@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::{Connection, Kind, Operation, Parameter, Parameters, TypedSend};
 use crate::clock::Millis;
-use crate::dto::read_json;
-use crate::egress::SendFailure;
 use crate::ids::{OperationName, UserId};
+use crate::json;
+use crate::refusal::SendFailure;
 use crate::text::visible;
 
 /// How far from the time at which a write was begun its record may be dated, in milliseconds: five minutes. A request takes two
@@ -125,7 +125,7 @@ impl ReconcileRule {
     /// # Errors
     /// Why it can't be told.
     pub fn found(&self, key: &str, body: &[u8]) -> Result<Option<u64>, String> {
-        let reply = read_json(body, body.len()).map_err(|_| "the reply isn't JSON")?;
+        let reply = json::parse(body, body.len()).map_err(|_| "the reply isn't JSON")?;
         let candidates = match &self.list {
             None => std::slice::from_ref(&reply),
             Some(at) => match reply.pointer(at).and_then(Value::as_array) {

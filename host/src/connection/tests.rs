@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::egress::{DraftBody, FailureReason};
+use crate::egress::DraftBody;
+use crate::refusal::FailureReason;
 
 const STRIPE: &str = r#"
 base_url = "https://api.stripe.com"

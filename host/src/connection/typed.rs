@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::file::parameters::stem;
 use super::parameter::{check_object, shown_name};
 use super::{Connection, Cost, Operation, Parameter, SecretOf, Segment};
-use crate::egress::{Canonical, CanonicalBody, FailureReason, SendFailure, is_json};
+use crate::egress::{Canonical, CanonicalBody, is_json};
 use crate::ids::{ConnectionName, OperationName, SecretLabel, UserId};
+use crate::refusal::{FailureReason, SendFailure};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
 ///

@@ -7,8 +7,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::{Connection, Operation, Parameters, Segment, TypedSend};
-use crate::egress::{Draft, DraftBody, FORM, FailureReason, SendFailure, is_json};
+use crate::egress::{Draft, DraftBody, FORM, is_json};
 use crate::ids::ConversationId;
+use crate::refusal::{FailureReason, SendFailure};
 
 /// What is encoded in a path's parameter: all but RFC 3986's unreserved characters.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

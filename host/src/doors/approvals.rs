@@ -13,13 +13,14 @@ use super::change::{self, unable};
 use super::query::{self, bad, number};
 use super::router::{Door, Route, last_but_one_segment, last_segment};
 use super::wire::json;
-use crate::approval::{About, Approver, DecideError, Rendering};
+use crate::approval::{Approver, DecideError, Rendering};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{
     AgentId, ApprovalId, ConnectionName, ConversationId, Digest, Environment, OperationName, RoleName,
     TenantId, TokenId,
 };
+use crate::policy::About;
 use crate::refusal::{Code, Refusal};
 use crate::store::{ApprovalRow, ApprovalState, StoreError, TokenKind, Vote};
 

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::wire::json;
 use crate::audit::AuditError;
-use crate::dto::Object;
+use crate::json::Object;
 use crate::refusal::{Code, Refusal};
 
 /// The body of a request, an object, as one of the wire structs.

@@ -17,8 +17,8 @@ use super::tokens::failed;
 use super::wire::MintedBody;
 use crate::app::App;
 use crate::auth::{Caller, Delegation, Grant, OperationPattern, ToolPattern};
-use crate::dto::object;
 use crate::ids::{AgentId, ConversationId, RoleName};
+use crate::json::object;
 use crate::ledger::Budget;
 use crate::refusal::{Code, Refusal};
 

@@ -21,16 +21,15 @@ use super::change::{unable, unrecorded};
 use super::router::{Door, Route};
 use super::wire::json;
 use crate::app::App;
-use crate::approval::{ApprovalAsk, Approved, Unanswered};
+use crate::approval::{ApprovalAsk, Unanswered};
 use crate::audit::{Decided, Decision, Spends};
 use crate::auth::{AuthError, Caller};
-use crate::dto::{Object, read_json};
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ApprovalId, ConnectionName, ConversationId, DecisionId, Digest, TenantId};
+use crate::json::{self, Object};
 use crate::kill::Subjects;
 use crate::ledger::{QuestionFacts, Reserved};
-use crate::policy::{CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
-use crate::refusal::{Code, Refusal};
+use crate::policy::{Approved, CallContext, EnforceDecision, EnforceQuestion, Enforced, is_api_resource};
+use crate::refusal::{Code, FailureReason, Refusal, SendFailure};
 use crate::store::TokenKind;
 use crate::text::is_line;
 
@@ -158,7 +157,7 @@ impl Said {
 /// number has one spelling. Otherwise an enforcement point might act on another value than the one that was decided on.
 fn read(bytes: &[u8]) -> Result<EnforceBody, Refusal> {
     let unusable = |rule: String| Refusal::new(Code::BadRequest, format!("the body can't be used: {rule}"));
-    let value = read_json(bytes, bytes.len()).map_err(|error| unusable(error.to_string()))?;
+    let value = json::parse(bytes, bytes.len()).map_err(|error| unusable(error.to_string()))?;
     serde_json::from_value(value).map(|Object(body)| body).map_err(|error| unusable(error.to_string()))
 }
 

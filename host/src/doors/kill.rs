@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{Environment, KillId, TenantId};
-use crate::kill::{KillError, Order, Reason, Target};
+use crate::kill::{KillError, Order, Reason, Scope};
 use crate::refusal::{Code, Refusal};
 use crate::store::KillRow;
 
@@ -26,7 +26,7 @@ use crate::store::KillRow;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ThrowBody {
-    scope: Target,
+    scope: Scope,
     environment: Option<Environment>,
     reason: Reason,
 }
@@ -35,7 +35,7 @@ pub(super) struct ThrowBody {
 #[derive(Debug, Serialize)]
 pub(super) struct KillEntry {
     id: KillId,
-    scope: Target,
+    scope: Scope,
     tenant: Option<TenantId>,
     environment: Option<Environment>,
     reason: Reason,
@@ -45,8 +45,8 @@ pub(super) struct KillEntry {
 
 impl From<KillRow> for KillEntry {
     fn from(row: KillRow) -> Self {
-        let KillRow { id, tenant, environment, target, reason, by, at } = row;
-        Self { id, scope: target, tenant, environment, reason, by, at }
+        let KillRow { id, tenant, environment, scope, reason, by, at } = row;
+        Self { id, scope, tenant, environment, reason, by, at }
     }
 }
 
@@ -86,7 +86,7 @@ async fn thrown(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let bytes = body::read(request.into_body(), door.body_bytes_max, door.body_time_max).await?;
     let wanted: ThrowBody = parse(&bytes)?;
-    if wanted.scope == Target::Everything {
+    if wanted.scope == Scope::Everything {
         return Err(Refusal::new(
             Code::Denied,
             "an operator's token stops what is within its reach; the whole host is stopped on its command line",
@@ -101,7 +101,7 @@ fn environment_of(caller: &Caller, wanted: &ThrowBody) -> Result<Option<Environm
     match (caller.reach().environment(), &wanted.environment) {
         (None, named) => Ok(named.clone()),
         // Whoever asks for the whole tenant to be stopped mustn't believe that it is.
-        (Some(own), None) if wanted.scope == Target::Tenant => Err(Refusal::new(
+        (Some(own), None) if wanted.scope == Scope::Tenant => Err(Refusal::new(
             Code::Denied,
             format!(
                 "this operator's token doesn't reach the whole tenant, so nothing is stopped: to stop all of its own \
@@ -123,7 +123,7 @@ async fn lifted(door: &Door, request: Request) -> Result<Response, Refusal> {
 async fn throw_recorded(app: Arc<App>, caller: Arc<Caller>, wanted: ThrowBody) -> Result<Response, Refusal> {
     let ThrowBody { scope, environment, reason } = wanted;
     let order = Order {
-        target: scope,
+        scope,
         tenant: Some(caller.realm().tenant.clone()),
         environment,
         reason,

@@ -27,7 +27,7 @@ use super::problem::Problem;
 use super::router::{Door, Route, kill_switches, router};
 use super::tls::Certificate;
 use super::unread::{Given, Spoken, Turn};
-use super::{ServeConfig, limits, mcp};
+use super::{ServeConfig, mcp, places};
 use crate::app::App;
 use crate::config::DoorLimits;
 
@@ -281,7 +281,7 @@ impl Server {
 fn turned_away(urgent: Router, limits: &DoorLimits) -> Router {
     let limits = limits.clone();
     let mcp = post(move |request: Request| async move { mcp::turned_away(request, &limits).await });
-    let busy = || async { Problem::from(limits::busy()).into_response() };
+    let busy = || async { Problem::from(places::busy()).into_response() };
     urgent.route(Route::Mcp.path(), mcp).fallback(busy).method_not_allowed_fallback(busy)
 }
 

@@ -6,7 +6,8 @@
 //!     → access   bearer token → Caller, of the right kind
 //!     → headers  conversation, turn, trace, deadline
 //!     → body     capped in size and time
-//!     → tools · code · tokens · approvals · audit · health · openapi
+//!     → tools · code · tokens · delegate · agents · vault_keys · user_secrets · policies · enforce · approvals ·
+//!       kill · budgets · audit · health · openapi
 //!     → mcp     the same tools in the words of the Model Context Protocol
 //!     → proxy   a vendor's SDK: its key, its request, its errors
 //!   → problem  the one file that picks a status code
@@ -30,11 +31,11 @@ mod enforce;
 mod headers;
 mod health;
 mod kill;
-mod limits;
 mod listener;
 mod mcp;
 mod openapi;
 mod pace;
+mod places;
 mod policies;
 mod problem;
 mod proxy;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post, put};
 use tokio::sync::SemaphorePermit;
 
-use super::limits::Places;
+use super::places::Places;
 use super::problem::Problem;
 use super::{
     ServeConfig, agents, approvals, audit, budgets, code, delegate, enforce, health, kill, mcp, openapi,

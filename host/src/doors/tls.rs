@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 use crate::config::Tls;
-use crate::home::{Look, Settled};
+use crate::look::{Look, Settled};
 
 /// The certificate that new connections are shown.
 pub struct Certificate {

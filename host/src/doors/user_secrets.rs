@@ -27,10 +27,10 @@ use crate::app::App;
 use crate::audit::AuditError;
 use crate::auth::Caller;
 use crate::clock::Millis;
-use crate::dto::Object;
 use crate::egress::vault::AdminError;
 use crate::egress::{SecretInput, new_label};
 use crate::ids::{Environment, Realm, SecretLabel, UserId};
+use crate::json::Object;
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
 

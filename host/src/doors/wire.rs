@@ -16,10 +16,10 @@ use crate::audit::Row;
 use crate::auth::{OperationPattern, ToolPattern};
 use crate::catalog::Tool;
 use crate::clock::Millis;
-use crate::dto::object;
 use crate::ids::{
     AgentId, CallId, ConversationId, Environment, RoleName, TenantId, TokenId, ToolName, UserId,
 };
+use crate::json::object;
 use crate::ledger::Budget;
 use crate::refusal::{Code, RequestSent, Retry};
 use crate::store::{TokenKind, TokenRow};

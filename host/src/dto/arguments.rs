@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::dto::json::{self, JsonError};
 use crate::dto::schema::InputSchema;
 use crate::dto::violation;
 use crate::ids::Digest;
+use crate::json::{self, JsonError};
 
 /// The most bytes of arguments. A model writes every one of them as a token: four pages of text are a few KiB, and
 /// whoever needs more sends a reference. The same figure bounds what one call may cost before anything is checked.

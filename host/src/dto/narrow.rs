@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::dto::json::{self, JsonError};
 use crate::dto::schema::OutputSchema;
 use crate::dto::violation;
 use crate::egress::Sweep;
 use crate::ids::Digest;
+use crate::json::{self, JsonError};
 use crate::refusal::{Code, Refusal};
 
 /// The most bytes of a result. It ends up in a model's context: a mebibyte is more than most can read.

@@ -3,8 +3,8 @@
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::dto::json;
 use crate::dto::subset::{self, Direction, Shape};
+use crate::json;
 
 /// The most bytes of one schema. It is part of every prompt that offers the tool, so a few KiB is already a lot.
 pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::dto::json::escape;
 use crate::dto::schema::SchemaError;
+use crate::json::escape;
 use crate::text::is_printable;
 
 /// Which way a schema's values travel.

@@ -6,9 +6,10 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{FailureReason, Secret, SendFailure};
+use super::Secret;
 use crate::connection::{Attach, TypedSend};
 use crate::policy::Permitted;
+use crate::refusal::{FailureReason, SendFailure};
 
 /// What to add to the request, and what to look for in everything that comes back.
 ///

@@ -7,7 +7,6 @@ mod canonical;
 mod draft;
 mod handover;
 mod live;
-mod outcome;
 mod per_realm;
 mod reply;
 mod resolve;
@@ -28,7 +27,6 @@ pub(crate) use handover::Handover;
 #[cfg(test)]
 pub(crate) use handover::WatchedBody;
 pub use live::LiveWire;
-pub use outcome::{FailureReason, SendFailure};
 pub(crate) use resolve::may_be_allowed;
 pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError, SystemResolver};
 pub use secret::Secret;

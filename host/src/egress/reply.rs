@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::aside::{Aside, SHORT_BYTES_MAX};
 use super::wire::{WireBody, WireReply};
-use super::{FailureReason, Reply, SendFailure, Sweep};
+use super::{Reply, Sweep};
 use crate::connection::Connection;
-use crate::refusal::RequestSent;
+use crate::refusal::{FailureReason, RequestSent, SendFailure};
 
 /// The most headers that a reply may have. Real APIs send about thirty.
 pub(super) const HEADERS_MAX: usize = 96;

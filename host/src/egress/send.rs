@@ -19,11 +19,11 @@ use super::reply::clean;
 use super::resolve::Resolve;
 use super::vault::{Named, Vault, VaultError};
 use super::wire::{BoxFuture, Wire, WireError, WireErrorKind, WireRequest};
-use super::{FailureReason, Secret, SendFailure, Sweep};
+use super::{Secret, Sweep};
 use crate::connection::{Connection, SecretOf, TypedSend};
 use crate::ids::{Realm, UserId};
 use crate::policy::Permitted;
-use crate::refusal::RequestSent;
+use crate::refusal::{FailureReason, RequestSent, SendFailure};
 
 /// What the host calls itself upstream, where a connection's constant headers say nothing else.
 const AGENT: &str = concat!("keybearer/", env!("CARGO_PKG_VERSION"));

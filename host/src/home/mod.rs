@@ -2,10 +2,8 @@
 
 mod error;
 mod keep;
-mod look;
 
 pub use error::HomeError;
-pub use look::{Look, Settled};
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Target;
+use super::Scope;
 use crate::auth::Caller;
 use crate::ids::{CallId, ConnectionName, ConversationId, Realm, ToolName};
 use crate::store::KillRow;
@@ -29,14 +29,14 @@ pub struct Subjects<'a> {
 /// The switches in force.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    by_target: HashMap<Target, Vec<Arc<KillRow>>>,
+    by_scope: HashMap<Scope, Vec<Arc<KillRow>>>,
 }
 
 impl Index {
     pub(super) fn new(rows: Vec<KillRow>) -> Self {
         let mut index = Self::default();
         for row in rows {
-            index.by_target.entry(row.target.clone()).or_default().push(Arc::new(row));
+            index.by_scope.entry(row.scope.clone()).or_default().push(Arc::new(row));
         }
         index
     }
@@ -44,27 +44,27 @@ impl Index {
     /// A switch that stops one of these.
     pub(super) fn find(&self, subjects: &Subjects<'_>) -> Option<Arc<KillRow>> {
         // Nearly always.
-        if self.by_target.is_empty() {
+        if self.by_scope.is_empty() {
             return None;
         }
-        let hit = |target: Target| {
-            self.by_target.get(&target)?.iter().find(|row| concerns(row, subjects.realm)).map(Arc::clone)
+        let hit = |scope: Scope| {
+            self.by_scope.get(&scope)?.iter().find(|row| concerns(row, subjects.realm)).map(Arc::clone)
         };
         let of_request = || {
-            hit(Target::Everything)
-                .or_else(|| hit(Target::Tenant))
-                .or_else(|| hit(Target::Call(subjects.call?.clone())))
-                .or_else(|| hit(Target::Conversation(subjects.conversation?.clone())))
-                .or_else(|| hit(Target::Tool(subjects.tool?.clone())))
-                .or_else(|| hit(Target::Connection(subjects.connection?.clone())))
+            hit(Scope::Everything)
+                .or_else(|| hit(Scope::Tenant))
+                .or_else(|| hit(Scope::Call(subjects.call?.clone())))
+                .or_else(|| hit(Scope::Conversation(subjects.conversation?.clone())))
+                .or_else(|| hit(Scope::Tool(subjects.tool?.clone())))
+                .or_else(|| hit(Scope::Connection(subjects.connection?.clone())))
         };
         // Whoever delegated is asked too: a child must not outlast its parent's stop.
         let of_chain = || {
             subjects.caller?.chain().find_map(|link| {
-                hit(Target::Token(link.id.clone()))
-                    .or_else(|| hit(Target::Agent(link.agent.clone())))
-                    .or_else(|| hit(Target::Role(link.role.clone()?)))
-                    .or_else(|| hit(Target::Conversation(link.conversation.clone()?)))
+                hit(Scope::Token(link.id.clone()))
+                    .or_else(|| hit(Scope::Agent(link.agent.clone())))
+                    .or_else(|| hit(Scope::Role(link.role.clone()?)))
+                    .or_else(|| hit(Scope::Conversation(link.conversation.clone()?)))
             })
         };
         of_request().or_else(of_chain)

@@ -13,25 +13,24 @@
 
 mod index;
 mod reason;
+mod scope;
 mod switches;
-mod target;
 #[cfg(test)]
 mod tests;
 
 pub use crate::store::POLL_MS;
 pub use index::Subjects;
 pub use reason::{InvalidReason, REASON_CHARS_MAX, Reason};
+pub use scope::{InvalidScope, Scope};
 pub(crate) use switches::Watching;
-pub use target::{InvalidTarget, Target};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Millis};
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{Environment, KillId, TenantId};
 use crate::reach::Reach;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, FailureReason, Refusal, SendFailure};
 use crate::store::{ControlStore, KillRow, StoreError};
 use switches::Switches;
 
@@ -92,7 +91,7 @@ pub enum KillError {
 #[derive(Debug, Clone)]
 pub struct Order {
     /// What is stopped.
-    pub target: Target,
+    pub scope: Scope,
     /// Whose. `None`: every tenant's.
     pub tenant: Option<TenantId>,
     /// In this environment only.
@@ -155,12 +154,12 @@ impl Kills {
     /// # Errors
     /// [`KillError`]; nothing is stopped then.
     pub fn throw(&self, order: Order) -> Result<KillRow, KillError> {
-        let Order { target, tenant, environment, reason, by } = order;
-        match (&target, &tenant) {
-            (Target::Everything, Some(_)) => {
+        let Order { scope, tenant, environment, reason, by } = order;
+        match (&scope, &tenant) {
+            (Scope::Everything, Some(_)) => {
                 return Err(KillError::Invalid("everything of one tenant is the scope 'tenant'"));
             }
-            (Target::Tenant, None) => {
+            (Scope::Tenant, None) => {
                 return Err(KillError::Invalid(
                     "name the tenant to be stopped; for all of them it's 'everything'",
                 ));
@@ -171,9 +170,9 @@ impl Kills {
         self.forget_over()?;
         if let Some(tenant) = &tenant {
             // Those of one environment leave room for another's, and all of them for a stop of the whole.
-            let is_whole = |target: &Target| *target == Target::Tenant;
+            let is_whole = |scope: &Scope| *scope == Scope::Tenant;
             let alike =
-                |row: &&KillRow| row.environment == environment && is_whole(&row.target) == is_whole(&target);
+                |row: &&KillRow| row.environment == environment && is_whole(&row.scope) == is_whole(&scope);
             let rows = self.store.kills(Some(&Reach::every(tenant.clone())))?;
             if rows.iter().filter(alike).count() >= KILLS_MAX {
                 return Err(KillError::Invalid(
@@ -182,7 +181,7 @@ impl Kills {
             }
         }
         let row =
-            KillRow { id: KillId::fresh(), tenant, environment, target, reason, by, at: self.clock.now() };
+            KillRow { id: KillId::fresh(), tenant, environment, scope, reason, by, at: self.clock.now() };
         self.store.insert_kill(&row)?;
         self.switches.tell();
         Ok(row)

@@ -78,13 +78,13 @@ impl World {
     }
 
     /// As many switches of acme as there may be.
-    fn fill(&self, environment: Option<&str>, target: impl Fn(usize) -> String) {
+    fn fill(&self, environment: Option<&str>, scope: impl Fn(usize) -> String) {
         for n in 0..KILLS_MAX {
             let row = KillRow {
                 id: KillId::fresh(),
                 tenant: Some("acme".parse().unwrap()),
                 environment: environment.map(|name| name.parse().unwrap()),
-                target: target(n).parse().unwrap(),
+                scope: scope(n).parse().unwrap(),
                 reason: "a loop".parse().unwrap(),
                 by: "cli".to_owned(),
                 at: START,
@@ -94,11 +94,11 @@ impl World {
     }
 }
 
-fn order(target: &str) -> Order {
-    let target: Target = target.parse().unwrap();
+fn order(scope: &str) -> Order {
+    let scope: Scope = scope.parse().unwrap();
     Order {
-        tenant: (target != Target::Everything).then(|| "acme".parse().unwrap()),
-        target,
+        tenant: (scope != Scope::Everything).then(|| "acme".parse().unwrap()),
+        scope,
         environment: None,
         reason: "a loop".parse().unwrap(),
         by: "cli".to_owned(),
@@ -110,7 +110,7 @@ fn each_scope_stops_what_it_names_and_nothing_else() {
     let w = world();
     let caller = w.mint("acme", "billing", Some("biller"));
     let other = w.mint("acme", "reader", Some("reader"));
-    for (target, stops_other) in [
+    for (scope, stops_other) in [
         (format!("call:{}", w.call), true),
         ("conversation:c1".to_owned(), true),
         ("agent:billing".to_owned(), false),
@@ -121,14 +121,14 @@ fn each_scope_stops_what_it_names_and_nothing_else() {
         ("tenant".to_owned(), true),
         ("everything".to_owned(), true),
     ] {
-        assert!(!w.stops(&caller), "{target}");
-        let row = w.kills.throw(order(&target)).unwrap();
+        assert!(!w.stops(&caller), "{scope}");
+        let row = w.kills.throw(order(&scope)).unwrap();
         let killed = w.kills.check(&w.subjects(&caller)).unwrap_err();
-        assert!(matches!(&killed, Killed::Stopped(by) if **by == row), "{target}: {killed:?}");
-        assert_eq!(w.stops(&other), stops_other, "{target}");
-        assert_eq!(w.kills.lift(&row.id, None).unwrap(), Some(row), "{target}");
+        assert!(matches!(&killed, Killed::Stopped(by) if **by == row), "{scope}: {killed:?}");
+        assert_eq!(w.stops(&other), stops_other, "{scope}");
+        assert_eq!(w.kills.lift(&row.id, None).unwrap(), Some(row), "{scope}");
     }
-    for target in [
+    for scope in [
         "call:call_00000000000000000000000000000000",
         "conversation:c2",
         "agent:bill",
@@ -137,8 +137,8 @@ fn each_scope_stops_what_it_names_and_nothing_else() {
         "tool:refund",
         "connection:github",
     ] {
-        w.kills.throw(order(target)).unwrap();
-        assert!(!w.stops(&caller), "{target}");
+        w.kills.throw(order(scope)).unwrap();
+        assert!(!w.stops(&caller), "{scope}");
     }
 }
 
@@ -146,13 +146,12 @@ fn each_scope_stops_what_it_names_and_nothing_else() {
 fn a_switch_keeps_to_its_tenant_and_environment() {
     let w = world();
     let (ours, theirs) = (w.mint("acme", "billing", None), w.mint("rival", "billing", None));
-    for target in ["agent:billing", "tenant", "tool:charge", "connection:stripe", "conversation:c1"] {
-        let row = w.kills.throw(order(target)).unwrap();
-        assert!(w.stops(&ours) && !w.stops(&theirs), "{target}");
+    for scope in ["agent:billing", "tenant", "tool:charge", "connection:stripe", "conversation:c1"] {
+        let row = w.kills.throw(order(scope)).unwrap();
+        assert!(w.stops(&ours) && !w.stops(&theirs), "{scope}");
         w.kills.lift(&row.id, None).unwrap();
-        let row =
-            w.kills.throw(Order { environment: Some("dev".parse().unwrap()), ..order(target) }).unwrap();
-        assert!(!w.stops(&ours), "{target}");
+        let row = w.kills.throw(Order { environment: Some("dev".parse().unwrap()), ..order(scope) }).unwrap();
+        assert!(!w.stops(&ours), "{scope}");
         w.kills.lift(&row.id, None).unwrap();
     }
     w.kills.throw(Order { tenant: None, ..order("tool:charge") }).unwrap();
@@ -170,10 +169,10 @@ fn what_was_delegated_stops_with_whoever_delegated() {
     };
     let child = w.auth.delegate(&parent, request).unwrap();
     let child = w.auth.verify(child.token.as_str()).unwrap();
-    for target in ["agent:planner".to_owned(), "role:planner".to_owned(), format!("token:{}", parent.token())]
+    for scope in ["agent:planner".to_owned(), "role:planner".to_owned(), format!("token:{}", parent.token())]
     {
-        let row = w.kills.throw(order(&target)).unwrap();
-        assert!(w.stops(&child), "{target}");
+        let row = w.kills.throw(order(&scope)).unwrap();
+        assert!(w.stops(&child), "{scope}");
         w.kills.lift(&row.id, None).unwrap();
     }
     w.kills.throw(order("agent:executor")).unwrap();
@@ -222,9 +221,9 @@ fn a_token_that_is_bound_to_a_conversation_stops_with_it_whatever_its_caller_say
 #[test]
 fn another_environments_switches_leave_room() {
     let w = world();
-    let within = |environment: &str, target: &str| Order {
+    let within = |environment: &str, scope: &str| Order {
         environment: Some(environment.parse().unwrap()),
-        ..order(target)
+        ..order(scope)
     };
     for n in 0..KILLS_MAX {
         w.kills.throw(within("dev", &format!("agent:a{n}"))).unwrap();
@@ -239,9 +238,9 @@ fn however_many_switches_there_are_the_whole_can_be_stopped() {
     for environment in [None, Some("prod")] {
         let w = world();
         let caller = w.mint("acme", "billing", None);
-        let here = |target: &str| Order {
+        let here = |scope: &str| Order {
             environment: environment.map(|name| name.parse().unwrap()),
-            ..order(target)
+            ..order(scope)
         };
         w.fill(environment, |n| format!("agent:a{n}"));
         assert!(w.kills.throw(here("agent:b")).unwrap_err().to_string().contains("stop the whole tenant"));

@@ -9,8 +9,9 @@
 //! INVARIANT (never over): a reservation is made only where `counted + amount ≤ limit` in every counter, checked under
 //! the same lock as it's written. Only a reply that confirms more than was asked for can take a counter past its limit.
 
-use super::{Line, Reservation, ReservationId, Reserved, Settlement, made_before, no_room};
+use super::{Line, Reservation, Reserved, Settlement, made_before, no_room};
 use crate::clock::Millis;
+use crate::ids::ReservationId;
 use crate::store::{
     CounterId, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, LineKind, PruneBefore, StoreError,
     Tally, WriteRow, WriteState,

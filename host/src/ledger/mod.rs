@@ -43,7 +43,7 @@ pub use line::{Counted, Line, Lines};
 pub use made::{made_before, no_room};
 pub use question::{QuestionFacts, question_key};
 pub use refund::{Refund, give_back};
-pub use reservation::{Reservation, ReservationId, Reserved};
+pub use reservation::{Reservation, Reserved};
 pub use settlement::Settlement;
 pub use shortfall::Shortfall;
 pub use subject::{SUBJECT_FORMS, Subject, SubjectRule};

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use crate::connection::SettleRule;
-use crate::egress::SendFailure;
-use crate::refusal::RequestSent;
+use crate::refusal::{RequestSent, SendFailure};
 
 /// What came of a request, as far as budgets are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +80,7 @@ fn confirmed(rule: &SettleRule, body: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::FailureReason;
+    use crate::refusal::FailureReason;
 
     fn of(status: u16) -> Settlement {
         Settlement::of_reply(status, None, b"")

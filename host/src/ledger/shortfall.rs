@@ -2,7 +2,7 @@
 
 use super::{Line, Subject, Unit, Window, money};
 use crate::clock::Millis;
-use crate::egress::{FailureReason, SendFailure};
+use crate::refusal::{FailureReason, SendFailure};
 
 /// A budget without room for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,17 +17,17 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::approval::{ApprovalAsk, Approved, AskParts};
+use crate::approval::{ApprovalAsk, AskParts};
 use crate::audit::{AuditError, Pending, SendBegin, SendKnown, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
-use crate::egress::{Draft, FailureReason, Handover, Reply, SendFailure, Sweep, credential_shape};
+use crate::egress::{Draft, Handover, Reply, Sweep, credential_shape};
 use crate::ids::{ApprovalId, CallId, ConnectionName, Digest};
 use crate::kill::Subjects;
 use crate::ledger::{Dedup, Reserved, Settlement};
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, Door, Permitted, SendAsk, Verdict, Via};
-use crate::refusal::{Code, RequestSent};
+use crate::policy::{Approved, CallContext, Door, Permitted, SendAsk, Verdict, Via};
+use crate::refusal::{Code, FailureReason, RequestSent, SendFailure};
 use crate::text::visible;
 
 use super::Parts;

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::egress::{Draft, FailureReason, Reply, SendFailure};
+use crate::egress::{Draft, Reply};
 use crate::ids::{CallId, ToolName};
 use crate::kill::Killed;
+use crate::refusal::{FailureReason, SendFailure};
 use crate::runtime::{BoxFuture, GuestReply, LogLevel, Outbound};
 
 use super::Parts;

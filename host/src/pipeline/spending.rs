@@ -11,13 +11,14 @@ use crate::audit::Takes;
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::connection::{Effect, RefundRule, TypedSend};
-use crate::egress::{FailureReason, Reply, SendFailure, Sweep, Vault};
+use crate::egress::{Reply, Sweep, Vault};
 use crate::ids::{ConnectionName, ConversationId, Realm};
 use crate::ledger::{
     Budgets, Customer, Dedup, FirstOutcome, Link, QuestionFacts, Refund, SpendFacts, WriteFacts, dedup_key,
     idempotency_value, question_key,
 };
 use crate::policy::{CallContext, EnforceSpends};
+use crate::refusal::{FailureReason, SendFailure};
 use crate::store::CounterKey;
 
 /// The largest reply that is kept for a repetition, in bytes: what answers a write is small.

@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout};
 
 use super::gate::{Gate, revoked};
 use crate::auth::AuthError;
-use crate::egress::SendFailure;
 use crate::kill::{POLL_MS, Subjects, Watching};
+use crate::refusal::SendFailure;
 use crate::store::StoreError;
 
 impl Gate {

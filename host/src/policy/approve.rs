@@ -1,12 +1,39 @@
-//! The question whether someone may approve a request.
+//! What people agree to, what came of that, and the question whether someone may.
 
 use super::Policy;
 use super::question::{Question, What, Who};
 use super::set::Ruling;
-use crate::approval::About;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect};
-use crate::ids::{AgentId, Realm, RoleName};
+use crate::ids::{AgentId, ApprovalId, ConnectionName, OperationName, Realm, RoleName};
+
+/// What an approval is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// An operation of a connection.
+    Operation {
+        /// The connection.
+        connection: ConnectionName,
+        /// The operation.
+        operation: OperationName,
+    },
+    /// Something outside of the host, which an enforcement point asked about.
+    Api {
+        /// The word for what is to be done.
+        action: String,
+        /// With what: `api://…`.
+        resource: String,
+    },
+}
+
+/// What people decided of one exact request: it's granted, by these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// The approval.
+    pub id: ApprovalId,
+    /// Who agreed, each once.
+    pub approvers: Vec<AgentId>,
+}
 
 /// May this operator agree to this request? The action is `Action::"approve"`, the principal the operator, the
 /// resource the connection or the `api://…` resource; the rest is in the context.
@@ -28,6 +55,19 @@ pub struct ApproveQuestion<'a> {
     pub role: Option<&'a RoleName>,
     /// The time.
     pub now: Millis,
+}
+
+impl About {
+    /// `stripe:create_charge`, or `"execute" api://tasks/7`: printable ASCII on one line.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Operation { connection, operation } => format!("{connection}:{operation}"),
+            Self::Api { action, resource } => {
+                format!("\"{}\" {}", action.escape_default(), resource.escape_default())
+            }
+        }
+    }
 }
 
 impl Policy {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallContext, Permitted};
-use crate::approval::Approved;
+use super::{Approved, CallContext, Permitted};
 use crate::auth::Alive;
 use crate::clock::Millis;
 use crate::connection::TypedSend;
-use crate::egress::SendFailure;
 use crate::ids::{ConnectionName, Digest, ToolName};
+use crate::refusal::SendFailure;
 
 /// The way that a request came.
 #[derive(Debug, Clone)]

@@ -3,12 +3,12 @@
 use cedar_policy::{Context, RestrictedExpression as Expression};
 use serde_json::{Map, Value};
 
+use super::About;
 use super::kinds::{Record, Unfit};
 use super::looks::Looks;
 use super::names;
 use super::question::{AgentFacts, Question, What, Who};
 use super::world::World;
-use crate::approval::About;
 use crate::connection::Cost;
 use crate::ids::{Digest, ToolName};
 

@@ -13,9 +13,8 @@ use crate::auth::Caller;
 use crate::catalog::Tool;
 use crate::clock::Millis;
 use crate::connection::TypedSend;
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::ToolName;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, FailureReason, Refusal, SendFailure};
 use crate::store::{ComponentKind, TokenKind};
 
 impl Policy {

@@ -3,8 +3,8 @@
 use super::ask::SendAsk;
 use crate::auth::Caller;
 use crate::connection::TypedSend;
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{ConnectionName, OperationName, ToolName};
+use crate::refusal::{FailureReason, SendFailure};
 
 /// Whether the token's grant names the tool, and that of every token above it.
 pub(super) fn allow_tool(caller: &Caller, tool: &ToolName) -> bool {

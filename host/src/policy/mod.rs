@@ -42,7 +42,7 @@ mod tasks;
 mod tests;
 mod world;
 
-pub use approve::ApproveQuestion;
+pub use approve::{About, ApproveQuestion, Approved};
 pub use ask::{Door, SendAsk, Verdict, Via};
 pub use call::{CallContext, CallDenied, Invocation};
 pub use enforce::{

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, quoted};
-use crate::dto::object;
 use crate::ids::{AgentId, RoleName, TenantId};
+use crate::json::object;
 use crate::text::is_line;
 
 /// The longest name, in characters.

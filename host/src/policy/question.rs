@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::About;
 use super::ask::Door;
 use super::names;
-use crate::approval::About;
 use crate::clock::Millis;
 use crate::connection::{Connection, Cost, Effect, Operation, Parameters};
 use crate::ids::{AgentId, Digest, Realm, RoleName, ToolName};

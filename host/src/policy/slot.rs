@@ -8,12 +8,12 @@ use cedar_policy::{
 };
 use serde_json::json;
 
+use super::About;
 use super::looks::Looks;
 use super::names;
 use super::question::{Question, What, Who};
 use super::rule::{Rule, Subject, joined};
 use super::set::authorizer;
-use crate::approval::About;
 use crate::connection::Effect;
 
 /// From how many on forbids are merged.

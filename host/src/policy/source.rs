@@ -11,8 +11,8 @@ use super::set::Set;
 use super::{Policy, World};
 use crate::catalog::Catalog;
 use crate::connection::{Connections, LiveConnections};
-use crate::home::{Look, Settled};
 use crate::ids::Digest;
+use crate::look::{Look, Settled};
 use crate::store::{ComponentKind, ControlStore, PolicyRow, StoreError};
 
 /// A home's policies, and what they are about.

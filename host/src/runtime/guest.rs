@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 use wasmtime::ResourceLimiter;
 
-use crate::egress::SendFailure;
+use crate::refusal::SendFailure;
 use crate::runtime::imports::EmptyWasi;
 use crate::runtime::{Limits, Outbound};
 

@@ -5,7 +5,8 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::egress::{Draft, SendFailure};
+use crate::egress::Draft;
+use crate::refusal::SendFailure;
 
 /// A future in a box, as a trait object's method returns it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,9 +6,8 @@ use tokio::time::Instant;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime::{Engine, Store};
 
-use crate::egress::SendFailure;
 use crate::policy::{Invocation, Permitted};
-use crate::refusal::Code;
+use crate::refusal::{Code, SendFailure};
 use crate::runtime::bindings as wit;
 use crate::runtime::guest::Guest;
 use crate::runtime::{Limits, Outbound, Prepared, Runtime, RuntimeError, instance};

@@ -13,9 +13,10 @@ use super::*;
 use crate::auth::{Auth, Caller, Grant, Mint};
 use crate::clock::{Millis, SystemClock};
 use crate::dto::{Arguments, InputSchema};
-use crate::egress::{Draft, FailureReason, SendFailure};
+use crate::egress::Draft;
 use crate::ids::{CallId, Realm};
 use crate::policy::{CallContext, Invocation, Permitted};
+use crate::refusal::{FailureReason, SendFailure};
 use crate::store::{ComponentKind, MemoryControl, TokenKind};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {

@@ -1,11 +1,12 @@
-//! What is kept of requests that need a person: the third port, beside tokens and secrets.
+//! Requests that need a person, behind a port.
 
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::approval::{About, Fingerprint};
+use crate::approval::Fingerprint;
 use crate::clock::Millis;
 use crate::ids::{AgentId, ApprovalId, ConversationId, Realm, RoleName, TokenId};
+use crate::policy::About;
 use crate::reach::Reach;
 
 /// A request that was put before people.

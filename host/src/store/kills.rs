@@ -3,7 +3,7 @@
 use super::StoreError;
 use crate::clock::Millis;
 use crate::ids::{Environment, KillId, TenantId};
-use crate::kill::{Reason, Target};
+use crate::kill::{Reason, Scope};
 use crate::reach::Reach;
 
 /// A switch in force.
@@ -16,7 +16,7 @@ pub struct KillRow {
     /// In this environment only.
     pub environment: Option<Environment>,
     /// What it stops.
-    pub target: Target,
+    pub scope: Scope,
     /// Why, for operators.
     pub reason: Reason,
     /// Who threw it: a token id, or `cli`.
@@ -50,8 +50,8 @@ impl KillRow {
     #[must_use]
     pub fn subject(&self) -> String {
         match &self.environment {
-            None => format!("{} {}", self.id, self.target),
-            Some(environment) => format!("{} {} in {environment}", self.id, self.target),
+            None => format!("{} {}", self.id, self.scope),
+            Some(environment) => format!("{} {} in {environment}", self.id, self.scope),
         }
     }
 }

@@ -4,8 +4,7 @@
 
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::{ConnectionName, OperationName, Realm};
-use crate::ledger::ReservationId;
+use crate::ids::{ConnectionName, OperationName, Realm, ReservationId};
 use crate::reach::Reach;
 use crate::store::StoreError;
 

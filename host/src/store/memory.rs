@@ -7,8 +7,7 @@ use super::{
     StoreError, TrailTx, TrailWork, WriteRow,
 };
 use crate::clock::Millis;
-use crate::ids::Digest;
-use crate::ledger::ReservationId;
+use crate::ids::{Digest, ReservationId};
 use crate::reach::Reach;
 
 /// An audit trail that ends with the process. It grows without bound: no host serves with it.

@@ -7,7 +7,7 @@ use super::{
     Tally, WriteRow, WriteState,
 };
 use crate::clock::Millis;
-use crate::ledger::ReservationId;
+use crate::ids::ReservationId;
 use crate::reach::Reach;
 
 /// A ledger that lives as long as this value.

@@ -1,8 +1,10 @@
-//! Where the host keeps what must outlive it, behind two ports.
+//! Where the host keeps what must outlive it: behind ports, in two databases.
 //!
-//! [`ControlStore`] holds what an operator sets: tokens, wrapped keys, secrets' ciphertexts, components. It's read
-//! often and written rarely, possibly by another process (the command line beside a running host).
-//! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely.
+//! [`ControlStore`] holds what an operator sets: tokens, wrapped keys, secrets' ciphertexts, components. It's made of
+//! smaller ports as well: [`AgentStore`], [`ApprovalStore`], [`KillStore`] and [`PolicyStore`]. All of it is read often
+//! and written rarely, possibly by another process (the command line beside a running host).
+//! [`AuditStore`] holds the audit trail: appended to all the time by one writer, read rarely. [`LedgerStore`] lies in
+//! the same file, so that an intent and what it reserves are one commit.
 
 mod agents;
 mod approvals;

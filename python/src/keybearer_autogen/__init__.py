@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .access import Access
 from .client import AsyncClient, Client
+from .context import Context, calling
 from .errors import ConfigurationError, HostTimeout, HostUnreachable, KeybearerError, NotAHost, Refused
+from .factory import AgentFactory
+from .grant import Grant, Minted
+from .mint import AsyncTokenMint, TokenMint
 from .token import Token
-from .tokens import AgentFactory, AsyncTokenMint, Grant, Minted, TokenMint
-from .wire import Context, calling
 
 if TYPE_CHECKING:
     from .ag2 import KeybearerCodeEnvironment as KeybearerCodeEnvironment

@@ -8,10 +8,10 @@ from . import wire
 from .access import Access
 from .client import AsyncClient
 from .coding import Run, Workspace
+from .context import Context, current_context
 from .errors import KeybearerError
 from .extras import needs
 from .token import Token
-from .wire import Context, current_context
 
 
 class KeybearerCodeEnvironment:

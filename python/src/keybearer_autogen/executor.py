@@ -11,10 +11,10 @@ from .access import Access
 from .cancelling import only_token_cancelled, stopped_by
 from .client import AsyncClient
 from .coding import Run, Workspace
+from .context import Context, current_context
 from .errors import KeybearerError
 from .extras import needs
 from .token import Token
-from .wire import Context, current_context
 
 with needs("autogen", "KeybearerCodeExecutor"):
     from autogen_core import CancellationToken, Component

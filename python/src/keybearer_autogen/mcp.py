@@ -15,10 +15,10 @@ from . import wire
 from .access import Access
 from .cancelling import only_token_cancelled, stopped_by
 from .client import AsyncClient
+from .context import Context, current_context
 from .errors import ConfigurationError, KeybearerError
 from .extras import needs
 from .token import Token
-from .wire import Context, current_context, deadline_header
 
 with needs("mcp", "keybearer_autogen.mcp"):
     from autogen_core import CancellationToken, Component
@@ -50,7 +50,7 @@ def mcp_server_params(
     token_env: str = "KEYBEARER_TOKEN",
     token: Token | str | None = None,
     conversation: str | None = None,
-    timeout_s: float = 30.0,
+    deadline_s: float = 30.0,
     ca_file: str | None = None,
     insecure_http: bool = False,
 ) -> StreamableHttpServerParams:
@@ -65,27 +65,27 @@ def mcp_server_params(
         token_env: The name of the environment variable that holds the token.
         token: The token itself, for factories.
         conversation: The conversation that all calls belong to.
-        timeout_s: How long one call may take, in seconds. The host cuts it to its own limit.
+        deadline_s: How long one call may take, in seconds. The host cuts it to its own limit.
         ca_file: Refused: MCP's client takes none.
         insecure_http: Allows `http://` beyond loopback.
 
     Raises:
         ConfigurationError: The address or the token is missing or can't be right.
     """
-    _check(timeout_s)
+    _check(deadline_s)
     if ca_file is not None:
         raise ConfigurationError(
             "MCP's client takes no ca_file: name the file in the environment variable SSL_CERT_FILE instead, or use "
             "KeybearerMcpWorkbench or KeybearerWorkbench, which take one"
         )
     access = Access(url=url, url_env=url_env, token_env=token_env, token=token, insecure_http=insecure_http)
-    return _params(access, Context(conversation=conversation), timeout_s)
+    return _params(access, Context(conversation=conversation), deadline_s)
 
 
 class KeybearerMcpWorkbenchConfig(HostConfig):
     """The workbench's configuration. The token is named by its environment variable."""
 
-    timeout_s: float = 30.0
+    deadline_s: float = 30.0
     tool_overrides: dict[str, ToolOverride] = Field(default_factory=dict)
 
 
@@ -99,8 +99,8 @@ class _Exchange:
 
     initialize_result = None
 
-    def __init__(self, access: Access, context: Context, timeout_s: float) -> None:
-        self._client, self._context, self._timeout_s = AsyncClient(access), context, timeout_s
+    def __init__(self, access: Access, context: Context, deadline_s: float) -> None:
+        self._client, self._context, self._deadline_s = AsyncClient(access), context, deadline_s
 
     async def call(self, what: str, args: Mapping[str, Any] | None = None) -> Coroutine[Any, Any, Result]:
         """The work that a call of a session is."""
@@ -115,7 +115,7 @@ class _Exchange:
         await self._client.close()
 
     async def _asked(self, kind: type[Kind], method: str, params: Mapping[str, Any]) -> Kind:
-        ask = wire.mcp(method, params, current_context().over(self._context), self._timeout_s)
+        ask = wire.mcp(method, params, current_context().over(self._context), self._deadline_s)
         return kind.model_validate(wire.read_mcp(await self._client.ask(ask)))
 
 
@@ -129,7 +129,7 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         token: The token itself, for factories. A workbench that was given one can't be dumped.
         conversation: The conversation that all calls belong to. :func:`keybearer_autogen.calling` says more of single
             calls (turn, intent, approval) and goes before this.
-        timeout_s: How long one call may take, in seconds. The host cuts it to its own limit.
+        deadline_s: How long one call may take, in seconds. The host cuts it to its own limit.
         tool_overrides: Other names and descriptions for tools, as `McpWorkbench` takes them.
         ca_file: A PEM file of authorities, if the host's certificate is by one of your own.
         insecure_http: Allows `http://` beyond loopback.
@@ -146,18 +146,18 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         token_env: str = "KEYBEARER_TOKEN",
         token: Token | str | None = None,
         conversation: str | None = None,
-        timeout_s: float = 30.0,
+        deadline_s: float = 30.0,
         tool_overrides: dict[str, ToolOverride] | None = None,
         ca_file: str | None = None,
         insecure_http: bool = False,
     ) -> None:
-        _check(timeout_s)
+        _check(deadline_s)
         # What stands here leads nowhere: see `server_params`.
         super().__init__(StreamableHttpServerParams(url="http://127.0.0.1:0/"), tool_overrides=tool_overrides)
         self._access = Access(
             url=url, url_env=url_env, token_env=token_env, token=token, ca_file=ca_file, insecure_http=insecure_http
         )
-        self._context, self._timeout_s = Context(conversation=conversation), timeout_s
+        self._context, self._deadline_s = Context(conversation=conversation), deadline_s
         self._listed: list[ToolSchema] | None = None
 
     @property
@@ -167,7 +167,7 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         Raises:
             ConfigurationError: The address or the token is missing or can't be right.
         """
-        return _params(self._access, self._context, self._timeout_s)
+        return _params(self._access, self._context, self._deadline_s)
 
     async def start(self) -> None:
         """Looks whether the address and the token are there. Connections are made when they're needed.
@@ -178,7 +178,7 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         self._access.url()
         self._access.token(operator=False)
         if self._actor is None:
-            self._actor = _Exchange(self._access, self._context, self._timeout_s)  # type: ignore[assignment]
+            self._actor = _Exchange(self._access, self._context, self._deadline_s)  # type: ignore[assignment]
 
     async def reset(self) -> None:
         """Forgets what was listed."""
@@ -246,7 +246,7 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         return KeybearerMcpWorkbenchConfig(
             **self._access.for_config(),
             conversation=self._context.conversation,
-            timeout_s=self._timeout_s,
+            deadline_s=self._deadline_s,
             tool_overrides=self._tool_overrides,
         )
 
@@ -256,24 +256,24 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         return cls(**given, tool_overrides=config.tool_overrides)
 
 
-def _check(timeout_s: float) -> None:
-    if not timeout_s > 0:
-        raise ValueError("timeout_s is more than 0 seconds")
+def _check(deadline_s: float) -> None:
+    if not deadline_s > 0:
+        raise ValueError("deadline_s is more than 0 seconds")
 
 
-def _params(access: Access, context: Context, timeout_s: float) -> StreamableHttpServerParams:
+def _params(access: Access, context: Context, deadline_s: float) -> StreamableHttpServerParams:
     headers = {
         "Authorization": _Unshown(f"Bearer {access.token(operator=False).reveal()}"),
         **context.headers(),
         # A little less, so that the host's own words arrive.
-        **deadline_header(timeout_s - min(1.0, timeout_s / 10)),
+        **wire.deadline_header(deadline_s - min(1.0, deadline_s / 10)),
     }
     return StreamableHttpServerParams(
         url=str(access.url().join("mcp")),
         headers=headers,
-        timeout=timeout_s,
+        timeout=deadline_s,
         # How long a call waits for its answer; the host's deadline comes before it.
-        sse_read_timeout=timeout_s,
+        sse_read_timeout=deadline_s,
         # The host keeps no session that could be ended.
         terminate_on_close=False,
     )

@@ -9,12 +9,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
+from .context import Context
 from .errors import (
     ConfigurationError,
     HostTimeout,
@@ -39,96 +38,12 @@ _DETAIL_CHARACTERS_MAX = 8000
 # What the host reads; it cuts a deadline to its own limit.
 _DEADLINE_MS_MAX = 999_999_999
 _PAUSE_S_MAX = 5.0
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
 _MODEL_CALL = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
 Step = TypeVar("Step")
 Got = TypeVar("Got")
 End = TypeVar("End")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a call says of itself. The agent's identity isn't in here: that is the token's.
-
-    Each id is 1 to 128 letters, digits and any of `-_.:@`, starting with a letter or digit.
-
-    Attributes:
-        conversation: The conversation that the call is part of. Budgets, the recognition of repeated writes, and kill
-            switches go by it. A token bound to a conversation refuses another.
-        turn: The turn of the conversation; recorded.
-        intent: Says that a write is meant, even if the same was made before in this conversation.
-        approval: The approval (`apr_…`) that the request was given.
-        wait_for_approval: Wait for a person up to the deadline.
-    """
-
-    conversation: str | None = None
-    turn: str | None = None
-    intent: str | None = None
-    approval: str | None = None
-    wait_for_approval: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("conversation", "turn", "intent", "approval"):
-            value = getattr(self, name)
-            if value is not None and not _ID.fullmatch(value):
-                raise ConfigurationError(
-                    f"the {name} isn't valid: use 1 to 128 letters, digits and any of '-_.:@', starting with a letter "
-                    "or digit"
-                )
-
-    def over(self, other: Context) -> Context:
-        """This one, with `other` where this one says nothing."""
-        return Context(
-            conversation=self.conversation or other.conversation,
-            turn=self.turn or other.turn,
-            intent=self.intent or other.intent,
-            approval=self.approval or other.approval,
-            wait_for_approval=self.wait_for_approval or other.wait_for_approval,
-        )
-
-    def headers(self) -> dict[str, str]:
-        """As the host takes it."""
-        named = {
-            "Keybearer-Conversation": self.conversation,
-            "Keybearer-Turn": self.turn,
-            "Keybearer-Intent": self.intent,
-            "Keybearer-Approval": self.approval,
-            "Keybearer-Approval-Wait": "yes" if self.wait_for_approval else None,
-        }
-        return {name: value for name, value in named.items() if value is not None}
-
-
-_current: ContextVar[Context] = ContextVar("keybearer_context", default=Context())
-
-
-@contextmanager
-def calling(
-    *,
-    conversation: str | None = None,
-    turn: str | None = None,
-    intent: str | None = None,
-    approval: str | None = None,
-    wait_for_approval: bool = False,
-) -> Iterator[Context]:
-    """Says these of every call made inside, by this task and those it starts. It goes before what a component was
-    given::
-
-        with calling(turn="3"):
-            await agent.run(task=…)
-    """
-    context = Context(conversation, turn, intent, approval, wait_for_approval).over(_current.get())
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
-
-
-def current_context() -> Context:
-    """What :func:`calling` says here and now."""
-    return _current.get()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use keybearer::kill::{Order, Target};
+use keybearer::kill::{Order, Scope};
 use keybearer::store::MemoryAudit;
 
 use crate::in_process::executor;
@@ -69,7 +69,7 @@ async fn once(stage: &Arc<Stage>) -> anyhow::Result<u64> {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let kills = stage.kills().clone();
     let order = Order {
-        target: Target::Tenant,
+        scope: Scope::Tenant,
         tenant: Some(realm()?.tenant),
         environment: None,
         reason: "a measurement".parse()?,

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::*;
 use crate::audit::{Audit, Event, Step};
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::{CallId, Digest};
 use crate::policy::CallContext;
+use crate::refusal::{FailureReason, SendFailure};
 use crate::store::{AuditRecord, AuditStore, MemoryAudit, RowFilter, TrailWork};
 
 /// Who may approve: anyone but `intern`. Where the task says so, `anna` has to be among them.

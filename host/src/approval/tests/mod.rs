@@ -13,6 +13,7 @@ use crate::clock::ManualClock;
 use crate::connection::Effect;
 use crate::egress::MasterKey;
 use crate::ids::TokenId;
+use crate::policy::About;
 use crate::store::MemoryControl;
 use crate::store::sqlite::SqliteControl;
 

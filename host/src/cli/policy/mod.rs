@@ -22,12 +22,12 @@ pub(super) enum Policy {
         /// A folder of policy files [default: the home's].
         dir: Option<PathBuf>,
         #[command(flatten)]
-        about: About,
+        world: WorldArgs,
     },
     /// Print the schema: every action, parameter and type that a policy can speak of.
     Schema {
         #[command(flatten)]
-        about: About,
+        world: WorldArgs,
     },
     /// Say which policies decide a request, and why.
     Explain {
@@ -65,7 +65,7 @@ pub(super) enum Policy {
 
 /// What policies are about.
 #[derive(Debug, Clone, clap::Args)]
-pub(in crate::cli) struct About {
+pub(in crate::cli) struct WorldArgs {
     /// Take the connections from this folder, and no tools, instead of a home's.
     #[arg(long, value_name = "DIR")]
     connections: Option<PathBuf>,
@@ -78,15 +78,15 @@ pub(in crate::cli) struct SetArgs {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     #[command(flatten)]
-    about: About,
+    world: WorldArgs,
 }
 
 impl Policy {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         match self {
-            Self::Check { dir, about } => check::check(&SetArgs { policies: dir, about }, home, out),
-            Self::Schema { about } => {
-                let schema = about.world(home, out)?.schema();
+            Self::Check { dir, world } => check::check(&SetArgs { policies: dir, world }, home, out),
+            Self::Schema { world } => {
+                let schema = world.load(home, out)?.schema();
                 out.line(schema.trim_end());
                 out.value(&serde_json::json!({ "schema": schema }));
                 Ok(Done::Well)
@@ -95,17 +95,17 @@ impl Policy {
             Self::Test { files, set } => table::test(&files, &set.engine(home, out)?, out),
             Self::Prove { claim, set } => prove::prove(&claim, &set.engine(home, out)?, out),
             Self::Replay { facts, candidate, set } => {
-                let about = set.about.clone();
+                let world = set.world.clone();
                 let live = set.engine(home.clone(), out)?;
-                let candidate = SetArgs { policies: Some(candidate), about }.engine(home, out)?;
+                let candidate = SetArgs { policies: Some(candidate), world }.engine(home, out)?;
                 judge::replay(&facts, &live, &candidate, out)
             }
         }
     }
 }
 
-impl About {
-    fn world(&self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<World> {
+impl WorldArgs {
+    fn load(&self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<World> {
         let load = |dir: &std::path::Path| {
             Connections::load(dir)
                 .map(Arc::new)
@@ -124,8 +124,8 @@ impl About {
 impl SetArgs {
     /// The policies, or every problem of them.
     fn load(&self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Result<Engine, PolicyProblems>> {
-        let world = self.about.world(home.clone(), out)?;
-        let (files, posted) = match (&self.policies, &self.about.connections) {
+        let world = self.world.load(home.clone(), out)?;
+        let (files, posted) = match (&self.policies, &self.world.connections) {
             (Some(dir), _) => {
                 anyhow::ensure!(dir.is_dir(), "{} is no folder", dir.display());
                 (PolicyFile::read_all(dir), Vec::new())

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::glance::Glance;
-use crate::dto::Object;
+use crate::json::Object;
 use crate::refusal::{Code, Refusal};
 
 /// The longest id that is taken, in bytes as it's written: it's sent back with every answer.

@@ -35,7 +35,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
-use super::limits::busy;
+use super::places::busy;
 use super::problem::Problem;
 use super::router::{Door, Route};
 use super::{body, headers};

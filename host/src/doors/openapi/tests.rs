@@ -24,8 +24,9 @@ use crate::audit::{
 use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::{AgentId, ApprovalId, CallId, DecisionId, Digest, KillId, PolicyId, Realm, TokenId};
-use crate::ledger::ReservationId;
+use crate::ids::{
+    AgentId, ApprovalId, CallId, DecisionId, Digest, KillId, PolicyId, Realm, ReservationId, TokenId,
+};
 use crate::policy::PostedPolicy;
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::store::{AgentRow, ApprovalState, KillRow, PolicyRow, TokenKind, TokenRow};
@@ -283,16 +284,16 @@ fn policies_and_decisions_fit() {
 
 #[test]
 fn kill_switches_fit() {
-    let row = |target: &str, environment: Option<&str>| KillRow {
+    let row = |scope: &str, environment: Option<&str>| KillRow {
         id: KillId::fresh(),
         tenant: Some(realm().tenant),
         environment: environment.map(|name| name.parse().unwrap()),
-        target: target.parse().unwrap(),
+        scope: scope.parse().unwrap(),
         reason: "a loop".parse().unwrap(),
         by: "cli".to_owned(),
         at: Millis(1),
     };
-    let targets = [
+    let scopes = [
         "call:call_00000000000000000000000000000000",
         "conversation:c:1@x",
         "agent:billing",
@@ -302,12 +303,12 @@ fn kill_switches_fit() {
         "token:tok_000000000000000000000000",
         "tenant",
     ];
-    for target in targets {
-        let body = json!({ "scope": target, "reason": "a loop", "environment": "dev" });
+    for scope in scopes {
+        let body = json!({ "scope": scope, "reason": "a loop", "environment": "dev" });
         fits("ThrowKill", &body);
         serde_json::from_value::<ThrowBody>(body).unwrap();
     }
-    let kills = targets.map(|target| KillEntry::from(row(target, None))).into_iter();
+    let kills = scopes.map(|scope| KillEntry::from(row(scope, None))).into_iter();
     fits("KillList", &KillList { kills: kills.chain([row("tenant", Some("dev")).into()]).collect() });
 }
 

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::pairs::Pairs;
 use crate::connection::{Attach, Connection};
-use crate::dto::{json_text, read_json};
 use crate::egress::{Draft, DraftBody, canonical_path};
+use crate::json;
 use crate::refusal::{Code, Refusal};
 
 /// Takes what is presented as the key, and removes it from the query where it stands there. The empty text when
@@ -62,7 +62,7 @@ pub(super) fn kept(draft: Draft, token: &str) -> Result<Draft, Refusal> {
         // Without an escape, what is read is what stands there.
         Some(DraftBody::Json(text)) if !text.contains('\\') && !text.contains(token) => false,
         Some(DraftBody::Json(text)) => {
-            read_json(text.as_bytes(), text.len()).is_ok_and(|value| json_text(&value).contains(token))
+            json::parse(text.as_bytes(), text.len()).is_ok_and(|value| json::text(&value).contains(token))
         }
         Some(DraftBody::Form(fields)) => held(fields),
         Some(DraftBody::Bytes { data, .. }) => memchr::memmem::find(data, token.as_bytes()).is_some(),

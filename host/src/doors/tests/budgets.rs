@@ -6,10 +6,8 @@ use super::host::Host;
 use crate::auth::Grant;
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::{CallId, Realm};
-use crate::ledger::{
-    self, Line, Lines, Period, Reservation, ReservationId, Reserved, Settlement, Subject, Window,
-};
+use crate::ids::{CallId, Realm, ReservationId};
+use crate::ledger::{self, Line, Lines, Period, Reservation, Reserved, Settlement, Subject, Window};
 use crate::store::{CounterKey, LedgerStore as _, TokenKind};
 
 const LEDGER: [&str; 3] = ["/v1/budgets", "/v1/budgets/held", "/v1/budgets/held/call_0/settle"];

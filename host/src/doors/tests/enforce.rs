@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::approvals::token as token_of;
 use super::host::{Host, Reply};
 use crate::ids::PolicyId;
-use crate::kill::{Order, Target};
+use crate::kill::{Order, Scope};
 use crate::store::{PolicyRow, TokenKind};
 
 /// What the platform's clients send, but for ids.
@@ -225,7 +225,7 @@ async fn what_is_wrong_with_a_question_is_a_no() {
         .app
         .kills
         .throw(Order {
-            target: Target::Role("planner".parse().unwrap()),
+            scope: Scope::Role("planner".parse().unwrap()),
             tenant: Some("acme".parse().unwrap()),
             environment: None,
             reason: "a loop".parse().unwrap(),

@@ -117,7 +117,7 @@ async fn another_tenant_s_switches_do_not_exist_and_can_not_be_thrown() {
     assert!(detail.contains("command line"), "{detail}");
     // The whole host's are no tenant's to see or to lift.
     let everything = host.door.app.kills.throw(crate::kill::Order {
-        target: crate::kill::Target::Everything,
+        scope: crate::kill::Scope::Everything,
         tenant: None,
         environment: None,
         reason: "maintenance".parse().unwrap(),

@@ -273,8 +273,8 @@ async fn whatever_goes_wrong_is_told_in_the_same_words_as_at_the_tool_door() {
     let (_, agent) = host.token(TokenKind::Agent);
     let (_, bound) =
         host.token_bound("mine", Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() });
-    let throw = |target: &str| Order {
-        target: target.parse().unwrap(),
+    let throw = |scope: &str| Order {
+        scope: scope.parse().unwrap(),
         tenant: None,
         environment: None,
         reason: "a loop".parse().unwrap(),

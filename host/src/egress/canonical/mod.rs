@@ -14,11 +14,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::{Draft, DraftBody, FailureReason, SendFailure};
+use super::{Draft, DraftBody};
 use crate::connection::Connection;
 use crate::digested::Digested;
-use crate::dto::{json_text, read_json};
 use crate::ids::Digest;
+use crate::json;
+use crate::refusal::{FailureReason, SendFailure};
 
 /// The media type of JSON bodies.
 pub const JSON: &str = "application/json";
@@ -116,7 +117,7 @@ impl Canonical {
             }
             CanonicalBody::Json(Value::Object(mut members)) => {
                 members.insert(name.to_owned(), Value::from(value));
-                DraftBody::Json(json_text(&Value::Object(members)))
+                DraftBody::Json(json::text(&Value::Object(members)))
             }
             CanonicalBody::Json(_) | CanonicalBody::None | CanonicalBody::Raw => return Ok(self),
         };
@@ -229,13 +230,13 @@ fn body(draft: Option<DraftBody>, bytes_max: usize) -> Result<Body, String> {
             if text.len() > bytes_max {
                 return Err(too_large());
             }
-            let value = read_json(text.as_bytes(), bytes_max)
+            let value = json::parse(text.as_bytes(), bytes_max)
                 .map_err(|error| format!("the JSON body is refused: {error}"))?;
             if holds_nul(&value) {
                 return Err("the JSON body is refused: a text in it holds a NUL".to_owned());
             }
             // Escapes may grow: what counts is what is sent.
-            let bytes = Bytes::from(json_text(&value));
+            let bytes = Bytes::from(json::text(&value));
             if bytes.len() > bytes_max {
                 return Err(too_large());
             }

@@ -16,6 +16,7 @@ use super::*;
 use crate::connection::{Connection, Connections};
 use crate::ids::Realm;
 use crate::policy::Permitted;
+use crate::refusal::{FailureReason, SendFailure};
 
 /// An upstream, a connection to it and a pipeline between them.
 struct World {

@@ -4,10 +4,10 @@ use jiff::tz::TimeZone;
 
 use super::Rule;
 use crate::connection::{Cost, Effect};
-use crate::egress::{FailureReason, SendFailure};
 use crate::ledger::line::counter_name;
 use crate::ledger::shortfall::{no_writes, wrong_currency};
 use crate::ledger::{Budget, Line, Lines, Shortfall, SpendFacts, Subject, Unit, Window};
+use crate::refusal::{FailureReason, SendFailure};
 use crate::store::CounterKey;
 
 /// What a request takes from the budgets of its tokens and of the operator.

@@ -10,8 +10,8 @@ use jiff::tz::TimeZone;
 
 use super::{Budget, Lines, SpendFacts, SubjectRule};
 use crate::connection::{Connections, Problem, Problems};
-use crate::egress::SendFailure;
 use crate::ids::{Environment, Realm, TenantId};
+use crate::refusal::SendFailure;
 use crate::store::CounterKey;
 
 /// The operator's budgets. None: only the tokens' own hold.

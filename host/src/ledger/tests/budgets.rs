@@ -1,6 +1,6 @@
 use super::*;
-use crate::egress::{FailureReason, SendFailure};
 use crate::ids::Environment;
+use crate::refusal::{FailureReason, SendFailure};
 
 const STRIPE: &str = r#"
 base_url = "https://api.stripe.com"

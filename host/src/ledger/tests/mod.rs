@@ -8,10 +8,12 @@ mod refunds;
 
 use crate::clock::Millis;
 use crate::connection::{Connections, Cost, Effect};
-use crate::ids::{AgentId, CallId, ConnectionName, ConversationId, OperationName, Realm, RoleName, TokenId};
+use crate::ids::{
+    AgentId, CallId, ConnectionName, ConversationId, OperationName, Realm, ReservationId, RoleName, TokenId,
+};
 use crate::ledger::{
-    Budget, Budgets, Customer, Dedup, Line, Lines, Link, Period, Reservation, ReservationId, Reserved,
-    SpendFacts, Subject, Unit, Window,
+    Budget, Budgets, Customer, Dedup, Line, Lines, Link, Period, Reservation, Reserved, SpendFacts, Subject,
+    Unit, Window,
 };
 use crate::store::sqlite::SqliteAudit;
 use crate::store::{CounterKey, EntryRow, EntryState, LedgerStore, LedgerTx, MemoryAudit, StoreError, Tally};

@@ -30,13 +30,14 @@ use super::gate::{failure_record, reply_record, unrecorded};
 use crate::audit::{Audit, AuditError, Became, Event, Outcome, Pending, SendBegin, SendBegun, SendPlan};
 use crate::clock::{Clock, Millis};
 use crate::connection::{LiveConnections, Lookup, LostWrite, ReconcileRule, SecretOf, TypedSend};
-use crate::egress::{Egress, Handover, Reply, SendFailure};
-use crate::ids::{CallId, ConnectionName, Realm};
+use crate::egress::{Egress, Handover, Reply};
+use crate::ids::{CallId, ConnectionName, Realm, ReservationId};
 use crate::kill::{Kills, Subjects};
-use crate::ledger::{ReservationId, Resolved, Settlement};
+use crate::ledger::{Resolved, Settlement};
 use crate::metrics::Metrics;
 use crate::policy::Permitted;
 use crate::reach::Reach;
+use crate::refusal::SendFailure;
 use crate::store::{EntryRow, EntryState, LedgerStore, RowFilter, StoreError};
 
 /// How long one look may take. A connection may want less.

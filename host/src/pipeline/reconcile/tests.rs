@@ -17,7 +17,7 @@ use crate::egress::{
     WireReply, WireRequest,
 };
 use crate::ids::Digest;
-use crate::kill::{Order, Target};
+use crate::kill::{Order, Scope};
 use crate::ledger::{self, Budgets, Dedup, Lines, Reservation, Reserved};
 use crate::pipeline::{ForwardRequest, Parts, Spending, TracingLog};
 use crate::policy::{CallContext, Policy};
@@ -230,9 +230,9 @@ impl World {
         self.reconciler.audit.rows(&filter).unwrap().into_iter().map(|row| row.event).collect()
     }
 
-    fn kill(&self, target: Target) {
+    fn kill(&self, scope: Scope) {
         let order = Order {
-            target,
+            scope,
             tenant: Some(realm().tenant),
             environment: None,
             reason: "a loop".parse().unwrap(),
@@ -372,15 +372,15 @@ async fn the_record_of_another_attempt_settles_nothing() {
 
 #[tokio::test]
 async fn a_kill_switch_keeps_it_from_looking_and_ends_a_look() {
-    for target in [Target::Connection("stripe".parse().unwrap()), Target::Tenant] {
+    for scope in [Scope::Connection("stripe".parse().unwrap()), Scope::Tenant] {
         let world = World::new();
         let (hold, key) = world.lost().await;
         world.answers(200, listed(&[(&key, "1250", "succeeded")]));
         let rows = world.events().len();
-        world.kill(target.clone());
+        world.kill(scope.clone());
         let report = world.look(&hold).await.unwrap();
         assert_eq!((report.became, report.call), (Became::Held, None));
-        assert_eq!((world.seen().len(), world.events().len()), (1, rows), "{target}");
+        assert_eq!((world.seen().len(), world.events().len()), (1, rows), "{scope}");
     }
     let world = World::new();
     let (hold, _) = world.lost().await;
@@ -389,7 +389,7 @@ async fn a_kill_switch_keeps_it_from_looking_and_ends_a_look() {
         while world.seen().len() < 2 {
             tokio::task::yield_now().await;
         }
-        world.kill(Target::Tenant);
+        world.kill(Scope::Tenant);
     };
     let (report, ()) = tokio::join!(world.look(&hold), throw);
     assert!(report.unwrap().why.unwrap().contains("stopped by an operator"));

@@ -12,7 +12,7 @@ use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals};
 use crate::audit::Row;
 use crate::clock::SystemClock;
 use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WatchedBody, WireErrorKind};
-use crate::kill::{Order, Target};
+use crate::kill::{Order, Scope};
 use crate::ledger::{Budget, Budgets};
 use crate::policy::{PolicyFile, Via};
 use crate::store::sqlite::SqliteAudit;
@@ -503,9 +503,9 @@ async fn a_restart_holds_what_was_under_way() {
 }
 
 /// An operator's stop.
-fn stop(target: Target) -> Order {
+fn stop(scope: Scope) -> Order {
     Order {
-        target,
+        scope,
         tenant: Some("acme".parse().unwrap()),
         environment: None,
         reason: "a loop".parse().unwrap(),
@@ -515,7 +515,7 @@ fn stop(target: Target) -> Order {
 
 #[tokio::test]
 async fn a_kill_switch_stops_what_comes_and_what_is_under_way() {
-    for target in [Target::Agent("billing".parse().unwrap()), Target::Connection("stripe".parse().unwrap())] {
+    for scope in [Scope::Agent("billing".parse().unwrap()), Scope::Connection("stripe".parse().unwrap())] {
         let world = Governed::new("");
         let caller = world.caller("billing", None, &["1000 usd total"]);
         world.wire.silent.store(true, Ordering::SeqCst);
@@ -523,7 +523,7 @@ async fn a_kill_switch_stops_what_comes_and_what_is_under_way() {
             while world.sent() == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            world.kills.throw(stop(target)).unwrap()
+            world.kills.throw(stop(scope)).unwrap()
         };
         let (refused, switch) = tokio::join!(world.charge(&caller, 100, "cus_1"), throw);
         let refused = refused.unwrap_err();
@@ -572,7 +572,7 @@ async fn what_is_stopped_or_revoked_while_its_intent_goes_to_the_disk_is_not_sen
                 return;
             }
             let order = Order {
-                target: Target::Agent("billing".parse().unwrap()),
+                scope: Scope::Agent("billing".parse().unwrap()),
                 tenant: None,
                 environment: None,
                 reason: "a loop".parse().unwrap(),

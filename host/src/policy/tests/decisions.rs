@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::super::question::{AgentFacts, Question, What, Who};
 use super::*;
-use crate::approval::About;
 use crate::connection::Parameters;
 
 fn charge(body: Value) -> Value {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::connection::Connections;
-use crate::egress::{Draft, FailureReason};
+use crate::egress::Draft;
+use crate::refusal::FailureReason;
 
 const STRIPE: &str = r#"
 base_url = "https://api.example.com"

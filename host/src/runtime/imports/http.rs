@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::egress::{Draft, DraftBody, FailureReason, SendFailure};
-use crate::refusal::RequestSent;
+use crate::egress::{Draft, DraftBody};
+use crate::refusal::{FailureReason, RequestSent, SendFailure};
 use crate::runtime::GuestReply;
 use crate::runtime::bindings::keybearer::tool::credentialed_http as wit;
 use crate::runtime::guest::Guest;

@@ -3,7 +3,7 @@
 use super::MemoryControl;
 use crate::clock::Millis;
 use crate::ids::KillId;
-use crate::kill::Target;
+use crate::kill::Scope;
 use crate::reach::Reach;
 use crate::store::{KillRow, KillStore, StoreError};
 
@@ -25,7 +25,7 @@ impl KillStore for MemoryControl {
     }
 
     fn forget_killed_calls(&self, before: Millis) -> Result<(), StoreError> {
-        self.write().kills.retain(|row| !matches!(row.target, Target::Call(_)) || row.at >= before);
+        self.write().kills.retain(|row| !matches!(row.scope, Scope::Call(_)) || row.at >= before);
         Ok(())
     }
 }

@@ -10,8 +10,7 @@ use super::ledger;
 use super::open::{Absent, Patience, Schema, Shared};
 use super::within;
 use crate::clock::Millis;
-use crate::ids::{Digest, Realm};
-use crate::ledger::ReservationId;
+use crate::ids::{Digest, Realm, ReservationId};
 use crate::reach::Reach;
 use crate::store::{
     AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx,

@@ -11,7 +11,7 @@
 //! | `allowed ASK` | an enforcement point asks, and must be told yes: what that takes is held |
 //! | `upstream 503`, `upstream 200 {…}`, `upstream silent`, `upstream gone` | what the upstream does from now on |
 //! | `clock +90m`, `clock +2d`, `clock 22:30` | the time |
-//! | `kill TARGET`, `kill TARGET in TENANT`, `kill TARGET only ENVIRONMENT`, `lift` | switches |
+//! | `kill SCOPE`, `kill SCOPE in TENANT`, `kill SCOPE only ENVIRONMENT`, `lift` | switches |
 //! | `revoke NAME` | an actor's token |
 //! | `rotate LABEL` | acme has another version of a secret, in production |
 //! | `posted POLICY` | the tenant acme posts a policy |
@@ -283,12 +283,12 @@ impl<'r> Running<'r> {
                 _ => panic!("{}: {text:?}", self.row.id),
             }
         }
-        let target = match words[0].strip_prefix("token:") {
+        let scope = match words[0].strip_prefix("token:") {
             Some(actor) => format!("token:{}", self.world.tokens[actor].0),
             None => words[0].to_owned(),
         };
         let switch = self.world.app.kills.throw(Order {
-            target: target.parse().unwrap(),
+            scope: scope.parse().unwrap(),
             tenant: tenant.map(|name| name.parse().unwrap()),
             environment: environment.map(|name: &str| name.parse().unwrap()),
             reason: "a loop".parse().unwrap(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::approval::Approver;
 use crate::audit::{SendKnown, SendRefused};
 use crate::connection::Cost;
-use crate::ledger::ReservationId;
+use crate::ids::ReservationId;
 
 const RULES: &str = r#"
 @id("agents-send") permit (principal is Agent, action in Action::"send", resource);

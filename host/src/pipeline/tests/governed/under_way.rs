@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::Delegation;
-use crate::egress::FailureReason;
+use crate::refusal::FailureReason;
 use crate::runtime::Outbound;
 
 /// How a token ends.
@@ -147,7 +147,7 @@ async fn a_switch_that_is_thrown_before_the_bytes_leave_wins() {
         while world.wire.connecting.load(Ordering::SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        world.kills.throw(stop(Target::Tenant)).unwrap();
+        world.kills.throw(stop(Scope::Tenant)).unwrap();
         // By when the request is looked at again, there's a connection as well.
         world.wire.go.notify_waiters();
     };
@@ -157,19 +157,18 @@ async fn a_switch_that_is_thrown_before_the_bytes_leave_wins() {
 
 #[tokio::test]
 async fn a_guest_hears_of_a_switch_only_where_its_call_goes_on() {
-    for (target, goes_on) in [(Target::Tenant, false), (Target::Connection("stripe".parse().unwrap()), true)]
-    {
+    for (scope, goes_on) in [(Scope::Tenant, false), (Scope::Connection("stripe".parse().unwrap()), true)] {
         let world = Governed::new("");
         let caller = world.caller("billing", None, &[]);
         let gate = world.gate(caller, CallContext::default()).await;
         let (mut guest, drafts) = CallSends::new(&gate, "probe".parse().unwrap());
-        world.kills.throw(stop(target.clone())).unwrap();
+        world.kills.throw(stop(scope.clone())).unwrap();
         let hears = tokio::select! {
             biased;
             heard = guest.send(draft("GET", None)) => heard.is_err_and(|failure| failure.reason == FailureReason::Killed),
             _ = drafts.serve(&gate) => false,
         };
-        assert_eq!(hears, goes_on, "{target:?}");
+        assert_eq!(hears, goes_on, "{scope:?}");
         assert_eq!(world.sent(), 0);
     }
 }

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, Row, ToSql, params};
 
 use super::SqliteControl;
-use crate::approval::About;
 use crate::clock::Millis;
 use crate::ids::{ApprovalId, Realm};
+use crate::policy::About;
 use crate::store::sqlite::error::is_taken;
 use crate::store::sqlite::fields::{Fields, all, first};
 use crate::store::sqlite::within::{condition, parts};

@@ -16,7 +16,7 @@ use self::rows::{lines_text, signed, state_text, tally, write_text};
 use super::error::is_taken;
 use super::fields::{Fields, first};
 use crate::clock::Millis;
-use crate::ledger::ReservationId;
+use crate::ids::ReservationId;
 use crate::store::{
     CounterId, CounterKey, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, PruneBefore, StoreError,
     Tally, WriteRow, WriteState,

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::rows::{entry, state_text, tally, write};
 use crate::clock::Millis;
-use crate::ledger::ReservationId;
+use crate::ids::ReservationId;
 use crate::reach::Reach;
 use crate::store::sqlite::fields::{Fields, all, first};
 use crate::store::sqlite::within;

@@ -4,8 +4,7 @@ use rusqlite::Row;
 
 use crate::clock::Millis;
 use crate::connection::Cost;
-use crate::ids::Realm;
-use crate::ledger::ReservationId;
+use crate::ids::{Realm, ReservationId};
 use crate::store::sqlite::fields::Fields;
 use crate::store::{
     CounterId, EntryLine, EntryRow, EntryState, LineKind, StoreError, Tally, WriteRow, WriteState,

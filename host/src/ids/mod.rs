@@ -4,6 +4,10 @@
 //! log line, a path below the home directory or a database row without escaping. [`ModelCallId`] alone is another's,
 //! in an alphabet of theirs: it's one word in a log line, and goes into no path.
 
+mod reservation;
+
+pub use reservation::ReservationId;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

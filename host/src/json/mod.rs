@@ -3,6 +3,10 @@
 //! `serde_json` takes the last of two members with one name, and rounds an integer that doesn't fit. A checker and
 //! a receiver that resolve such a text differently see two different values, so neither is accepted here.
 
+pub(crate) mod object;
+
+pub(crate) use object::Object;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};

@@ -10,7 +10,7 @@ use crate::ids::{AgentId, CallId, ConnectionName, ConversationId, RoleName, Toke
 /// What a switch stops. Whose, and in which environment, stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Target {
+pub enum Scope {
     /// One call.
     Call(CallId),
     /// All calls of a conversation, whichever agents take part in it.
@@ -37,12 +37,12 @@ pub enum Target {
     "{0:?} is nothing that can be stopped: write call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, \
      connection:NAME, token:ID, tenant, or everything"
 )]
-pub struct InvalidTarget(String);
+pub struct InvalidScope(String);
 
-impl FromStr for Target {
-    type Err = InvalidTarget;
+impl FromStr for Scope {
+    type Err = InvalidScope;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
         let parsed = match text.split_once(':') {
             None => match text {
                 "tenant" => Some(Self::Tenant),
@@ -58,11 +58,11 @@ impl FromStr for Target {
             Some(("token", id)) => id.parse().ok().map(Self::Token),
             Some(_) => None,
         };
-        parsed.ok_or_else(|| InvalidTarget(text.chars().take(80).collect()))
+        parsed.ok_or_else(|| InvalidScope(text.chars().take(80).collect()))
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(id) => write!(f, "call:{id}"),
@@ -78,17 +78,17 @@ impl fmt::Display for Target {
     }
 }
 
-impl TryFrom<String> for Target {
-    type Error = InvalidTarget;
+impl TryFrom<String> for Scope {
+    type Error = InvalidScope;
 
-    fn try_from(text: String) -> Result<Self, InvalidTarget> {
+    fn try_from(text: String) -> Result<Self, InvalidScope> {
         text.parse()
     }
 }
 
-impl From<Target> for String {
-    fn from(target: Target) -> Self {
-        target.to_string()
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
             "tenant",
             "everything",
         ] {
-            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
             "customer:c",
             "all",
         ] {
-            let error = text.parse::<Target>().unwrap_err().to_string();
+            let error = text.parse::<Scope>().unwrap_err().to_string();
             assert!(error.contains("connection:NAME"), "{error}");
         }
     }

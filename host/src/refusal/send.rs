@@ -1,6 +1,6 @@
 //! What comes of a send when no reply does.
 
-use crate::refusal::{Code, RequestSent};
+use super::{Code, RequestSent};
 
 /// A request that brought no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]

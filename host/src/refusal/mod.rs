@@ -1,6 +1,10 @@
 //! What an agent is told when it gets no result: a stable code, a sentence, whether anything was sent, and
 //! whether to try again. The cause stays in the host's log.
 
+mod send;
+
+pub use send::{FailureReason, SendFailure};
+
 use serde::{Deserialize, Serialize};
 
 /// A refused or failed call, fit to be shown to an agent.
