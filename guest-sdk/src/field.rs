@@ -9,7 +9,7 @@ use crate::json::{JsonError, finite};
 /// The `Choice` derive makes one of an enum.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a query parameter or a form field",
-    note = "use a string, an integer, a `bool`, an `f64`, a type that derives `Choice`, or an `Option` of these"
+    note = "use a string, an integer of 8 to 64 bits (`u64` for a `usize`), a `bool`, an `f64`, a type that derives `Choice`, or an `Option` of these"
 )]
 pub trait Field {
     /// The value's text, not encoded, or `None` if there's nothing to send.

@@ -10,7 +10,7 @@ use crate::json::write_string;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no JSON Schema",
     label = "an agent can't be told what this is",
-    note = "use `String`, `bool`, an integer, `f64`, `Vec<_>`, `Option<_>` for a field, or a type that derives `Args`, `Output` or `Choice`"
+    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>` for a field, or a type that derives `Args`, `Output` or `Choice`"
 )]
 pub trait Schema {
     /// How deep values nest.

@@ -31,6 +31,7 @@ struct Search {
     #[arg(min = -0.5)]
     score: f64,
     /// An offset.
+    #[arg(min = -0xFF)]
     r#type: i64,
     /// Where to look.
     #[arg(name = "in", min_items = 1, max_items = 3)]
@@ -92,9 +93,10 @@ struct Share {
 #[derive(Args)]
 struct Counts {
     /// How many.
-    #[arg(min = 0)]
+    #[arg(min = 0, max = 1_000u64)]
     count: Count,
     /// Of how many.
+    #[arg(min = -1., max = 01e3)]
     all: f64,
 }
 
@@ -157,7 +159,7 @@ fn input_schema() {
         "order":{"type":"string","description":"Which order.","enum":["newest_first","OLD","type"]},
         "archived":{"type":"boolean","description":"Whether to include archived ones, the #1 of all."},
         "score":{"type":"number","description":"The least score.","minimum":-0.5},
-        "type":{"type":"integer","description":"An offset."},
+        "type":{"type":"integer","description":"An offset.","minimum":-255},
         "in":{"type":"array","description":"Where to look.","minItems":1,"maxItems":3,"items":
             {"type":"object","properties":{"name":{"type":"string","description":"Its name."}},
              "required":["name"],"additionalProperties":false}}},
@@ -167,6 +169,15 @@ fn input_schema() {
         &testing::input_schema::<ping>(),
         r#"{"type":"object","properties":{},"required":[],"additionalProperties":false}"#,
     );
+}
+
+#[test]
+fn bounds_are_json_however_rust_writes_them() {
+    let expected = r#"{"type":"object","description":"How many there are, and of how many.","properties":{
+        "count":{"type":"number","description":"How many.","minimum":0,"maximum":1000},
+        "all":{"type":"number","description":"Of how many.","minimum":-1.0,"maximum":1000.0}},
+        "required":["count","all"],"additionalProperties":false}"#;
+    assert_same_json(&testing::input_schema::<divide>(), expected);
 }
 
 #[test]
@@ -198,7 +209,7 @@ fn a_call_goes_all_the_way() {
         .query("archived", "false")
         .header("if-match", "x")
         .json(r#"{"words": "a \"b\"", "order": "OLD", "places": ["x", "y"]}"#)
-        .reply(200, r#"{"total": 2, "rest": [{"score": 1, "title": "t", "secret": {}}], "secret": [1]}"#);
+        .reply(200, r#"{"total": 2, "rest": [{"score": 1, "title": "t", "secret": {}}], "cut": "\ud83d"}"#);
     let result = testing::call::<search>(ARGUMENTS).unwrap();
     assert_eq!(result, r#"{"count":2,"rest":[{"title":"t","score":1.0}]}"#);
     assert_eq!(upstream.logs(), [(testing::Level::Info, "searching 7 from 1".to_owned())]);

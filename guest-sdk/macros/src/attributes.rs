@@ -4,9 +4,9 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{
-    Attribute, Expr, ExprLit, ExprUnary, GenericArgument, Lit, LitInt, LitStr, PathArguments, Type, UnOp,
-};
+use syn::{Attribute, GenericArgument, LitInt, LitStr, PathArguments, Type};
+
+use crate::bound;
 
 /// What a field says of itself, beside its description.
 #[derive(Default)]
@@ -50,9 +50,9 @@ impl Facets {
         ty: &Type,
     ) -> syn::Result<Self> {
         let mut facets = Self::default();
-        let kind = Kind::of(ty);
+        let ty = name(ty);
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(helper)) {
-            attribute.parse_nested_meta(|meta| facets.read_one(helper, constraints, kind, &meta))?;
+            attribute.parse_nested_meta(|meta| facets.read_one(helper, constraints, &ty, &meta))?;
         }
         Ok(facets)
     }
@@ -76,7 +76,7 @@ impl Facets {
         &mut self,
         helper: &str,
         constraints: bool,
-        kind: Kind,
+        ty: &str,
         meta: &ParseNestedMeta<'_>,
     ) -> syn::Result<()> {
         let key = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
@@ -100,6 +100,7 @@ impl Facets {
                 )));
             }
         };
+        let kind = Kind::of(ty);
         if kind != wanted && kind != Kind::Other {
             return Err(meta.error(format!(
                 "`{key}` is for {}; this field is {}",
@@ -111,8 +112,8 @@ impl Facets {
             self.unchecked.push((key.clone(), wanted));
         }
         match key.as_str() {
-            "min" => self.minimum = Some(number(meta)?),
-            "max" => self.maximum = Some(number(meta)?),
+            "min" => self.minimum = Some(bound::json(&meta.value()?.parse()?, ty)?),
+            "max" => self.maximum = Some(bound::json(&meta.value()?.parse()?, ty)?),
             "pattern" => self.pattern = Some(pattern(meta)?),
             "min_len" | "min_items" => self.length[0] = Some(length(meta)?),
             _ => self.length[1] = Some(length(meta)?),
@@ -174,15 +175,14 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(ty: &Type) -> Self {
-        let Type::Path(path) = ty else { return Self::Other };
-        let Some(last) = path.path.segments.last() else { return Self::Other };
-        match last.ident.to_string().as_str() {
-            "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64" | "f64" => Self::Number,
+    /// Of a type of this name.
+    fn of(name: &str) -> Self {
+        match name {
+            "f64" => Self::Number,
             "String" => Self::Text,
             "Vec" => Self::List,
             "bool" => Self::Boolean,
-            "Option" => inner(&last.arguments).map_or(Self::Other, Self::of),
+            _ if bound::range(name).is_some() => Self::Number,
             _ => Self::Other,
         }
     }
@@ -198,27 +198,17 @@ impl Kind {
     }
 }
 
-fn inner(arguments: &PathArguments) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
-    match arguments.args.first()? {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
+/// A type's name without its path, of an `Option` that of what is in it. Empty for a type that has none.
+fn name(ty: &Type) -> String {
+    let Type::Path(path) = ty else { return String::new() };
+    let Some(last) = path.path.segments.last() else { return String::new() };
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) if last.ident == "Option" => match arguments.args.first() {
+            Some(GenericArgument::Type(ty)) => name(ty),
+            _ => String::new(),
+        },
+        _ => last.ident.to_string(),
     }
-}
-
-/// A number with its sign, as JSON text.
-fn number(meta: &ParseNestedMeta<'_>) -> syn::Result<String> {
-    let value: Expr = meta.value()?.parse()?;
-    let (sign, literal) = match &value {
-        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => ("-", &**expr),
-        other => ("", other),
-    };
-    let digits = match literal {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_digits().to_owned(),
-        Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => number.base10_digits().to_owned(),
-        _ => return Err(syn::Error::new(value.span(), "a number stands here, for example `1`")),
-    };
-    Ok(format!("{sign}{digits}"))
 }
 
 fn length(meta: &ParseNestedMeta<'_>) -> syn::Result<u32> {

@@ -4,6 +4,7 @@
 //! its first Markdown heading: from there on it's for developers.
 
 mod attributes;
+mod bound;
 mod choice;
 mod docs;
 mod object;

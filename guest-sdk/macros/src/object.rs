@@ -145,7 +145,9 @@ fn read<'i>(input: &DeriveInput, field: &'i syn::Field, role: Role) -> syn::Resu
 
 /// Whether a pydantic model can't have a field of this name.
 fn is_of_pydantic(name: &str) -> bool {
-    name == "model_config" || name.starts_with("model_dump") || name.starts_with("model_validate")
+    matches!(name, "Config" | "model_config")
+        || name.starts_with("model_dump")
+        || name.starts_with("model_validate")
 }
 
 fn merge(errors: &mut Option<syn::Error>, error: syn::Error) {

@@ -4,6 +4,7 @@
 //! rest of an upstream's reply without building it, and knows where in the text it is, so that an error can name
 //! the field.
 
+mod escape;
 mod read;
 mod write;
 

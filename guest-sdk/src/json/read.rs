@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::JsonError;
+use super::escape::unescape;
 
 /// How deep a text may nest, in objects and arrays. Skipping recurses, and a tool's stack is small.
 const DEPTH_MAX: u32 = 128;
@@ -11,7 +12,7 @@ const DEPTH_MAX: u32 = 128;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be read from JSON",
     label = "no way to read this from JSON",
-    note = "use `String`, `bool`, an integer, `f64`, `Vec<_>`, `Option<_>`, or a type that derives `Args`, `Output`, `Reply` or `Choice`"
+    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>`, or a type that derives `Args`, `Output`, `Reply` or `Choice`"
 )]
 pub trait FromJson: Sized {
     /// Reads one value.
@@ -53,7 +54,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reads an object, calling `field` before each value with the name.
+    /// Reads an object, calling `field` before each value with the name. A name that is no text, for half a surrogate
+    /// pair in it, is given as it's written: no field has it.
     ///
     /// # Errors
     ///
@@ -67,9 +69,9 @@ impl<'t> Reader<'t> {
             if self.peek() != Some(b'"') {
                 return Err(self.error("an object's field needs a name in quotes"));
             }
-            let name = self.string()?;
+            let written = self.written()?;
             self.want(b':')?;
-            field(self, &name)?;
+            field(self, unescape(written).as_deref().unwrap_or(written))?;
             if self.eat(b',') {
                 continue;
             }
@@ -106,34 +108,10 @@ impl<'t> Reader<'t> {
     ///
     /// # Errors
     ///
-    /// When there's no string here, or it holds an escape that isn't JSON's.
+    /// When there's no string here, or it holds an escape that isn't JSON's or half a surrogate pair.
     pub fn string(&mut self) -> Result<Cow<'t, str>, JsonError> {
-        self.expect(b'"', "a string")?;
-        let text = self.text;
-        let mut from = self.at;
-        let mut owned = String::new();
-        loop {
-            let run = text.as_bytes()[self.at..]
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-                .ok_or_else(|| self.error("a string doesn't end"))?;
-            self.at += run;
-            let end = self.at;
-            self.at += 1;
-            match text.as_bytes()[end] {
-                b'"' if owned.is_empty() => return Ok(Cow::Borrowed(&text[from..end])),
-                b'"' => {
-                    owned.push_str(&text[from..end]);
-                    return Ok(Cow::Owned(owned));
-                }
-                b'\\' => {
-                    owned.push_str(&text[from..end]);
-                    owned.push(self.escape()?);
-                    from = self.at;
-                }
-                _ => return Err(self.error("a string holds a control character")),
-            }
-        }
+        let written = self.written()?;
+        unescape(written).ok_or_else(|| self.error("a string holds half a surrogate pair"))
     }
 
     /// Reads an integer as its sign and magnitude. `5.0` is five, as JSON Schema has it; `5e0` isn't taken.
@@ -194,7 +172,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reads one value of any kind and forgets it.
+    /// Reads one value of any kind and forgets it. A string in it may hold half a surrogate pair, which is JSON.
     ///
     /// # Errors
     ///
@@ -203,7 +181,7 @@ impl<'t> Reader<'t> {
         match self.peek() {
             Some(b'{') => self.object(&mut |reader, _| reader.skip()),
             Some(b'[') => self.array(&mut |reader, _| reader.skip()),
-            Some(b'"') => self.string().map(drop),
+            Some(b'"') => self.written().map(drop),
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
             Some(b'n') => self.word("null"),
@@ -276,52 +254,25 @@ impl<'t> Reader<'t> {
         Ok(number)
     }
 
-    /// The character that an escape stands for; the cursor is behind the backslash.
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let byte = self.text.as_bytes().get(self.at).copied();
-        self.at += 1;
-        Ok(match byte {
-            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode(),
-            _ => return Err(self.error("a string holds an unknown escape")),
-        })
-    }
-
-    /// The character of a `\u` escape, or of a surrogate pair of them.
-    fn unicode(&mut self) -> Result<char, JsonError> {
-        let first = self.hex()?;
-        let code = match first {
-            0xD800..0xDC00 => {
-                if !self.text[self.at..].starts_with("\\u") {
-                    return Err(self.error("a string holds half a surrogate pair"));
-                }
-                self.at += 2;
-                let second = self.hex()?;
-                if !(0xDC00..0xE000).contains(&second) {
-                    return Err(self.error("a string holds half a surrogate pair"));
-                }
-                0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00)
+    /// What stands between a string's quotes. Its escapes are JSON's; whether they are a text is left open.
+    fn written(&mut self) -> Result<&'t str, JsonError> {
+        self.expect(b'"', "a string")?;
+        let text = self.text;
+        let from = self.at;
+        loop {
+            let rest = &text.as_bytes()[self.at..];
+            let run = rest
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
+                .ok_or_else(|| self.error("a string doesn't end"))?;
+            self.at += run + 1;
+            match &rest[run..] {
+                [b'"', ..] => return Ok(&text[from..self.at - 1]),
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.at += 1,
+                [b'\\', b'u', digits @ ..] if begins_with_hex(digits) => self.at += 5,
+                [b'\\', ..] => return Err(self.error("a string holds an unknown escape")),
+                _ => return Err(self.error("a string holds a control character")),
             }
-            code => code,
-        };
-        char::from_u32(code).ok_or_else(|| self.error("a string holds half a surrogate pair"))
-    }
-
-    fn hex(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4).unwrap_or_default();
-        let code =
-            digits.iter().try_fold(0, |code, &digit| Some(code << 4 | char::from(digit).to_digit(16)?));
-        match code {
-            Some(code) if digits.len() == 4 => {
-                self.at += 4;
-                Ok(code)
-            }
-            _ => Err(self.error("a string holds an unknown escape")),
         }
     }
 
@@ -434,6 +385,11 @@ impl<T: FromJson> FromJson for Vec<T> {
 
 fn out_of_range() -> JsonError {
     JsonError::new("is a number out of range")
+}
+
+/// Whether the digits of a `\u` escape stand here.
+fn begins_with_hex(digits: &[u8]) -> bool {
+    digits.get(..4).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// JSON's grammar of numbers: no leading zeros, no bare dot, digits after a dot and an exponent.

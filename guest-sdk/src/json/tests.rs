@@ -40,8 +40,20 @@ fn escapes() {
     {
         assert!(read::<String>(half).is_err(), "{half}");
     }
+    assert_eq!(wrong::<String>(r#""\ud83d""#), "a string holds half a surrogate pair (at byte 8)");
     assert!(read::<String>("\"a\nb\"").is_err());
     assert!(read::<String>("\"a").is_err());
+}
+
+#[test]
+fn half_a_surrogate_pair_is_nothing_to_whoever_skips_it() {
+    for text in [r#""cut \ud83d""#, r#"{"cut \ud83d": ["\ude00", "\ud83dx"]}"#] {
+        assert!(read::<Anything>(text).is_ok(), "{text}");
+    }
+    for text in [r#""\ud83""#, r#""\ud8+d""#, r#""\x""#, r#""\"#, "\"\n\""] {
+        assert!(read::<Anything>(text).is_err(), "{text}");
+    }
+    assert_eq!(read::<crate::NoArgs>(r#"{"\ud83d": 1}"#).unwrap_err().path(), r"\ud83d");
 }
 
 #[test]
@@ -96,7 +108,7 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 proptest! {
     /// The reader takes exactly the texts that a full parser takes, whole and cut or changed anywhere.
     #[test]
-    fn agrees_with_a_full_parser(value in json(), pretty: bool, at: prop::sample::Index, junk in "[\\[\\]{}\",:0-9eE.+\\-tfnu\\\\ ]{0,3}") {
+    fn agrees_with_a_full_parser(value in json(), pretty: bool, at: prop::sample::Index, junk in "[\\[\\]{}\",:0-9eE.+\\-tfnu\\\\ ]{0,3}|\\\\ud83d") {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         prop_assert!(read::<Anything>(&text).is_ok(), "{}", text);
         let cut = (0..=at.index(text.len() + 1)).rev().find(|&at| text.is_char_boundary(at)).unwrap();

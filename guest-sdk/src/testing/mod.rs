@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod path;
 mod refused;
 mod script;
 

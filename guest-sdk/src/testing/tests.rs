@@ -97,7 +97,17 @@ fn a_form_whose_values_are_absent_is_a_form() {
 fn what_the_host_refuses_of_every_request_fails_the_test() {
     let get = || connection("x").get("/a", []);
     let post = || connection("x").post("/a", []);
+    let at = |path| connection("x").get(path, []);
     for (request, rule) in [
+        (at("/a?v=1"), "GET /a?v=1: the path holds `?`: query parameters are given with `.query`"),
+        (at("a"), "GET a: the path must start with `/`"),
+        (at("//a"), "GET //a: the path holds an empty segment"),
+        (at("/a%2Fb"), "GET /a%2Fb: the path's `a%2Fb` holds '/', which servers read in several ways"),
+        (get().query("", 1), "GET /a: a query parameter has no name"),
+        (get().query("a\0", 1), "GET /a: the query parameter `a\\0` holds a NUL"),
+        (get().header("a b", 1), "GET /a: `a b` is no header's name"),
+        (get().header("a", "é"), "GET /a: the header `a` holds a character other than visible ASCII"),
+        (get().header("a", "b "), "GET /a: the header `a` starts or ends with a space"),
         (get().query("a", 1).query("a", 2), "GET /a: the query parameter `a` is there twice"),
         (get().header("If-Match", 1).header("if-match", 2), "GET /a: the header `if-match` is there twice"),
         (
@@ -107,6 +117,9 @@ fn what_the_host_refuses_of_every_request_fails_the_test() {
         (get().header("X_Real_IP", "x"), "GET /a: the header `X_Real_IP` is written by the host alone"),
         (get().header("Proxy-To", "x"), "GET /a: the header `Proxy-To` is written by the host alone"),
         (get().form("a", None::<i64>), "GET /a: a GET request has no body"),
+        (post().form("a", "\0"), "POST /a: the form field `a` holds a NUL"),
+        (post().json("\\\0"), "POST /a: a text in the JSON body holds a NUL"),
+        (post().bytes("text", "a"), "POST /a: `text` is no media type"),
         (post().form("a", 1).form("a", 2), "POST /a: the form field `a` is there twice"),
         (
             post().bytes("application/JSON; charset=utf-8", "{}"),

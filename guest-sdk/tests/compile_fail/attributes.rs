@@ -20,6 +20,18 @@ struct Asked {
     /// A bound that is no number.
     #[arg(min = "1")]
     bound: i64,
+    /// A bound that is no integer.
+    #[arg(min = 0.5)]
+    part: i64,
+    /// A bound that the type doesn't have.
+    #[arg(min = -1000, max = 1000)]
+    small: Option<u8>,
+    /// A bound that JSON's readers don't have.
+    #[arg(max = 99999999999999999999)]
+    large: f64,
+    /// A bound that no number has.
+    #[arg(max = 1e400)]
+    larger: f64,
 }
 
 #[derive(Reply)]

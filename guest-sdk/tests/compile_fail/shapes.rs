@@ -48,6 +48,9 @@ struct Model {
     /// What to write.
     #[arg(name = "model_dump")]
     dump: String,
+    /// What it's set to.
+    #[arg(name = "Config")]
+    config: String,
 }
 
 fn main() {}
