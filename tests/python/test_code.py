@@ -78,12 +78,13 @@ def test_code_runs_as_a_program_does(code_host):
 def test_no_execution_repeats_another_s_random_values(code_host):
     """The interpreter's image is made once, so whatever is seeded in it would be the same for all."""
     code = """
-import os, random, secrets, tempfile, uuid
+import os, random, secrets, sqlite3, tempfile, uuid
 print(random.random(), random.randbytes(8).hex(), uuid.uuid4(), secrets.token_hex(8), os.urandom(8).hex(),
       next(tempfile._get_candidate_names()))
+print(*sqlite3.connect(":memory:").execute("select random(), hex(randomblob(8))").fetchone())
 """
     one, other = (run(code_host, code)["output"].split() for _ in range(2))
-    assert len(one) == 6 and not set(one) & set(other), (one, other)
+    assert len(one) == 8 and not set(one) & set(other), (one, other)
 
 
 def test_there_is_nothing_of_the_host_to_be_found(code_host):
@@ -185,6 +186,19 @@ def test_time_and_memory_end(code_host):
         assert run(code_host, bomb)["exit_code"] in (1, 137)
     deep = run(code_host, "def f(): return f()\nf()")
     assert deep["exit_code"] in (1, 134), deep
+
+
+def test_of_a_long_output_the_end_is_kept(code_host):
+    rows = "for i in range(40000): print('row', i, 'xxxxxxxx')"
+    reason = "ValueError: the reason the program failed\n"
+    failing = "raise ValueError('the reason the program failed')"
+    # In one block, and in one after a block that wrote as much.
+    for blocks in ([f"{rows}\n{failing}"], [rows, failing]):
+        went = run(code_host, *blocks)
+        assert went["exit_code"] == 1
+        assert went["output"].startswith("row 0 xxxxxxxx\nrow 1 "), went["output"][:100]
+        assert went["output"].endswith(reason), went["output"][-200:]
+        assert went["output"].count("is left out here") == 1 and len(went["output"]) < 257 << 10
 
 
 def test_hanging_up_stops_a_side_effect_that_is_pending(code_host, upstream):

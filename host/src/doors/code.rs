@@ -36,8 +36,8 @@ const BROKE_DOWN: i64 = 134;
 /// That of an interpreter that went over a limit, as a shell has it for SIGKILL.
 const OVER_LIMIT: i64 = 137;
 
-/// What stands at the end of an output that was cut.
-const CUT: &str = "\n[the rest of the output is left out: it is longer than this host answers with]\n";
+/// What stands where an output was cut.
+const CUT: &str = "\n[some of the output is left out here: it is longer than this host answers with]\n";
 
 /// The body of `POST /v1/code`. An unknown or repeated member is an error.
 #[derive(Deserialize)]
@@ -152,15 +152,14 @@ impl Execution<'_> {
             };
             output.add(&ran.output);
             if ran.timed_out {
-                // Whatever was cut.
-                output.text.push_str("Timeout");
+                output.add("Timeout");
             }
             (answer.exit_code, answer.result) = (ran.exit_code, ran.result);
             if answer.exit_code != 0 {
                 break;
             }
         }
-        answer.output = output.text;
+        answer.output = output.into_text();
         Ok(answer)
     }
 
@@ -207,29 +206,40 @@ impl Execution<'_> {
     }
 }
 
-/// The output of all blocks, up to its limit.
+/// The output of all blocks, up to its limit: of a longer one the beginning, and the end, where it says what failed.
 struct Output {
-    text: String,
+    head: String,
+    tail: String,
     bytes_max: usize,
     is_cut: bool,
 }
 
 impl Output {
     fn new(bytes_max: usize) -> Self {
-        Self { text: String::new(), bytes_max, is_cut: false }
+        Self { head: String::new(), tail: String::new(), bytes_max, is_cut: false }
     }
 
     fn add(&mut self, text: &str) {
-        if self.is_cut {
-            return;
-        }
-        let room = self.bytes_max.saturating_sub(self.text.len());
-        let whole = text.floor_char_boundary(room);
-        self.text.push_str(text.get(..whole).unwrap_or_default());
-        if whole < text.len() {
+        let head_max = self.bytes_max - self.bytes_max / 4;
+        let has_ended = self.is_cut || !self.tail.is_empty();
+        let room = if has_ended { 0 } else { head_max.saturating_sub(self.head.len()) };
+        let (head, tail) = text.split_at_checked(text.floor_char_boundary(room)).unwrap_or((text, ""));
+        self.head.push_str(head);
+        self.tail.push_str(tail);
+        let surplus = (self.head.len() + self.tail.len()).saturating_sub(self.bytes_max);
+        if surplus > 0 {
             self.is_cut = true;
-            self.text.push_str(CUT);
+            self.tail.drain(..self.tail.ceil_char_boundary(surplus));
         }
+    }
+
+    fn into_text(self) -> String {
+        let Self { head: mut text, tail, is_cut, .. } = self;
+        if is_cut {
+            text.push_str(CUT);
+        }
+        text.push_str(&tail);
+        text
     }
 }
 

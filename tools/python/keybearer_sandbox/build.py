@@ -11,7 +11,7 @@ import zlib
 import wit_world.imports.credentialed_http
 import wit_world.imports.log
 
-from keybearer_sandbox import absent, image, library, run
+from keybearer_sandbox import absent, image, library, run, standard
 
 # Where componentize-py shows the standard library, this component's own sources, and the packages to put in.
 _STANDARD = "/python"
@@ -83,6 +83,7 @@ def build(call):
     # asyncio, logging, pdb and pydoc import modules of the network and the terminal that nothing else shall find.
     with_network, absent.REASONS = absent.REASONS, {}
     library.install(kept, _PACKAGES_AS)
+    standard.install()
     for name in _PRELOADED:
         importlib.import_module(name)
     absent.REASONS = with_network
@@ -113,12 +114,13 @@ def finish():
     gc.unfreeze()
     run.lasting[:] = b"\x01" * len(run.lasting)
     gc.collect()
-    run.lasting = image.lasting()
+    run.lasting = image.lasting(run.reserve)
     image.fill(_GAPS_MAX)
     # What the first one needed for itself lies in gaps.
     image.fill(1_000)
     run.prepare()
     gc.freeze()
+    run.make_main()
     room = bytearray(_ROOM_BYTES)
     del room
 

@@ -81,10 +81,10 @@ def _uncounted(code):
     return bytes(found)
 
 
-def lasting():
-    """Where each object lies that is there now, for whoever makes the component: a bit for each place, packed."""
+def lasting(left_out):
+    """Where each object lies that is there now, but for these, for whoever makes the component: a bit for each place, packed."""
     bits = bytearray(_MEMORY_BYTES_MAX // _ALIGNMENT // 8)
-    _find(bits)
+    _find(bits, left_out)
     packed = zlib.compress(bits, 9).hex().encode()
     found = bytearray(b"\x01" * len(_MARK) + b"%08d" % len(packed) + packed)
     # Written in place, so that it's in memory once.
@@ -113,10 +113,10 @@ def fill(gaps_max):
     _kept.append([[make() for _ in range(_SPARE_MAX)] for make in _SPARE])
 
 
-def _find(bits):
-    """Sets the bit of every object that can be found."""
+def _find(bits, left_out):
+    """Sets the bit of every other object that can be found."""
     work = gc.get_objects()
-    left_out = {id(work), id(bits)}
+    left_out = {id(work), id(bits), *map(id, left_out)}
     while work:
         one = work.pop()
         place = id(one) // _ALIGNMENT

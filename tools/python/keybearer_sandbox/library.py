@@ -51,7 +51,12 @@ class Library:
         return None
 
     def exec_module(self, module):
-        exec(self.get_code(module.__spec__.name), module.__dict__)
+        name = module.__spec__.name
+        exec(self.get_code(name), module.__dict__)
+        if name == "sqlite3.dbapi2":
+            from keybearer_sandbox import standard
+
+            standard.with_fresh_random(module)
 
     def get_code(self, name):
         return marshal.loads(zlib.decompress(self._kept(name)[1]))

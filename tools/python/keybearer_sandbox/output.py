@@ -65,10 +65,11 @@ class Output:
 class _Raw(io.RawIOBase):
     """The bytes of one of the two streams."""
 
-    def __init__(self, output, number):
+    def __init__(self, output, number, name):
         self._output = output
         self._write = output.write
         self._number = number
+        self.name = name
 
     def write(self, data):
         if type(data) is not bytes:
@@ -90,13 +91,15 @@ class _Raw(io.RawIOBase):
         return self._number
 
 
-def stream(output, number, errors, encoding="utf-8", newline="\n"):
+def stream(output, number, name, errors, encoding="utf-8", newline="\n"):
     """A text stream that passes everything on at once, so that the two streams stay in order."""
-    return io.TextIOWrapper(_Raw(output, number), encoding, errors, newline, write_through=True)
+    text = io.TextIOWrapper(_Raw(output, number, name), encoding, errors, newline, write_through=True)
+    text.mode = "w"
+    return text
 
 
 def opened(output, number, binary, encoding, errors, newline):
     """What `open` gives for standard output or error by its number."""
     if binary:
-        return _Raw(output, number)
-    return stream(output, number, errors, encoding or "utf-8", newline)
+        return _Raw(output, number, number)
+    return stream(output, number, number, errors, encoding or "utf-8", newline)

@@ -22,8 +22,13 @@ FILE = "main.py"
 RESULT_BYTES_MAX = 128 << 10
 # Memory that is let go when the program has used up all it may have, so that its traceback can be written.
 _RESERVE_BYTES = 1 << 20
-# Where this package and the module `keybearer` lie: their frames aren't the program's.
-_OWN = (__file__.rpartition("/")[0] + "/", "/python/site-packages/keybearer.py", "/python/site-packages/keybearer_sandbox/")
+# Where this package, the module `keybearer` and the component lie: their frames aren't the program's.
+OWN = (
+    __file__.rpartition("/")[0] + "/",
+    "/python/site-packages/keybearer.py",
+    "/python/site-packages/keybearer_sandbox/",
+    "/0/app.py",
+)
 # Compiler flags that `from __future__ import …` sets.
 _FUTURE = 0x1FE0000 | 0x1000 | 0x2000
 _ONLY_AST = 0x400
@@ -32,7 +37,8 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _quote = json.encoder.encode_basestring
 _name_of = type.__dict__["__name__"].__get__
 
-_reserve = [bytearray(_RESERVE_BYTES)]
+# Not among what lasts: it couldn't be let go.
+reserve = [bytearray(_RESERVE_BYTES)]
 
 # Where what lives as long as the image lies, for whoever makes the component: see `image`.
 lasting = bytearray()
@@ -42,8 +48,8 @@ def renew():
     """Makes anew what every execution writes to. Called while the component is built, so that it lies together."""
     global _output, _stdout, _stderr
     _output = outputs.Output()
-    _stdout = outputs.stream(_output, 1, "strict")
-    _stderr = outputs.stream(_output, 2, "backslashreplace")
+    _stdout = outputs.stream(_output, 1, "<stdout>", "strict")
+    _stderr = outputs.stream(_output, 2, "<stderr>", "backslashreplace")
     linecache.cache = {}
     # componentize-py seeds it at the start of each execution.
     old, random._inst = random._inst, random.Random()
@@ -58,11 +64,14 @@ renew()
 class _Stdin(io.BytesIO):
     """Standard input: at its end from the start."""
 
+    name = "<stdin>"
+
     def fileno(self):
         return 0
 
 
 _stdin = io.TextIOWrapper(_Stdin(), encoding="utf-8")
+_stdin.mode = "r"
 
 
 _open, _write = io.open, os.write
@@ -102,13 +111,14 @@ def rehearse(call):
     for _ in range(_REHEARSALS):
         for code in _REHEARSAL:
             prepare()
+            make_main()
             random.seed()
             call(code)
-    _reserve[:] = [bytearray(_RESERVE_BYTES)]
+    reserve[:] = [bytearray(_RESERVE_BYTES)]
 
 
 def prepare():
-    """Sets up what every execution starts with. Called while the component is built."""
+    """Sets up what every execution starts with, but for its module. Called while the component is built."""
     _output.clear()
     linecache.clearcache()
     io.open = builtins.open = open
@@ -122,9 +132,14 @@ def prepare():
     sys.stdin = sys.__stdin__ = _stdin
     sys.stdout = sys.__stdout__ = _stdout
     sys.stderr = sys.__stderr__ = _stderr
+    sys.orig_argv = [FILE]
+
+
+def make_main():
+    """Makes the module that the program runs as. Called after `prepare`, and after `gc.freeze`: what a frozen object holds, the
+    collector looks at again and again."""
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __file__=FILE, __cached__=None)
-    sys.orig_argv = [FILE]
 
 
 def _end_logging():
@@ -157,7 +172,7 @@ def run(code):
     except BaseException as error:
         # Only a program that left no memory, or took this module apart, comes here.
         del value
-        _reserve.clear()
+        reserve.clear()
         said = _quote(f"the program left the interpreter unable to go on: {_kind(error)}")
         return f'{{"exit_code":1,"output":{said}}}'
 
@@ -194,7 +209,7 @@ def _end(error):
     # Not an assignment, which a class can forbid: a frozen dataclass does.
     BaseException.with_traceback(error, trace)
     if isinstance(error, MemoryError):
-        _reserve.clear()
+        reserve.clear()
     if isinstance(error, ModuleNotFoundError):
         try:
             _advise(error)
@@ -216,12 +231,12 @@ def _end(error):
 
 def _trimmed(trace):
     """A traceback without the frames that aren't the program's."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OWN):
         trace = trace.tb_next
     at = trace
     while at is not None:
         after = at.tb_next
-        while after is not None and after.tb_frame.f_code.co_filename.startswith(_OWN):
+        while after is not None and after.tb_frame.f_code.co_filename.startswith(OWN):
             after = after.tb_next
         at.tb_next = after
         at = after
@@ -323,8 +338,9 @@ def _answer(exit_code, value):
     size = len(quoted) if quoted.isascii() else len(quoted.encode())
     if size > outputs.JSON_BYTES_MAX:
         # Every character takes at least one byte and at most six.
-        kept = text[: outputs.JSON_BYTES_MAX // 6]
-        quoted = _quote(f"{kept}\n[the rest of the output was cut: it's mostly control characters]\n")
+        quarter = outputs.JSON_BYTES_MAX // 6 // 4
+        cut = "\n[some of the output was cut out here: it's mostly control characters]\n"
+        quoted = _quote(text[: 3 * quarter] + cut + text[-quarter:])
     if value is None:
         return f'{{"exit_code":{exit_code},"output":{quoted}}}'
     return f'{{"exit_code":{exit_code},"output":{quoted},"result":{_quote(_result(value))}}}'

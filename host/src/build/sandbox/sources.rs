@@ -20,6 +20,7 @@ const PYTHON: &[(&str, &str)] = &[
         include_str!("../../../../tools/python/keybearer_sandbox/resources.py"),
     ),
     ("keybearer_sandbox/run.py", include_str!("../../../../tools/python/keybearer_sandbox/run.py")),
+    ("keybearer_sandbox/standard.py", include_str!("../../../../tools/python/keybearer_sandbox/standard.py")),
 ];
 
 const WORLD: &str = include_str!("../../../../wit/tool.wit");
