@@ -1,7 +1,9 @@
 //! The composition root: a home and its configuration → everything that serves.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -9,19 +11,19 @@ use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::{Audit, Decision, ShadowDiffered};
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Loader, Progress, Runtimes};
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockWatch};
 use crate::config::Config;
-use crate::connection::{Connections, LiveConnections, Problems};
+use crate::connection::LiveConnections;
 use crate::egress::{Egress, SystemResolver, Vault};
 use crate::home::Home;
+use crate::ids::Digest;
 use crate::kill::Kills;
-use crate::ledger::{Budgets, dedup_salt};
-use crate::look::{Look, Settled};
+use crate::ledger::{LiveBudgets, dedup_salt};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Enforced, Judged, Policy, PolicySource, ShadowDifference};
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::{AuditStore, ControlStore, LedgerStore};
+use crate::store::{AuditStore, ControlStore, LedgerStore, RowFilter};
 
 /// Everything that serves, put together.
 pub struct App {
@@ -43,14 +45,14 @@ pub struct App {
     pub spending: Arc<Spending>,
     /// What was spent.
     pub ledger: Arc<dyn LedgerStore>,
-    /// The file that the operator's budgets are in.
-    pub budgets: BudgetsFile,
     /// The tools.
     pub catalog: Arc<Catalog>,
     /// The upstreams.
     pub connections: Arc<LiveConnections>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether that can be believed.
+    pub clock_watch: ClockWatch,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who says yes.
@@ -77,37 +79,6 @@ pub struct Sources<'s> {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The file that the operator's budgets are in, as it looked when it was read last.
-#[derive(Debug, Default)]
-pub struct BudgetsFile {
-    path: PathBuf,
-    seen: Mutex<Settled>,
-}
-
-impl BudgetsFile {
-    /// Reads it. One that isn't there holds no budgets.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    fn read(path: PathBuf, connections: &Connections) -> Result<(Self, Budgets), Problems> {
-        let seen = Look::file(&path);
-        let budgets = Budgets::load(&path, connections)?;
-        Ok((Self { path, seen: Mutex::new(Settled::new(seen)) }, budgets))
-    }
-
-    /// Takes a look at it, and reads it again if it, or what it speaks of, has changed and it looks as it did the last time.
-    /// What is wrong with it is told once.
-    fn refresh(&self, spending: &Spending, connections: &Connections, anyway: bool) -> Result<(), Problems> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !seen.look(Look::file(&self.path), anyway) {
-            return Ok(());
-        }
-        spending.set_budgets(spending.budgets().load_again(&self.path, connections)?);
-        tracing::info!("the budgets were read again");
-        Ok(())
-    }
-}
-
 impl App {
     /// Puts a host together: checks connections, marks the calls that a crash left open, loads the tools.
     ///
@@ -119,6 +90,11 @@ impl App {
             .map_err(|problems| anyhow::anyhow!("the connections can't be used\n{problems}"))?;
         let connections = Arc::new(connections);
         let audit = Audit::start(audit, clock.clone())?;
+        let newest = RowFilter { limit: 1, newest_first: true, ..RowFilter::default() };
+        let newest = audit.rows(&newest).context("the audit trail can't be read")?;
+        // Before this start is on record at what the clock shows.
+        let recorded = newest.first().map(|row| row.at);
+        let clock_watch = ClockWatch::begin(clock.now(), Instant::now(), recorded);
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
             progress(&format!(
@@ -147,10 +123,10 @@ impl App {
         let vault = Arc::new(vault);
         let approvals = Approvals::new(control.clone(), vault.clone(), clock.clone(), config.approvals);
         let approvals = ApprovalDesk::new(Arc::new(approvals), audit.clone(), Arc::new(policy.clone()));
-        let (budgets, in_force) = BudgetsFile::read(home.budgets_file(), &connections.load())
+        let budgets = LiveBudgets::open(home.budgets_file(), &connections.load())
             .map_err(|problems| anyhow::anyhow!("the budgets can't be used\n{problems}"))?;
         let spending = Arc::new(Spending::new(
-            in_force,
+            budgets,
             dedup_salt(control.as_ref())?,
             config.duplicate_window,
             Some(vault.clone()),
@@ -184,10 +160,10 @@ impl App {
             approvals,
             spending,
             ledger,
-            budgets,
             catalog,
             connections,
             clock,
+            clock_watch,
             metrics,
             policy,
         };
@@ -199,6 +175,7 @@ impl App {
     /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
+        self.clock_is_doubted();
         let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
             tracing::error!(%problems, "the connections stay as they were");
             false
@@ -206,10 +183,10 @@ impl App {
         if connections_changed {
             tracing::info!("the connections were read again");
         }
-        if let Err(problems) =
-            self.budgets.refresh(&self.spending, &self.connections.load(), connections_changed)
-        {
-            tracing::error!(%problems, "the budgets stay as they were");
+        match self.spending.budgets().refresh(&self.connections.load(), connections_changed) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the budgets were read again"),
+            Err(problems) => tracing::error!(%problems, "the budgets stay as they were"),
         }
         if !matches!(self.catalog.is_stale(), Ok(false)) {
             match self.catalog.refresh() {
@@ -230,12 +207,12 @@ impl App {
             Enforced::Denied => Decision::Denied,
             Enforced::ApprovalRequired { .. } => Decision::ApprovalRequired,
         };
-        for ShadowDifference { realm, who, subject, live, candidate, hash, .. } in
+        for ShadowDifference { realm, who, subject, live, candidate, hash: policy, .. } in
             self.policy.shadow_differs()
         {
             let (live, other) = (said(&live), said(&candidate));
             let policies = candidate.policies;
-            let row = ShadowDiffered { who, subject, live, candidate: other, policies, hash };
+            let row = ShadowDiffered { who, subject, live, candidate: other, policies, policy };
             self.audit.shadow_differed(realm, row);
         }
     }
@@ -245,29 +222,55 @@ impl App {
         if !self.policy.is_stale() {
             return;
         }
+        let before = self.policy.posted_hashes();
         match self.policy.refresh() {
-            Ok(false) => {}
+            Ok(false) => return,
             Ok(true) => {
                 let (hash, count) = (self.policy.hash(), self.policy.count());
                 tracing::info!(%hash, ?count, "the policies were read again");
-                if count == Some((0, 0)) {
+                if count == (0, 0) {
                     tracing::warn!("there is no policy, so everything is denied");
                 }
             }
             Err(problems) => tracing::error!(%problems, "the policies of the files stay as they were"),
         }
+        self.log_posted(&before);
+    }
+
+    /// Logs by which policies the host goes when it begins to serve.
+    pub fn log_policies(&self) {
+        let (hash, count) = (self.policy.hash(), self.policy.count());
+        tracing::info!(%hash, ?count, "the policies were read");
+        self.log_posted(&BTreeMap::new());
+    }
+
+    /// Logs the hash of the policies, as rows of the trail have it, wherever some are posted and it isn't the one `before`.
+    fn log_posted(&self, before: &BTreeMap<String, Digest>) {
+        for (place, hash) in self.policy.posted_hashes() {
+            if before.get(&place) != Some(&hash) {
+                tracing::info!(place, %hash, "other policies are posted");
+            }
+        }
     }
 
     /// Removes from the ledger what is too old to count, and tokens, approvals and switches on calls that were over long
-    /// ago. Blocks.
+    /// ago. Nothing in the hours after the clock was put: by a wrong clock, all of it is too old. Blocks.
     pub fn prune(&self) {
+        if self.clock_is_doubted() {
+            return;
+        }
         match self.audit.prune_ledger() {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
             Err(error) => tracing::error!(%error, "the ledger can't be pruned"),
         }
+        let tokens = self.auth.forget_over().map(|gone| {
+            if let Err(error) = self.audit.forget_tokens(&gone) {
+                tracing::error!(%error, "what old tokens spent can't be removed");
+            }
+        });
         let forgotten = [
-            ("tokens", self.auth.forget_over()),
+            ("tokens", tokens),
             ("approvals", self.approvals.approvals().forget_over()),
             ("kill switches", self.kills.forget_over()),
         ];
@@ -276,6 +279,11 @@ impl App {
                 tracing::error!(%error, "old {what} can't be removed");
             }
         }
+    }
+
+    /// Takes a look at the clock; says whether it was put lately.
+    fn clock_is_doubted(&self) -> bool {
+        self.clock_watch.is_doubted(self.clock.now(), Instant::now())
     }
 
     /// Tells the log and the metrics which tools there are now.
@@ -305,7 +313,7 @@ pub fn open_policy(
     for warning in policy.warnings() {
         progress(&format!("warning: {warning}"));
     }
-    if policy.count() == Some((0, 0)) {
+    if policy.count() == (0, 0) {
         progress(&format!("warning: there is no policy in {}, so everything is denied", dir.display()));
     }
     Ok(policy)
@@ -352,83 +360,5 @@ fn progress_text(step: &Progress<'_>) -> Option<String> {
             Some(format!("compiled {component} in {:.1} s ({done} of {total})", took.as_secs_f64()))
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BUDGET: &str = "[[budget]]\nsubject = \"tenant\"\nunit = \"usd\"\nwindow = \"day\"\nlimit = 1\n";
-
-    /// A file with one budget, which is in force.
-    struct Live {
-        _folder: tempfile::TempDir,
-        file: BudgetsFile,
-        spending: Spending,
-    }
-
-    impl Live {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("budgets.toml");
-            std::fs::write(&path, BUDGET).unwrap();
-            let (file, budgets) = BudgetsFile::read(path, &Connections::default()).unwrap();
-            let spending = Spending::none();
-            spending.set_budgets(budgets);
-            Self { _folder: folder, file, spending }
-        }
-
-        fn write(&self, text: &str) {
-            std::fs::write(&self.file.path, text).unwrap();
-        }
-
-        /// One look, and how many budgets are in force after it.
-        fn look(&self, anyway: bool) -> Result<usize, Problems> {
-            self.file.refresh(&self.spending, &Connections::default(), anyway)?;
-            Ok(self.in_force())
-        }
-
-        fn in_force(&self) -> usize {
-            self.spending.budgets().rules().len()
-        }
-    }
-
-    #[test]
-    fn budgets_are_read_once_their_file_has_settled() {
-        let live = Live::new();
-        let two = BUDGET.repeat(2);
-        live.write("budget = []");
-        assert_eq!(live.look(false).unwrap(), 1, "that may be the half of it");
-        live.write(&two);
-        assert_eq!(live.look(false).unwrap(), 1);
-        assert_eq!(live.look(false).unwrap(), 2);
-        live.write("budget = []");
-        assert_eq!(live.look(true).unwrap(), 2, "not even if the connections have changed");
-        live.write(BUDGET);
-        assert_eq!(live.look(false).unwrap(), 2);
-        assert_eq!(live.look(false).unwrap(), 1);
-    }
-
-    #[test]
-    fn an_emptied_or_vanished_file_lifts_no_limit_and_is_told_once() {
-        let live = Live::new();
-        for text in ["", "# none\n"] {
-            live.write(text);
-            assert_eq!(live.look(false).unwrap(), 1);
-            assert!(live.look(false).unwrap_err().to_string().contains("budget = []"), "{text:?}");
-            assert_eq!((live.in_force(), live.look(false).unwrap()), (1, 1));
-        }
-        std::fs::remove_file(&live.file.path).unwrap();
-        assert_eq!(live.look(false).unwrap(), 1);
-        assert!(live.look(false).is_err());
-        assert_eq!((live.in_force(), live.look(false).unwrap()), (1, 1));
-
-        live.write("budget = []\n");
-        assert_eq!((live.look(false).unwrap(), live.look(false).unwrap()), (1, 0));
-        // At a start, a file that isn't there holds no budgets.
-        std::fs::remove_file(&live.file.path).unwrap();
-        let (_, none) = BudgetsFile::read(live.file.path.clone(), &Connections::default()).unwrap();
-        assert!(none.rules().is_empty());
     }
 }

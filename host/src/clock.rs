@@ -1,8 +1,9 @@
-//! Time as a value, from a clock that tests can set.
+//! Time as a value, from a clock that tests can set; and whether the clock runs, or was put.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,11 @@ impl ManualClock {
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
+
+    /// Puts the clock, ahead or back.
+    pub fn put(&self, now: Millis) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {
@@ -68,9 +74,84 @@ impl Clock for ManualClock {
     }
 }
 
+/// How far the clock may be off the time that has passed, in milliseconds. By more, it was put.
+const OFF_MS_MAX: i64 = 5 * 60 * 1_000;
+/// How long a host is off at most before its start asks whether the clock is right, in milliseconds.
+const AWAY_MS_MAX: i64 = 30 * DAY_MS;
+/// How long a clock that was put is doubted: time to read the warning, and to put it right.
+const DOUBTED: Duration = Duration::from_secs(6 * 3_600);
+const HOUR_MS: i64 = 3_600 * 1_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Watches a clock for being put ahead or back, since what is removed for its age by a wrong clock is gone when the clock is
+/// right again. It doesn't know which of two times is the right one.
+#[derive(Debug)]
+pub struct ClockWatch(Mutex<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    /// What the clock showed at the last look.
+    clock: Millis,
+    /// When that was.
+    at: Instant,
+    /// When it was found to have been put, the last time.
+    put: Option<Instant>,
+}
+
+impl ClockWatch {
+    /// Begins to watch a clock that shows `now`. `recorded` is the newest time on record: a clock that is behind it, or
+    /// more than 30 days ahead of it, is doubted from the beginning. The log says so.
+    #[must_use]
+    pub fn begin(now: Millis, at: Instant, recorded: Option<Millis>) -> Self {
+        let ahead = recorded.map_or(0, |recorded| now.0.saturating_sub(recorded.0));
+        let put = !(-OFF_MS_MAX..=AWAY_MS_MAX).contains(&ahead);
+        if let (true, Some(recorded)) = (put, recorded) {
+            tracing::warn!(
+                %now,
+                %recorded,
+                "the clock is {} the newest row of the audit trail; if it's wrong, stop the host and put it right: tokens, \
+                 approvals, budgets and writes that were made go by it. Nothing is removed for its age in the next 6 hours",
+                off(ahead, "ahead of", "behind")
+            );
+        }
+        Self(Mutex::new(Watched { clock: now, at, put: put.then_some(at) }))
+    }
+
+    /// Takes a look at the clock, which shows `now`. Answers whether it's doubted: whether it was put within the last 6
+    /// hours, ahead or back, by more than 5 minutes. The log says when it was.
+    pub fn is_doubted(&self, now: Millis, at: Instant) -> bool {
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = at.saturating_duration_since(watched.at);
+        let ahead = now.0.saturating_sub(watched.clock.plus(passed).0);
+        if ahead.saturating_abs() > OFF_MS_MAX {
+            tracing::warn!(
+                %now,
+                "the clock was put {}, or this machine slept; if it's wrong now, put it right: tokens, approvals, budgets and \
+                 writes that were made go by it. Nothing is removed for its age in the next 6 hours",
+                off(ahead, "ahead", "back")
+            );
+            watched.put = Some(at);
+        }
+        (watched.clock, watched.at) = (now, at);
+        watched.put.is_some_and(|put| at.saturating_duration_since(put) < DOUBTED)
+    }
+}
+
+/// A span and its direction, in words.
+fn off(ahead_ms: i64, ahead: &str, behind: &str) -> String {
+    let span = ahead_ms.saturating_abs();
+    let units = [(DAY_MS, "days"), (HOUR_MS, "hours")];
+    let (unit_ms, unit) = units.into_iter().find(|(ms, _)| span >= 2 * ms).unwrap_or((60_000, "minutes"));
+    let count = span / unit_ms;
+    format!("{count} {unit} {}", if ahead_ms < 0 { behind } else { ahead })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
     fn times_are_shown_as_rfc_3339() {
@@ -84,5 +165,45 @@ mod tests {
         assert_eq!(clock.now(), Millis(5));
         clock.advance(Duration::from_secs(1));
         assert_eq!(clock.now(), Millis(1005));
+        clock.put(Millis(3));
+        assert_eq!(clock.now(), Millis(3));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_is_doubted_until_it_has_run_for_a_while() {
+        let (now, at) = (Millis(1_700_000_000_000), Instant::now());
+        let watch = ClockWatch::begin(now, at, None);
+        assert!(!watch.is_doubted(now.plus(DAY), at + DAY), "a day has passed");
+        let (now, at) = (now.plus(DAY), at + DAY);
+        assert!(!watch.is_doubted(now.plus(4 * MINUTE), at), "it was adjusted");
+        let years_ahead = now.plus(3 * 365 * DAY);
+        assert!(watch.is_doubted(years_ahead, at));
+        assert!(watch.is_doubted(years_ahead.plus(5 * 60 * MINUTE), at + 5 * 60 * MINUTE));
+        assert!(watch.is_doubted(now.plus(5 * 60 * MINUTE), at + 5 * 60 * MINUTE), "it was put back");
+        assert!(watch.is_doubted(now.plus(10 * 60 * MINUTE), at + 10 * 60 * MINUTE));
+        assert!(!watch.is_doubted(now.plus(11 * 60 * MINUTE), at + 11 * 60 * MINUTE));
+    }
+
+    #[test]
+    fn a_clock_is_held_against_what_was_recorded() {
+        let (now, at) = (Millis(1_700_000_000_000), Instant::now());
+        let before = |span: Duration| Some(Millis(now.0 - i64::try_from(span.as_millis()).unwrap()));
+        for (recorded, doubted) in [
+            (None, false),
+            (Some(now.plus(4 * MINUTE)), false),
+            (Some(now.plus(6 * MINUTE)), true),
+            (Some(now.plus(3 * 365 * DAY)), true),
+            (before(29 * DAY), false),
+            (before(31 * DAY), true),
+        ] {
+            assert_eq!(ClockWatch::begin(now, at, recorded).is_doubted(now, at), doubted, "{recorded:?}");
+        }
+    }
+
+    #[test]
+    fn how_far_a_clock_is_off_is_said_in_words() {
+        assert_eq!(off(6 * 60_000, "ahead", "back"), "6 minutes ahead");
+        assert_eq!(off(-3 * HOUR_MS, "ahead", "back"), "3 hours back");
+        assert_eq!(off(i64::MIN, "ahead", "back"), "106751991167 days back");
     }
 }

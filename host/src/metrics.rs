@@ -49,6 +49,7 @@ pub struct Metrics {
     sends: Family<SendLabels, Counter>,
     http: Family<HttpLabels, Counter>,
     auth_failures: Counter,
+    turned_away: Counter,
     shadow_differences: Counter,
     credential_shapes: Family<ShapeLabels, Counter>,
     tools: ArcSwap<HashMap<ToolName, Arc<ToolSeries>>>,
@@ -65,7 +66,8 @@ impl Metrics {
         let (in_flight, tools_loaded, auth_failures) =
             (Gauge::default(), Gauge::default(), Counter::default());
 
-        let (shadow_differences, credential_shapes) = (Counter::default(), Family::default());
+        let (turned_away, shadow_differences, credential_shapes) =
+            (Counter::default(), Counter::default(), Family::default());
         let mut registry = Registry::with_prefix("keybearer");
         registry.register(
             "calls",
@@ -77,6 +79,11 @@ impl Metrics {
         registry.register("sends", "Upstream requests, by operation and outcome", sends.clone());
         registry.register("http_requests", "HTTP requests answered, by route and status", http.clone());
         registry.register("auth_failures", "Requests with no valid token", auth_failures.clone());
+        registry.register(
+            "connections_turned_away",
+            "Connections that there was no room for",
+            turned_away.clone(),
+        );
         registry.register(
             "policy_shadow_differences",
             "Decisions that the shadow policies would have made otherwise",
@@ -100,6 +107,7 @@ impl Metrics {
             sends,
             http,
             auth_failures,
+            turned_away,
             shadow_differences,
             credential_shapes,
             tools,
@@ -130,26 +138,13 @@ impl Metrics {
         CallTimer { metrics: self, series, started: Instant::now(), outcome: Some(Code::Cancelled) }
     }
 
-    /// One upstream request ended: with a status, or without a reply.
-    pub fn send(
-        &self,
-        connection: &ConnectionName,
-        operation: &OperationName,
-        outcome: Result<u16, FailureReason>,
-    ) {
-        let outcome = match outcome {
-            Ok(status) => match status / 100 {
-                1 => "1xx",
-                2 => "2xx",
-                3 => "3xx",
-                4 => "4xx",
-                5 => "5xx",
-                _ => "other",
-            },
-            Err(reason) => reason.code().as_str(),
-        };
-        let labels = SendLabels { connection: connection.clone(), operation: operation.clone(), outcome };
-        self.sends.get_or_create(&labels).inc();
+    /// An upstream request begins: it's counted once it's finished or dropped.
+    pub fn send_started(&self, connection: &ConnectionName, operation: &OperationName) -> SendCount<'_> {
+        let (connection, operation) = (connection.clone(), operation.clone());
+        SendCount {
+            metrics: self,
+            labels: SendLabels { connection, operation, outcome: Code::Cancelled.as_str() },
+        }
     }
 
     /// The counters of one route of the HTTP door, to be kept by it. `route` is the route's template.
@@ -176,6 +171,11 @@ impl Metrics {
     /// A request came without a valid token.
     pub fn auth_failed(&self) {
         self.auth_failures.inc();
+    }
+
+    /// There was no room for a connection.
+    pub fn connection_turned_away(&self) {
+        self.turned_away.inc();
     }
 
     /// Everything, in the OpenMetrics text format that Prometheus reads ([`CONTENT_TYPE`]).
@@ -226,6 +226,37 @@ impl Drop for CallTimer<'_> {
         self.metrics.in_flight.dec();
         self.series.seconds.observe(self.started.elapsed().as_secs_f64());
         self.series.count(self.outcome, &self.metrics.calls);
+    }
+}
+
+/// An upstream request under way. Dropped without [`SendCount::finished`], it counts as cancelled: its call ended first.
+#[derive(Debug)]
+#[must_use = "a request is under way only as long as its count lives"]
+pub struct SendCount<'m> {
+    metrics: &'m Metrics,
+    labels: SendLabels,
+}
+
+impl SendCount<'_> {
+    /// The request ended: with a status, or without a reply.
+    pub fn finished(mut self, outcome: Result<u16, FailureReason>) {
+        self.labels.outcome = match outcome {
+            Ok(status) => match status / 100 {
+                1 => "1xx",
+                2 => "2xx",
+                3 => "3xx",
+                4 => "4xx",
+                5 => "5xx",
+                _ => "other",
+            },
+            Err(reason) => reason.code().as_str(),
+        };
+    }
+}
+
+impl Drop for SendCount<'_> {
+    fn drop(&mut self) {
+        self.metrics.sends.get_or_create(&self.labels).inc();
     }
 }
 
@@ -412,13 +443,16 @@ mod tests {
     fn sends_routes_and_auth_failures_are_counted() {
         let metrics = Metrics::new();
         let (connection, operation) = ("stripe".parse().unwrap(), "get_invoice".parse().unwrap());
-        metrics.send(&connection, &operation, Ok(200));
-        metrics.send(&connection, &operation, Ok(700));
-        metrics.send(&connection, &operation, Err(FailureReason::Timeout));
+        let started = || metrics.send_started(&connection, &operation);
+        started().finished(Ok(200));
+        started().finished(Ok(700));
+        started().finished(Err(FailureReason::Timeout));
+        drop(started());
         let route = metrics.route("/v1/tools/{name}");
         route.answered(http::StatusCode::OK);
         route.answered(http::StatusCode::IM_A_TEAPOT);
         metrics.auth_failed();
+        metrics.connection_turned_away();
 
         let text = metrics.render();
         let send = r#"keybearer_sends_total{connection="stripe",operation="get_invoice",outcome="#;
@@ -426,9 +460,11 @@ mod tests {
             &format!(r#"{send}"2xx"}} 1"#),
             &format!(r#"{send}"other"}} 1"#),
             &format!(r#"{send}"upstream_timeout"}} 1"#),
+            &format!(r#"{send}"cancelled"}} 1"#),
             r#"keybearer_http_requests_total{route="/v1/tools/{name}",status="200"} 1"#,
             r#"keybearer_http_requests_total{route="/v1/tools/{name}",status="other"} 1"#,
             "keybearer_auth_failures_total 1",
+            "keybearer_connections_turned_away_total 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -7,9 +7,10 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use keybearer_testkit::process::Program;
+use serde_json::Value;
 use tempfile::TempDir;
 
 fn kb(home: &Path, arguments: &[&str]) -> Command {
@@ -60,6 +61,113 @@ fn a_token_that_can_not_be_shown_is_named_so_that_it_can_be_revoked() {
         let said = errors(&output);
         let id = said.split_whitespace().find(|word| word.starts_with("tok_")).unwrap();
         assert!(kb(home.path(), &["token", "revoke", id]).output().unwrap().status.success(), "{said}");
+    }
+}
+
+#[test]
+fn a_token_that_was_found_somewhere_is_revoked_by_its_text() {
+    let home = home();
+    let mint = ["token", "mint", "--agent", "billing", "--tool", "*", "--json"];
+    let minted: Value = serde_json::from_slice(&kb(home.path(), &mint).output().unwrap().stdout).unwrap();
+    let (id, token) = (minted["id"].as_str().unwrap(), minted["token"].as_str().unwrap());
+    let revoke = |text: &str| {
+        let given = home.path().join("found");
+        fs::write(&given, text).unwrap();
+        let stdin = File::open(&given).unwrap();
+        kb(home.path(), &["token", "revoke", "-"]).stdin(stdin).output().unwrap()
+    };
+    for text in ["", "kbt_", id, &format!("kbt_{}", "A".repeat(43))] {
+        let output = revoke(text);
+        assert_eq!(output.status.code(), Some(1), "{text}: {output:?}");
+        assert!(errors(&output).contains("no token of this home has the text"), "{text}: {output:?}");
+    }
+    for _ in 0..2 {
+        let output = revoke(&format!(" {token}\r\n"));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("revoked {id}\n"));
+    }
+    let typed = kb(home.path(), &["token", "revoke", token]).output().unwrap();
+    assert_eq!(typed.status.code(), Some(2));
+    let said = errors(&typed);
+    assert!(said.contains("token revoke -") && !said.contains(&token[4..]), "{said}");
+}
+
+#[test]
+fn a_switch_on_everything_takes_no_tenant_that_is_typed_and_needs_none_of_the_environment() {
+    let home = home();
+    for (variable, typed, code) in [(true, false, 0), (false, true, 2), (true, true, 2)] {
+        let mut command = kb(home.path(), &["kill", "everything", "--reason", "a test"]);
+        command.args(typed.then_some("--tenant=acme")).envs(variable.then_some(("KEYBEARER_TENANT", "acme")));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{variable} {typed}: {output:?}");
+        assert_eq!(errors(&output).contains("kill tenant --tenant acme"), typed, "{output:?}");
+    }
+}
+
+#[test]
+fn a_switch_on_a_mistyped_name_is_thrown_and_says_that_it_finds_nothing() {
+    let home = home();
+    let names = ["agent:biling-1", "tool:create_charg", "connection:strpe"];
+    let output = kb(home.path(), &[&["kill", "--reason", "a test"][..], &names].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let (said, told) = (String::from_utf8(output.stdout.clone()).unwrap(), errors(&output));
+    for name in names {
+        assert!(said.contains(&format!("{name} stopped for default")), "{said}");
+        assert!(told.contains(&format!("{name} for default: ")), "{told}");
+    }
+}
+
+#[test]
+fn what_is_in_use_is_not_removed_without_a_yes() {
+    let home = home();
+    for verb in ["set", "rotate"] {
+        let secret = home.path().join("secret");
+        fs::write(&secret, "sk_test_0123456789").unwrap();
+        let stdin = File::open(&secret).unwrap();
+        assert!(kb(home.path(), &["vault", verb, "k"]).stdin(stdin).output().unwrap().status.success());
+    }
+    let remove = |flags: &[&str]| {
+        let mut command = kb(home.path(), &["vault", "remove"]);
+        command.args(flags).stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = remove(&["k"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(errors(&refused).contains("not removed: consent at the terminal, or with --yes"), "{refused:?}");
+    assert!(errors(&remove(&["j"])).contains("there is no such secret"));
+    for (flags, which) in [(["k", "--version=1"], "version 1"), (["k", "--yes"], "all versions")] {
+        let output = remove(&flags);
+        assert!(output.status.success() && output.stdout.starts_with(b"removed k ("), "{output:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(which));
+    }
+}
+
+#[test]
+fn what_the_build_made_is_found_where_cargo_is_told_to_put_it() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    for (name, text) in [
+        ("fixtures/x.toml", "[[fixture]]\nname = 'a'\ntool = 't'\nresult = {}\n"),
+        ("Cargo.toml", "[package]\nname = 'a-tool'\nedition = '2024'\n[workspace]\n"),
+        ("src/lib.rs", ""),
+        (".cargo/config.toml", "[build]\ntarget-dir = 'elsewhere'\n"),
+    ] {
+        fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        fs::write(root.join(name), text).unwrap();
+    }
+    let test = |named: Option<&str>| {
+        let mut command = kb(Path::new("/nosuch"), &["tool", "test", root.to_str().unwrap()]);
+        command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
+        errors(&command.envs(named.map(|dir| ("CARGO_BUILD_TARGET_DIR", dir))).output().unwrap())
+    };
+    for (named, dir) in [(None, "elsewhere"), (Some("named"), "named")] {
+        let component = root.join(dir).join("keybearer/a-tool.wasm");
+        let said = test(named);
+        assert!(
+            said.contains("no component to test") && said.contains(component.to_str().unwrap()),
+            "{said}"
+        );
+        fs::create_dir_all(component.parent().unwrap()).unwrap();
+        fs::write(&component, "").unwrap();
+        assert!(!test(named).contains("no component to test"), "{named:?}");
     }
 }
 
@@ -217,4 +325,36 @@ fn watched_fixtures_run_again_when_one_is_changed() {
     hear("0 passed, 1 failed");
     expect(2);
     hear("1 passed, 0 failed");
+}
+
+#[test]
+fn a_tool_that_is_out_of_use_is_pruned_with_what_was_compiled_of_it() {
+    let home = home();
+    let file = home.path().join("text.wasm");
+    fs::write(&file, built::component("tools", "text")).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = kb(home.path(), arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["tool", "add", "--yes", file.to_str().unwrap()]);
+    fs::remove_file(&file).unwrap();
+    let kept = || {
+        let mut kept = files(&home.path().join("tools"));
+        kept.append(&mut files(&home.path().join("cache")));
+        kept.into_keys().collect::<Vec<_>>()
+    };
+    let both = kept();
+    assert_eq!(both.len(), 2, "{both:?}");
+    let old = SystemTime::now() - Duration::from_secs(7_200);
+    both.iter().for_each(|path| File::options().append(true).open(path).unwrap().set_modified(old).unwrap());
+
+    assert!(run(&["tool", "prune"]).contains("removed: 0 files"), "they are in use");
+    run(&["tool", "remove", "text"]);
+    let told = run(&["tool", "prune", "--dry-run"]);
+    assert!(told.contains("to be removed: 2 files") && told.contains(both[0].to_str().unwrap()), "{told}");
+    assert_eq!(kept(), both);
+    assert!(run(&["tool", "prune"]).contains("removed: 2 files"));
+    assert!(kept().is_empty());
+    assert!(run(&["audit", "list", "--json"]).contains("tool.prune"));
 }

@@ -217,6 +217,13 @@ def test_a_secret_is_stored_before_the_text_is_handed_on(clean):
     assert text == f"My token is [secret:{label}], use it."
 
 
+def test_a_user_s_id_may_be_an_address(clean):
+    with Scripted(stored()) as host:
+        one = SecretFilter("ann@example.com", labels={"github-token": "git:hub"}, url=host.url, token=TOKEN)
+        assert clean(one, "ghp_" + some(36)) == "[secret:git:hub]"
+    assert [path for _, path, _, _ in host.asked] == ["/v1/users/ann@example.com/secrets/git:hub"]
+
+
 def test_the_same_secret_is_stored_once_and_has_one_name(clean):
     secret = "ghp_" + some(36)
     with Scripted(stored()) as host:

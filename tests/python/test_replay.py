@@ -55,6 +55,19 @@ def test_what_was_asked_is_asked_again_of_other_policies(guided, key, tmp_path):
     # 900 is allowed as before, and 250000 was refused before.
     assert changes(told) == 1 and "small-charges-alone" in told, told
 
+    # Without a permit of calls nothing comes as far as a request, whatever permits that.
+    for policy in candidate.glob("*.cedar"):
+        policy.unlink()
+    (candidate / "sends.cedar").write_text('permit (principal, action in Action::"send", resource);')
+    told = guided.sh(replay)
+    answers, _ = json.JSONDecoder().raw_decode(told[told.index("{") :])
+    asked = [answer["asked_for"] for answer in answers["changed"] if answer["would_be"] == "denied"]
+    assert answers["calls"] == 3 and asked == ["call:create_charge"] * 3, answers
+
+    rows = json.loads(guided.sh("keybearer --json audit list --limit 1000 2>/dev/null"))
+    checked = json.loads(guided.sh("keybearer --json policy check 2>/dev/null"))
+    assert {row["policy"] for row in rows if row["event"] == "send_begun"} == {checked["hash"]}
+
 
 def changes(printed):
     """How many answers would be others."""

@@ -116,7 +116,7 @@ impl Call {
             status: result.status,
             failure: result.failure,
             request_sent: result.request_sent,
-            secret_version: result.secret_version,
+            secret_version: open.secret_version(),
             settlement: open.reserved.then(|| settlement.as_str().to_owned()),
             refunded: refund.as_ref().map(|refund| refund.amount.clone()),
             reply,

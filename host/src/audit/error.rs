@@ -16,7 +16,7 @@ pub enum AuditError {
     TooManyCalls,
     /// The trail can't be written or read. Nothing was recorded.
     #[error("the audit trail is unavailable: {0}")]
-    Unavailable(#[source] Arc<StoreError>),
+    Unavailable(Arc<StoreError>),
 }
 
 impl AuditError {

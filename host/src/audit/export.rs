@@ -65,6 +65,7 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "key", send.key.as_ref().map(|key| key.escape_default()))?;
             write!(to, "  secret={}", send.secret)?;
             optional(to, "user", send.user.as_ref())?;
+            optional(to, "approval", send.approval.as_ref())?;
             write!(to, "  request={}", send.request.short())?;
             write!(to, "  body={} bytes  policy={}", send.body_bytes, send.policy.short())
         }
@@ -124,7 +125,7 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
         Event::ShadowDiffered(row) => {
             write!(to, "  shadow differs  {}  {}", row.who, row.subject.escape_default())?;
             write!(to, "  live={}  candidate={}", row.live.as_str(), row.candidate.as_str())?;
-            write!(to, "  policies={:?}", row.policies)
+            write!(to, "  policies={:?}  policy={}", row.policies, row.policy.short())
         }
         Event::Admin { action, subject, by, reason, token } => {
             let [action, subject, by] = [action, subject, by].map(|text| text.escape_default());

@@ -9,9 +9,9 @@
 //! that at once, so many calls share the cost of one flush. A store that never waits for a disk needs no thread: what
 //! is queued is written where it was queued.
 //!
-//! What the chain shows: a row that was changed, added, removed or moved. What it can't show by itself: that the
-//! newest rows were cut off, or that all of it was written anew by someone who can write the file. For that, keep the
-//! [`Head`] somewhere else from time to time and give it to [`Audit::verify`].
+//! What the chain shows: a row that was changed, added, removed or moved, unless the hashes from there on were made anew. What
+//! it can't show by itself: that they were, by someone who can write the file, that the newest rows were cut off, or that one
+//! was appended. For rows up to a [`Head`], keep that somewhere else and give it to [`Audit::verify`].
 
 mod call;
 mod chain;
@@ -46,12 +46,13 @@ pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use crate::auth::Caller;
 use crate::clock::Clock;
-use crate::ids::{CallId, Realm, ReservationId};
+use crate::ids::{CallId, Realm, ReservationId, TokenId};
 use crate::ledger::{CallLimit, Reserved};
 use crate::policy::{CallContext, CallDenied, Door, Invocation, Permitted};
 use crate::store::{AuditStore, RowFilter};
@@ -62,6 +63,9 @@ use queue::Queue;
 
 /// How many characters each text of an [`Event::Admin`] keeps: they are names and ids, a row stays small.
 const ADMIN_CHARS_MAX: usize = 256;
+
+/// Of how many tokens that are gone the counters are removed in one transaction.
+const TOKENS_AT_ONCE: usize = 500;
 
 /// The audit trail of a host. Clones share one writer.
 #[derive(Clone)]
@@ -288,18 +292,39 @@ impl Audit {
         Ok(recovered)
     }
 
-    /// Removes from the ledger what is too old to count; answers how many rows. It's a transaction of its own, which
-    /// blocks: for every hour or so.
+    /// Removes from the ledger what is too old to count; answers how many rows. It blocks for as long as that takes, in
+    /// many short transactions between which calls have their turn: for every hour or so.
     ///
     /// # Errors
     /// [`AuditError::Unavailable`] when the store can't be written.
     pub fn prune_ledger(&self) -> Result<u64, AuditError> {
-        let mut pruned = 0;
-        self.trail.store.write(&mut |tx| {
-            pruned = crate::ledger::prune(tx.ledger(), self.trail.clock.now())?;
-            Ok(())
-        })?;
-        Ok(pruned)
+        let (now, mut pruned) = (self.trail.clock.now(), 0);
+        loop {
+            let (began, mut rows) = (Instant::now(), 0);
+            self.trail.store.write(&mut |tx| {
+                rows = crate::ledger::prune(tx.ledger(), now)?;
+                Ok(())
+            })?;
+            if rows == 0 {
+                return Ok(pruned);
+            }
+            pruned += rows;
+            // A lock goes to whoever asks first, which would be this again.
+            std::thread::sleep(began.elapsed());
+        }
+    }
+
+    /// Removes from the ledger what tokens have spent in all that are gone. It blocks as [`Self::prune_ledger`] does.
+    ///
+    /// # Errors
+    /// As for [`Self::prune_ledger`].
+    pub fn forget_tokens(&self, gone: &[(Realm, TokenId)]) -> Result<(), AuditError> {
+        for some in gone.chunks(TOKENS_AT_ONCE) {
+            let began = Instant::now();
+            self.trail.store.write(&mut |tx| crate::ledger::forget_tokens(tx.ledger(), some))?;
+            std::thread::sleep(began.elapsed());
+        }
+        Ok(())
     }
 
     /// What a request that takes this would be refused with now, after all that was recorded before: that the same write

@@ -42,8 +42,6 @@ pub struct SendResult {
     pub failure: Option<Code>,
     /// Whether the upstream may have seen the request.
     pub request_sent: RequestSent,
-    /// The version of the secret that was attached.
-    pub secret_version: Option<u32>,
     /// The digest and the size in bytes of the reply's body, decompressed.
     pub reply: Option<(Digest, u32)>,
 }
@@ -51,7 +49,7 @@ pub struct SendResult {
 impl SendResult {
     /// A send that nobody saw the end of.
     pub(super) fn abandoned(request_sent: RequestSent) -> Self {
-        Self { status: None, failure: Some(Code::Cancelled), request_sent, secret_version: None, reply: None }
+        Self { status: None, failure: Some(Code::Cancelled), request_sent, reply: None }
     }
 }
 

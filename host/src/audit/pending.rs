@@ -250,7 +250,7 @@ impl PendingSend {
         self.attempt
     }
 
-    /// What tells whether a connection has the request: for whoever sends it.
+    /// What tells which secret was attached, and whether a connection has the request: for whoever sends it.
     pub(crate) fn handover(&self) -> &Handover {
         &self.handover
     }

@@ -115,6 +115,11 @@ impl OpenSend {
         SendEnd { result: SendResult::abandoned(request_sent), settlement, reply: None, refund: None }
     }
 
+    /// The version of the secret that was attached to it, if one was.
+    pub(super) fn secret_version(&self) -> Option<u32> {
+        self.handover.as_ref().and_then(Handover::secret_version)
+    }
+
     /// What is known of the wire while nobody has seen its end.
     pub(super) fn request_sent(&self) -> RequestSent {
         self.handover.as_ref().map_or(RequestSent::No, Handover::request_sent)

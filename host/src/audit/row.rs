@@ -196,7 +196,8 @@ pub struct SendFinished {
     pub failure: Option<Code>,
     /// Whether the upstream may have seen it.
     pub request_sent: RequestSent,
-    /// The version of the secret that was attached.
+    /// The version of the secret that was attached, whether a reply came or not. None where none was, and where the host
+    /// stopped before the end.
     pub secret_version: Option<u32>,
     /// What became of its reservation: `settled`, `released`, `refused` or `held`; none when nothing was reserved.
     pub settlement: Option<String>,
@@ -376,8 +377,9 @@ pub struct ShadowDiffered {
     pub candidate: Decision,
     /// Those of the others that decided.
     pub policies: Vec<String>,
-    /// The hash of the others.
-    pub hash: Digest,
+    /// The hash of the others. Older rows have it as `hash`.
+    #[serde(alias = "hash")]
+    pub policy: Digest,
 }
 
 /// What an enforcement point is told.

@@ -47,13 +47,14 @@ pub enum VerifyError {
 pub enum Fault {
     /// It isn't there, and later ones are.
     Missing,
-    /// It isn't there, though a head that was kept says that it was.
+    /// It isn't there, though a head that was kept says that it was. Whoever cut it off may have written anew what comes
+    /// before, with other hashes.
     CutOff,
     /// It doesn't follow the row before it.
     Unchained,
     /// It isn't what its hash was made from.
     Changed,
-    /// Its hash isn't the one that was kept: it and what comes before was written anew.
+    /// Its hash isn't the one that was kept: it, and any of the rows before it, was written anew.
     Replaced,
     /// It can't be read.
     Unreadable(String),
@@ -63,10 +64,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("is missing"),
-            Self::CutOff => f.write_str("is missing, with all that followed it"),
+            Self::CutOff => {
+                f.write_str("is missing, with all that followed it: no row before it is vouched for")
+            }
             Self::Unchained => f.write_str("does not follow the row before it"),
             Self::Changed => f.write_str("is not what was written"),
-            Self::Replaced => f.write_str("does not have the hash that was kept of it"),
+            Self::Replaced => {
+                f.write_str("does not have the hash that was kept of it: no row before it is vouched for")
+            }
             Self::Unreadable(why) => write!(f, "can't be read: {why}"),
         }
     }
@@ -74,8 +79,9 @@ impl fmt::Display for Fault {
 
 /// Walks the whole chain, from the first row.
 ///
-/// With a head that was kept elsewhere it's also checked that the trail still holds that row: so nothing before it can
-/// have been written anew, and it can't have been cut off.
+/// With a head that was kept elsewhere it's also checked that the trail still holds that row: so nothing up to it can
+/// have been written anew, and it can't have been cut off. Of the rows after it, it says nothing: whoever can write the file
+/// can append one, with a hash that follows.
 ///
 /// # Errors
 /// [`VerifyError::Broken`] at the first row that doesn't hold; [`VerifyError::Store`] when the trail can't be read.

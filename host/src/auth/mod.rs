@@ -34,7 +34,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Clock, Millis};
-use crate::ids::{AgentId, TokenId};
+use crate::ids::{AgentId, Realm, TokenId};
 use crate::reach::Reach;
 use crate::store::{ControlStore, StoreError, TokenRow};
 use cache::Cache;
@@ -196,6 +196,15 @@ impl Auth {
         Ok(self.store.token_by_id(id)?.filter(|row| row.is_within(reach)))
     }
 
+    /// The token of this text, whether it's valid or not: for whoever finds one where it shouldn't be. `None`: there's none.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn of_text(&self, text: &str) -> Result<Option<TokenRow>, AuthError> {
+        let Some(presented) = token::parse(text) else { return Ok(None) };
+        Ok(self.store.token_by_hash(&presented.hash)?)
+    }
+
     /// Revokes a token: every check that begins after this returns refuses it and all that were delegated from it. False
     /// when there's no such token (within this reach, where one is given). Revoking twice answers true and keeps the
     /// first time.
@@ -206,11 +215,11 @@ impl Auth {
         Ok(self.store.revoke_token(id, reach, self.clock.now())?)
     }
 
-    /// Removes the tokens that ended long ago.
+    /// Removes the tokens that ended long ago, and answers which they were.
     ///
     /// # Errors
     /// When the store can't be written.
-    pub fn forget_over(&self) -> Result<(), StoreError> {
+    pub fn forget_over(&self) -> Result<Vec<(Realm, TokenId)>, StoreError> {
         let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
         self.store.forget_tokens(Millis(self.clock.now().0.saturating_sub(kept)))
     }

@@ -93,7 +93,7 @@ impl ControlStore for Watched {
         let most = if self.small.load(Ordering::SeqCst) { 3 } else { most };
         self.inner.insert_delegated(row, root, most)
     }
-    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
+    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError> {
         self.inner.forget_tokens(before)
     }
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
@@ -281,6 +281,19 @@ fn a_minted_token_is_verified() {
     assert_eq!(caller.realm(), &realm("acme"));
     assert_eq!(caller.expires_at(), START.plus(HOUR));
     assert_eq!(w.auth.alive(&caller).unwrap().caller().token(), &minted.row.id);
+}
+
+#[test]
+fn a_token_is_found_by_its_text_valid_or_not() {
+    let w = world();
+    let minted = w.auth.mint(mint(TokenKind::Operator)).unwrap();
+    let found = || w.auth.of_text(minted.token.as_str()).unwrap().unwrap();
+    assert_eq!(found().id, minted.row.id);
+    assert!(w.auth.revoke(&minted.row.id, None).unwrap());
+    assert!(found().revoked_at.is_some());
+    for text in ["", minted.row.id.as_str(), TokenText::fresh(TokenKind::Operator).as_str()] {
+        assert!(w.auth.of_text(text).unwrap().is_none(), "{text:?}");
+    }
 }
 
 #[test]

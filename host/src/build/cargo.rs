@@ -108,6 +108,15 @@ fn remapped_paths(manifest: &Path) -> Vec<OsString> {
     [(root, "."), (home, "cargo")].into_iter().filter_map(flag).collect()
 }
 
+/// The folder that Cargo builds this folder's package in, as its configuration and environment say. `None` where Cargo can't
+/// tell.
+pub(crate) fn target_dir(package: &Path) -> Option<PathBuf> {
+    let mut cargo = Command::new(program("CARGO", "cargo"));
+    cargo.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(package).stdin(Stdio::null());
+    let said = cargo.output().ok()?.stdout;
+    serde_json::from_slice::<Metadata>(&said).ok().map(|metadata| metadata.target_directory)
+}
+
 fn program(variable: &str, name: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| name.into())
 }
@@ -132,6 +141,12 @@ fn target_is_installed(manifest: &Path) -> bool {
     }
     let Ok(output) = rustc.output() else { return true };
     Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+}
+
+/// What `cargo metadata` says, as far as it matters here.
+#[derive(Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
 }
 
 /// A line of `--message-format=json`, as far as it matters here.

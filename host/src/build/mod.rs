@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::Digest;
 
+pub(crate) use cargo::target_dir;
 pub use component::componentize;
 pub use sandbox::{SandboxBuildError, SandboxBuildOptions, build_sandbox};
 

@@ -55,6 +55,11 @@ impl CodeCache {
         Self::open(&folder.join("code"), &folder.join("code.key"))
     }
 
+    /// Where it is; `None` for no cache.
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.place.as_ref().map(|place| place.dir.as_path())
+    }
+
     /// The compiled code of these bytes, if it's there and authentic.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::catalog::CatalogError;
 use crate::ids::Digest;
@@ -24,10 +25,12 @@ pub(super) fn read_component(dir: &Path, digest: Digest) -> Result<Vec<u8>, Cata
 
 /// Stores the bytes of a component under their digest. Durable when it returns.
 pub(super) fn write_component(dir: &Path, digest: Digest, bytes: &[u8]) -> Result<(), CatalogError> {
-    if read_component(dir, digest).is_ok() {
+    let path = path(dir, digest);
+    // One that is there already is as good as new from now on, so that nobody removes it as unused.
+    let renew = || File::options().append(true).open(&path)?.set_modified(SystemTime::now());
+    if read_component(dir, digest).is_ok() && renew().is_ok() {
         return Ok(());
     }
-    let path = path(dir, digest);
     let failed = |error| CatalogError::File { what: format!("can't write {}", path.display()), error };
     fs::create_dir_all(dir).and_then(|()| replace(&path, bytes)).map_err(failed)
 }

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod load;
 mod loader;
+mod prune;
 mod sandbox;
 mod snapshot;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use check::{DESCRIPTION_CHARS_MAX, TOOLS_MAX};
 pub use error::{CatalogError, Problem};
 pub use load::Progress;
 pub use loader::{Inspection, Loader, Runtimes};
+pub use prune::Unused;
 pub use sandbox::SANDBOX_TOOL;
 #[cfg(test)]
 pub(crate) use sandbox::tests as sandbox_tests;
@@ -213,7 +215,8 @@ impl Catalog {
         Ok(Added { inspection, replaced })
     }
 
-    /// Takes a component out of use. False when there's none of that name. Its bytes stay.
+    /// Takes a component out of use. False when there's none of that name. Its bytes stay until they're found to be
+    /// [`Unused`].
     ///
     /// # Errors
     /// When the store can't be written or read.

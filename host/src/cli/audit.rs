@@ -1,14 +1,17 @@
 //! `keybearer audit`.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::Done;
 use super::context::Opened;
 use super::out::Out;
-use crate::audit::{self, Audit as Trail, Event, Row, SendBegun, SendKnown, SendRefused, export};
+use crate::audit::{self, Event, Row, SendBegun, SendKnown, SendRefused, export};
+use crate::egress::Vault;
 use crate::ids::{CallId, TenantId};
 use crate::pipeline::question_of;
 use crate::reach::Reach;
@@ -59,28 +62,25 @@ pub(super) enum Audit {
 impl Audit {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let opened = Opened::open(home)?;
-        let trail = || anyhow::Ok(Trail::start(opened.audit_store()?, opened.clock.clone())?);
         match self {
             Self::New => begin(&opened, out),
             Self::List { limit, tenant, before } => {
                 let reach = tenant.map(Reach::every);
                 let filter = RowFilter { reach, before, limit, newest_first: true, ..RowFilter::default() };
-                let mut rows = trail()?.rows(&filter)?;
-                rows.reverse();
-                print(out, &rows);
-                Ok(Done::Well)
+                let mut found = rows(&*opened.audit_store()?, &filter)?;
+                found.reverse();
+                Ok(print(out, found))
             }
             Self::Show { call } => {
                 let filter = RowFilter { call: Some(call.clone()), limit: u32::MAX, ..RowFilter::default() };
-                let rows = trail()?.rows(&filter)?;
-                if rows.is_empty() {
+                let found = rows(&*opened.audit_store()?, &filter)?;
+                if found.is_empty() {
                     bail!("nothing is recorded of {call}");
                 }
-                print(out, &rows);
-                Ok(Done::Well)
+                Ok(print(out, found))
             }
-            Self::Questions { tenant } => questions(&opened, &trail()?, out, tenant.as_ref()),
-            Self::Verify { holds } => verify(&trail()?, out, holds.as_ref()),
+            Self::Questions { tenant } => questions(&opened, out, tenant.as_ref()),
+            Self::Verify { holds } => verify(&*opened.audit_store()?, out, holds.as_ref()),
         }
     }
 }
@@ -108,30 +108,34 @@ fn begin(opened: &Opened, out: &Out) -> anyhow::Result<Done> {
     Ok(Done::Well)
 }
 
-/// All of them, oldest first. They go to standard output as they are, with `--json` or without.
-fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId>) -> anyhow::Result<Done> {
-    let (vault, mut from, mut printed) = (opened.vault()?, 1, 0_u64);
+/// All of them, oldest first. They go to standard output as they are, with `--json` or without. One that can't be read
+/// keeps back no other.
+fn questions(opened: &Opened, out: &Out, tenant: Option<&TenantId>) -> anyhow::Result<Done> {
+    let (store, vault) = (opened.audit_store()?, opened.vault()?);
+    let (mut from, mut printed, mut lost) = (1, 0_u64, 0_u64);
     loop {
         let reach = tenant.cloned().map(Reach::every);
         let filter = RowFilter { reach, from: Some(from), limit: PAGE_ROWS, ..RowFilter::default() };
-        let rows = trail.rows(&filter)?;
-        let Some(last) = rows.last().filter(|_| out.written().is_ok()) else { break };
-        from = last.seq.saturating_add(1);
-        for row in rows {
-            let (Event::SendBegun(SendBegun { question: Some(sealed), .. })
-            | Event::SendRefused(SendRefused { known: SendKnown { question: Some(sealed), .. }, .. })) =
-                &row.event
-            else {
-                continue;
-            };
-            let (Some(realm), Some(call)) = (&row.realm, &row.call) else { continue };
-            let sealed = hex::decode(sealed).with_context(|| format!("audit row {}", row.seq))?;
-            let opened = vault.open_note(realm, &question_of(call), &sealed);
-            let text = opened.with_context(|| format!("audit row {}", row.seq))?;
-            out.bytes(&text);
-            out.bytes(b"\n");
-            printed += 1;
+        let found = rows(&store, &filter)?;
+        let Some((last, _)) = found.last().filter(|_| out.written().is_ok()) else { break };
+        from = last.saturating_add(1);
+        for (_, row) in found {
+            match row.and_then(|row| question(&vault, &row)) {
+                Ok(None) => {}
+                Ok(Some(text)) => {
+                    out.bytes(&text);
+                    out.bytes(b"\n");
+                    printed += 1;
+                }
+                Err(why) => {
+                    out.note(format!("can't be read: {why}"));
+                    lost += 1;
+                }
+            }
         }
+    }
+    if lost > 0 {
+        bail!("{lost} rows can't be read, or the questions in them; {printed} questions were printed");
     }
     if printed == 0 {
         out.note("no question is kept: set [audit] keep_questions = true in keybearer.toml");
@@ -139,8 +143,22 @@ fn questions(opened: &Opened, trail: &Trail, out: &Out, tenant: Option<&TenantId
     Ok(Done::Well)
 }
 
-fn verify(trail: &Trail, out: &Out, holds: Option<&audit::Head>) -> anyhow::Result<Done> {
-    match trail.verify(holds) {
+/// What the policies were asked, if a row has it.
+fn question(vault: &Vault, row: &Row) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+    let (Event::SendBegun(SendBegun { question: Some(sealed), .. })
+    | Event::SendRefused(SendRefused { known: SendKnown { question: Some(sealed), .. }, .. })) = &row.event
+    else {
+        return Ok(None);
+    };
+    let (Some(realm), Some(call)) = (&row.realm, &row.call) else { return Ok(None) };
+    let unreadable = |why: &dyn Display| format!("the question of audit row {}: {why}", row.seq);
+    let sealed = hex::decode(sealed).map_err(|error| unreadable(&error))?;
+    let opened = vault.open_note(realm, &question_of(call), &sealed);
+    opened.map(Some).map_err(|error| unreadable(&error))
+}
+
+fn verify(store: &SqliteAudit, out: &Out, holds: Option<&audit::Head>) -> anyhow::Result<Done> {
+    match audit::verify(store, holds) {
         Ok(verified) => {
             out.line(format!(
                 "{} rows, the chain holds; keep this to see a later cut: {}",
@@ -160,19 +178,113 @@ fn verify(trail: &Trail, out: &Out, holds: Option<&audit::Head>) -> anyhow::Resu
     }
 }
 
-fn print(out: &Out, rows: &[Row]) {
-    for row in rows {
-        out.line(export::line(row));
+/// A row's number, and the row or why it can't be read.
+type Found = (u64, Result<Row, String>);
+
+/// Rows with their numbers, or why one can't be read, which keeps back no other.
+fn rows(store: &SqliteAudit, filter: &RowFilter) -> Result<Vec<Found>, StoreError> {
+    let why = |error| match error {
+        StoreError::Damaged(why) => why,
+        other => other.to_string(),
+    };
+    let each = store.each_row(filter)?.into_iter();
+    Ok(each.map(|(seq, record)| (seq, record.and_then(Row::try_from).map_err(why))).collect())
+}
+
+fn print(out: &Out, found: Vec<Found>) -> Done {
+    let (mut read, mut done) = (Vec::with_capacity(found.len()), Done::Well);
+    for (seq, row) in found {
+        match row {
+            Ok(row) => {
+                out.line(export::line(&row));
+                read.push(row);
+            }
+            Err(why) => {
+                out.note(format!("row {seq} can't be read: {why}"));
+                done = Done::Problems;
+            }
+        }
     }
-    out.value(&rows);
+    out.value(&read);
+    done
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use rusqlite::Connection;
+
     use super::*;
+    use crate::audit::Audit as Trail;
     use crate::cli::init;
     use crate::home::Home;
     use crate::ids::Realm;
+    use crate::refusal::Code;
+
+    fn home() -> (tempfile::TempDir, Opened) {
+        let dir = tempfile::tempdir().unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        drop(init::make(Home::named(Some(dir.path().to_owned())).unwrap(), realm).unwrap());
+        let opened = Opened::open(Some(dir.path().to_owned())).unwrap();
+        (dir, opened)
+    }
+
+    fn run(audit: Audit, dir: &Path) -> anyhow::Result<Done> {
+        audit.run(Some(dir.to_owned()), &Out::new(false))
+    }
+
+    fn list() -> Audit {
+        Audit::List { limit: 50, tenant: None, before: None }
+    }
+
+    #[test]
+    fn a_damaged_row_is_named_by_what_reads_the_trail_and_hides_no_other() {
+        for damage in ["hash = x'00'", "event = '{'", "event = CAST(x'ff' AS TEXT)"] {
+            let (dir, opened) = home();
+            for subject in ["one", "two", "three"] {
+                opened.record(None, "token.mint", subject).unwrap();
+            }
+            assert_eq!(run(list(), dir.path()).unwrap(), Done::Well);
+            let last = "WHERE seq = (SELECT max(seq) FROM audit)";
+            let trail = Connection::open(dir.path().join("audit.db")).unwrap();
+            trail.execute(&format!("UPDATE audit SET {damage} {last}"), []).unwrap();
+            let store = opened.audit_store().unwrap();
+            let found = rows(&store, &RowFilter { limit: 9, ..RowFilter::default() }).unwrap();
+            let (lost, read): (Vec<_>, Vec<_>) = found.iter().partition(|(_, row)| row.is_err());
+            assert_eq!(lost.len(), 1, "{damage}: {lost:?}");
+            assert_eq!(lost[0].0, u64::try_from(found.len()).unwrap());
+            assert!(read.len() >= 2, "{damage}");
+            assert_eq!(run(list(), dir.path()).unwrap(), Done::Problems, "{damage}");
+            assert_eq!(run(Audit::Verify { holds: None }, dir.path()).unwrap(), Done::Problems, "{damage}");
+            let error = run(Audit::Questions { tenant: None }, dir.path()).unwrap_err().to_string();
+            assert!(error.starts_with("1 rows can't be read"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_question_that_can_not_be_read_is_counted_and_keeps_back_no_other() {
+        let (dir, opened) = home();
+        let vault = opened.vault().unwrap();
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        let call = CallId::fresh(opened.clock.now());
+        let sealed = hex::encode(vault.seal_note(&realm, &question_of(&call), b"{}").unwrap());
+        let trail = Connection::open(dir.path().join("audit.db")).unwrap();
+        // Not hexadecimal, and sealed by a key that isn't there any more.
+        for question in ["x", "00ff", sealed.as_str()] {
+            opened.record(Some(realm.clone()), "token.mint", "tok").unwrap();
+            let event = Event::SendRefused(SendRefused {
+                connection: "stripe".to_owned(),
+                code: Code::Denied,
+                known: SendKnown { question: Some(question.to_owned()), ..SendKnown::default() },
+            });
+            let event = serde_json::to_string(&event).unwrap();
+            let last = "UPDATE audit SET event = ?1, call = ?2 WHERE seq = (SELECT max(seq) FROM audit)";
+            trail.execute(last, [event.as_str(), call.as_str()]).unwrap();
+        }
+        let error = run(Audit::Questions { tenant: None }, dir.path()).unwrap_err().to_string();
+        assert_eq!(error, "2 rows can't be read, or the questions in them; 1 questions were printed");
+    }
 
     #[test]
     fn a_new_trail_is_begun_only_where_there_is_none() {

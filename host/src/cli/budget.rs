@@ -114,12 +114,9 @@ fn told(problems: &Problems, out: &Out) -> Done {
 fn list(opened: &Opened, tenant: Option<&TenantId>, out: &Out) -> anyhow::Result<Done> {
     let connections = Connections::load(&opened.home.connections_dir())?;
     let budgets = Budgets::load(&opened.home.budgets_file(), &connections)?;
-    let (rows, tokens) = (
-        opened.audit_store()?.counters()?,
-        opened.control.tokens(tenant.cloned().map(Reach::every).as_ref())?,
-    );
-    let mut all = standings(&rows, &budgets, &tokens, opened.clock.now());
-    all.retain(|standing| tenant.is_none_or(|tenant| standing.counted.realm.tenant == *tenant));
+    let reach = tenant.cloned().map(Reach::every);
+    let rows = opened.audit_store()?.current_counters(opened.clock.now(), reach.as_ref(), u32::MAX)?;
+    let all = standings(&rows, &budgets, |id| opened.control.token_by_id(id))?;
     let heads = ["REALM", "SUBJECT", "OF", "A", "SPENT", "UNDER WAY", "HELD", "LIMIT", "LEFT"];
     out.table(&heads, &all.iter().map(row).collect::<Vec<_>>());
     out.value(&all.iter().map(value).collect::<Vec<_>>());

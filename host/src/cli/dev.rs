@@ -126,8 +126,7 @@ impl Dev {
         opened.config.listen = ([127, 0, 0, 1], 0).into();
         let app = runtime.block_on(async { open_app(&opened, out) })?;
         let status = runtime.block_on(self.serve_around(&opened, &app, &mut signals));
-        finish(app);
-        drop(runtime);
+        finish(app, runtime);
         drop(opened);
         if let Some(folder) = folder {
             folder.close().context("the throw-away home can't be removed")?;

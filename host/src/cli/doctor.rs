@@ -262,7 +262,7 @@ fn policies(opened: &Opened, out: &Out) -> Vec<Finding> {
         Err(error) => return vec![Problem(format!("{error:#}"))],
     };
     let mut findings: Vec<_> = policy.warnings().iter().map(|w| Warning(w.to_string())).collect();
-    findings.push(match policy.count().unwrap_or_default() {
+    findings.push(match policy.count() {
         (0, 0) => Warning(format!(
             "there is none in {}, so everything is denied",
             opened.home.policies_dir().display()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::approval::command_line_user;
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
@@ -61,7 +62,7 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
     SqliteAudit::open(&home.audit_db()).context("can't make audit.db")?;
     let opened = Opened::of(home, config, control);
     let auth = Auth::new(opened.control.clone(), opened.clock.clone());
-    let minted = auth.mint(Mint {
+    let operator = Mint {
         kind: TokenKind::Operator,
         realm,
         every_environment: false,
@@ -72,7 +73,8 @@ pub(super) fn make(home: Home, realm: Realm) -> anyhow::Result<(Opened, Minted)>
         user: None,
         grant: Grant::default(),
         lifetime: Duration::from_secs(365 * 86_400),
-    })?;
+    };
+    let minted = auth.mint_as(command_line_user()?.name(), operator)?;
     opened.record_minted(&minted.row)?;
     opened.home.finish()?;
     Ok((opened, minted))
@@ -106,6 +108,7 @@ mod tests {
             let opened = Opened::open(Some(dir.path().to_owned())).unwrap();
             let auth = Auth::new(opened.control.clone(), opened.clock.clone());
             auth.verify(&minted.token.to_string()).unwrap();
+            assert_eq!(minted.row.minted_by.as_ref(), Some(command_line_user().unwrap().name()));
             opened.vault().unwrap();
             let same = fs::read(dir.path().join("master.key")).unwrap() == key;
             assert_eq!(same, step > 1, "a key that was made stays");

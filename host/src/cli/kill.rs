@@ -4,20 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::Done;
 use super::context::Opened;
 use super::out::Out;
+use super::{Cli, Done};
+use crate::connection::Connections;
 use crate::ids::{Environment, KillId, Realm, TenantId};
 use crate::kill::{Kills, Order, POLL_MS, Reason, Scope};
-use crate::store::KillRow;
+use crate::store::{KillRow, TokenKind, TokenRow};
 
 /// How long the command waits after a switch is thrown: a host sees it within half of that, whatever it's sending.
 const SEEN: Duration = Duration::from_millis(2 * POLL_MS);
 
 /// Flags of `kill`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Kill {
     #[command(subcommand)]
@@ -52,14 +56,42 @@ enum Command {
 }
 
 /// Whose calls a command is about.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 struct Whose {
+    // Before the tenant, which is taken out of the matches.
+    #[command(flatten)]
+    typed: Typed,
     /// The tenant.
     #[arg(long, env = "KEYBEARER_TENANT", default_value = "default", value_name = "NAME")]
     tenant: TenantId,
     /// Every tenant.
     #[arg(long)]
     all_tenants: bool,
+}
+
+/// Whether the tenant was typed: the variable names one for every command, and so narrows none of them.
+#[derive(Debug)]
+struct Typed(bool);
+
+impl FromArgMatches for Typed {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(matches.value_source("tenant") == Some(ValueSource::CommandLine)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Typed {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
 }
 
 impl Whose {
@@ -70,6 +102,13 @@ impl Whose {
 
 impl Kill {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
+        if self.whose.typed.0 && self.targets.contains(&Scope::Everything) {
+            let told = format!(
+                "`everything` is every tenant; for one: `keybearer kill tenant --tenant {}`",
+                self.whose.tenant
+            );
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, told).into());
+        }
         let opened = Opened::open(home)?;
         let kills = Kills::new(opened.control.clone(), opened.clock.clone());
         match self.command {
@@ -117,9 +156,48 @@ fn throw(
     if !thrown.is_empty() {
         std::thread::sleep(SEEN);
     }
+    for row in &thrown {
+        // What can't be told isn't said: it's in force all the same.
+        if let Ok(Some(why)) = unmatched(opened, out, row) {
+            out.note(format!("{}{}: {why} at this moment; it's in force all the same", row.scope, of(row)));
+        }
+    }
     recorded?;
     out.value(&json!({ "kills": thrown.iter().map(value).collect::<Vec<_>>() }));
     failed.map_or(Ok(Done::Well), Err)
+}
+
+/// Why a switch stops nothing at this moment, as one on a mistyped name does.
+fn unmatched(opened: &Opened, out: &Out, row: &KillRow) -> anyhow::Result<Option<&'static str>> {
+    let now = opened.clock.now();
+    let is_any = |is_it: &dyn Fn(&TokenRow) -> bool| -> anyhow::Result<bool> {
+        Ok(opened.control.tokens(None)?.iter().any(|token| {
+            token.kind == TokenKind::Agent
+                && token.revoked_at.is_none()
+                && token.expires_at > now
+                && row.tenant.as_ref().is_none_or(|tenant| *tenant == token.realm.tenant)
+                && row.environment.as_ref().is_none_or(|name| *name == token.realm.environment)
+                && is_it(token)
+        }))
+    };
+    let (is_there, why) = match &row.scope {
+        Scope::Agent(name) => (is_any(&|token| token.agent == *name)?, "no valid token is of that agent"),
+        Scope::Role(name) => {
+            (is_any(&|token| token.role.as_ref() == Some(name))?, "no valid token is of that role")
+        }
+        Scope::Token(id) => (is_any(&|token| token.id == *id)?, "no valid token has that id"),
+        Scope::Tenant => (is_any(&|_| true)?, "no agent has a valid token there"),
+        Scope::Tool(name) => {
+            (opened.catalog(out)?.snapshot().tool(name).is_some(), "there is no tool of that name")
+        }
+        Scope::Connection(name) => {
+            let connections = Connections::load(&opened.home.connections_dir())?;
+            (connections.named(name.as_str()).is_some(), "there is no connection of that name")
+        }
+        // An agent names calls and conversations by itself.
+        Scope::Call(_) | Scope::Conversation(_) | Scope::Everything => return Ok(None),
+    };
+    Ok((!is_there).then_some(why))
 }
 
 fn list(kills: &Kills, out: &Out, whose: &Whose) -> anyhow::Result<Done> {
@@ -192,23 +270,111 @@ fn value(row: &KillRow) -> Value {
 mod tests {
     use rusqlite::Connection;
 
+    use std::path::Path;
+
+    use clap::Parser as _;
+
     use super::*;
-    use crate::cli::init;
+    use crate::cli::{self, init};
     use crate::home::Home;
     use crate::store::{AuditStore as _, RowFilter};
+
+    fn made(root: &Path) -> Opened {
+        let realm = Realm { tenant: "default".parse().unwrap(), environment: "production".parse().unwrap() };
+        init::make(Home::named(Some(root.to_owned())).unwrap(), realm).unwrap().0
+    }
+
+    fn run(root: &Path, line: &str) -> anyhow::Result<Done> {
+        let words = ["keybearer"].into_iter().chain(line.split_ascii_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            cli::Command::Kill(kill) => kill.run(Some(root.to_owned()), &Out::new(false)),
+            cli::Command::Token(token) => token.run(Some(root.to_owned()), &Out::new(false)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn everything_is_refused_beside_a_tenant_that_was_typed() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = made(dir.path());
+        for line in
+            ["kill everything --tenant acme --reason x", "kill agent:a everything --tenant acme --reason x"]
+        {
+            let error = run(dir.path(), line).unwrap_err();
+            let error = error.downcast_ref::<clap::Error>().unwrap();
+            assert_eq!(error.exit_code(), 2, "{error}");
+            assert!(error.to_string().contains("`keybearer kill tenant --tenant acme`"), "{error}");
+        }
+        let kills = Kills::new(opened.control.clone(), opened.clock.clone());
+        assert!(kills.list(None).unwrap().is_empty());
+        for line in ["kill everything --reason x", "kill tenant --tenant acme --reason x"] {
+            assert_eq!(run(dir.path(), line).unwrap(), Done::Well);
+        }
+        let rows = kills.list(None).unwrap();
+        let tenants: Vec<_> =
+            rows.iter().filter_map(|row| row.tenant.as_ref()).map(TenantId::as_str).collect();
+        assert_eq!((rows.len(), &*tenants), (2, &["acme"][..]));
+    }
+
+    #[test]
+    fn what_a_switch_finds_nothing_of_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = made(dir.path());
+        let stripe = "base_url = \"https://api.example.com\"\nsecret = \"k\"\nattach = { kind = \"bearer\" }\n\
+             [operations.pay]\nrequest = \"POST /x\"\neffect = \"write\"\n";
+        std::fs::write(dir.path().join("connections/stripe.toml"), stripe).unwrap();
+        run(dir.path(), "token mint --agent billing-1 --role billing --tool *").unwrap();
+        let tokens = opened.control.tokens(None).unwrap();
+        let minted = tokens.iter().find(|token| token.kind == TokenKind::Agent).unwrap();
+        let kills = Kills::new(opened.control.clone(), opened.clock.clone());
+        let told = |scope: &str, tenant: &str, environment: &str| {
+            let order = Order {
+                scope: scope.parse().unwrap(),
+                tenant: Some(tenant.parse().unwrap()),
+                environment: Some(environment.parse().unwrap()),
+                reason: "a test".parse().unwrap(),
+                by: "cli".to_owned(),
+            };
+            unmatched(&opened, &Out::new(false), &kills.throw(order).unwrap()).unwrap()
+        };
+        let token = format!("token:{}", minted.id);
+        for scope in ["agent:billing-1", "role:billing", &token, "tenant"] {
+            assert_eq!(told(scope, "default", "production"), None, "{scope}");
+            assert!(told(scope, "acme", "production").is_some(), "{scope}");
+            assert!(told(scope, "default", "test").is_some(), "{scope}");
+        }
+        assert_eq!(told("connection:stripe", "default", "production"), None);
+        for (scope, why) in [
+            ("agent:biling-1", "of that agent"),
+            ("agent:operator", "of that agent"),
+            ("role:biling", "of that role"),
+            ("token:tok_000000000000000000000000", "has that id"),
+            ("tool:create_charg", "no tool of that name"),
+            ("connection:strpe", "no connection of that name"),
+        ] {
+            assert!(told(scope, "default", "production").unwrap().contains(why), "{scope}");
+        }
+        assert_eq!(told("conversation:c-17", "default", "production"), None);
+        run(dir.path(), &format!("token revoke {}", minted.id)).unwrap();
+        assert!(told("agent:billing-1", "default", "production").is_some());
+        assert_eq!(
+            run(dir.path(), "kill agent:biling-2 --reason x").unwrap(),
+            Done::Well,
+            "it's thrown all the same"
+        );
+    }
 
     #[test]
     fn what_keeps_one_switch_from_the_trail_keeps_no_other_from_it() {
         let dir = tempfile::tempdir().unwrap();
-        let realm = Realm { tenant: "default".parse().unwrap(), environment: "production".parse().unwrap() };
-        let (opened, _) = init::make(Home::named(Some(dir.path().to_owned())).unwrap(), realm).unwrap();
+        let opened = made(dir.path());
         let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit WHEN new.event LIKE '%agent:first%' \
                       BEGIN SELECT raise(ABORT, 'refused'); END";
         Connection::open(opened.home.audit_db()).unwrap().execute_batch(refuse).unwrap();
 
         let kills = Kills::new(opened.control.clone(), opened.clock.clone());
         let scopes: [Scope; 2] = ["agent:first", "agent:second"].map(|scope| scope.parse().unwrap());
-        let whose = Whose { tenant: "default".parse().unwrap(), all_tenants: false };
+        let whose = Whose { typed: Typed(false), tenant: "default".parse().unwrap(), all_tenants: false };
         let reason = "a test".parse().unwrap();
         let error = throw(&opened, &kills, &Out::new(false), &scopes, &whose, None, &reason).unwrap_err();
         assert!(error.to_string().contains("agent:first was done but could not be recorded"), "{error:#}");

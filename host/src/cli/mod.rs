@@ -5,6 +5,7 @@
 
 mod approval;
 mod audit;
+mod backup;
 mod budget;
 mod completions;
 mod connection;
@@ -12,6 +13,7 @@ mod context;
 mod descriptors;
 mod dev;
 mod doctor;
+mod file_size;
 mod init;
 mod kill;
 mod log;
@@ -61,7 +63,9 @@ enum Command {
     Serve(serve::Serve),
     /// Check a home from top to bottom and say what to mend.
     Doctor(doctor::Doctor),
-    /// Build, inspect, test, add, list and remove tools.
+    /// Copy a home while its host runs, without its master key.
+    Backup(backup::Backup),
+    /// Build, inspect, test, add, list, remove and prune tools.
     #[command(subcommand)]
     Tool(tool::Tool),
     /// Let agents run code: build, add, list and remove sandboxes.
@@ -130,12 +134,14 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::told(&error),
     };
+    file_size::fails_the_write();
     let out = Out::new(cli.json);
     let home = cli.home;
     let done = match cli.command {
         Command::Init(args) => args.run(home, &out),
         Command::Serve(args) => args.run(home, &out),
         Command::Doctor(args) => args.run(home, &out),
+        Command::Backup(args) => args.run(home, &out),
         Command::Tool(command) => command.run(home, &out),
         Command::Sandbox(command) => command.run(home, &out),
         Command::Vault(command) => command.run(home, &out),

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::{Opened, say};
@@ -52,6 +53,7 @@ impl Serve {
             let bound = doors::bind(&config).await?;
             out.note(format!("listening on {}", bound.url()));
             out.value(&serde_json::json!({ "url": bound.url() }));
+            app.log_policies();
             let watch = tokio::spawn(watch_home(app.clone(), bound.certificate()));
             let reconciling = tokio::spawn(app.pipeline.reconciler(app.ledger.clone()).watch());
             let served = bound.serve(app.clone(), stop_signal()).await;
@@ -62,7 +64,7 @@ impl Serve {
             served?;
             Ok(())
         });
-        finish(app);
+        finish(app, runtime);
         served?;
         log.note("stopped");
         Ok(Done::Well)
@@ -86,12 +88,18 @@ pub(super) fn open_app(opened: &Opened, out: &Out) -> anyhow::Result<Arc<App>> {
     Ok(Arc::new(App::open(sources, &mut say(out))?))
 }
 
-/// Flushes the trail, once nothing uses the app any more.
-pub(super) fn finish(app: Arc<App>) {
+/// How long what blocks a thread may go on once the trail is flushed: a look at the home, or up names that no server
+/// answers for. Nothing waits for it any more.
+const BLOCKED_MAX: Duration = Duration::from_millis(500);
+
+/// Flushes the trail, once nothing uses the app any more, and ends what ran it.
+pub(super) fn finish(app: Arc<App>, runtime: Runtime) {
     app.record_shadow();
     let audit = app.audit.clone();
     drop(app);
     audit.shutdown();
+    // Dropped, it would wait for every such thread, and the process would live on.
+    runtime.shutdown_timeout(BLOCKED_MAX);
 }
 
 /// What the doors need of a configuration.
@@ -114,13 +122,14 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 pub(super) async fn watch_home(app: Arc<App>, certificate: Option<Arc<Certificate>>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut pruned: Option<Instant> = None;
+    // Not at the start: a machine's clock may be put right in the seconds after that.
+    let mut pruned = Instant::now();
     loop {
         ticks.tick().await;
         let (app, certificate) = (app.clone(), certificate.clone());
-        let due = pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
+        let due = pruned.elapsed() >= PRUNE_EVERY;
         if due {
-            pruned = Some(Instant::now());
+            pruned = Instant::now();
         }
         let look = move || {
             app.refresh();

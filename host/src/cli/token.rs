@@ -1,10 +1,12 @@
 //! `keybearer token`.
 
+use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde_json::json;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::approval::command_line_user;
 use super::context::Opened;
@@ -13,10 +15,13 @@ use super::{Done, RealmArgs};
 use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
 use crate::clock::Millis;
 use crate::connection::Connections;
-use crate::ids::{AgentId, ConversationId, RoleName, TokenId, UserId};
+use crate::ids::{AgentId, ConversationId, InvalidName, RoleName, TokenId, UserId};
 use crate::ledger::Budget;
 use crate::reach::Reach;
 use crate::store::{TokenKind, TokenRow};
+
+/// The most that is read as a token, in bytes: more than one has, with space around it.
+const TOKEN_INPUT_BYTES_MAX: usize = 256;
 
 /// Commands on tokens.
 #[derive(Debug, clap::Subcommand)]
@@ -33,9 +38,31 @@ pub(super) enum Token {
     },
     /// Revoke a token: the very next send of its calls is refused, and of all that was delegated from it.
     Revoke {
-        /// The token's id (`tok_…`).
-        id: TokenId,
+        /// The token's id (`tok_…`), or `-`: the token itself is read from standard input.
+        #[arg(value_name = "ID", value_parser = which)]
+        token: Which,
     },
+}
+
+/// Which token.
+#[derive(Debug, Clone)]
+pub(super) enum Which {
+    /// The one of this id.
+    Id(TokenId),
+    /// The one that standard input says.
+    StandardInput,
+}
+
+/// `tok_…` or `-`. A token that is typed all the same isn't repeated (`usage`).
+fn which(text: &str) -> Result<Which, String> {
+    match text {
+        "-" => Ok(Which::StandardInput),
+        _ if text.starts_with("kbt_") || text.starts_with("kbo_") => {
+            Err("this is a token and no id; `keybearer token revoke -` reads a token from standard input"
+                .to_owned())
+        }
+        id => id.parse().map(Which::Id).map_err(|error: InvalidName| error.to_string()),
+    }
 }
 
 /// Flags of `token mint`.
@@ -94,27 +121,52 @@ impl Token {
         match self {
             Self::Mint(args) => mint(&opened, &auth, out, args),
             Self::List { realm, all } => list(&opened, &auth, out, &realm, all),
-            Self::Revoke { id } => {
-                let Some(row) = opened.control.token_by_id(&id)? else {
-                    bail!("there is no token {id}; `keybearer token list --all` shows all");
-                };
-                auth.revoke(&id, None)?;
-                opened.record(Some(row.realm), "token.revoke", id.as_str())?;
-                out.line(format!("revoked {id}"));
-                out.value(&json!({ "revoked": id }));
-                Ok(Done::Well)
-            }
+            Self::Revoke { token } => revoke(&opened, &auth, out, token),
         }
     }
+}
+
+fn revoke(opened: &Opened, auth: &Auth, out: &Out, token: Which) -> anyhow::Result<Done> {
+    let row = match token {
+        Which::StandardInput => presented(auth)?,
+        Which::Id(id) => opened
+            .control
+            .token_by_id(&id)?
+            .with_context(|| format!("there is no token {id}; `keybearer token list --all` shows all"))?,
+    };
+    let id = row.id;
+    auth.revoke(&id, None)?;
+    opened.record(Some(row.realm), "token.revoke", id.as_str())?;
+    out.line(format!("revoked {id}"));
+    out.value(&json!({ "revoked": id }));
+    Ok(Done::Well)
+}
+
+/// The token whose text is in standard input, or is asked for at the terminal.
+fn presented(auth: &Auth) -> anyhow::Result<TokenRow> {
+    let stdin = std::io::stdin();
+    let text = if stdin.is_terminal() {
+        Zeroizing::new(rpassword::prompt_password("Token (not shown): ")?)
+    } else {
+        let mut text = Zeroizing::new(String::with_capacity(TOKEN_INPUT_BYTES_MAX));
+        let most = TOKEN_INPUT_BYTES_MAX as u64;
+        stdin.lock().take(most).read_to_string(&mut text).context("standard input holds no token")?;
+        text
+    };
+    auth.of_text(text.trim())?.context(
+        "no token of this home has the text in standard input; one that ended more than 30 days ago may not be known any more",
+    )
 }
 
 fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Result<Done> {
     let kind = if args.operator { TokenKind::Operator } else { TokenKind::Agent };
     let (without_tools, without_operations) = (args.tools.is_empty(), args.operations.is_empty());
-    if kind == TokenKind::Agent && without_tools && without_operations {
+    let may_send_nothing = kind == TokenKind::Agent && without_tools && without_operations;
+    if may_send_nothing && !args.may_store_secrets {
         bail!(
             "this token could do nothing: name what it may call with --tool NAME (or --tool '*'), or what a vendor's \
-             SDK may send with --operation CONNECTION:OPERATION"
+             SDK may send with --operation CONNECTION:OPERATION; or let it store a user's secrets, with --user ID \
+             --may-store-secrets"
         );
     }
     let realm = args.realm.realm();
@@ -160,10 +212,11 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         } else if kind == TokenKind::Operator {
             out.note(format!("it manages {} alone; for the whole tenant add --every-environment", row.realm));
         }
-        if kind == TokenKind::Agent && without_operations {
+        if may_send_nothing {
+            out.note("it may call no tool and use no operation: it's for storing its user's secrets alone");
+        } else if kind == TokenKind::Agent && without_operations {
             out.note("it may use no operation, so tools that send requests will be denied; add --operation CONNECTION:OPERATION");
-        }
-        if kind == TokenKind::Agent && without_tools {
+        } else if kind == TokenKind::Agent && without_tools {
             out.note("it may call no tool: it's for a vendor's SDK at /proxy/CONNECTION alone; for tools add --tool NAME");
         }
     }
@@ -194,21 +247,19 @@ fn list(opened: &Opened, auth: &Auth, out: &Out, args: &RealmArgs, all: bool) ->
         })
         .collect();
     out.table(&["ID", "REALM", "AGENT", "ROLE", "CONVERSATION", "PARENT", "STATE", "EXPIRES", "MAY"], &rows);
-    let value: Vec<_> = tokens
-        .iter()
-        .map(|row| {
-            json!({
-                "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
-                "every_environment": row.every_environment,
-                "role": row.role, "task": row.task, "parent": row.parent, "minted_by": row.minted_by,
-                "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
-                "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
-                "revoked": row.revoked_at.map(|at| at.to_string()),
-            })
-        })
-        .collect();
-    out.value(&value);
+    out.value(&tokens.iter().map(|row| value(row, now)).collect::<Vec<_>>());
     Ok(Done::Well)
+}
+
+fn value(row: &TokenRow, now: Millis) -> Value {
+    json!({
+        "id": row.id, "kind": row.kind, "realm": row.realm, "agent": row.agent,
+        "every_environment": row.every_environment,
+        "role": row.role, "task": row.task, "user": row.user, "parent": row.parent, "minted_by": row.minted_by,
+        "conversation": row.conversation, "grant": row.grant, "state": state(row, now),
+        "created": row.created_at.to_string(), "expires": row.expires_at.to_string(),
+        "revoked": row.revoked_at.map(|at| at.to_string()),
+    })
 }
 
 fn state(row: &TokenRow, now: Millis) -> &'static str {
@@ -245,135 +296,4 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::audit::{Audit, Event, Row, TokenGiven};
-    use crate::cli::{Cli, Command, init};
-    use crate::home::Home;
-    use crate::ids::Realm;
-    use crate::store::RowFilter;
-
-    /// A home, and the realm that its operator's token is of.
-    fn made(root: &Path) -> (Opened, Realm) {
-        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "test".parse().unwrap() };
-        let home = Home::named(Some(root.to_owned())).unwrap();
-        (init::make(home, realm.clone()).unwrap().0, realm)
-    }
-
-    fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<Done> {
-        let line = [&["keybearer", "token"][..], arguments].concat();
-        let Command::Token(token) = Cli::try_parse_from(line).unwrap().command else {
-            panic!("{arguments:?}")
-        };
-        token.run(Some(root.to_owned()), &Out::new(false))
-    }
-
-    #[test]
-    fn a_revocation_is_on_record_in_the_token_s_realm() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("home");
-        let (opened, realm) = made(&root);
-        run(&root, &["mint", "--agent", "a", "--tool", "*", "--tenant", "acme", "--environment", "test"])
-            .unwrap();
-        let id = Auth::new(opened.control.clone(), opened.clock.clone()).list(None).unwrap()[0].id.clone();
-        run(&root, &["revoke", id.as_str()]).unwrap();
-        assert!(run(&root, &["revoke", "tok_000000000000000000000000"]).is_err());
-
-        let trail = Audit::start(opened.audit_store().unwrap(), opened.clock.clone()).unwrap();
-        let reach = Some(Reach::every(realm.tenant.clone()));
-        let filter = RowFilter { reach, limit: 1, newest_first: true, ..RowFilter::default() };
-        let newest = trail.rows(&filter).unwrap().remove(0);
-        assert_eq!(newest.realm, Some(realm));
-        let is_revocation = |event: &Event| {
-            matches!(event, Event::Admin { action, subject, .. }
-                if action == "token.revoke" && subject == id.as_str())
-        };
-        assert!(is_revocation(&newest.event), "{newest:?}");
-    }
-
-    #[test]
-    fn who_got_a_token_and_what_it_may_do_is_on_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("home");
-        let (opened, realm) = made(&root);
-        let words = "mint --agent billing-1 --role billing --conversation march --tool get_invoice --operation stripe:* \
-                     --may-delegate --tenant acme --environment test";
-        let mut arguments: Vec<_> = words.split_ascii_whitespace().collect();
-        arguments.extend(["--task", "collect what is overdue", "--budget", "50000 usd day"]);
-        run(&root, &arguments).unwrap();
-        let trail = Audit::start(opened.audit_store().unwrap(), opened.clock.clone()).unwrap();
-        let rows = trail.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap();
-        let [init, minted] = &rows[..] else { panic!("{rows:?}") };
-        let given = |row: &Row| match &row.event {
-            Event::Admin { token: Some(token), .. } => *token.clone(),
-            other => panic!("{other:?}"),
-        };
-        let tokens = opened.control.tokens(None).unwrap();
-        assert_eq!(given(minted), TokenGiven::from(&tokens[0]));
-        assert_eq!(given(init), TokenGiven::from(&tokens[1]), "the operator's, which a home begins with");
-        assert_eq!(minted.realm, Some(realm));
-        let token = given(minted);
-        assert_eq!(
-            (token.agent.as_str(), token.task.as_deref()),
-            ("billing-1", Some("collect what is overdue"))
-        );
-        assert_eq!(token.grant.to_string(), "get_invoice stripe:* [50000 usd day] delegate");
-        assert!(token.role.is_some() && token.conversation.is_some() && token.minted_by.is_some());
-    }
-
-    #[test]
-    fn a_budget_that_would_limit_nothing_is_not_minted() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("home");
-        let (opened, _) = made(&root);
-        let stripe = "base_url = \"https://api.example.com\"\nsecret = \"k\"\nattach = { kind = \"bearer\" }\n\
-             environments = [\"test\"]\n[operations.pay]\nrequest = \"POST /x\"\neffect = \"write\"\n";
-        std::fs::write(root.join("connections/stripe.toml"), stripe).unwrap();
-        let mint = |environment: &str, budget: &str| {
-            run(
-                &root,
-                &[
-                    "mint",
-                    "--agent",
-                    "a",
-                    "--operation",
-                    "stripe:*",
-                    "--environment",
-                    environment,
-                    "--budget",
-                    budget,
-                ],
-            )
-        };
-        let count = || opened.control.tokens(None).unwrap().len();
-        let before = count();
-        for (environment, budget, told) in [
-            ("test", "100 usd day connection=strpe", "there is no connection strpe in default/test"),
-            ("test", "100 usd day connection=stripe operation=pai", "stripe has no operation pai"),
-            (
-                "production",
-                "100 usd day connection=stripe",
-                "there is no connection stripe in default/production",
-            ),
-        ] {
-            let error = mint(environment, budget).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
-        }
-        assert_eq!(count(), before);
-        mint("test", "100 usd day connection=stripe operation=pay").unwrap();
-        mint("production", "100 usd day").unwrap();
-    }
-
-    #[test]
-    fn spans_have_a_unit() {
-        assert_eq!(span("90s").unwrap(), Duration::from_secs(90));
-        assert_eq!(span("7d").unwrap(), Duration::from_secs(604_800));
-        for bad in ["", "5", "s", "0s", "-1h", "1w", "99999999999999999999d", "é"] {
-            assert!(span(bad).is_err(), "{bad:?}");
-        }
-    }
-}
+mod tests;

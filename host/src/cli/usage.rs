@@ -99,6 +99,7 @@ mod tests {
             (&["tokn", "list"], "unrecognized subcommand 'tokn'"),
             (&["dev", "--secret", "k=sk_live_abcdef", "--", "true"], "write LABEL=@FILE"),
             (&["vault", "set"], "<LABEL>"),
+            (&["token", "revoke", "kbt_AAAAAAAA"], "`keybearer token revoke -` reads a token"),
         ] {
             let text = told_of(arguments);
             assert!(text.contains(told), "{text}");

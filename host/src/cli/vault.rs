@@ -52,9 +52,12 @@ pub(super) enum Vault {
     Remove {
         /// The label.
         label: SecretLabel,
-        /// This version only.
+        /// This version only [default: all, the one in use among them].
         #[arg(long, value_name = "N")]
         version: Option<u32>,
+        /// Remove all versions without being asked.
+        #[arg(long, short)]
+        yes: bool,
         /// The user whose own secret it is, for connections with `secret_of = "user"`.
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
@@ -88,8 +91,8 @@ impl Vault {
             Self::Set { label, user, realm } => store(&opened, out, &label, user.as_ref(), &realm, false),
             Self::Rotate { label, user, realm } => store(&opened, out, &label, user.as_ref(), &realm, true),
             Self::List { realm, all } => list(&opened, out, &realm, all),
-            Self::Remove { label, version, user, realm } => {
-                remove(&opened, out, &label, version, user.as_ref(), &realm)
+            Self::Remove { label, version, yes, user, realm } => {
+                remove(&opened, out, &label, version, yes, user.as_ref(), &realm)
             }
             Self::RotateMaster { new_key_env, new_passphrase_env } => {
                 rotate_master(&opened, out, new_key_env.as_deref(), new_passphrase_env.as_deref())
@@ -184,10 +187,23 @@ fn remove(
     out: &Out,
     label: &SecretLabel,
     version: Option<u32>,
+    yes: bool,
     user: Option<&UserId>,
     args: &RealmArgs,
 ) -> anyhow::Result<Done> {
     let (realm, vault) = (args.realm(), opened.vault()?);
+    let shown = named(label, user);
+    if version.is_none() && !yes {
+        let mut stored = vault.list(Some(&realm.tenant))?;
+        stored.retain(|s| s.realm == realm && s.user.as_ref() == user && s.label == *label);
+        if let Some(newest) = stored.iter().map(|s| s.version).max() {
+            let question =
+                format!("Remove all versions of {shown} from {realm}? Version {newest} is in use.");
+            if !out.confirm(&question) {
+                bail!("not removed: consent at the terminal, or with --yes; --version N removes one alone");
+            }
+        }
+    }
     let removed = match user {
         None => vault.remove(&realm, label, version)?,
         Some(user) => vault.remove_own(&realm, user, label, version)?,
@@ -196,7 +212,6 @@ fn remove(
         bail!("there is no such secret in {realm}; `keybearer vault list --all` shows all labels");
     }
     let which = version.map_or_else(|| "all versions".to_owned(), |v| format!("version {v}"));
-    let shown = named(label, user);
     opened.record(Some(realm.clone()), "vault.remove", &format!("{shown} {which}"))?;
     out.line(format!("removed {shown} ({which}) from {realm}"));
     // Whoever is at work in the database may keep it from being emptied.

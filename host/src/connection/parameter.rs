@@ -11,6 +11,9 @@ use crate::json;
 /// The longest JSON text that a number may be, in bytes: no 64-bit float needs more than 25.
 const NUMBER_BYTES_MAX: usize = 32;
 
+/// What an integer must be, in a text and in JSON.
+const INTEGER: &str = "must be an integer between -2^63 and 2^63-1, written plainly";
+
 /// A declared parameter.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -99,7 +102,7 @@ impl Kind {
             Self::String { .. } => Value::from(text),
             Self::Integer { .. } => match text.parse::<i64>() {
                 Ok(number) if number.to_string() == text => Value::from(number),
-                _ => return Err(Mismatch::new("must be an integer, written plainly")),
+                _ => return Err(Mismatch::new(INTEGER)),
             },
             Self::Number { .. } => {
                 number(text).ok_or_else(|| Mismatch::new("must be a number, written plainly"))?
@@ -140,7 +143,7 @@ impl Kind {
                 }
             }
             Self::Integer { minimum, maximum, allowed } => {
-                let number = value.as_i64().ok_or_else(|| Mismatch::new("must be an integer of 64 bits"))?;
+                let number = value.as_i64().ok_or_else(|| Mismatch::new(INTEGER))?;
                 if !allowed.is_empty() && !allowed.contains(&number) {
                     let allowed: Vec<_> = allowed.iter().map(i64::to_string).collect();
                     return Err(Mismatch::new(format!("must be one of {}", allowed.join(", "))));
@@ -247,6 +250,10 @@ mod tests {
         assert!(integer(0, 10).check(&json!("5")).is_err());
         assert!(integer(0, 10).check(&json!(5.0)).is_err());
         assert_eq!(integer(1, i64::MAX).of_text("0").unwrap_err().rule, "must be at least 1");
+        for (text, value) in [("18446744073709551615", json!(u64::MAX)), ("1e18", json!(1e18))] {
+            assert_eq!(integer(0, i64::MAX).of_text(text).unwrap_err().rule, INTEGER);
+            assert_eq!(integer(0, i64::MAX).check(&value).unwrap_err().rule, INTEGER);
+        }
     }
 
     #[test]

@@ -166,15 +166,13 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let limit = limit(&request)?;
     let app = door.app.clone();
     let all = blocking(move || {
-        let reach = caller.reach();
-        let (counters, tokens) = (app.ledger.counters()?, app.control.tokens(Some(&reach))?);
-        let mut all = standings(&counters, &app.spending.budgets(), &tokens, app.clock.now());
-        all.retain(|standing| reach.covers(&standing.counted.realm));
-        Ok(all)
+        let mut rows = app.ledger.current_counters(app.clock.now(), Some(&caller.reach()), asked(limit))?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let all = standings(&rows, &app.spending.budgets().load(), |id| app.control.token_by_id(id))?;
+        Ok((all, more))
     });
-    let mut all = all.await?.map_err(|error: StoreError| failed(&error))?;
-    let more = all.len() > limit;
-    all.truncate(limit);
+    let (all, more) = all.await?.map_err(|error: StoreError| failed(&error))?;
     Ok(json(&BudgetList { budgets: all.into_iter().map(BudgetEntry::from).collect(), more }))
 }
 
@@ -182,9 +180,7 @@ async fn list_held(door: &Door, request: Request) -> Result<Response, Refusal> {
     let caller = door.operator(request.headers())?;
     let limit = limit(&request)?;
     let app = door.app.clone();
-    // One over the limit shows that there are more.
-    let asked = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1);
-    let rows = blocking(move || app.ledger.held(Some(&caller.reach()), asked));
+    let rows = blocking(move || app.ledger.held(Some(&caller.reach()), asked(limit)));
     let mut rows = rows.await?.map_err(|error| failed(&error))?;
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -248,6 +244,11 @@ async fn reconciled(door: &Door, request: Request) -> Result<Response, Refusal> 
 fn limit(request: &Request) -> Result<usize, Refusal> {
     let [limit] = query::read(request.uri(), ["limit"])?;
     Ok(number("limit", limit, PAGE_MAX)?.unwrap_or(PAGE))
+}
+
+/// How many to read: one over the limit shows that there are more.
+fn asked(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 fn missing() -> Refusal {

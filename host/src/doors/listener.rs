@@ -1,17 +1,20 @@
 //! Sockets: bound once everything else is known to be right, limited in number and time, drained at the end.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::routing::post;
+use http::header::{CONNECTION, EXPECT, HOST};
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,12 +27,15 @@ use tower::Service as _;
 
 use super::pace::{Paced, Phase};
 use super::problem::Problem;
+use super::rest::Lent;
 use super::router::{Door, Route, kill_switches, router};
 use super::tls::Certificate;
 use super::unread::{Given, Spoken, Turn};
 use super::{ServeConfig, mcp, places};
 use crate::app::App;
 use crate::config::DoorLimits;
+use crate::metrics::Metrics;
+use crate::refusal::Code;
 
 /// How long a connection may stay open between two requests. Longer than the pools of common clients keep one, so
 /// that it's the client that closes, and no request meets a closing socket.
@@ -39,8 +45,14 @@ const IDLE_MAX: Duration = Duration::from_secs(120);
 /// operator can throw a kill switch, whoever holds all the others.
 const TURNED_AWAY_MAX: usize = 64;
 
+/// Connections that are turned away within this time of one another are told of once.
+const FULL_PAUSE: Duration = Duration::from_secs(60);
+
 /// The read buffer of one connection at most, in bytes; it begins at 8 KiB. Longer bodies go through it in parts.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// What is wrong with a request that doesn't say for which host it is, or says so twice.
+const HOSTLESS: &str = "the request has to have one Host header";
 
 /// The pause after a failed accept: with no descriptor left, the next one would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -137,9 +149,10 @@ impl Bound {
     /// # Errors
     /// None at present: a failed accept is logged and tried again.
     pub async fn serve(self, app: Arc<App>, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let metrics = app.metrics.clone();
         let door = Arc::new(Door::new(app, &self.config));
         let routes = (router(door.clone()), kill_switches().with_state(door.clone()));
-        self.serve_routes(routes, || door.drain(), shutdown).await;
+        self.serve_routes(routes, metrics, || door.drain(), shutdown).await;
         Ok(())
     }
 
@@ -148,11 +161,12 @@ impl Bound {
     pub(super) async fn serve_routes(
         self,
         (routes, urgent): (Router, Router),
+        metrics: Arc<Metrics>,
         drain: impl FnOnce(),
         shutdown: impl Future<Output = ()>,
     ) {
         let limits = &self.config.limits;
-        let seats = Seats::new(limits.connections_max);
+        let mut seats = Seats::new(limits.connections_max, metrics);
         let (stop, stopped) = watch::channel(());
         let server = Arc::new(Server {
             http: http(limits.header_bytes_max, true),
@@ -161,6 +175,8 @@ impl Bound {
             time_max: Duration::from_millis(limits.read_ms_max),
             routes,
             turned_away: turned_away(urgent, limits),
+            hostless: Router::new()
+                .fallback(|| async { Problem::new(Code::BadRequest, HOSTLESS).into_response() }),
         });
 
         let mut connections = JoinSet::new();
@@ -224,6 +240,7 @@ struct Server {
     time_max: Duration,
     routes: Router,
     turned_away: Router,
+    hostless: Router,
 }
 
 impl Server {
@@ -256,11 +273,19 @@ impl Server {
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             phase.request();
             turn.request();
-            let (answer, phase, turn) = (routes.clone().call(request), phase.clone(), turn.clone());
+            let mut routes = if has_host(&request) { routes.clone() } else { self.hostless.clone() };
+            let waits = request.headers().contains_key(EXPECT);
+            let (head, body) = request.into_parts();
+            let (body, rest) = Lent::new(body);
+            let answer = routes.call(hyper::Request::from_parts(head, body));
+            let (phase, turn) = (phase.clone(), turn.clone());
             async move {
-                let answer = answer.await;
+                let mut answer = answer.await?;
+                if !rest.drained(waits).await {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 phase.answered();
-                answer.map(|answer| answer.map(|body| Given::new(body, turn)))
+                Ok::<_, Infallible>(answer.map(|body| Given::new(body, turn)))
             }
         });
         let mut connection = pin!(http.serve_connection(io, service));
@@ -277,12 +302,20 @@ impl Server {
     }
 }
 
+/// Whether a request says once for which host it is, as the protocol asks; its first version knew of no such header.
+fn has_host<B>(request: &hyper::Request<B>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() == Version::HTTP_10,
+        count => count == 1,
+    }
+}
+
 /// The answers on connections that there's no room for, where nothing is `urgent`.
 fn turned_away(urgent: Router, limits: &DoorLimits) -> Router {
     let limits = limits.clone();
     let mcp = post(move |request: Request| async move { mcp::turned_away(request, &limits).await });
-    let busy = || async { Problem::from(places::busy()).into_response() };
-    urgent.route(Route::Mcp.path(), mcp).fallback(busy).method_not_allowed_fallback(busy)
+    let full = || async { Problem::from(places::full()).into_response() };
+    urgent.route(Route::Mcp.path(), mcp).fallback(full).method_not_allowed_fallback(full)
 }
 
 fn http(header_bytes_max: usize, keep_alive: bool) -> http1::Builder {
@@ -299,6 +332,9 @@ fn http(header_bytes_max: usize, keep_alive: bool) -> http1::Builder {
 struct Seats {
     served: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    /// When there was no room the last time.
+    full: Option<Instant>,
 }
 
 struct Seat {
@@ -307,19 +343,30 @@ struct Seat {
 }
 
 impl Seats {
-    fn new(connections_max: usize) -> Self {
+    fn new(connections_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             served: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            metrics,
+            full: None,
         }
     }
 
-    fn take(&self) -> Option<Seat> {
+    fn take(&mut self) -> Option<Seat> {
         let seat = |room: &Arc<Semaphore>, turned_away| {
             let permit = room.clone().try_acquire_owned().ok()?;
             Some(Seat { turned_away, _permit: permit })
         };
-        seat(&self.served, false).or_else(|| seat(&self.turned_away, true))
+        if let Some(served) = seat(&self.served, false) {
+            return Some(served);
+        }
+        self.metrics.connection_turned_away();
+        if self.full.replace(Instant::now()).is_none_or(|last| last.elapsed() >= FULL_PAUSE) {
+            tracing::warn!(
+                "there are as many connections as doors.connections_max allows; more are turned away"
+            );
+        }
+        seat(&self.turned_away, true)
     }
 }
 

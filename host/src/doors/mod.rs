@@ -41,6 +41,7 @@ mod problem;
 mod proxy;
 mod query;
 mod realm;
+mod rest;
 mod router;
 mod tls;
 mod tokens;

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use super::headers;
 use super::problem::MEDIA_TYPE;
-use super::router::{Door, Route};
+use super::router::{Door, PROXY_ROOT, Route};
 
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
 
@@ -108,7 +108,10 @@ fn paths() -> Value {
         (Route::Metrics, json!({ "get": metrics() })),
         (Route::OpenApi, json!({ "get": this() })),
     ];
-    Value::Object(entries.into_iter().map(|(route, item)| (route.path().to_owned(), item)).collect())
+    let mut paths: Map<_, _> =
+        entries.into_iter().map(|(route, item)| (route.path().to_owned(), item)).collect();
+    paths.insert(PROXY_ROOT.to_owned(), proxy::root());
+    Value::Object(paths)
 }
 
 fn list_tools() -> Value {

@@ -24,13 +24,14 @@ impl Places {
     /// # Errors
     /// [`Code::Busy`] when all are taken.
     pub(super) fn take(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.free.try_acquire().map_err(|_| busy())
+        let busy = "the host is running as many calls as it may; try again in a moment";
+        self.free.try_acquire().map_err(|_| Refusal::new(Code::Busy, busy))
     }
 }
 
-/// The answer when there's no room.
-pub(super) fn busy() -> Refusal {
-    Refusal::new(Code::Busy, "the host is running as many calls as it may; try again in a moment")
+/// The answer on a connection that there's no room for.
+pub(super) fn full() -> Refusal {
+    Refusal::new(Code::Busy, "the host has as many connections as it may; try again in a moment")
 }
 
 #[cfg(test)]

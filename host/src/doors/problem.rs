@@ -56,7 +56,7 @@ impl Problem {
                 (Code::TooLarge, "the request's address is longer than the host takes")
             }
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                (Code::TooLarge, "the request's headers are larger than the host takes")
+                (Code::TooLarge, "the request's address and headers are larger than the host takes")
             }
             _ => return None,
         };

@@ -142,6 +142,9 @@ impl Route {
     }
 }
 
+/// The template of [`Route::Proxy`]'s other path, below which there's nothing.
+pub(super) const PROXY_ROOT: &str = "/proxy/{connection}/";
+
 /// What every route needs.
 pub(super) struct Door {
     pub(super) app: Arc<App>,
@@ -236,7 +239,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
         .merge(kill_switches())
         .route(Route::Audit.path(), get(audit::page))
         .route(Route::AuditCall.path(), get(audit::call))
-        .route("/proxy/{connection}/", proxied())
+        .route(PROXY_ROOT, proxied())
         .route("/proxy/{connection}/{*path}", proxied())
         .route(Route::Health.path(), get(health::live))
         .route(Route::Ready.path(), get(health::ready))
@@ -267,7 +270,7 @@ fn proxied() -> MethodRouter<Arc<Door>> {
 }
 
 /// The last segment of a request's path, as it was written: the names and ids in this interface need no escapes, so
-/// an escaped one is no valid name.
+/// an escaped one is no valid name; but for [a user's](super::user_secrets), which may hold what some clients escape.
 pub(super) fn last_segment(request: &Request) -> &str {
     request.uri().path().rsplit('/').next().unwrap_or("")
 }

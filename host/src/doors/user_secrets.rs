@@ -6,12 +6,14 @@
 //!
 //! INVARIANT (no echo): nothing that is answered, logged or recorded here holds any part of a body.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
+use percent_encoding::percent_decode_str;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
@@ -110,7 +112,7 @@ async fn stored(door: &Door, request: Request) -> Result<Response, Refusal> {
 async fn removed(door: &Door, request: Request) -> Result<Response, Refusal> {
     let whose = Whose::of(door, &request, segment_before_last(&request, 2))?;
     let missing = || Refusal::new(Code::NotFound, "this user has no secret of this label here");
-    let label: SecretLabel = last_segment(&request).parse().map_err(|_| missing())?;
+    let label: SecretLabel = plain(last_segment(&request)).parse().map_err(|_| missing())?;
     let found = settled(remove_recorded(door.app.clone(), whose, label)).await?;
     if found { Ok(done()) } else { Err(missing()) }
 }
@@ -127,7 +129,7 @@ impl Whose {
     /// names; an agent those of the user that its token is bound to, in the token's realm, if the token says so.
     fn of(door: &Door, request: &Request, user: &str) -> Result<Self, Refusal> {
         let caller = caller(door, request.headers())?;
-        let user = user.parse::<UserId>();
+        let user = plain(user).parse::<UserId>();
         let environment = environment(request)?;
         match (caller.kind(), user) {
             (TokenKind::Operator, Ok(user)) => {
@@ -151,6 +153,12 @@ impl Whose {
     }
 }
 
+/// A user's id or a label as it's meant: `@` and `:` may stand in both, and many clients escape them. What isn't an
+/// escape of text stays what neither can hold.
+fn plain(segment: &str) -> Cow<'_, str> {
+    percent_decode_str(segment).decode_utf8_lossy()
+}
+
 /// An operator's key may stand in `X-Api-Key`, as elsewhere.
 fn caller(door: &Door, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
     if headers.contains_key(API_KEY) { door.operator(headers) } else { door.anyone(headers) }
@@ -164,7 +172,7 @@ fn environment(request: &Request) -> Result<Option<Environment>, Refusal> {
 }
 
 fn label(request: &Request) -> Result<SecretLabel, Refusal> {
-    new_label(last_segment(request))
+    new_label(&plain(last_segment(request)))
         .map_err(|error| Refusal::new(Code::BadRequest, format!("the label is not valid: {error}")))
 }
 

@@ -148,6 +148,9 @@ const PROTECTED: &[&str] = &["model_dump", "model_validate"];
 /// Keywords that a whole schema may have and that aren't used.
 const ABOUT_ITSELF: &[&str] = &["$schema", "$id"];
 
+/// Keywords that bound a number.
+const BOUNDS: &[&str] = &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+
 /// Keywords that every schema may have and that say nothing about values.
 const NOTES: &[&str] = &["title", "description", "default", "examples", "deprecated"];
 
@@ -164,7 +167,7 @@ impl Walk {
             "integer" => {
                 &["enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]
             }
-            "number" => &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
+            "number" => BOUNDS,
             _ => &[],
         };
         for keyword in schema.keys().map(String::as_str) {
@@ -182,6 +185,9 @@ impl Walk {
             }
         }
         self.choices(schema, kind, at)?;
+        if kind == "integer" && self.direction == Direction::Input {
+            whole_bounds(schema, at)?;
+        }
         match kind {
             "object" => self.object(schema, at),
             "array" => self.array(schema, at),
@@ -295,7 +301,7 @@ impl Walk {
         match (fits, self.direction) {
             (true, Direction::Input) if is_pydantics(name) => Err(error(
                 at,
-                "pydantic keeps this name for its models, and loses the argument; write another one",
+                "pydantic keeps this name for its models: no client could send it; write another one",
             )),
             (true, _) => Ok(()),
             (false, Direction::Input) => {
@@ -321,9 +327,17 @@ impl Walk {
     }
 }
 
+/// Checks that what bounds an integer is one itself: AutoGen fails on anything else.
+fn whole_bounds(schema: &Map<String, Value>, at: &str) -> Result<(), SchemaError> {
+    let broken = |bound: &&&str| schema.get(**bound).is_some_and(|value| !value.is_i64() && !value.is_u64());
+    BOUNDS.iter().find(broken).map_or(Ok(()), |bound| {
+        Err(error(&format!("{at}/{bound}"), "write an integer, without a point: what it bounds is one"))
+    })
+}
+
 /// Whether a property of a pydantic model can't have this name.
 fn is_pydantics(name: &str) -> bool {
-    name == "model_config" || PROTECTED.iter().any(|start| name.starts_with(start))
+    matches!(name, "Config" | "model_config") || PROTECTED.iter().any(|start| name.starts_with(start))
 }
 
 fn nullable(schema: &Map<String, Value>) -> bool {

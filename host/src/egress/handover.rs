@@ -1,12 +1,12 @@
-//! Whether a request was ever handed to a connection.
+//! What is known of a request on its way: which secret it was given, and whether it was ever handed to a connection.
 //!
 //! A wait that ends before there's a connection leaves nothing unknown: the request went nowhere. What tells is its body.
 //! hyper asks each body whether it's empty before it writes the first byte of its request, and nothing else asks that.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -24,17 +24,33 @@ const UNSENT: u8 = 3;
 
 /// What is known of a request on its way. Where no [`WatchedBody`] says anything, nothing is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<AtomicU8>);
+pub(crate) struct Handover(Arc<OnItsWay>);
+
+#[derive(Debug, Default)]
+struct OnItsWay {
+    stage: AtomicU8,
+    secret_version: OnceLock<u32>,
+}
 
 impl Handover {
+    /// A secret of this version was attached.
+    pub(super) fn attached(&self, secret_version: u32) {
+        let _ = self.0.secret_version.set(secret_version);
+    }
+
+    /// The version of the secret that was attached, if one was: whatever came of the request.
+    pub(crate) fn secret_version(&self) -> Option<u32> {
+        self.0.secret_version.get().copied()
+    }
+
     /// Whether the request waits for a connection. One may take it the very next moment.
     pub(super) fn is_waiting(&self) -> bool {
-        self.0.load(Ordering::Acquire) == WAITING
+        self.0.stage.load(Ordering::Acquire) == WAITING
     }
 
     /// Whether the upstream may have seen a request that nobody waits for any more. `No` is certain: the request is gone.
     pub(crate) fn request_sent(&self) -> RequestSent {
-        match self.0.load(Ordering::Acquire) {
+        match self.0.stage.load(Ordering::Acquire) {
             UNSENT => RequestSent::No,
             _ => RequestSent::Unknown,
         }
@@ -53,12 +69,12 @@ pub(crate) struct WatchedBody {
 impl WatchedBody {
     /// A body of these bytes, for a request that waits for a connection.
     pub(crate) fn new(bytes: Bytes, handover: Handover) -> Self {
-        handover.0.store(WAITING, Ordering::Release);
+        handover.0.stage.store(WAITING, Ordering::Release);
         Self { body: Full::new(bytes), handover }
     }
 
     fn asked(&self) {
-        self.handover.0.store(HANDED, Ordering::Release);
+        self.handover.0.stage.store(HANDED, Ordering::Release);
     }
 }
 
@@ -88,7 +104,8 @@ impl Body for WatchedBody {
 impl Drop for WatchedBody {
     fn drop(&mut self) {
         // It fails where a connection has asked.
-        let _ = self.handover.0.compare_exchange(WAITING, UNSENT, Ordering::AcqRel, Ordering::Acquire);
+        let stage = &self.handover.0.stage;
+        let _ = stage.compare_exchange(WAITING, UNSENT, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method};
 use reqwest::dns::{Addrs, Name, Resolving};
 use reqwest::{Body, Client, Request, Response, Url, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};
@@ -139,6 +141,10 @@ fn to_reqwest(request: WireRequest) -> Result<Request, WireError> {
     }
     let mut outgoing = Request::new(request.method, url);
     *outgoing.headers_mut() = request.headers;
+    // The client says how long a body is, and nothing of one that isn't there (RFC 9110 §8.6): strict servers answer 411.
+    if request.body.is_empty() && matches!(*outgoing.method(), Method::POST | Method::PUT | Method::PATCH) {
+        outgoing.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     *outgoing.body_mut() = Some(Body::wrap(WatchedBody::new(request.body, request.handover)));
     Ok(outgoing)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, timeout_at};
 
@@ -54,7 +54,14 @@ pub(super) async fn clean(
             }
         },
     };
-    Ok(Reply { status, headers: allowed(&headers, connection), body, secret_version, sweep: sweep.clone() })
+    Ok(Reply {
+        status,
+        headers: allowed(&headers, connection),
+        body,
+        announced: announced(&headers, encoding),
+        secret_version,
+        sweep: sweep.clone(),
+    })
 }
 
 /// A reply that hasn't been searched yet.
@@ -175,6 +182,12 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<Vec<u8>> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase());
     values.next().is_none().then(|| value.unwrap_or_default())
+}
+
+/// The length that the head gives a body which isn't compressed.
+fn announced(headers: &HeaderMap, encoding: Encoding) -> Option<u64> {
+    let length = only(headers, CONTENT_LENGTH).filter(|_| encoding == Encoding::Identity)?;
+    std::str::from_utf8(&length).ok()?.parse().ok()
 }
 
 /// All headers as one text to sweep, with a byte between them that stands in no escape.

@@ -69,6 +69,9 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// How long the upstream said that the body is, where it's handed on as it came: of a `HEAD`, how long a `GET`'s would
+    /// be.
+    pub announced: Option<u64>,
     /// The version of the secret that was attached.
     pub secret_version: u32,
     /// Knows every form of that secret, for what is made of the reply later.
@@ -187,7 +190,8 @@ impl Egress {
         self.send_watched(permit, realm, deadline, &Handover::default()).await
     }
 
-    /// The same for whoever may stop waiting: `handover` tells then whether the upstream may have seen the request.
+    /// The same for whoever may stop waiting: `handover` tells then which secret was attached, and whether the upstream may
+    /// have seen the request.
     pub(crate) async fn send_watched(
         &self,
         permit: Permitted<TypedSend>,
@@ -227,6 +231,7 @@ impl Egress {
         let user = permit.request().user().cloned();
         let secret = self.secret(realm, user.as_ref(), &connection)?;
         let attached = attach(&permit, &connection.attach, &secret)?;
+        handover.attached(secret.version());
         let sweep = self.sweep(realm, &connection, (user, secret.version()), &attached)?;
         let request = wire_request(permit.into_request(), realm.clone(), attached, handover.clone());
 

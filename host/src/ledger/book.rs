@@ -9,9 +9,10 @@
 //! INVARIANT (never over): a reservation is made only where `counted + amount ≤ limit` in every counter, checked under
 //! the same lock as it's written. Only a reply that confirms more than was asked for can take a counter past its limit.
 
-use super::{Line, Reservation, Reserved, Settlement, made_before, no_room};
+use super::line::names_of;
+use super::{Line, Reservation, Reserved, Settlement, Subject, made_before, no_room};
 use crate::clock::Millis;
-use crate::ids::ReservationId;
+use crate::ids::{Realm, ReservationId, TokenId};
 use crate::store::{
     CounterId, CounterRow, EntryLine, EntryRow, EntryState, LedgerTx, LineKind, PruneBefore, StoreError,
     Tally, WriteRow, WriteState,
@@ -29,6 +30,10 @@ const WRITES_KEPT_MS: i64 = 45 * 86_400_000;
 
 /// For how long those of minutes and hours are kept: two days, since there are many of them.
 const SHORT_ENDED_KEPT_MS: i64 = 2 * 86_400_000;
+
+/// How many rows of a kind are pruned in one transaction: some tens of milliseconds where each has a reply to be
+/// overwritten.
+pub(super) const PRUNED_MAX: u32 = 500;
 
 /// Reserves all lines, or none.
 ///
@@ -246,7 +251,8 @@ pub fn recover(tx: &mut dyn LedgerTx) -> Result<usize, StoreError> {
 }
 
 /// Removes what is too old to count: counters of windows that are long over, and writes whose time is over. Answers
-/// how many rows that were. Cheap enough for every hour, too dear for every request.
+/// how many rows that were, and removes no more than a transaction may take while calls wait for it: to be done again, in
+/// another one, until none is left. Cheap enough for every hour, too dear for every request.
 ///
 /// # Errors
 /// [`StoreError`]; the transaction has to be undone then.
@@ -256,7 +262,17 @@ pub fn prune(tx: &mut dyn LedgerTx, now: Millis) -> Result<u64, StoreError> {
         short_ended: Millis(now.0.saturating_sub(SHORT_ENDED_KEPT_MS)),
         replies: now,
         writes: Millis(now.0.saturating_sub(WRITES_KEPT_MS)),
+        most: PRUNED_MAX,
     })
+}
+
+/// Removes what tokens have spent in all that are gone: nobody can spend by them, or by what was delegated from them, any
+/// more.
+///
+/// # Errors
+/// [`StoreError`]; the transaction has to be undone then.
+pub fn forget_tokens(tx: &mut dyn LedgerTx, gone: &[(Realm, TokenId)]) -> Result<(), StoreError> {
+    gone.iter().try_for_each(|(realm, id)| tx.remove_totals(&names_of(realm, &Subject::Token(id.clone()))))
 }
 
 /// Whether the write of a reservation was begun before, and what came of it; and which attempt it would be.

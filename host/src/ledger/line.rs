@@ -117,6 +117,13 @@ pub(super) fn counter_name(realm: &Realm, subject: &Subject, budget: &Budget) ->
     .to_string()
 }
 
+/// What the names of all counters of a subject begin with.
+pub(super) fn names_of(realm: &Realm, subject: &Subject) -> String {
+    let subject = json!([realm.tenant, realm.environment, subject.to_string()]).to_string();
+    // There it goes on.
+    format!("{},", subject.trim_end_matches(']'))
+}
+
 impl Counted {
     /// What a counter of this name counts. `None`: it's no counter's name.
     #[must_use]

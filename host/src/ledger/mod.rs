@@ -31,11 +31,11 @@ mod window;
 mod written;
 
 pub use book::{
-    AMOUNT_MAX, Resolved, finish, hold, prune, recover, refuse, release, reserve, reserve_attempt, resolve,
-    settle, spend,
+    AMOUNT_MAX, Resolved, finish, forget_tokens, hold, prune, recover, refuse, release, reserve,
+    reserve_attempt, resolve, settle, spend,
 };
 pub use budget::{Budget, GRANT_BUDGETS_MAX, Unit, Window};
-pub use budgets::{Budgets, Rule};
+pub use budgets::{Budgets, LiveBudgets, Rule};
 pub use calls::{CallLimit, call_lines};
 pub use dedup::{Dedup, FirstOutcome, WriteFacts, dedup_key, dedup_salt, idempotency_value};
 pub use facts::{Customer, Link, SpendFacts};

@@ -3,7 +3,8 @@
 use super::budgets::Budgets;
 use super::{Budget, Counted, Rule, Subject, Unit, Window, money};
 use crate::clock::Millis;
-use crate::store::{CounterRow, Tally, TokenRow};
+use crate::ids::TokenId;
+use crate::store::{CounterRow, StoreError, Tally, TokenRow};
 
 /// A counter of a window that isn't over, and its limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,16 +19,22 @@ pub struct Standing {
     pub limit: Option<u64>,
 }
 
-/// How all budgets stand that anything was spent of. Counters whose names say nothing are left out: they're damaged.
-#[must_use]
-pub fn standings(rows: &[CounterRow], budgets: &Budgets, tokens: &[TokenRow], now: Millis) -> Vec<Standing> {
-    let current = |row: &&CounterRow| row.key.start <= now && row.ends.is_none_or(|ends| now < ends);
+/// How the budgets of these counters stand; `token` looks up the token of one that limits a token. Counters whose names
+/// say nothing are left out: they're damaged.
+///
+/// # Errors
+/// Those of `token`.
+pub fn standings(
+    rows: &[CounterRow],
+    budgets: &Budgets,
+    token: impl Fn(&TokenId) -> Result<Option<TokenRow>, StoreError>,
+) -> Result<Vec<Standing>, StoreError> {
     let standing = |row: &CounterRow| {
         let counted = Counted::of_name(&row.key.name)?;
-        let limit = limit(&counted, budgets, tokens);
-        Some(Standing { counted, ends: row.ends, tally: row.tally, limit })
+        let limit = limit(&counted, budgets, &token);
+        Some(limit.map(|limit| Standing { counted, ends: row.ends, tally: row.tally, limit }))
     };
-    rows.iter().filter(current).filter_map(standing).collect()
+    rows.iter().filter_map(standing).collect()
 }
 
 impl Standing {
@@ -78,14 +85,18 @@ pub fn shown(amount: u64, unit: &Unit) -> String {
     }
 }
 
-fn limit(counted: &Counted, budgets: &Budgets, tokens: &[TokenRow]) -> Option<u64> {
-    let subject: Subject = counted.subject.parse().ok()?;
+fn limit(
+    counted: &Counted,
+    budgets: &Budgets,
+    token: impl Fn(&TokenId) -> Result<Option<TokenRow>, StoreError>,
+) -> Result<Option<u64>, StoreError> {
+    let Ok(subject) = counted.subject.parse::<Subject>() else { return Ok(None) };
     let is_about =
         |rule: &&Rule| rule.is_for(&counted.realm) && rule.subject.is_about(&subject, &counted.realm.tenant);
     let operators = budgets.rules().iter().filter(is_about).map(|rule| &rule.budget);
-    let token = tokens.iter().find(|token| matches!(&subject, Subject::Token(id) if *id == token.id));
-    let granted = token.into_iter().flat_map(|token| &token.grant.budgets);
-    operators.chain(granted).filter(|budget| counts(budget, counted)).map(|budget| budget.limit).min()
+    let token = if let Subject::Token(id) = &subject { token(id)? } else { None };
+    let granted = token.iter().flat_map(|token| &token.grant.budgets);
+    Ok(operators.chain(granted).filter(|budget| counts(budget, counted)).map(|budget| budget.limit).min())
 }
 
 fn counts(budget: &Budget, counted: &Counted) -> bool {
@@ -139,7 +150,7 @@ mod tests {
             day("role:billing"),
             day("customer:a b"),
         ];
-        let all = standings(&rows, &budgets(), &[], Millis(5));
+        let all = standings(&rows, &budgets(), |_| panic!("none is about a token")).unwrap();
         let shown: Vec<_> = all.iter().map(|standing| (standing.limit, standing.left())).collect();
         assert_eq!(
             shown,
@@ -156,16 +167,25 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_are_over_and_damaged_names_are_left_out() {
+    fn damaged_names_are_left_out() {
         let mut damaged = row("tenant", "usd", "day", 0, Some(DAY_MS));
         damaged.key.name = "[]".to_owned();
-        let rows = [
-            row("tenant", "usd", "day", 0, Some(DAY_MS)),
-            row("tenant", "usd", "day", DAY_MS, Some(2 * DAY_MS)),
-            row("tenant", "requests", "total", 0, None),
-            damaged,
-        ];
-        let seen = |now| standings(&rows, &budgets(), &[], Millis(now)).len();
-        assert_eq!((seen(DAY_MS - 1), seen(DAY_MS), seen(2 * DAY_MS)), (2, 2, 1));
+        let rows = [damaged, row("tenant", "requests", "total", 0, None)];
+        let seen = standings(&rows, &budgets(), |_| Ok(None)).unwrap();
+        assert_eq!(seen.iter().map(|standing| &standing.counted.unit).collect::<Vec<_>>(), [&Unit::Requests]);
+    }
+
+    #[test]
+    fn no_tokens_are_looked_up_but_those_of_the_counters() {
+        let ids = [TokenId::fresh(), TokenId::fresh()];
+        let of = |id: &TokenId| row(&format!("token:{id}"), "usd", "total", 0, None);
+        let rows = [of(&ids[0]), of(&ids[1]), row("tenant", "usd", "total", 0, None)];
+        let asked = std::cell::RefCell::new(Vec::new());
+        let token = |id: &TokenId| {
+            asked.borrow_mut().push(id.clone());
+            Ok(None)
+        };
+        assert_eq!(standings(&rows, &budgets(), token).unwrap().len(), 3);
+        assert_eq!(asked.into_inner(), ids);
     }
 }

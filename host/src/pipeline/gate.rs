@@ -141,9 +141,9 @@ impl Gate {
         if let Some(dedup) = &dedup {
             permit.set_idempotency_key(&Spending::idempotency_key(dedup, intent.attempt()));
         }
+        let count = self.parts.metrics.send_started(&name, &operation.name);
         let result = self.send_permitted(permit, intent.handover()).await;
-        let told = result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
-        self.parts.metrics.send(&name, &operation.name, told);
+        count.finished(result.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason));
         match result {
             Ok(reply) => {
                 let settlement = Settlement::of_reply(reply.status, operation.settle.as_ref(), &reply.body);
@@ -387,7 +387,6 @@ pub(super) fn reply_record(reply: &Reply) -> SendResult {
         status: Some(reply.status),
         failure: None,
         request_sent: RequestSent::Yes,
-        secret_version: Some(reply.secret_version),
         reply: Some((Digest::of(&reply.body), u32::try_from(reply.body.len()).unwrap_or(u32::MAX))),
     }
 }
@@ -397,7 +396,6 @@ pub(super) fn failure_record(failure: &SendFailure) -> SendResult {
         status: None,
         failure: Some(failure.reason.code()),
         request_sent: failure.request_sent,
-        secret_version: None,
         reply: None,
     }
 }

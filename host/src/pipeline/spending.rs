@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +13,8 @@ use crate::connection::{Effect, RefundRule, TypedSend};
 use crate::egress::{Reply, Sweep, Vault};
 use crate::ids::{ConnectionName, ConversationId, Realm};
 use crate::ledger::{
-    Budgets, Customer, Dedup, FirstOutcome, Link, QuestionFacts, Refund, SpendFacts, WriteFacts, dedup_key,
-    idempotency_value, question_key,
+    Budgets, Customer, Dedup, FirstOutcome, Link, LiveBudgets, QuestionFacts, Refund, SpendFacts, WriteFacts,
+    dedup_key, idempotency_value, question_key,
 };
 use crate::policy::{CallContext, EnforceSpends};
 use crate::refusal::{FailureReason, SendFailure};
@@ -26,7 +25,7 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What the gate needs to know of money and of writes that were made.
 pub struct Spending {
-    budgets: ArcSwap<Budgets>,
+    budgets: LiveBudgets,
     salt: [u8; 32],
     window_ms: u64,
     vault: Option<Arc<Vault>>,
@@ -79,20 +78,20 @@ impl Spending {
     /// Budgets, and how long a write is recognised. `salt` is the home's, see [`dedup_salt`](crate::ledger::dedup_salt).
     /// Without a vault no reply is kept, so that a repetition of a write is refused instead of answered.
     #[must_use]
-    pub fn new(budgets: Budgets, salt: [u8; 32], window: Duration, vault: Option<Arc<Vault>>) -> Self {
+    pub fn new(
+        budgets: impl Into<LiveBudgets>,
+        salt: [u8; 32],
+        window: Duration,
+        vault: Option<Arc<Vault>>,
+    ) -> Self {
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        Self { budgets: ArcSwap::from_pointee(budgets), salt, window_ms, vault }
+        Self { budgets: budgets.into(), salt, window_ms, vault }
     }
 
     /// No budgets but those on tokens, and no reply is kept: for fixtures and benchmarks.
     #[must_use]
     pub fn none() -> Self {
         Self::new(Budgets::default(), [0; 32], Duration::from_secs(86_400), None)
-    }
-
-    /// Puts other budgets in force: the next request goes by them.
-    pub fn set_budgets(&self, budgets: Budgets) {
-        self.budgets.store(Arc::new(budgets));
     }
 
     /// How a write is recognised when it's asked for again. `None` for a read, for what may be repeated, and where no
@@ -139,10 +138,10 @@ impl Spending {
         (!counters.is_empty()).then_some(Reopened { rule, realm, connection, counters, now })
     }
 
-    /// The operator's budgets in force.
+    /// The operator's budgets.
     #[must_use]
-    pub fn budgets(&self) -> Arc<Budgets> {
-        self.budgets.load_full()
+    pub fn budgets(&self) -> &LiveBudgets {
+        &self.budgets
     }
 
     /// What an operation takes that an enforcement point was allowed. `None`: no budget counts it.
@@ -241,6 +240,7 @@ impl Spending {
             status: kept.status,
             headers: kept.headers,
             body: Bytes::from(kept.body),
+            announced: None,
             secret_version: kept.secret_version,
             // It was swept before it was kept.
             sweep: Arc::new(Sweep::of_nothing()),

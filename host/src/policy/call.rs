@@ -12,6 +12,9 @@ use crate::refusal::Refusal;
 use crate::store::ComponentKind;
 
 use super::ask::{Door, Via};
+use super::facts::judged;
+use super::question::{Question, What, Who};
+use super::{Facts, Judged, Policy};
 
 /// A request to run one tool once.
 #[derive(Debug)]
@@ -55,6 +58,33 @@ impl Invocation {
             ComponentKind::Tool => Door::Tool,
             ComponentKind::Sandbox => Door::Code,
         }
+    }
+}
+
+impl Policy {
+    /// Asks the policies, as [`Self::judge`] does, whether the call may be made that a request came from. Its request's facts
+    /// hold no arguments and no code: code is taken as of 0 bytes. `None`: the request came from no call of a tool or of code.
+    ///
+    /// # Errors
+    /// A sentence that says why it can't be asked: there's no such tool, or policies look at its arguments.
+    pub fn judge_call(&self, facts: &Facts, now: Millis) -> Option<Result<Judged, String>> {
+        let tool = facts.tool.as_ref().filter(|_| facts.operation.is_some())?;
+        let what = match facts.door {
+            Door::Tool if self.inner.set.load().world.tool(tool).is_none() => {
+                return Some(Err(format!("there is no tool {tool} here")));
+            }
+            Door::Tool => What::Call { tool, component: None, arguments: None },
+            Door::Code => What::Code { tool, component: None, bytes: 0 },
+            Door::Proxy => return None,
+        };
+        let (realm, now) = (facts.realm(), facts.now.unwrap_or(now));
+        let everyone = facts.agents().map(Who::Agent);
+        let questions = everyone.map(|who| Question { realm: &realm, who, now, what });
+        let (decided, _) = self.decide(questions, &realm);
+        Some(match &decided.unfit {
+            Some(unfit) => Err(format!("policies look at what the tool {tool} was called with: {unfit}")),
+            None => Ok(judged(decided)),
+        })
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) enum ContextError {
     Cedar(String),
 }
 
-/// Builds so much of the context as is looked at. What can't be put to the policies is refused, whether they look at it or
-/// not.
+/// Builds so much of the context as is looked at. What isn't of its type is refused, whether they look at it or not; a number
+/// that they couldn't compare, where they do.
 pub(super) fn context(
     question: &Question<'_>,
     world: &World,
@@ -71,7 +71,11 @@ pub(super) fn context(
                 .tool(tool)
                 .filter(|known| component.is_none_or(|digest| digest == known.component))
                 .ok_or_else(|| ContextError::Unknown(format!("this version of the tool {tool}")))?;
-            pairs.typed("arguments", &typed.arguments, arguments)?;
+            match arguments {
+                Some(arguments) => pairs.typed("arguments", &typed.arguments, arguments)?,
+                None if looks.member("arguments").is_none() => {}
+                None => return Err(Unfit { at: "arguments".to_owned(), rule: "aren't known" }.into()),
+            }
         }
         What::Code { tool, component, bytes } => {
             if !knows_sandbox(world, tool, component) {

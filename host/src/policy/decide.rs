@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::ask::{SendAsk, Verdict};
 use super::call::{CallContext, CallDenied, Invocation};
 use super::grants;
+use super::kinds::Unfit;
 use super::permit::Permitted;
 use super::question::{AgentFacts, Question, What, Who};
 use super::set::Ruling;
@@ -38,9 +39,9 @@ impl Policy {
                 let what = What::Code { tool: &tool.name, component: Some(tool.component), bytes: 0 };
                 let context =
                     CallContext { conversation: caller.conversation().cloned(), ..CallContext::default() };
-                let engine = self.inner.engine.load();
+                let set = self.inner.set.load();
                 questions(caller, &context, now, what)
-                    .all(|question| engine.decide(&question).ruling == Ruling::Allowed)
+                    .all(|question| set.decide(&question).ruling == Ruling::Allowed)
             }
         }
     }
@@ -50,7 +51,8 @@ impl Policy {
     /// # Errors
     /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::UnknownTool`] when
     /// the grant doesn't name the tool: the same answer as for a tool that doesn't exist, so that names can't be
-    /// probed; [`Code::Denied`] when the grant does and the policies say no.
+    /// probed; [`Code::InvalidArguments`] when an argument that they look at can't be put to the policies;
+    /// [`Code::Denied`] when the grant does and the policies say no.
     pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, CallDenied> {
         let caller = invocation.caller.clone();
         invocation.context = bind(&caller, invocation.context)?;
@@ -63,13 +65,16 @@ impl Policy {
         };
         let (tool, component) = (&invocation.tool, Some(invocation.component));
         let what = match invocation.kind {
-            ComponentKind::Tool => What::Call { tool, component, arguments },
+            ComponentKind::Tool => What::Call { tool, component, arguments: Some(arguments) },
             ComponentKind::Sandbox => What::Code { tool, component, bytes: code_bytes(arguments) },
         };
         let questions = questions(&caller, &invocation.context, invocation.now, what);
         let (decided, policy) = self.decide(questions, caller.realm());
         if decided.ruling == Ruling::Allowed {
             return Ok(Permitted::new(invocation, policy));
+        }
+        if let Some(unfit) = &decided.unfit {
+            return Err(Refusal::new(Code::InvalidArguments, unfit_for(&what, unfit)).into());
         }
         tracing::info!(call = %invocation.call, tool = %invocation.tool, policies = ?decided.policies,
             cause = decided.cause.as_deref(), "a call was refused by policy");
@@ -91,7 +96,8 @@ impl Policy {
     /// May this request be sent?
     ///
     /// No, with [`FailureReason::Denied`], when the tool doesn't declare the connection, the grant doesn't name the
-    /// operation, or the policies say no. The cause is for the operator's log: it names the policies that decided, and
+    /// operation, or the policies say no; with [`FailureReason::InvalidRequest`] when a parameter that they look at
+    /// can't be put to the policies. The cause is for the operator's log: it names the policies that decided, and
     /// the smallest rule that would allow the request.
     #[must_use]
     pub fn permit_send(&self, ask: SendAsk<'_>, send: TypedSend) -> Verdict {
@@ -114,7 +120,12 @@ impl Policy {
             Ruling::Allowed => Verdict::Permitted(Permitted::new(send, policy)),
             Ruling::NeedsApproval { quorum } => Verdict::NeedsApproval { send, quorum, policy },
             Ruling::Denied => {
-                let failure = SendFailure::unsent(FailureReason::Denied, refused(&what));
+                let failure = match &decided.unfit {
+                    Some(unfit) => {
+                        SendFailure::unsent(FailureReason::InvalidRequest, unfit_for(&what, unfit))
+                    }
+                    None => SendFailure::unsent(FailureReason::Denied, refused(&what)),
+                };
                 Verdict::Denied { failure: failure.because(decided.cause.unwrap_or_default()), policy }
             }
         }
@@ -130,6 +141,15 @@ pub(super) fn code_bytes(arguments: &Map<String, Value>) -> i64 {
 /// What an agent is told: what was refused, and never which rule did it.
 pub(super) fn refused(what: &What<'_>) -> String {
     format!("{} was refused by policy", what.subject())
+}
+
+/// What an agent is told of a value that can't be put to the policies, in the words for one of the wrong type: names,
+/// never values.
+pub(super) fn unfit_for(what: &What<'_>, unfit: &Unfit) -> String {
+    match (what, unfit.at.strip_prefix("arguments.")) {
+        (What::Call { .. }, Some(argument)) => format!("argument `{argument}` {}", unfit.rule),
+        _ => format!("{}: {unfit}", what.subject()),
+    }
 }
 
 /// The question as each link of the caller's chain asks it, in its own name.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::ask::Door;
-use super::decide::{questions, refused};
+use super::decide::{questions, refused, unfit_for};
 use super::question::What;
 use super::set::{Decided, Ruling};
 use super::{About, Approved, CallContext, Facts, Policy, grants};
@@ -253,7 +253,10 @@ impl Policy {
         let mut asked = None;
         let (verdict, code, message) = match decided.ruling {
             Ruling::Allowed => (Enforced::Allowed, None, format!("{} is allowed", what.subject())),
-            Ruling::Denied => (Enforced::Denied, Some(Code::Denied), refused(&what)),
+            Ruling::Denied => match &decided.unfit {
+                Some(unfit) => (Enforced::Denied, Some(Code::InvalidRequest), unfit_for(&what, unfit)),
+                None => (Enforced::Denied, Some(Code::Denied), refused(&what)),
+            },
             Ruling::NeedsApproval { quorum } => {
                 let conversation = question.context.conversation.clone();
                 let facts = Facts { conversation, ..Facts::of_caller(caller) };

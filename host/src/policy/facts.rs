@@ -260,7 +260,7 @@ impl Facts {
     }
 
     /// Everyone of the chain.
-    fn agents(&self) -> impl Iterator<Item = AgentFacts<'_>> {
+    pub(super) fn agents(&self) -> impl Iterator<Item = AgentFacts<'_>> {
         let own = (&self.agent, self.role.as_ref(), self.task.as_deref(), self.token.as_ref());
         let above = self
             .above
@@ -315,7 +315,7 @@ impl Policy {
                 }))
             }
             (None, Some(tool), None, None, None) => {
-                Ok(decide(What::Call { tool, component: None, arguments: &facts.arguments }))
+                Ok(decide(What::Call { tool, component: None, arguments: Some(&facts.arguments) }))
             }
             (None, None, Some(tool), None, None) => {
                 let bytes = i64::from(facts.bytes.ok_or("`code` needs `bytes`, the code's size, as 200")?);

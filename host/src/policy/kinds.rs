@@ -3,9 +3,9 @@
 //! | parameter | Cedar |
 //! |---|---|
 //! | string | `String` |
-//! | integer | `Long` |
+//! | integer | `Long`: one beyond 64 bits with a sign has none, and is refused where a policy looks at it |
 //! | boolean | `Bool` |
-//! | number | `decimal`: a value with more than four decimal places has none, and is refused |
+//! | number | `decimal`: a value with more than four decimal places has none, and is refused likewise |
 //! | array | `Set`: order and repetition can't be asked for |
 //! | object | a record; members that may be absent have a `?` |
 //!
@@ -20,6 +20,11 @@ use serde_json::{Map, Value};
 use super::looks::Looks;
 use super::names::quoted;
 use crate::connection::{Kind, Parameter};
+
+/// What an integer must be.
+const LONG: &str = "must be an integer between -2^63 and 2^63-1, written plainly";
+/// What any other number must be.
+const DECIMAL: &str = "must have at most four decimal places and lie within 922337203685477 of zero";
 
 /// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,23 +163,23 @@ impl Type {
     fn value(&self, value: &Value, looks: Option<&Looks>) -> Result<Option<Expression>, Unfit> {
         let unfit = |rule| Unfit { at: String::new(), rule };
         Ok(match self {
+            // Its type has room for more numbers than policies can compare.
+            Self::Long | Self::Decimal if looks.is_none() && value.is_number() => None,
             Self::String => {
                 let text = value.as_str().ok_or(unfit("isn't a string"))?;
                 looks.map(|_| Expression::new_string(text.to_owned()))
             }
             Self::Long => {
-                let number = value.as_i64().ok_or(unfit("isn't an integer of 64 bits"))?;
-                looks.map(|_| Expression::new_long(number))
+                let number = value.as_i64().ok_or(unfit(LONG))?;
+                Some(Expression::new_long(number))
             }
             Self::Bool => {
                 let bool = value.as_bool().ok_or(unfit("isn't true or false"))?;
                 looks.map(|_| Expression::new_bool(bool))
             }
             Self::Decimal => {
-                let number = decimal(value).ok_or(unfit(
-                    "isn't a number of at most four decimal places, which policies can compare",
-                ))?;
-                looks.map(|_| Expression::new_decimal(number))
+                let number = decimal(value).ok_or(unfit(DECIMAL))?;
+                Some(Expression::new_decimal(number))
             }
             Self::Set(items) => {
                 let mut all = Vec::new();
@@ -260,16 +265,29 @@ mod tests {
         let mut text = String::new();
         record.write(&mut text);
         assert_eq!(text, r#"{ "a": Long, "b"?: String, "c"?: decimal, "lines": Set<{ "ok": Bool }> }"#);
-        let value = |v: Value| record.value("arguments", v.as_object().unwrap(), None).map(|_| ());
+        let seen = |v: &Value, looks| record.value("arguments", v.as_object().unwrap(), looks).map(|_| ());
+        let value = |v: Value| seen(&v, None);
         assert_eq!(value(json!({ "a": 1, "lines": [{ "ok": true }] })), Ok(()));
         for (wrong, sentence) in [
             (json!({ "a": 1, "lines": [{ "ok": 1 }] }), "arguments.lines[0].ok isn't true or false"),
-            (json!({ "a": 1.5, "lines": [] }), "arguments.a isn't an integer of 64 bits"),
-            (json!({ "a": u64::MAX, "lines": [] }), "arguments.a isn't an integer of 64 bits"),
             (json!({ "lines": [] }), "arguments.a is missing"),
+            (
+                json!({ "a": "1", "lines": [] }),
+                "arguments.a must be an integer between -2^63 and 2^63-1, written plainly",
+            ),
             (json!({ "a": 1, "lines": [], "x y": 1 }), "arguments[\"x y\"] isn't declared"),
         ] {
             assert_eq!(value(wrong).unwrap_err().to_string(), sentence);
+        }
+        for (wrong, at, rule) in [
+            (json!({ "a": 1.5, "lines": [] }), "arguments.a", LONG),
+            (json!({ "a": u64::MAX, "lines": [] }), "arguments.a", LONG),
+            (json!({ "a": 1e18, "lines": [] }), "arguments.a", LONG),
+            (json!({ "a": 1, "c": 0.00001, "lines": [] }), "arguments.c", DECIMAL),
+            (json!({ "a": 1, "c": 1e15, "lines": [] }), "arguments.c", DECIMAL),
+        ] {
+            assert_eq!(seen(&wrong, Some(&Looks::Whole)), Err(Unfit { at: at.to_owned(), rule }));
+            assert_eq!(value(wrong), Ok(()), "nothing looks at it");
         }
     }
 }

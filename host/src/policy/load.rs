@@ -11,6 +11,9 @@ use cedar_policy::{Policy as Cedar, PolicyId as CedarId, PolicySet, Schema, Vali
 use super::problem::{PolicyProblem, PolicyProblems};
 use super::rule::Rule;
 
+/// The text that `keybearer init` writes into `policies/start.cedar`.
+pub const START: &str = include_str!("start.cedar");
+
 /// The most bytes of one file or posted policy: three hundred pages of text.
 pub const POLICY_FILE_BYTES_MAX: usize = 1024 * 1024;
 

@@ -18,7 +18,6 @@ mod call;
 mod context;
 mod decide;
 mod enforce;
-mod engine;
 mod facts;
 mod grants;
 mod kinds;
@@ -49,9 +48,8 @@ pub use enforce::{
     ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSpends, EnforceSubject, Enforced,
     RESOURCE_BYTES_MAX,
 };
-pub use engine::START;
 pub use facts::{CostFacts, Facts, Judged, LinkFacts};
-pub use load::{POLICIES_MAX, POLICY_FILE_BYTES_MAX, PolicyFile};
+pub use load::{POLICIES_MAX, POLICY_FILE_BYTES_MAX, PolicyFile, START};
 pub use permit::Permitted;
 pub use posted::{Constraints, PostedEffect, PostedPolicy, is_api_resource};
 pub use problem::{PolicyProblem, PolicyProblems};
@@ -61,11 +59,11 @@ pub use shadow::{SHADOW_KEPT_MAX, ShadowDifference};
 pub use source::PolicySource;
 pub use world::World;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use self::engine::Engine;
 use self::question::Question;
 use self::set::{Decided, Set};
 use self::shadow::Shadow;
@@ -85,106 +83,81 @@ pub struct Policy {
 }
 
 struct Inner {
-    engine: ArcSwap<Engine>,
+    set: ArcSwap<Set>,
     source: Option<PolicySource>,
     shadow: Option<Shadow>,
 }
 
 impl Policy {
-    /// The baseline alone, in memory: what a token's grant carries is permitted, and operators approve. For fixtures,
-    /// benches and tests.
-    #[must_use]
-    pub fn permissive() -> Self {
-        Self::of_engine(Engine::Baseline { code: false }, None)
-    }
-
-    /// The same where code that agents write may be run, too: for fixtures of sandboxes, and tests.
-    #[must_use]
-    pub fn permissive_with_code() -> Self {
-        Self::of_engine(Engine::Baseline { code: true }, None)
-    }
-
     /// These policies and no others.
     ///
     /// # Errors
     /// Every problem of the files: a set is taken whole or not at all. Posted policies that don't fit deny everything
     /// where they apply, and are in the log.
     pub fn of(files: &[PolicyFile], posted: &[PolicyRow], world: World) -> Result<Self, PolicyProblems> {
-        let set = Set::new(files, posted, world, None)?;
-        Ok(Self::of_engine(Engine::Set(Box::new(set)), None))
+        Ok(Self::of_set(Set::new(files, posted, world, None)?, None))
     }
 
-    fn of_engine(engine: Engine, source: Option<PolicySource>) -> Self {
-        Self { inner: Arc::new(Inner { engine: ArcSwap::from_pointee(engine), source, shadow: None }) }
+    fn of_set(set: Set, source: Option<PolicySource>) -> Self {
+        Self { inner: Arc::new(Inner { set: ArcSwap::from_pointee(set), source, shadow: None }) }
     }
 
-    /// SHA-256 over the ids and texts of all policies in force, every tenant's.
+    /// SHA-256 over the ids and texts of the files' policies: what [`Self::hash_for`] says wherever none was posted.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        self.inner.engine.load().hash()
+        self.inner.set.load().files_hash()
+    }
+
+    /// What [`Self::hash_for`] says where policies were posted: by `TENANT/ENVIRONMENT`, and by `TENANT` for those of its
+    /// environments that have none of their own.
+    #[must_use]
+    pub fn posted_hashes(&self) -> BTreeMap<String, Digest> {
+        self.inner.set.load().posted_hashes()
     }
 
     /// SHA-256 over the ids and texts of the policies that apply to a realm: it changes when one of those does, and not
     /// when one is posted for another tenant or environment.
     #[must_use]
     pub fn hash_for(&self, realm: &Realm) -> Digest {
-        self.inner.engine.load().hash_for(realm)
+        self.inner.set.load().hash_for(realm)
     }
 
-    /// How many policies are in force: from files, and posted. `None` for the baseline.
+    /// How many policies are in force: from files, and posted.
     #[must_use]
-    pub fn count(&self) -> Option<(usize, usize)> {
-        match &**self.inner.engine.load() {
-            Engine::Baseline { .. } => None,
-            Engine::Set(set) => Some(set.count()),
-        }
+    pub fn count(&self) -> (usize, usize) {
+        self.inner.set.load().count()
     }
 
     /// Would this posted policy be taken, beside those that are in force where it applies?
     ///
     /// # Errors
-    /// Every problem of its text, with line and column, or that they would be more than [`POLICIES_MAX`]. The baseline
-    /// takes any text.
+    /// Every problem of its text, with line and column, or that they would be more than [`POLICIES_MAX`].
     pub fn check_stored(&self, row: &PolicyRow) -> Result<(), PolicyProblems> {
-        match &**self.inner.engine.load() {
-            Engine::Baseline { .. } => Ok(()),
-            Engine::Set(set) => set.check_posted(row, POLICIES_MAX),
-        }
+        self.inner.set.load().check_posted(row, POLICIES_MAX)
     }
 
     /// Whether this posted policy is in force. `None`: these policies don't follow what is posted.
     #[must_use]
     pub fn holds(&self, row: &PolicyRow) -> Option<bool> {
-        match &**self.inner.engine.load() {
-            Engine::Set(set) if self.inner.source.is_some() => Some(set.holds(row)),
-            Engine::Set(_) | Engine::Baseline { .. } => None,
-        }
+        self.inner.source.as_ref().map(|_| self.inner.set.load().holds(row))
     }
 
     /// What is suspicious in the policies in force, and allowed: one that can never apply, for example.
     #[must_use]
     pub fn warnings(&self) -> Vec<PolicyProblem> {
-        match &**self.inner.engine.load() {
-            Engine::Baseline { .. } => Vec::new(),
-            Engine::Set(set) => set.warnings.clone(),
-        }
+        self.inner.set.load().warnings.clone()
     }
 
     /// The text of a policy that applies to a realm.
     #[must_use]
     pub fn text(&self, realm: &Realm, id: &str) -> Option<String> {
-        match &**self.inner.engine.load() {
-            Engine::Baseline { .. } => None,
-            Engine::Set(set) => set.rules(realm).find(|rule| rule.id() == id)?.cedar.to_cedar(),
-        }
+        let set = self.inner.set.load();
+        set.rules(realm).find(|rule| rule.id() == id)?.cedar.to_cedar()
     }
 
     /// The connection of this name, if this realm may use it.
     fn connection(&self, realm: &Realm, name: &str) -> Option<Arc<Connection>> {
-        match &**self.inner.engine.load() {
-            Engine::Baseline { .. } => None,
-            Engine::Set(set) => set.world.connections.get(realm, name),
-        }
+        self.inner.set.load().world.connections.get(realm, name)
     }
 
     /// The operation of this name, as `stripe:create_charge`, if this realm may use its connection.
@@ -200,8 +173,7 @@ impl Policy {
     /// agent once. Whoever delegates can't get more done at once by handing it on.
     #[must_use]
     pub fn calls_at_once(&self, caller: &Caller) -> Vec<CallLimit> {
-        let engine = self.inner.engine.load();
-        let Engine::Set(set) = &**engine else { return Vec::new() };
+        let set = self.inner.set.load();
         let mut limits: Vec<CallLimit> = Vec::new();
         for link in caller.chain() {
             let Some(calls_max) = set.calls_max(caller.realm(), &link.agent, link.role.as_ref()) else {
@@ -223,13 +195,13 @@ impl Policy {
         questions: impl IntoIterator<Item = Question<'q>>,
         realm: &Realm,
     ) -> (Decided, Digest) {
-        let engine = self.inner.engine.load();
+        let set = self.inner.set.load();
         // A chain is mostly one link long.
         let questions: Vec<_> = questions.into_iter().collect();
-        let all = questions.iter().map(|question| engine.decide(question));
+        let all = questions.iter().map(|question| set.decide(question));
         let decided = all.reduce(Decided::and).unwrap_or_else(|| Decided::no("nobody asks".to_owned()));
         self.compare(&questions, &decided);
-        (decided, engine.hash_for(realm))
+        (decided, set.hash_for(realm))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::Schema;
-use sha2::{Digest as _, Sha256};
 
 use super::load::{Loaded, Naming, PolicyFile, load};
 use super::problem::{PolicyProblem, PolicyProblems};
@@ -86,21 +85,16 @@ impl Parts {
         self.of(realm).last().map(|part| part.hash)
     }
 
-    /// Over all of them.
-    pub(super) fn hash(&self, files: Digest) -> Digest {
-        let mut all = Sha256::new().chain_update(files.0);
-        for (name, tenant) in &self.tenants {
-            let whole = tenant.whole.iter().map(|part| ("", part));
-            let environments = tenant.environments.iter().map(|(name, part)| (name.as_str(), part));
-            for (environment, part) in whole.chain(environments) {
-                for text in [name.as_str(), environment] {
-                    all.update(text);
-                    all.update([0]);
-                }
-                all.update(part.hash.0);
-            }
-        }
-        Digest(all.finalize().into())
+    /// As [`Self::hash_for`], of each place: `TENANT/ENVIRONMENT`, and `TENANT` for its other environments.
+    pub(super) fn hashes(&self) -> BTreeMap<String, Digest> {
+        let places = self.tenants.iter().flat_map(|(name, tenant)| {
+            let whole = tenant.whole.iter().map(move |part| (name.to_string(), part.hash));
+            let environments = tenant.environments.iter();
+            whole.chain(
+                environments.map(move |(environment, part)| (format!("{name}/{environment}"), part.hash)),
+            )
+        });
+        places.collect()
     }
 
     /// How many there are.

@@ -4,7 +4,6 @@ use cedar_policy::{Policy as Cedar, PolicyId as CedarId, PolicySet};
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet};
 
-use super::engine::Engine;
 use super::{Policy, names};
 use crate::ids::{RoleName, TenantId};
 
@@ -50,10 +49,7 @@ impl Policy {
         role: Option<&RoleName>,
         action: &str,
     ) -> Result<Proof, ProveError> {
-        let engine = self.inner.engine.load_full();
-        let Engine::Set(set) = &*engine else {
-            return Err(ProveError::Failed("the baseline has no policies to analyse".to_owned()));
-        };
+        let set = self.inner.set.load_full();
         let failed = |error: &dyn std::fmt::Display| ProveError::Failed(error.to_string());
         let rules: Vec<Cedar> = set.rules_anywhere(tenant).map(|rule| rule.cedar.clone()).collect();
         let claim = claim(&rules, tenant, role);

@@ -1,4 +1,4 @@
-//! A question as the engine takes it, whoever asked it: a door, an approver, a test, a replay.
+//! A question as the policies take it, whoever asked it: a door, an approver, a test, a replay.
 
 use serde_json::{Map, Value};
 
@@ -53,8 +53,8 @@ pub(super) enum What<'a> {
         tool: Option<&'a ToolName>,
         approvers: Option<&'a [AgentId]>,
     },
-    /// A tool.
-    Call { tool: &'a ToolName, component: Option<Digest>, arguments: &'a Map<String, Value> },
+    /// A tool. Without arguments they aren't known: who looks at them can't answer.
+    Call { tool: &'a ToolName, component: Option<Digest>, arguments: Option<&'a Map<String, Value>> },
     /// A sandbox's tool, with so many bytes of code.
     Code { tool: &'a ToolName, component: Option<Digest>, bytes: i64 },
     /// Something outside of the host.

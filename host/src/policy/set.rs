@@ -1,11 +1,12 @@
 //! All policies in force, and their answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, Schema};
 
-use super::context::{Approval, context};
+use super::context::{Approval, ContextError, context};
+use super::kinds::Unfit;
 use super::load::{Loaded, Naming, PolicyFile, load};
 use super::parts::{Parts, posted_rules};
 use super::problem::{PolicyProblem, PolicyProblems};
@@ -57,6 +58,8 @@ pub(super) struct Decided {
     pub(super) policies: Vec<String>,
     /// Why not, for the operator's log.
     pub(super) cause: Option<String>,
+    /// The value that can't be put to the policies, if that's why not: none of them said so.
+    pub(super) unfit: Option<Unfit>,
 }
 
 /// Yes, not yet, or no: the stricter is the greater.
@@ -153,9 +156,14 @@ impl Set {
         self.posted.holds(row)
     }
 
-    /// Over all policies.
-    pub(super) fn hash(&self) -> Digest {
-        self.posted.hash(self.files_hash)
+    /// Over the policies of the files.
+    pub(super) fn files_hash(&self) -> Digest {
+        self.files_hash
+    }
+
+    /// As [`Self::hash_for`], of each place that policies were posted for.
+    pub(super) fn posted_hashes(&self) -> BTreeMap<String, Digest> {
+        self.posted.hashes()
     }
 
     /// Over the policies that apply to a realm.
@@ -203,13 +211,18 @@ impl Set {
         let approval = Approval { granted: question.granted(), count, approvers: &approvers };
         let said = match (context(question, &self.world, approval, &slot.looks), slot.constant()) {
             (Err(error), _) => {
-                return Decided::no(format!("the request can't be put to the policies: {error}"));
+                let cause = format!("the request can't be put to the policies: {error}");
+                let unfit = match error {
+                    ContextError::Unfit(unfit) => Some(unfit),
+                    ContextError::Unknown(_) | ContextError::Cedar(_) => None,
+                };
+                return Decided { unfit, ..Decided::no(cause) };
             }
             (Ok(_), Some(said)) => said.clone(),
             (Ok(context), None) => slot.ask(context),
         };
         if said.yes {
-            return Decided { ruling: Ruling::Allowed, policies: said.deciding, cause: None };
+            return Decided { ruling: Ruling::Allowed, policies: said.deciding, cause: None, unfit: None };
         }
         let quorum = question.approvers().and_then(|_| self.quorum(question, &slot, approval));
         self.not_allowed(question, &slot, said, quorum)
@@ -227,8 +240,8 @@ impl Set {
     fn not_allowed(&self, question: &Question<'_>, slot: &Slot, said: Said, quorum: Option<u32>) -> Decided {
         if let Some(quorum) = quorum {
             let cause = format!("allowed only with {quorum} approvals");
-            let policies = said.deciding;
-            return Decided { ruling: Ruling::NeedsApproval { quorum }, policies, cause: Some(cause) };
+            let ruling = Ruling::NeedsApproval { quorum };
+            return Decided { ruling, policies: said.deciding, cause: Some(cause), unfit: None };
         }
         let cause = if !said.errors.is_empty() {
             format!("a policy could not be evaluated, which denies: {}", said.errors.join("; "))
@@ -244,7 +257,7 @@ impl Set {
                 said.deciding.join(", ")
             )
         };
-        Decided { ruling: Ruling::Denied, policies: said.deciding, cause: Some(cause) }
+        Decided { policies: said.deciding, ..Decided::no(cause) }
     }
 
     fn slot(&self, question: &Question<'_>) -> Result<Arc<Slot>, String> {
@@ -276,7 +289,7 @@ impl Decided {
     }
 
     pub(super) fn no(cause: String) -> Self {
-        Self { ruling: Ruling::Denied, policies: Vec::new(), cause: Some(cause) }
+        Self { ruling: Ruling::Denied, policies: Vec::new(), cause: Some(cause), unfit: None }
     }
 }
 

@@ -80,12 +80,12 @@ impl Policy {
     #[must_use]
     pub fn with_shadow(self, candidate: Self, counter: Counter) -> Self {
         let shadow = Shadow { candidate, counter, kept: Mutex::default() };
-        let (engine, source) = match Arc::try_unwrap(self.inner) {
-            Ok(inner) => (inner.engine, inner.source),
+        let (set, source) = match Arc::try_unwrap(self.inner) {
+            Ok(inner) => (inner.set, inner.source),
             // Someone holds a clone already: it would not see the shadow, so nothing is shadowed.
             Err(inner) => return Self { inner },
         };
-        Self { inner: Arc::new(super::Inner { engine, source, shadow: Some(shadow) }) }
+        Self { inner: Arc::new(super::Inner { set, source, shadow: Some(shadow) }) }
     }
 
     /// The answers that differed since this was asked the last time, the oldest first.

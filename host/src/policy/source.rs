@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::Engine;
 use super::load::PolicyFile;
 use super::problem::{PolicyProblem, PolicyProblems};
 use super::set::Set;
@@ -108,7 +107,7 @@ impl Policy {
         let Found { seen, rows, world, .. } = source.read(None)?;
         let set = Set::new(&seen.files, &rows, world, None)?;
         *source.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-        Ok(Self::of_engine(Engine::Set(Box::new(set)), Some(source)))
+        Ok(Self::of_set(set, Some(source)))
     }
 
     /// Takes up what has changed: files, posted policies, tools. Answers whether anything did. A changed file counts once
@@ -135,25 +134,21 @@ impl Policy {
                     && seen.tools == now.tools
                     && Arc::ptr_eq(&seen.connections, &now.connections)
             });
-        let current = self.inner.engine.load();
-        let before = match &**current {
-            Engine::Set(set) => Some(&**set),
-            Engine::Baseline { .. } => None,
-        };
+        let before = self.inner.set.load();
         let made = match unread {
             Some(problems) => Some(Err(problems)),
             None if same => None,
-            None => Some(Set::new(&now.files, &rows, world, before)),
+            None => Some(Set::new(&now.files, &rows, world, Some(&**before))),
         };
         // What is invalid isn't read over and over: only the next change is looked at.
         *seen = Some(now);
-        let (set, problems) = match (made, before.filter(|_| !posted_same)) {
-            (None, _) => return Ok(false),
-            (Some(Ok(set)), _) => (set, None),
-            (Some(Err(problems)), None) => return Err(problems),
-            (Some(Err(problems)), Some(before)) => (before.with_posted(&rows), Some(problems)),
+        let (set, problems) = match made {
+            None => return Ok(false),
+            Some(Ok(set)) => (set, None),
+            Some(Err(problems)) if posted_same => return Err(problems),
+            Some(Err(problems)) => (before.with_posted(&rows), Some(problems)),
         };
-        self.inner.engine.store(Arc::new(Engine::Set(Box::new(set))));
+        self.inner.set.store(Arc::new(set));
         problems.map_or(Ok(true), Err)
     }
 

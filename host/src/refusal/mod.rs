@@ -147,7 +147,7 @@ codes! {
     Duplicate = "duplicate", false;
     /// There's no tool of this name, or the token may not call it.
     UnknownTool = "unknown_tool", false;
-    /// The arguments don't fit the tool's input schema.
+    /// The arguments don't fit the tool's input schema, or one can't be put to the policies.
     InvalidArguments = "invalid_arguments", false;
     /// The HTTP request itself is malformed.
     BadRequest = "bad_request", false;
@@ -191,8 +191,8 @@ codes! {
     UpstreamTooLarge = "upstream_too_large", false;
     /// The upstream's reply broke a rule, for example by sending the credential back.
     UpstreamRefused = "upstream_refused", false;
-    /// The upstream answered with an error.
-    UpstreamError = "upstream_error", false;
+    /// The upstream answered with an error: one that passes or one that stays, as the message says.
+    UpstreamError = "upstream_error", true;
     /// The audit trail can't be written, so nothing is run.
     AuditUnavailable = "audit_unavailable", true;
     /// The host failed in a way that the log explains.

@@ -132,7 +132,7 @@ pub enum WriteState {
     Refused,
 }
 
-/// How old what is pruned has to be.
+/// How old what is pruned has to be, and how much of it goes at once.
 #[derive(Debug, Clone, Copy)]
 pub struct PruneBefore {
     /// Counters whose window ended before this go.
@@ -143,6 +143,8 @@ pub struct PruneBefore {
     pub replies: Millis,
     /// Writes whose time was over before this go, unless they're under way.
     pub writes: Millis,
+    /// At most so many rows of each kind go in one transaction.
+    pub most: u32,
 }
 
 /// The ledger inside one writing transaction. Nobody else writes it meanwhile, in this process or another; and what
@@ -183,7 +185,9 @@ pub trait LedgerTx {
     /// Notes a refund, for ever. False when it's noted already.
     fn note_refund(&mut self, key: &[u8; 32], at: Millis) -> Result<bool, StoreError>;
 
-    /// Removes what is too old to count, and answers how many rows that were.
+    /// Removes the counters without an end whose names begin so.
+    fn remove_totals(&mut self, names: &str) -> Result<(), StoreError>;
+    /// Removes what is too old to count, or some of it, and answers how many rows that were: none where none is left.
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError>;
 }
 
@@ -196,6 +200,13 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
     /// All counters, by name and start.
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError>;
+    /// Those whose window isn't over at a time, within a reach where one is given: at most so many.
+    fn current_counters(
+        &self,
+        at: Millis,
+        reach: Option<&Reach>,
+        limit: u32,
+    ) -> Result<Vec<CounterRow>, StoreError>;
     /// What is held, within a reach where one is given: the oldest, at most so many. It keeps no transaction waiting.
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError>;
     /// What is held, and was begun after one time and up to another: the oldest first. It keeps no transaction waiting either.

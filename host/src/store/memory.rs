@@ -105,6 +105,15 @@ impl LedgerStore for MemoryAudit {
         Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).counters())
     }
 
+    fn current_counters(
+        &self,
+        at: Millis,
+        reach: Option<&Reach>,
+        limit: u32,
+    ) -> Result<Vec<CounterRow>, StoreError> {
+        Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).current_counters(at, reach, limit))
+    }
+
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
         Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).held(reach, limit))
     }

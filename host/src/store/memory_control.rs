@@ -120,10 +120,11 @@ impl ControlStore for MemoryControl {
         Ok(true)
     }
 
-    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
+    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError> {
         let end = |row: &TokenRow| row.revoked_at.map_or(row.expires_at, |at| at.min(row.expires_at));
-        self.write().tokens.retain(|row| end(row) >= before);
-        Ok(())
+        let mut tables = self.write();
+        let gone = tables.tokens.extract_if(.., |row| end(row) < before);
+        Ok(gone.map(|row| (row.realm, row.id)).collect())
     }
 
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {

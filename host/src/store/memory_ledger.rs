@@ -8,6 +8,7 @@ use super::{
 };
 use crate::clock::Millis;
 use crate::ids::ReservationId;
+use crate::ledger::Counted;
 use crate::reach::Reach;
 
 /// A ledger that lives as long as this value.
@@ -82,6 +83,19 @@ impl MemoryLedger {
     /// All counters, by name and start.
     pub(super) fn counters(&self) -> Vec<CounterRow> {
         self.ids.values().filter_map(|id| self.counters.get(id)).cloned().collect()
+    }
+
+    /// Those whose window isn't over at a time, within a reach: at most so many.
+    pub(super) fn current_counters(&self, at: Millis, reach: Option<&Reach>, limit: u32) -> Vec<CounterRow> {
+        let is_current = |row: &CounterRow| row.key.start <= at && row.ends.is_none_or(|ends| at < ends);
+        let is_within = |row: &CounterRow| {
+            reach.is_none_or(|reach| {
+                Counted::of_name(&row.key.name).is_some_and(|counted| reach.covers(&counted.realm))
+            })
+        };
+        let rows = self.ids.values().filter_map(|id| self.counters.get(id));
+        let wanted = rows.filter(|row| is_current(row) && is_within(row));
+        wanted.take(usize::try_from(limit).unwrap_or(usize::MAX)).cloned().collect()
     }
 
     /// What is held within a reach: the oldest, at most so many.
@@ -209,22 +223,34 @@ impl LedgerTx for MemoryLedger {
         Ok(is_new)
     }
 
+    fn remove_totals(&mut self, names: &str) -> Result<(), StoreError> {
+        let is_one = |row: &CounterRow| row.ends.is_none() && row.key.name.starts_with(names);
+        for (id, row) in self.counters.extract_if(.., |_, row| is_one(row)) {
+            self.ids.remove(&row.key);
+            self.undo.push(Was::Counter(id, Some(row)));
+        }
+        Ok(())
+    }
+
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {
         let were = self.undo.len();
-        for (id, row) in self.counters.extract_if(.., |_, row| is_over(row, before)) {
+        let most = usize::try_from(before.most).unwrap_or(usize::MAX);
+        for (id, row) in self.counters.extract_if(.., |_, row| is_over(row, before)).take(most) {
             self.ids.remove(&row.key);
             self.undo.push(Was::Counter(id, Some(row)));
         }
         let over = |row: &WriteRow| row.state != WriteState::UnderWay && row.until <= before.writes;
-        let writes = self.writes.extract_if(.., |_, row| over(row));
+        let writes = self.writes.extract_if(.., |_, row| over(row)).take(most);
         self.undo.extend(writes.map(|(key, row)| Was::Write(key, Some(row))));
-        for (key, row) in self.writes.iter_mut().filter(|(_, row)| row.until <= before.replies) {
+        let replied = |row: &WriteRow| {
+            row.until <= before.replies && matches!(row.state, WriteState::Done { reply: Some(_), .. })
+        };
+        for (key, row) in self.writes.iter_mut().filter(|(_, row)| replied(row)).take(most) {
             let was = row.clone();
-            if let WriteState::Done { reply, .. } = &mut row.state
-                && reply.take().is_some()
-            {
-                self.undo.push(Was::Write(*key, Some(was)));
+            if let WriteState::Done { reply, .. } = &mut row.state {
+                *reply = None;
             }
+            self.undo.push(Was::Write(*key, Some(was)));
         }
         // Held without money: it stood for its write alone, while that had its time.
         let writes = &self.writes;
@@ -234,7 +260,7 @@ impl LedgerTx for MemoryLedger {
         };
         let idle =
             |row: &EntryRow| row.state == EntryState::Held && row.lines.is_empty() && write_is_gone(row);
-        let entries = self.entries.extract_if(.., |_, row| idle(row));
+        let entries = self.entries.extract_if(.., |_, row| idle(row)).take(most);
         self.undo.extend(entries.map(|(id, row)| Was::Entry(id, Some(row))));
         Ok((self.undo.len() - were) as u64)
     }

@@ -86,8 +86,8 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     /// Adds a token that was delegated, unless `most` tokens are kept already below `root`, which an operator minted: false
     /// then. Those that ended are among them.
     fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError>;
-    /// Removes the tokens that expired or were revoked before a time.
-    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError>;
+    /// Removes the tokens that expired or were revoked before a time, and answers which they were.
+    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError>;
     /// All tokens, those within a reach where one is given, newest first.
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError>;
     /// So many of these at most: the first of them, or those after one of them.

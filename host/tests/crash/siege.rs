@@ -1,5 +1,5 @@
-//! A host whose log nobody takes, whose descriptors strangers use up, or whose terminal goes: it serves on, and can be
-//! stopped.
+//! A host whose log nobody takes, whose descriptors strangers use up, whose terminal goes, or which waits for a file that has no
+//! end: it serves on, and can be stopped.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -147,4 +147,17 @@ fn a_terminal_that_goes_stops_it_in_order_unless_it_is_to_stay() {
     get_invoice_well(addr, &host.token);
     assert!(!program.log().contains("stopped"), "{}", program.log());
     assert!(program.stop(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn a_look_that_never_ends_does_not_keep_it_alive() {
+    let host = Host::new();
+    let (program, addr) = host.serve();
+    let fifo = host.home().join("connections").join("endless.toml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // It opens once the host reads it, which waits for what is never written.
+    let unwritten = File::options().write(true).open(&fifo).unwrap();
+    get_invoice_well(addr, &host.token);
+    assert!(program.stop(PATIENCE).unwrap().success());
+    drop(unwritten);
 }

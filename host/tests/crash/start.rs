@@ -94,9 +94,17 @@ fn a_home_that_is_read_only_is_named() {
         if is_root { as_nobody(dir.path(), arguments) } else { kb(&home, arguments) }
     };
     succeed(run(&["init"]));
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o500)).unwrap();
-    let serve = run(&["serve", "--listen", "127.0.0.1:0"]).output();
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-    let error = sentence(&serve.unwrap());
-    assert!(error.contains("control.db") && error.contains("read-only"), "{error}");
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    // A folder that can't be written, and a disk of which nothing can be.
+    for mode in [0o600, 0o400] {
+        set_mode(&home.join("control.db"), mode);
+        set_mode(&home, 0o500);
+        let serve = run(&["serve", "--listen", "127.0.0.1:0"]).output();
+        set_mode(&home, 0o700);
+        let error = sentence(&serve.unwrap());
+        assert!(
+            error.contains("control.db") && error.contains("the database is read-only"),
+            "{mode:o}: {error}"
+        );
+    }
 }

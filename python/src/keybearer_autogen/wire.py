@@ -273,7 +273,7 @@ def _segment(name: str) -> str:
     if name in ("", ".", ".."):
         raise ConfigurationError("an empty name, or one that is only dots, names nothing on the host")
     try:
-        return quote(name, safe="")
+        return quote(name, safe="@:")
     except UnicodeEncodeError:
         raise ConfigurationError("a name that isn't text names nothing on the host") from None
 

@@ -10,7 +10,7 @@ use keybearer::auth::{Auth, Caller};
 use keybearer::clock::{Millis, SystemClock};
 use keybearer::connection::{Connection, Connections};
 use keybearer::egress::{Draft, Egress, MasterKey, SecretInput, SystemResolver, Vault};
-use keybearer::policy::{CallContext, Policy, SendAsk, Verdict, Via};
+use keybearer::policy::{CallContext, Policy, PolicyFile, START, SendAsk, Verdict, Via, World};
 use keybearer::store::MemoryControl;
 use keybearer_testkit::ca::Ca;
 use keybearer_testkit::upstream::{Reply, Script, Upstream};
@@ -62,6 +62,7 @@ pub(crate) fn run(place: &Place, lines: &mut Vec<Line>) -> anyhow::Result<()> {
 struct Host {
     egress: Egress,
     auth: Auth,
+    policy: Policy,
     caller: Arc<Caller>,
     connection: Arc<Connection>,
 }
@@ -73,6 +74,9 @@ impl Host {
         std::fs::write(folder.join("stripe.toml"), STRIPE.replace("https://api.stripe.com\"", &more))?;
         let connections = Connections::load(folder).map_err(|problems| anyhow!("{problems}"))?;
         let connection = connections.iter().next().context("the connection is there")?.clone();
+        let start = PolicyFile::new("start.cedar", START);
+        let policy = Policy::of(&[start], &[], World::of(Arc::new(connections), []))
+            .map_err(|problems| anyhow!("{problems}"))?;
 
         let (control, clock) = (Arc::new(MemoryControl::new()), Arc::new(SystemClock));
         let master = MasterKey::create_file(&folder.join("master.key"))?;
@@ -82,11 +86,11 @@ impl Host {
         let auth = Auth::new(control, clock);
         let caller = caller(&auth)?;
         let egress = Egress::live(Arc::new(vault), Arc::new(SystemResolver::default()));
-        Ok(Self { egress, auth, caller, connection })
+        Ok(Self { egress, auth, policy, caller, connection })
     }
 
     async fn sends(&self, sends: u64) -> anyhow::Result<Round> {
-        let (policy, realm, context) = (Policy::permissive(), realm()?, CallContext::default());
+        let (realm, context) = (realm()?, CallContext::default());
         timed(sends, async || {
             let send = self.connection.accept(draft()).map_err(|failure| anyhow!("{failure:?}"))?;
             let alive = self.auth.alive(&self.caller)?;
@@ -97,7 +101,9 @@ impl Host {
                 now: Millis(0),
                 approved: None,
             };
-            let Verdict::Permitted(permit) = policy.permit_send(ask, send) else { bail!("not permitted") };
+            let Verdict::Permitted(permit) = self.policy.permit_send(ask, send) else {
+                bail!("not permitted")
+            };
             let deadline = tokio::time::Instant::now() + DEADLINE;
             let reply = self.egress.send(permit, &realm, deadline).await;
             let reply = reply.map_err(|failure| anyhow!("{failure:?}"))?;

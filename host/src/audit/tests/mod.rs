@@ -172,7 +172,7 @@ fn difference() -> ShadowDiffered {
         live: Decision::Allowed,
         candidate: Decision::Denied,
         policies: Vec::new(),
-        hash: Digest::of(b"others"),
+        policy: Digest::of(b"others"),
     }
 }
 
@@ -181,7 +181,6 @@ fn answered() -> SendResult {
         status: Some(200),
         failure: None,
         request_sent: RequestSent::Yes,
-        secret_version: Some(1),
         reply: Some((Digest::of(b"reply"), 5)),
     }
 }

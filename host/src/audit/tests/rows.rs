@@ -171,6 +171,10 @@ fn rows_of_before_are_read() {
         assert_eq!(serde_json::from_str::<Event>(text).unwrap(), event);
         assert_eq!(serde_json::to_string(&event).unwrap(), text, "what isn't known isn't written");
     }
+    let differed = Event::ShadowDiffered(difference());
+    let older = serde_json::to_string(&differed).unwrap().replace(r#""policy":"#, r#""hash":"#);
+    assert!(older.contains(r#""hash":"#), "{older}");
+    assert_eq!(serde_json::from_str::<Event>(&older).unwrap(), differed);
     let begun = serde_json::to_string(&Event::CallBegun(intent())).unwrap();
     assert!(!begun.contains("task"), "{begun}");
     for event in [refused(Code::OverBudget, self::known()), refused(Code::ToolLimit, SendKnown::default())] {

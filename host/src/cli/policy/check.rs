@@ -14,13 +14,18 @@ pub(super) fn check(set: &SetArgs, home: Option<PathBuf>, out: &Out) -> anyhow::
             for warning in policy.warnings() {
                 out.line(format!("warning: {warning}"));
             }
-            let (files, posted) = policy.count().unwrap_or_default();
+            let (files, posted) = policy.count();
             let total = files + posted;
             let ending = if total == 0 { "everything is denied" } else { "all well" };
+            let places = policy.posted_hashes();
             out.line(format!("{total} policies: {ending}\n{}", policy.hash()));
+            for (place, hash) in &places {
+                out.line(format!("{hash} with what is posted for {place}"));
+            }
             let warnings: Vec<_> = policy.warnings().iter().map(ToString::to_string).collect();
             out.value(&json!({
                 "problems": [], "warnings": warnings, "policies": total, "hash": policy.hash(),
+                "posted": places,
             }));
             Ok(Done::Well)
         }

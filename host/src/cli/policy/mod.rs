@@ -51,7 +51,7 @@ pub(super) enum Policy {
         #[command(flatten)]
         set: SetArgs,
     },
-    /// Put decided requests to other policies, and print what would change.
+    /// Put decided requests, and the calls that they came from, to other policies, and print what would change.
     Replay {
         /// Decided requests: one JSON object a line, `-` for standard input.
         facts: PathBuf,

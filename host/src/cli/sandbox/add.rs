@@ -47,7 +47,7 @@ impl Add {
             out.value(&told);
             return Ok(Done::Well);
         }
-        show(out, &inspection);
+        show(out, &inspection, &connections);
         if let Some(row) = &earlier {
             let uses = list_of(&row.connections).unwrap_or_else(|| "no connection".to_owned());
             out.line(format!(

@@ -29,7 +29,7 @@ impl Add {
             out.value(&value(&inspection));
             return Ok(Done::Well);
         }
-        show(out, &inspection);
+        show(out, &inspection, &inspection.connections);
         if let Some(row) = &earlier {
             out.line(format!("\nreplaces {name} {} (added {})", row.digest.short(), row.added_at));
         }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::catalog::{CodeCache, Inspection, Loader};
 use crate::cli::Done;
 use crate::cli::out::Out;
+use crate::ids::ConnectionName;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::store::ComponentKind;
 
@@ -22,7 +23,7 @@ pub(in crate::cli) struct Inspect {
 impl Inspect {
     pub(super) fn run(self, out: &Out) -> anyhow::Result<Done> {
         let inspection = inspect(&self.file)?;
-        show(out, &inspection);
+        show(out, &inspection, &inspection.connections);
         out.value(&value(&inspection));
         Ok(Done::Well)
     }
@@ -37,8 +38,8 @@ fn inspect(file: &Path) -> anyhow::Result<Inspection> {
         .with_context(|| format!("{} can't be used", file.display()))
 }
 
-/// For people.
-pub(in crate::cli) fn show(out: &Out, inspection: &Inspection) {
+/// For people, with the connections that it's to use.
+pub(in crate::cli) fn show(out: &Out, inspection: &Inspection, connections: &[ConnectionName]) {
     if inspection.kind == ComponentKind::Sandbox {
         out.line("kind         sandbox: it runs code that agents write (`keybearer sandbox add`)");
     }
@@ -46,7 +47,7 @@ pub(in crate::cli) fn show(out: &Out, inspection: &Inspection) {
     out.line(format!("size         {} bytes", inspection.bytes));
     let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
     out.line(format!("imports      {}", or_none(inspection.imports.clone())));
-    let connections = inspection.connections.iter().map(ToString::to_string).collect();
+    let connections = connections.iter().map(ToString::to_string).collect();
     out.line(format!("connections  {}", or_none(connections)));
     for tool in &inspection.tools {
         out.line(format!("\n{}\n  {}", tool.name, tool.description));

@@ -4,6 +4,7 @@ mod add;
 mod build;
 pub(super) mod inspect;
 pub(super) mod list;
+mod prune;
 mod test;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(super) enum Tool {
     List,
     /// Take a component out of use. Calls under way end normally.
     Remove(list::Remove),
+    /// Remove the files of components, sandboxes too, that are out of use.
+    Prune(prune::Prune),
 }
 
 impl Tool {
@@ -37,6 +40,7 @@ impl Tool {
             Self::Add(args) => args.run(home, out),
             Self::List => list::list(home, out),
             Self::Remove(args) => args.run(home, out),
+            Self::Prune(args) => args.run(home, out),
         }
     }
 }

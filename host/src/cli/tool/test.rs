@@ -30,7 +30,7 @@ pub(in crate::cli) struct Test {
     /// Run only the fixtures whose `file: name` contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Also write a JUnit XML report.
+    /// Also write a JUnit XML report; with --watch, of the newest run.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Run again whenever a fixture, a connection or a component changes.
@@ -51,9 +51,6 @@ impl Test {
             self.keep_watch(out);
         }
         let summary = self.once(live.as_ref(), out)?;
-        if let Some(file) = &self.junit {
-            std::fs::write(file, fixture::junit(&summary)).with_context(|| file.display().to_string())?;
-        }
         Ok(if summary.is_success() { Done::Well } else { Done::Problems })
     }
 
@@ -71,12 +68,16 @@ impl Test {
         let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let mut report: Box<dyn Report + '_> =
             if out.is_json() { Box::new(JsonLines::new(out)) } else { Box::new(Human::new(out, color)) };
-        match live {
+        let summary = match live {
             Some(live) => fixture::record(&self.paths, &options, live, &mut *report)
-                .map_err(|faults| anyhow::anyhow!("not everything was recorded\n{faults}")),
+                .map_err(|faults| anyhow::anyhow!("not everything was recorded\n{faults}"))?,
             None => fixture::run(&self.paths, &options, &mut *report)
-                .map_err(|faults| anyhow::anyhow!("nothing was tested\n{faults}")),
+                .map_err(|faults| anyhow::anyhow!("nothing was tested\n{faults}"))?,
+        };
+        if let Some(file) = &self.junit {
+            std::fs::write(file, fixture::junit(&summary)).with_context(|| file.display().to_string())?;
         }
+        Ok(summary)
     }
 
     /// Runs until it's interrupted.
@@ -113,5 +114,37 @@ impl Test {
             budgets: opened.home.budgets_file(),
             audit: Audit::start(opened.audit_store()?, opened.clock.clone())?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::tool::Tool;
+    use crate::cli::{Cli, Command};
+    use crate::runtime::test_guest::TestGuest;
+
+    #[test]
+    fn every_run_of_a_watch_writes_the_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fixtures, report) = (dir.path().join("fixtures"), dir.path().join("junit report"));
+        fs::create_dir(&fixtures).unwrap();
+        fs::write(dir.path().join("probe.wasm"), TestGuest::default().build()).unwrap();
+        let flags = ["--watch", "--junit", report.to_str().unwrap(), dir.path().to_str().unwrap()];
+        let line = [&["keybearer", "tool", "test"][..], &flags].concat();
+        let Command::Tool(Tool::Test(test)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("{flags:?}")
+        };
+        for (result, failures) in [("{}", 0), ("{a=1}", 1)] {
+            let fixture = format!("[[fixture]]\nname='a'\ntool='probe'\nresult={result}\n");
+            fs::write(fixtures.join("a.toml"), fixture).unwrap();
+            test.once(None, &Out::new(false)).unwrap();
+            let written = fs::read_to_string(&report).unwrap();
+            assert!(written.contains(&format!("tests=\"1\" failures=\"{failures}\"")), "{written}");
+        }
     }
 }

@@ -35,7 +35,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
-use super::places::busy;
+use super::places::full;
 use super::problem::Problem;
 use super::router::{Door, Route};
 use super::{body, headers};
@@ -84,7 +84,7 @@ pub(super) async fn turned_away(request: HttpRequest, limits: &DoorLimits) -> Re
             Ok(Message::Request(request)) => (Some(request.id), Some(request.method.into_owned())),
         },
     };
-    unheard(Unread { id, method, fault: Fault::Refused, refusal: busy() }, Some(busy()))
+    unheard(Unread { id, method, fault: Fault::Refused, refusal: full() }, Some(full()))
 }
 
 async fn answered(door: &Door, head: &Parts, body: Body, started: Instant) -> Response {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::schemas::closed;
-use super::{answer, header, headers, label, operation, reference};
+use super::{answer, header, headers, label, model_call, operation, reference};
 use crate::doors::code::BLOCKS_MAX;
 
 /// `POST /v1/code`.
@@ -12,6 +12,7 @@ pub(super) fn run() -> Value {
         header(&headers::CONVERSATION, "The conversation. A token bound to one refuses any other.", label()),
         header(&headers::TURN, "The turn of that conversation.", label()),
         header(&headers::INTENT, "What the caller calls this intended effect.", label()),
+        model_call(),
         header(
             &headers::APPROVAL,
             "The approval that a person gave to exactly the request that the code makes.",

@@ -14,7 +14,10 @@ pub(super) fn all() -> Value {
             with(known(), super::approvals::schemas()),
             with(super::budgets::schemas(), super::code::schemas()),
         ),
-        with(with(super::identity::schemas(), super::policies::schemas()), super::user_secrets::schemas()),
+        with(
+            with(super::identity::schemas(), super::policies::schemas()),
+            with(super::user_secrets::schemas(), super::proxy::schemas()),
+        ),
     )
 }
 
@@ -232,7 +235,7 @@ fn audit_row() -> Value {
             json!({
                 "who": reference("Label"), "subject": text, "live": reference("Decision"),
                 "candidate": reference("Decision"), "policies": { "type": "array", "items": text },
-                "hash": reference("Digest"),
+                "policy": reference("Digest"),
             }),
         ),
         (

@@ -1,9 +1,16 @@
 //! An upstream's reply → the SDK's answer. It was capped, decompressed and searched by then, and its headers are those
 //! that the connection lets through.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use hyper::body::Frame;
 
 use super::super::headers::CALL_ID;
 use super::profile;
@@ -13,7 +20,11 @@ use crate::ids::CallId;
 
 /// The upstream's status, headers and body, and the call's id.
 pub(super) fn response(reply: Reply, method: &Method, profile: ErrorProfile, call: &CallId) -> Response {
-    let mut response = Response::new(Body::from(reply.body));
+    let is_head = *method == Method::HEAD;
+    let mut response = Response::new(match reply.announced {
+        None if is_head => Body::new(Untold),
+        _ => Body::from(reply.body),
+    });
     // Egress lets no status through that isn't one.
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();
@@ -22,10 +33,28 @@ pub(super) fn response(reply: Reply, method: &Method, profile: ErrorProfile, cal
             headers.append(name, value);
         }
     }
+    if is_head && let Some(length) = reply.announced {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
     // In place of whatever the upstream calls by this name.
     if let Ok(id) = HeaderValue::from_str(call.as_str()) {
         headers.insert(CALL_ID, id);
     }
     profile::hold_back(profile, method, &mut response);
     response
+}
+
+/// The body of an answer to a `HEAD` whose length is unknown: of an empty one, the router would say that it's 0.
+struct Untold;
+
+impl hyper::body::Body for Untold {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
 }

@@ -10,10 +10,11 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::client::{LONG, Served, config};
-use super::host::{Host, Reply};
+use super::host::{Host, NoWire, Reply};
 use crate::auth::{Grant, Mint};
 use crate::egress::{BoxFuture, Canary, Pieces, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm};
+use crate::policy::START;
 use crate::runtime::test_guest::{OK, TestGuest};
 use crate::store::TokenKind;
 
@@ -178,7 +179,9 @@ async fn a_call_ends_with_the_tool_that_it_began_with_though_another_takes_its_p
     let new = saying(r#"(data (i32.const 1500) "{\"n\":2}")"#);
     let add = |bytes: &[u8]| {
         let consented = ["stripe".parse().unwrap()];
-        host.door.app.catalog.add("probe", bytes, &consented, host.now()).unwrap().replaced
+        let added = host.door.app.catalog.add("probe", bytes, &consented, host.now()).unwrap();
+        host.door.app.refresh_policy();
+        added.replaced
     };
     assert_eq!(add(&old), None);
     let grant = Grant {
@@ -201,6 +204,91 @@ async fn a_call_ends_with_the_tool_that_it_began_with_though_another_takes_its_p
     assert_eq!(first, (r#"{"n":1}"#.to_owned(), json!(Digest::of(&old))));
     upstream.answer.notify_one();
     assert_eq!(call().await, (r#"{"n":2}"#.to_owned(), json!(Digest::of(&new))));
+}
+
+/// An upstream that answers everything with this status.
+struct Failing(u16);
+
+impl Wire for Failing {
+    fn exchange(
+        &self,
+        _: WireRequest,
+        _: tokio::time::Instant,
+    ) -> BoxFuture<'_, Result<WireReply, WireError>> {
+        let (status, body) = (self.0, Box::new(Pieces::default()));
+        Box::pin(async move { Ok(WireReply { status, headers: HeaderMap::new(), body }) })
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_upstream_may_pass_and_is_not_called_hopeless() {
+    const STRIPE: &str = "base_url = \"https://api.example.com\"\nsecret = \"key\"\nattach = { kind = \"bearer\" }\n\
+        [operations.get]\nrequest = \"GET /v1/x\"\neffect = \"read\"\n";
+    let guest = TestGuest {
+        tools: vec![("probe", vec!["stripe"])],
+        call: "(drop (call $get)) (call $err (i32.const 2) (i32.const 1500) (i32.const 12))",
+        fields: r#"(data (i32.const 1500) "wait a while")"#,
+        ..TestGuest::default()
+    };
+    let component = guest.build();
+    for status in [429, 503] {
+        let host = Host::start_with(&[("stripe.toml", STRIPE)], Arc::new(Failing(status)), Canary::fresh());
+        let consented = ["stripe".parse().unwrap()];
+        host.door.app.catalog.add("probe", &component, &consented, host.now()).unwrap();
+        host.door.app.refresh_policy();
+        let operations = vec!["stripe:get".parse().unwrap()];
+        let grant = Grant { tools: vec!["probe".parse().unwrap()], operations, ..Grant::default() };
+        let (_, agent) = host.token_with("acme", TokenKind::Agent, grant);
+        let reply = post(&host, "/v1/tools/probe", &agent, &[], "{}").await;
+        assert_eq!(
+            reply.problem(502, "upstream_error"),
+            "The call failed (upstream_error): wait a while. A request was sent, and the upstream answered it. \
+             Check what was done before you try again."
+        );
+        assert_eq!(reply.json()["retry"], "check_first", "{status}");
+        // No client is to do it by itself.
+        assert!(!reply.headers.contains_key("retry-after"), "{status}");
+    }
+}
+
+/// `tool test` says the same: `fixture/stage_tests.rs`.
+#[tokio::test]
+async fn an_argument_that_no_policy_could_compare_is_refused_by_its_name_where_one_looks() {
+    const INPUT: &str = r#"{"type":"object","properties":{"float":{"type":"number"},"whole":{"type":"integer"}},"additionalProperties":false}"#;
+    const LOOKS: &str = r#"
+        @id("small")
+        permit (principal, action in Action::"call", resource) when {
+            (if context.arguments has float then context.arguments.float.lessThan(decimal("9.0")) else true) &&
+            (if context.arguments has whole then context.arguments.whole > 0 else true)
+        };"#;
+    let float =
+        "argument `float` must have at most four decimal places and lie within 922337203685477 of zero";
+    let whole = "argument `whole` must be an integer between -2^63 and 2^63-1, written plainly";
+    for (policies, looks) in [(START, false), (LOOKS, true)] {
+        let host = Host::start_ruled(&[], Arc::new(NoWire), policies);
+        let guest = TestGuest { input: INPUT, ..TestGuest::default() };
+        host.door.app.catalog.add("probe", &guest.build(), &[], host.now()).unwrap();
+        host.door.app.refresh_policy();
+        let (_, agent) = host.token(TokenKind::Agent);
+        let call = async |arguments: &str| post(&host, "/v1/tools/probe", &agent, &[], arguments).await;
+        assert_eq!(call(r#"{"float":0.0001,"whole":9223372036854775807}"#).await.status, 200);
+        for (arguments, told) in [
+            (r#"{"float":0.00001}"#, float),
+            (r#"{"float":1e15}"#, float),
+            (r#"{"whole":1e18}"#, whole),
+            (r#"{"whole":18446744073709551615}"#, whole),
+        ] {
+            let reply = call(arguments).await;
+            if !looks {
+                assert_eq!(reply.status, 200, "{arguments}");
+                continue;
+            }
+            let detail = reply.problem(422, "invalid_arguments");
+            assert!(detail.contains(told) && !detail.contains("policy"), "{detail}");
+            let rows = trail(&host, reply.headers["keybearer-call-id"].to_str().unwrap()).await;
+            assert_eq!(rows[0]["code"], "invalid_arguments", "{rows:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A listener on a free port, and a client that speaks HTTP by hand: it can break off, drip and send garbage.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use super::super::{Bound, ServeConfig, bind};
 use crate::config::{CodeConfig, DoorLimits};
+use crate::metrics::Metrics;
 use crate::runtime::Limits;
 
 /// Nothing in these tests takes this long unless it hangs.
@@ -46,6 +48,7 @@ pub(super) fn config() -> ServeConfig {
 /// A listener that serves.
 pub(super) struct Served {
     pub(super) address: SocketAddr,
+    pub(super) metrics: Arc<Metrics>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -59,10 +62,11 @@ impl Served {
     pub(super) fn serve(bound: Bound, routes: (Router, Router)) -> Self {
         let (stop, stopped) = oneshot::channel();
         let address = bound.address();
-        let task = tokio::spawn(bound.serve_routes(routes, || {}, async {
+        let metrics = Arc::new(Metrics::new());
+        let task = tokio::spawn(bound.serve_routes(routes, metrics.clone(), || {}, async {
             let _ = stopped.await;
         }));
-        Self { address, stop, task }
+        Self { address, metrics, stop, task }
     }
 
     pub(super) async fn connect(&self) -> Client {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,19 +16,19 @@ use tower::ServiceExt as _;
 
 use super::super::router::{Door, router};
 use super::client::config;
-use crate::app::{App, BudgetsFile};
+use crate::app::App;
 use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayApprove, Note};
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
-use crate::clock::{Clock as _, ManualClock, Millis};
+use crate::clock::{Clock as _, ClockWatch, ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{AgentId, Digest, Realm, ReservationId, TokenId};
 use crate::kill::Kills;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
-use crate::policy::{Policy, PolicySource};
+use crate::policy::{Policy, PolicySource, START, World};
 use crate::reach::Reach;
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
@@ -48,9 +48,7 @@ pub(super) struct Host {
 /// What a host decides by.
 #[derive(Clone, Copy)]
 enum Rules<'t> {
-    /// What a token's grant carries is permitted.
-    Baseline,
-    /// What is posted, at the doors; of which there's nothing at first.
+    /// What is posted; of which there's nothing at first.
     Posted,
     /// The same, with policies beside them that permit nothing of what is asked at `/v1/enforce`.
     Shadowed,
@@ -100,6 +98,15 @@ impl LedgerStore for Trail {
         self.rows.counters()
     }
 
+    fn current_counters(
+        &self,
+        at: Millis,
+        reach: Option<&Reach>,
+        limit: u32,
+    ) -> Result<Vec<CounterRow>, StoreError> {
+        self.rows.current_counters(at, reach, limit)
+    }
+
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
         self.rows.held(reach, limit)
     }
@@ -147,15 +154,15 @@ impl Host {
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are this canary.
     pub(super) fn start_with(connections: &[(&str, &str)], wire: Arc<dyn Wire>, canary: Canary) -> Self {
-        Self::build(connections, Ok(Egress::scripted(wire, canary)), Rules::Baseline)
+        Self::build(connections, Ok(Egress::scripted(wire, canary)), Rules::Written(START))
     }
 
     /// A host with these connections, whose upstreams are this wire and whose secrets are its vault's.
     pub(super) fn start_with_vault(connections: &[(&str, &str)], wire: Arc<dyn Wire>) -> Self {
-        Self::build(connections, Err(wire), Rules::Baseline)
+        Self::build(connections, Err(wire), Rules::Written(START))
     }
 
-    /// The same with a canary, going by these policies at the doors and at the gate.
+    /// The same with a canary, going by these policies.
     pub(super) fn start_ruled(connections: &[(&str, &str)], wire: Arc<dyn Wire>, policies: &str) -> Self {
         Self::build(connections, Ok(Egress::scripted(wire, Canary::fresh())), Rules::Written(policies))
     }
@@ -193,6 +200,7 @@ impl Host {
     pub(super) fn add_tool(&self, name: &'static str, call: &'static str) {
         let guest = TestGuest { tools: vec![(name, vec![])], call, ..TestGuest::default() };
         self.door.app.catalog.add(name, &guest.build(), &[], self.now()).unwrap();
+        self.door.app.refresh_policy();
     }
 
     /// A fresh token of this kind, tenant `acme` unless another is named.
@@ -306,18 +314,17 @@ fn app(
         let source = PolicySource::new(dir, control.clone(), connections.clone(), catalog.clone());
         Policy::open(source).unwrap_or_else(|problems| panic!("{problems}"))
     };
-    let (policy, gate_policy) = match rules {
-        Rules::Baseline => (Policy::permissive(), Policy::permissive()),
-        Rules::Posted => (open(None), Policy::permissive()),
+    let policy = match rules {
+        Rules::Posted => open(None),
         Rules::Shadowed => {
-            (open(None).with_shadow(Policy::permissive(), Counter::default()), Policy::permissive())
+            let nothing = Policy::of(&[], &[], World::default()).unwrap();
+            open(None).with_shadow(nothing, Counter::default())
         }
         Rules::Written(text) => {
             let dir = tools_dir.join("policies");
             std::fs::create_dir_all(&dir).unwrap();
             std::fs::write(dir.join("rules.cedar"), text).unwrap();
-            let policy = open(Some(dir));
-            (policy.clone(), policy)
+            open(Some(dir))
         }
     };
     let vault = Vault::open(control.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
@@ -328,7 +335,6 @@ fn app(
         vault,
         spending: Spending::none(),
         questions: None,
-        gate_policy,
         control,
         clock,
         audit,
@@ -348,10 +354,7 @@ pub(super) struct Made {
     pub(super) catalog: Arc<Catalog>,
     pub(super) connections: Arc<LiveConnections>,
     pub(super) egress: Egress,
-    /// What the doors ask.
     pub(super) policy: Policy,
-    /// What the gate asks.
-    pub(super) gate_policy: Policy,
     pub(super) approvals: ApprovalDesk,
     pub(super) vault: Arc<Vault>,
     pub(super) spending: Spending,
@@ -369,7 +372,7 @@ pub(super) fn assemble(made: Made) -> App {
         catalog: catalog.clone(),
         auth: auth.clone(),
         kills: kills.clone(),
-        policy: made.gate_policy,
+        policy: policy.clone(),
         approvals: Some(approvals.clone()),
         questions: made.questions,
         spending: spending.clone(),
@@ -392,9 +395,9 @@ pub(super) fn assemble(made: Made) -> App {
         approvals,
         spending,
         ledger: made.ledger,
-        budgets: BudgetsFile::default(),
         catalog,
         connections,
+        clock_watch: ClockWatch::begin(clock.now(), Instant::now(), None),
         clock,
         metrics,
         policy,

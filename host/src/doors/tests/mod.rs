@@ -6,6 +6,7 @@ mod approvals;
 mod budgets;
 mod calls;
 mod client;
+mod clock;
 mod code;
 mod delegate;
 mod enforce;

@@ -154,6 +154,63 @@ async fn a_header_block_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_refused_unread_does_not_spoil_the_next_request() {
+    let served = Served::start(config(), hello()).await;
+    let chunk = format!("{:x}\r\n{}\r\n", 70_000, "x".repeat(70_000));
+    for (framing, body) in [
+        ("content-length: 70000", "x".repeat(70_000)),
+        ("transfer-encoding: chunked", format!("{chunk}{chunk}0\r\n\r\n")),
+    ] {
+        let mut client = served.connect().await;
+        client.send(&format!("POST / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n")).await;
+        client.send(&body).await;
+        let refused = client.read_once().await;
+        assert!(refused.starts_with("HTTP/1.1 405 ") && !refused.contains("connection: close"), "{refused}");
+        client.send(GET).await;
+        assert!(client.read_once().await.ends_with("hello"), "{framing}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_that_the_connection_ends_where_a_body_is_left_unread() {
+    let served = Served::start(config(), hello()).await;
+    for (framing, body) in [
+        // It doesn't come,
+        ("content-length: 70000", ""),
+        // or not whole,
+        ("transfer-encoding: chunked", "4\r\nxxxx\r\n"),
+        // would come if it were asked for,
+        ("expect: 100-continue\r\ncontent-length: 70000", ""),
+        // or is longer than what is thrown away.
+        ("content-length: 2000000", ""),
+    ] {
+        let mut client = served.connect().await;
+        client.send(&format!("POST / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n{body}")).await;
+        let answer = client.read_to_close().await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{framing}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{framing}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_says_once_for_which_host_it_is() {
+    let served = Served::start(config(), hello()).await;
+    for (head, status) in [
+        ("HTTP/1.1\r\n", 400),
+        ("HTTP/1.1\r\nhost: h\r\nhost: h\r\n", 400),
+        ("HTTP/1.0\r\nhost: h\r\nhost: other\r\n", 400),
+        ("HTTP/1.1\r\nhost:\r\n", 200),
+        ("HTTP/1.0\r\n", 200),
+    ] {
+        let mut client = served.connect().await;
+        client.send(&format!("GET / {head}\r\n")).await;
+        let answer = client.read_once().await;
+        assert!(answer.contains(&format!(" {status} ")), "{head}: {answer}");
+        assert_eq!(answer.contains("has to have one Host header"), status == 400, "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn garbage_after_a_request_spoils_nothing_before_it() {
     let served = Served::start(config(), hello()).await;
     let mut client = served.connect().await;
@@ -181,7 +238,12 @@ async fn connections_past_the_limit_are_told_so() {
     second.send(GET).await;
     let answer = second.read_to_close().await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("The call failed (busy)"), "{answer}");
+    assert!(
+        answer.contains("The call failed (busy): the host has as many connections as it may"),
+        "{answer}"
+    );
+    let counted = served.metrics.render();
+    assert!(counted.contains("keybearer_connections_turned_away_total 1\n"), "{counted}");
     drop((first, second));
 
     let free = async {

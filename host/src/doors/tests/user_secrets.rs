@@ -167,6 +167,33 @@ async fn each_call_uses_the_secret_of_its_own_user() {
 }
 
 #[tokio::test]
+async fn a_client_may_escape_a_user_s_id_and_a_label() {
+    let stage = Stage::start();
+    let storing = stage.agent(Some("ann@example.com"), true);
+    let body = json!({ "secret": ANN }).to_string();
+    for (version, path) in (1..).zip([
+        "/v1/users/ann@example.com/secrets/git:hub",
+        "/v1/users/ann%40example.com/secrets/git%3Ahub",
+        "/v1/users/%61nn%40example%2ecom/secrets/git%3ahub",
+    ]) {
+        for token in [&storing, &stage.operator] {
+            let listed = path.rsplit_once('/').unwrap().0;
+            assert_eq!(stage.ask("GET", listed, token, "").await.status, 200, "{path}");
+        }
+        let stored = stage.ask("PUT", path, &storing, &body).await.json();
+        assert_eq!(stored, json!({ "reference": "secret:git:hub", "label": "git:hub", "version": version }));
+    }
+    let gone = stage.ask("DELETE", "/v1/users/ann%40example.com/secrets/git%3Ahub", &storing, "").await;
+    assert_eq!(gone.status, 204);
+    // Once, and into what an id may hold.
+    for user in ["ann%2540example.com", "ann%4xample.com", "ann%", "ann%2Fbob", "ann%ff", "ann%00", "%2e%2e"]
+    {
+        let path = format!("/v1/users/{user}/secrets/github");
+        stage.ask("PUT", &path, &stage.operator, &body).await.problem(400, "bad_request");
+    }
+}
+
+#[tokio::test]
 async fn two_that_are_stored_at_once_leave_one() {
     let stage = Stage::start();
     let ann = stage.agent(Some("ann"), true);
@@ -233,7 +260,7 @@ async fn only_who_may_store_a_user_s_secrets_does() {
     for (method, path) in routes {
         let elsewhere = format!("/v1/users/ann/secrets{path}?environment=production");
         answers.push(stage.ask(method, &elsewhere, &storing, &body).await.problem(403, "denied"));
-        let strange = format!("/v1/users/%61nn/secrets{path}");
+        let strange = format!("/v1/users/%2561nn/secrets{path}");
         answers.push(stage.ask(method, &strange, &storing, &body).await.problem(403, "denied"));
         let stranger = stage.ask(method, &format!("/v1/users/ann/secrets{path}"), "kbt_x", &body).await;
         assert_eq!(stranger, stage.host.get("/v1/tools", "").await, "the one 401");

@@ -54,8 +54,21 @@ fn what_breaks_a_client_is_refused_with_advice() {
     refused(json!({"a": true}), "/properties/a", "write a JSON object");
     let set = json!({"a": {"type": "array", "uniqueItems": true, "items": {"type": "string"}}});
     refused(set.clone(), "/properties/a/uniqueItems", "say it in the description");
-    for name in ["model_config", "model_dump", "model_dump_json", "model_validate", "model_validate_strings"]
-    {
+    for bound in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
+        let pointer = format!("/properties/a/{bound}");
+        for value in [json!(0.5), json!(1e300)] {
+            refused(json!({"a": {"type": "integer", bound: value}}), &pointer, "write an integer");
+        }
+        input(json!({"a": {"type": "integer", bound: 2}, "b": {"type": "number", bound: 0.5}})).unwrap();
+    }
+    for name in [
+        "Config",
+        "model_config",
+        "model_dump",
+        "model_dump_json",
+        "model_validate",
+        "model_validate_strings",
+    ] {
         refused(json!({name: {"type": "string"}}), &format!("/properties/{name}"), "write another one");
     }
     // Clients make no model of what comes back, and of these names.

@@ -37,6 +37,10 @@ request = "POST /things"
 effect = "write"
 content_type = "application/json"
 body.name = { type = "string" }
+[operations.close]
+request = "POST /things/{id}/close"
+effect = "write"
+path.id = { type = "string" }
 "#;
 
 impl World {
@@ -135,6 +139,19 @@ async fn the_canonical_bytes_go_out_with_the_secret_beside_them() {
     assert!(sent[1].ends_with("\r\n\r\n{\"name\":\"x\"}"));
     assert_eq!(header(&sent[1], "content-type").as_deref(), Some("application/json"));
     assert_eq!(header(&sent[1], "content-length").as_deref(), Some("12"));
+}
+
+#[tokio::test]
+async fn a_write_without_a_body_says_so() {
+    let world = World::new("", |_| reply(200, &[], "ok")).await;
+    let close = Draft { method: "POST".into(), path: "/things/1/close".into(), query: vec![], ..get() };
+    world.send(close, &realm("acme"), Duration::from_secs(5)).await.unwrap();
+    world.get().await.unwrap();
+    let sent = world.upstream.requests();
+    assert!(sent[0].starts_with("POST /things/1/close HTTP/1.1\r\n"), "{}", sent[0]);
+    assert_eq!(header(&sent[0], "content-length").as_deref(), Some("0"), "{}", sent[0]);
+    assert_eq!(header(&sent[0], "transfer-encoding"), None, "{}", sent[0]);
+    assert_eq!(header(&sent[1], "content-length"), None, "{}", sent[1]);
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 mod file;
 mod lines;
+mod live;
+
+pub use live::LiveBudgets;
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,9 +1,12 @@
 use super::*;
 use crate::ledger::Settlement;
+use crate::ledger::book::PRUNED_MAX;
 use crate::ledger::{
-    AMOUNT_MAX, Resolved, finish, hold, no_room, prune, recover, refuse, release, reserve, resolve, settle,
+    AMOUNT_MAX, Resolved, finish, forget_tokens, hold, no_room, prune, recover, refuse, release, reserve,
+    resolve, settle,
 };
 use crate::reach::Reach;
+use crate::store::{CounterRow, WriteRow, WriteState};
 
 fn of(reserved: u64, held: u64, settled: u64) -> Tally {
     Tally { reserved, held, settled }
@@ -264,6 +267,109 @@ fn windows_that_are_long_over_are_pruned_and_others_stay() {
         assert!(within(store, |tx| settle(tx, &id(1), None, None, None)));
         let left: Vec<_> = lines.iter().map(|line| tally(store, line).settled).collect();
         assert_eq!(left, [0, 10, 0, 10, 10]);
+    });
+}
+
+#[test]
+fn no_more_is_pruned_at_once_than_calls_can_wait_for() {
+    on_both(|store| {
+        let many = PRUNED_MAX + 1;
+        within(store, |tx| {
+            for number in 0..many {
+                let ends = Some(Millis(NOW.0 - 401 * 86_400_000));
+                let key = CounterKey { name: format!("day {number}"), start: Millis(0) };
+                tx.create(&CounterRow { key, ends, tally: of(0, 0, 1) })?;
+                let mut write = [0; 32];
+                write[..4].copy_from_slice(&number.to_be_bytes());
+                let state = WriteState::Done { status: Some(200), reply: Some(vec![7]) };
+                let row = WriteRow { reservation: id(number), at: NOW, until: NOW, state, attempt: 0 };
+                tx.put_write(&write, &row)?;
+                tx.insert_entry(&EntryRow {
+                    id: id(number),
+                    realm: realm(),
+                    connection: None,
+                    operation: None,
+                    cost: None,
+                    at: NOW,
+                    state: EntryState::Held,
+                    lines: vec![],
+                    write: None,
+                })?;
+            }
+            Ok(())
+        });
+        let pruned = [(); 3].map(|()| within(store, |tx| prune(tx, NOW)));
+        assert_eq!(pruned, [3 * u64::from(PRUNED_MAX), 3, 0]);
+        assert_eq!((store.counters().unwrap(), entries(store)), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn what_a_token_that_is_gone_spent_in_all_is_removed_and_nothing_else() {
+    on_both(|store| {
+        let name = |environment: &str, subject: &str, window: &str| {
+            format!(r#"["acme","{environment}","{subject}","usd","{window}",null,null,null,null]"#)
+        };
+        let (gone, other) = (TokenId::fresh(), TokenId::fresh());
+        let (total, end) = (name("production", &format!("token:{gone}"), "total"), Some(Millis(10)));
+        let kept = [
+            (name("production", &format!("token:{gone}"), "day"), end),
+            (name("production", &format!("token:{other}"), "total"), None),
+            (name("staging", &format!("token:{gone}"), "total"), None),
+            (name("production", &format!("conversation:{gone}"), "total"), None),
+        ];
+        let counter = |name: &String| CounterKey { name: name.clone(), start: Millis(0) };
+        let first = within(store, |tx| {
+            for (name, ends) in &kept {
+                tx.create(&CounterRow { key: counter(name), ends: *ends, tally: of(0, 0, 1) })?;
+            }
+            tx.create(&CounterRow { key: counter(&total), ends: None, tally: of(0, 10, 1) })
+        });
+        within(store, |tx| forget_tokens(tx, &[(realm(), gone.clone())]));
+        assert_eq!(within(store, |tx| tx.find(&counter(&total))), None);
+        assert_eq!(within(store, |tx| tx.tally(first)), None);
+        assert_eq!(store.counters().unwrap().len(), kept.len());
+        for (name, _) in &kept {
+            assert!(within(store, |tx| tx.find(&counter(name))).is_some(), "{name}");
+        }
+    });
+}
+
+#[test]
+fn counters_whose_window_is_not_over_are_listed_within_a_reach() {
+    on_both(|store| {
+        let name = |tenant: &str, environment: &str, subject: &str| {
+            format!(r#"["{tenant}","{environment}","{subject}","usd","total",null,null,null,null]"#)
+        };
+        let rows = [
+            (name("acme", "dev", "tenant"), 0, Some(10)),
+            (name("acme", "dev", "tenant"), 10, Some(20)),
+            (name("acme", "dev", "customer:é\u{10ffff}"), 0, None),
+            (name("acme", "dev2", "tenant"), 0, None),
+            (name("acme2", "dev", "tenant"), 0, None),
+            ("damaged".to_owned(), 0, None),
+        ];
+        within(store, |tx| {
+            for (name, start, ends) in rows.clone() {
+                let key = CounterKey { name, start: Millis(start) };
+                tx.create(&CounterRow { key, ends: ends.map(Millis), tally: of(0, 0, 1) })?;
+            }
+            Ok(())
+        });
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() };
+        let (every, one) = (Reach::every(realm.tenant.clone()), Reach::one(realm));
+        for (at, reach, limit, wanted) in [
+            (9, None, 9, &[2, 0, 3, 4, 5][..]),
+            (10, Some(&every), 9, &[2, 1, 3]),
+            (20, Some(&every), 9, &[2, 3]),
+            (10, Some(&one), 9, &[2, 1]),
+            (10, Some(&one), 1, &[2]),
+        ] {
+            let found = store.current_counters(Millis(at), reach, limit).unwrap();
+            let found: Vec<_> = found.into_iter().map(|row| (row.key.name, row.key.start.0)).collect();
+            let wanted: Vec<_> = wanted.iter().map(|at| (rows[*at].0.clone(), rows[*at].1)).collect();
+            assert_eq!(found, wanted, "{at}, {reach:?}, {limit}");
+        }
     });
 }
 

@@ -252,9 +252,9 @@ impl Reconciler {
             Err(error) => return Err(unrecorded(error.to_string())),
         };
         let subjects = subjects(realm, Some(pending.call()), &connection);
+        let count = self.metrics.send_started(&connection, &operation);
         let looked = self.send(permit, subjects, intent.handover()).await;
-        let told = looked.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason);
-        self.metrics.send(&connection, &operation, told);
+        count.finished(looked.as_ref().map(|reply| reply.status).map_err(|failure| failure.reason));
         let record = match &looked {
             Ok(reply) => reply_record(reply),
             Err(failure) => {

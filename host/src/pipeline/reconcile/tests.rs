@@ -20,7 +20,7 @@ use crate::ids::Digest;
 use crate::kill::{Order, Scope};
 use crate::ledger::{self, Budgets, Dedup, Lines, Reservation, Reserved};
 use crate::pipeline::{ForwardRequest, Parts, Spending, TracingLog};
-use crate::policy::{CallContext, Policy};
+use crate::policy::{self, CallContext, Policy, PolicyFile, START};
 use crate::refusal::RequestSent;
 use crate::runtime::{Allocation, Limits, Runtime, RuntimeConfig};
 use crate::store::{MemoryAudit, MemoryControl, Tally, TokenKind};
@@ -122,6 +122,9 @@ impl World {
         let catalog = Catalog::open(tools.path().to_owned(), control.clone(), loader, &|_| {}).unwrap();
         let connections =
             Connections::parse(&[("stripe.toml", connection)]).unwrap_or_else(|p| panic!("{p}"));
+        let connections = Arc::new(connections);
+        let world = policy::World::new(connections.clone(), &catalog.snapshot());
+        let policy = Policy::of(&[PolicyFile::new("start.cedar", START)], &[], world).unwrap();
         let budgets = Budgets::parse(BUDGET, "budgets.toml", &connections).unwrap_or_else(|p| panic!("{p}"));
         let ledger = Arc::new(MemoryAudit::new());
         let vault =
@@ -153,12 +156,12 @@ impl World {
             catalog: Arc::new(catalog),
             auth: auth.clone(),
             kills: Arc::new(Kills::new(control, clock.clone())),
-            policy: Policy::permissive(),
+            policy,
             approvals: None,
             questions: None,
             spending: Arc::new(Spending::new(budgets, [7; 32], day, Some(vault.clone()))),
             audit: Audit::start(ledger.clone(), clock.clone()).unwrap(),
-            connections: Arc::new(LiveConnections::fixed(Arc::new(connections))),
+            connections: Arc::new(LiveConnections::fixed(connections)),
             egress: Arc::new(Egress::for_tests(wire.clone(), vault.clone())),
             clock: clock.clone(),
             metrics: Arc::new(Metrics::new()),

@@ -14,7 +14,7 @@ use crate::clock::SystemClock;
 use crate::egress::{Draft, DraftBody, MasterKey, Reply, Vault, WatchedBody, WireErrorKind};
 use crate::kill::{Order, Scope};
 use crate::ledger::{Budget, Budgets};
-use crate::policy::{PolicyFile, Via};
+use crate::policy::Via;
 use crate::store::sqlite::SqliteAudit;
 use crate::store::{LedgerStore, PendingLimits, Tally};
 
@@ -56,6 +56,8 @@ struct Upstream {
     body: &'static str,
     /// Never answers.
     silent: AtomicBool,
+    /// Sends the credential back.
+    echoes: AtomicBool,
     /// Can't be reached.
     gone: AtomicBool,
     keys: std::sync::Mutex<Vec<String>>,
@@ -88,10 +90,16 @@ impl Wire for Upstream {
             if self.silent.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
+            let body = match request.headers.get("authorization") {
+                Some(credential) if self.echoes.load(Ordering::SeqCst) => {
+                    Bytes::copy_from_slice(credential.as_bytes())
+                }
+                _ => Bytes::from_static(self.body.as_bytes()),
+            };
             Ok(WireReply {
                 status: self.status.load(Ordering::SeqCst),
                 headers: http::HeaderMap::new(),
-                body: Box::new(Pieces::from(Bytes::from_static(self.body.as_bytes()))),
+                body: Box::new(Pieces::from(body)),
             })
         })
     }
@@ -165,11 +173,11 @@ impl Governed {
 
     /// By a clock that stands: no day ends meanwhile.
     fn answering(budgets: &str, body: &'static str) -> Self {
-        Self::under(None, Arc::new(ManualClock::at(SystemClock.now())), budgets, body)
+        Self::under(START, Arc::new(ManualClock::at(SystemClock.now())), budgets, body)
     }
 
-    /// Under these policies, where there are some.
-    fn under(policies: Option<&str>, clock: Arc<dyn Clock>, budgets: &str, body: &'static str) -> Self {
+    /// Under these policies.
+    fn under(policies: &str, clock: Arc<dyn Clock>, budgets: &str, body: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = Arc::new(MemoryControl::new());
         let ledger = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
@@ -183,11 +191,9 @@ impl Governed {
         let vault = Vault::open(control.clone(), MasterKey::for_tests(1), clock.clone()).ok().unwrap();
         let vault = Arc::new(vault);
         let connections = Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap());
-        let policy = policies.map_or_else(Policy::permissive, |text| {
-            let world = crate::policy::World::new(connections.clone(), &catalog.snapshot());
-            let file = PolicyFile::new("rules.cedar", text);
-            Policy::of(&[file], &[], world).unwrap_or_else(|problems| panic!("{problems}"))
-        });
+        let world = policy::World::new(connections.clone(), &catalog.snapshot());
+        let policy = Policy::of(&[PolicyFile::new("rules.cedar", policies)], &[], world)
+            .unwrap_or_else(|problems| panic!("{problems}"));
         let budgets = Budgets::parse(budgets, "budgets.toml", &connections).unwrap_or_else(|p| panic!("{p}"));
         let between = Arc::new(Between {
             inner: ledger.clone(),
@@ -204,6 +210,7 @@ impl Governed {
             status: AtomicU16::new(200),
             body,
             silent: AtomicBool::new(false),
+            echoes: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             keys: std::sync::Mutex::default(),
         });

@@ -12,6 +12,7 @@ use crate::clock::{ManualClock, Millis};
 use crate::connection::Connections;
 use crate::egress::{self, Canary, Pieces, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{Digest, Realm, TokenId};
+use crate::policy::{self, PolicyFile, START};
 use crate::runtime::test_guest::TestGuest;
 use crate::runtime::{Allocation, Runtime, RuntimeConfig};
 use crate::store::{
@@ -130,18 +131,19 @@ impl World {
             })
             .unwrap();
         let (audit, wire) = (Audit::start(trail, clock.clone()).unwrap(), Arc::new(wire));
+        let connections = Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap());
+        let world = policy::World::new(connections.clone(), &catalog.snapshot());
+        let policy = Policy::of(&[PolicyFile::new("start.cedar", START)], &[], world).unwrap();
         let pipeline = Pipeline::new(Parts {
             catalog: Arc::new(catalog),
             auth: auth.clone(),
             kills: kills.clone(),
-            policy: Policy::permissive(),
+            policy,
             approvals: None,
             questions: None,
             spending: Arc::new(Spending::none()),
             audit: audit.clone(),
-            connections: Arc::new(LiveConnections::fixed(Arc::new(
-                Connections::parse(&[("stripe.toml", STRIPE)]).unwrap(),
-            ))),
+            connections: Arc::new(LiveConnections::fixed(connections)),
             egress: Arc::new(Egress::scripted(wire.clone(), Canary::fresh())),
             clock,
             metrics: Arc::new(Metrics::default()),

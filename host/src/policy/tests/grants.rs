@@ -17,9 +17,17 @@ request = "GET /v1/charges"
 effect = "read"
 "#;
 
+/// What a token carries is permitted, of this connection and these tools.
+fn what_tokens_grant() -> Policy {
+    let connections = Arc::new(Connections::parse(&[("stripe.toml", STRIPE)]).unwrap());
+    let schema = json!({ "type": "object", "properties": {} });
+    let tools = ["get_invoice", "t"].map(|name| (name.parse().unwrap(), Digest::of(b"component"), &schema));
+    Policy::of(&[PolicyFile::new("start.cedar", START)], &[], World::of(connections, tools)).unwrap()
+}
+
 #[test]
 fn a_tool_is_called_by_who_was_granted_it() {
-    let auth = auth();
+    let (auth, policy) = (auth(), what_tokens_grant());
     let operator = caller(&auth, TokenKind::Operator, &[], &[], None);
     for (grant, tool, allowed) in [
         (&["get_invoice"][..], "get_invoice", true),
@@ -29,7 +37,7 @@ fn a_tool_is_called_by_who_was_granted_it() {
         (&[], "get_invoice", false),
     ] {
         let agent = caller(&auth, TokenKind::Agent, grant, &[], None);
-        let decided = Policy::permissive().permit_invocation(invocation(&agent, tool, None));
+        let decided = policy.permit_invocation(invocation(&agent, tool, None));
         assert_eq!(decided.is_ok(), allowed, "{grant:?} {tool}");
         if let Err(denied) = decided {
             assert_eq!(
@@ -39,12 +47,12 @@ fn a_tool_is_called_by_who_was_granted_it() {
             );
         }
     }
-    assert!(Policy::permissive().permit_invocation(invocation(&operator, "get_invoice", None)).is_err());
+    assert!(policy.permit_invocation(invocation(&operator, "get_invoice", None)).is_err());
 }
 
 #[test]
 fn a_token_keeps_to_its_conversation() {
-    let auth = auth();
+    let (auth, policy) = (auth(), what_tokens_grant());
     for (bound, named, known) in [
         (None, None, Ok(None)),
         (None, Some("a"), Ok(Some("a"))),
@@ -53,7 +61,7 @@ fn a_token_keeps_to_its_conversation() {
         (Some("a"), Some("b"), Err(Code::ConversationMismatch)),
     ] {
         let agent = caller(&auth, TokenKind::Agent, &["*"], &[], bound);
-        let decided = Policy::permissive().permit_invocation(invocation(&agent, "t", named));
+        let decided = policy.permit_invocation(invocation(&agent, "t", named));
         let decided = decided
             .map(|permit| permit.into_request().context.conversation.map(|talk| talk.to_string()))
             .map_err(|denied| denied.refusal.code);
@@ -63,7 +71,7 @@ fn a_token_keeps_to_its_conversation() {
 
 #[test]
 fn a_send_needs_the_tool_and_the_token() {
-    let auth = auth();
+    let (auth, policy) = (auth(), what_tokens_grant());
     let stripe = Connections::parse(&[("stripe.toml", STRIPE)]).unwrap();
     let declares: [ConnectionName; 1] = ["stripe".parse().unwrap()];
     for (declared, granted, path, allowed) in [
@@ -94,7 +102,6 @@ fn a_send_needs_the_tool_and_the_token() {
         };
         let context = CallContext::default();
         let ask = SendAsk { alive: &alive, context: &context, via: &via, now: Millis(1_000), approved: None };
-        let policy = Policy::permissive();
         let decided = policy.permit_send(ask, typed);
         assert_eq!(decided.policy(), policy.hash(), "whatever the answer");
         assert_eq!(matches!(decided, Verdict::Permitted(_)), allowed, "{declared:?} {granted:?} {path}");

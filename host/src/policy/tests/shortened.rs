@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::engine::Engine;
 use super::super::set::Set;
 use super::*;
 
@@ -42,7 +41,7 @@ fn texts() -> impl Strategy<Value = String> {
 fn one_by_one(text: &str) -> Policy {
     let mut set = Set::new(&[PolicyFile::new("p.cedar", text)], &[], world(), None).unwrap();
     set.shortens = false;
-    Policy::of_engine(Engine::Set(Box::new(set)), None)
+    Policy::of_set(set, None)
 }
 
 proptest! {

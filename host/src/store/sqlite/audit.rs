@@ -17,13 +17,13 @@ use crate::store::{
     TrailWork, WriteRow,
 };
 
-const SCHEMA: Schema = Schema {
+pub(super) const SCHEMA: Schema = Schema {
     what: "audit trail",
     application: 0x4b62_4155,
     version: 1,
     tables: &[
         "
-        CREATE TABLE audit (
+        CREATE TABLE IF NOT EXISTS audit (
             seq         INTEGER PRIMARY KEY CHECK (seq > 0),
             at          INTEGER NOT NULL,
             tenant      TEXT,
@@ -33,9 +33,9 @@ const SCHEMA: Schema = Schema {
             prev        BLOB NOT NULL,
             hash        BLOB NOT NULL
         ) STRICT;
-        CREATE INDEX audit_call ON audit (call) WHERE call IS NOT NULL;
-        CREATE INDEX audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
-        CREATE INDEX audit_realm ON audit (tenant, environment) WHERE tenant IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_call ON audit (call) WHERE call IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_realm ON audit (tenant, environment) WHERE tenant IS NOT NULL;
     ",
         ledger::TABLES,
     ],
@@ -54,6 +54,9 @@ pub struct SqliteAudit {
     /// What the writer knows of the ledger.
     ledger: Mutex<ledger::Known>,
 }
+
+/// A record's number, and what it says or why it can't be read.
+pub type FoundRecord = (u64, Result<AuditRecord, StoreError>);
 
 impl SqliteAudit {
     /// Opens the trail; creates the file, with mode 0600, if it's missing.
@@ -97,6 +100,38 @@ impl SqliteAudit {
     pub fn check_pages(&self) -> Result<(), StoreError> {
         self.reader.check_pages()
     }
+
+    /// Writes a copy, as of one moment, into a new file with mode 0600, while others read and write this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the file is there already or can't be written, [`StoreError::Damaged`] when this one
+    /// can't be read.
+    pub fn copy_to(&self, copy: &Path) -> Result<(), StoreError> {
+        self.reader.copy_to(copy)
+    }
+
+    /// Reads records as [`AuditStore::rows`] does, each for itself: its number, and what it says, or why it can't be read.
+    ///
+    /// # Errors
+    /// Where the file itself can't be read, or a row has an impossible number.
+    pub fn each_row(&self, filter: &RowFilter) -> Result<Vec<FoundRecord>, StoreError> {
+        self.read(filter, |row| Ok((named(row).unsigned("seq")?, record(row))))
+    }
+
+    fn read<T>(
+        &self,
+        filter: &RowFilter,
+        of: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let connection = self.reader.lock();
+        let mut statement = connection.prepare_cached(&query(filter))?;
+        let (tenant, environment) = within::parts(filter.reach.as_ref());
+        let call = filter.call.as_ref().map(|call| call.as_str());
+        // Without a bound, rows with impossible numbers are read too, and reported.
+        let from = filter.from.map_or(i64::MIN, signed);
+        let last = filter.before.map_or(i64::MAX, |before| signed(before).saturating_sub(1));
+        all(&mut statement, rusqlite::params![tenant, environment, call, from, last, filter.limit], of)
+    }
 }
 
 impl SqliteAudit {
@@ -130,14 +165,7 @@ impl AuditStore for SqliteAudit {
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
-        let connection = self.reader.lock();
-        let mut statement = connection.prepare_cached(&query(filter))?;
-        let (tenant, environment) = within::parts(filter.reach.as_ref());
-        let call = filter.call.as_ref().map(|call| call.as_str());
-        // Without a bound, rows with impossible numbers are read too, and reported.
-        let from = filter.from.map_or(i64::MIN, signed);
-        let last = filter.before.map_or(i64::MAX, |before| signed(before).saturating_sub(1));
-        all(&mut statement, rusqlite::params![tenant, environment, call, from, last, filter.limit], record)
+        self.read(filter, record)
     }
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
@@ -194,6 +222,15 @@ impl LedgerStore for SqliteAudit {
 
     fn counters(&self) -> Result<Vec<CounterRow>, StoreError> {
         ledger::counters(&self.reader.lock())
+    }
+
+    fn current_counters(
+        &self,
+        at: Millis,
+        reach: Option<&Reach>,
+        limit: u32,
+    ) -> Result<Vec<CounterRow>, StoreError> {
+        ledger::current_counters(&self.reader.lock(), at, reach, limit)
     }
 
     fn held(&self, reach: Option<&Reach>, limit: u32) -> Result<Vec<EntryRow>, StoreError> {

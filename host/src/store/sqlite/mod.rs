@@ -16,5 +16,5 @@ mod open;
 mod place;
 mod within;
 
-pub use audit::SqliteAudit;
+pub use audit::{FoundRecord, SqliteAudit};
 pub use control::SqliteControl;

@@ -1,5 +1,7 @@
 //! Opens a database file: its mode, its settings, its schema.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -20,6 +22,10 @@ const BUSY_PAUSE_US: u64 = 250;
 /// How long to wait until nobody reads in the log, so that it can be emptied.
 const LOG_WAIT_MS: u64 = 100;
 
+/// How much of the log is kept on the disk, in bytes, once all of it is in the database: several times what it grows to
+/// before it's begun anew, unless someone reads for long.
+const LOG_KEPT_BYTES: u32 = 16 * 1024 * 1024;
+
 /// How many prepared statements a connection keeps: more than the code has.
 const STATEMENTS_MAX: usize = 64;
 
@@ -29,9 +35,10 @@ pub(super) struct Schema {
     pub(super) what: &'static str,
     /// SQLite's `application_id`, so that one file isn't taken for the other, or for another program's.
     pub(super) application: i32,
-    /// SQLite's `user_version`: the version of `tables`.
+    /// SQLite's `user_version`: the version of the tables.
     pub(super) version: i32,
-    /// The statements that make an empty file into one of this version.
+    /// The statements that make an empty file into one of this version, each of them with `IF NOT EXISTS`: an index that
+    /// a file of this version lacks is made too. One whose columns change gets another name.
     pub(super) tables: &'static [&'static str],
     /// What to do where the file is gone.
     pub(super) remedy: &'static str,
@@ -114,6 +121,18 @@ impl Shared {
         Err(naming(self.place.path(), wrong))
     }
 
+    /// Writes what is committed at this moment into a new file, which its owner alone may read. Others go on reading and
+    /// writing. The copy is on the disk when this returns.
+    pub(super) fn copy_to(&self, copy: &Path) -> Result<(), StoreError> {
+        let failed = |error: std::io::Error| StoreError::Failed(format!("{}: {error}", copy.display()));
+        let path = copy.to_str().ok_or_else(|| failed(ErrorKind::InvalidFilename.into()))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(copy).map_err(failed)?;
+        // Into a file that is empty; it makes one that isn't there for all to read.
+        let done = self.lock().execute("VACUUM INTO ?1", [path]);
+        done.map_err(|error| naming(copy, error.into()))?;
+        file.sync_all().map_err(failed)
+    }
+
     /// Does something in a writing transaction, which is durable when this returns `Ok` and undone otherwise.
     pub(super) fn write<T>(
         &self,
@@ -125,6 +144,21 @@ impl Shared {
         let done = act(&transaction)?;
         transaction.commit()?;
         Ok(done)
+    }
+
+    /// Does a part of something in a transaction and the next part in another, until a part has changed no row. In between
+    /// others have their turn: a lock goes to whoever asks first, which would be this again.
+    pub(super) fn write_in_turns(
+        &self,
+        mut part: impl FnMut(&Transaction<'_>) -> Result<usize, StoreError>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let began = Instant::now();
+            if self.write(&mut part)? == 0 {
+                return Ok(());
+            }
+            std::thread::sleep(began.elapsed());
+        }
     }
 
     /// As [`Self::write`], for what nobody is to find in the files any more.
@@ -210,6 +244,11 @@ fn connect(
     // Each connection is behind a mutex of ours, so it needs none of SQLite's.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
+    // It's known from now on, and nothing else says it: where nothing can be written, SQLite can't make the index of the
+    // log, and says no more than that it can't open a file.
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None).into());
+    }
     wait_for_others(&mut connection, patience)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Before anything is written to it, even its journal mode.
@@ -223,11 +262,12 @@ fn connect(
     connection.pragma_update(None, "secure_delete", true)?;
     // Views and triggers in a file that someone tampered with must not call functions with side effects.
     connection.pragma_update(None, "trusted_schema", false)?;
-    if connection.is_readonly(MAIN_DB)? {
-        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None).into());
-    }
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES)?;
     if to_be_made {
         make(&mut connection, path, schema)?;
+    } else {
+        // All tables are there, so it's no more than an index.
+        make_tables(&connection, schema)?;
     }
     // The index of the log is there from the first look in that mode on, and belongs to the place.
     connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
@@ -239,14 +279,16 @@ fn make(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<(),
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked again under the lock: another process may have made them meanwhile.
     if is_empty(&transaction, path, schema)? {
-        for tables in schema.tables {
-            transaction.execute_batch(tables)?;
-        }
+        make_tables(&transaction, schema)?;
         transaction.pragma_update(None, "application_id", schema.application)?;
         transaction.pragma_update(None, "user_version", schema.version)?;
         transaction.commit()?;
     }
     Ok(())
+}
+
+fn make_tables(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
+    schema.tables.iter().try_for_each(|tables| connection.execute_batch(tables))
 }
 
 /// Turns the write-ahead log on, which stays on in the file. SQLite doesn't wait for other processes here, of which
@@ -277,19 +319,44 @@ fn is_empty(connection: &Transaction<'_>, path: &Path, schema: &Schema) -> Resul
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let Schema { what, version: known, .. } = schema;
-    let path = path.display();
     if (application, version, objects) == (0, 0, 0) {
-        Ok(true)
-    } else if application != schema.application {
-        Err(StoreError::Unsupported(format!("{path} is not a Keybearer {what}")))
-    } else if version != *known {
-        Err(StoreError::Unsupported(format!(
-            "{path} has version {version} of the {what}'s schema and this program knows version {known}: use the \
-             program that wrote it, or a newer one"
-        )))
-    } else {
-        Ok(false)
+        return Ok(true);
     }
+    let why = match version.cmp(known) {
+        _ if application != schema.application => format!("is not a Keybearer {what}"),
+        Ordering::Greater => format!(
+            "was made by a newer keybearer: it has version {version} of the {what}'s tables, and this program knows \
+             version {known}; use that program, or a newer one"
+        ),
+        Ordering::Less => format!(
+            "was made by an older keybearer: it has version {version} of the {what}'s tables, and this program needs \
+             version {known}; use that program, or begin with a new home"
+        ),
+        Ordering::Equal => match missing(connection, schema)? {
+            None => return Ok(false),
+            Some(column) => format!(
+                "was made by an older keybearer: its tables lack {column}, which this program needs in a {what}; use \
+                 that program, or begin with a new home"
+            ),
+        },
+    };
+    Err(StoreError::Unsupported(format!("{} {why}", path.display())))
+}
+
+/// A column that the tables should have and don't.
+fn missing(connection: &Connection, schema: &Schema) -> rusqlite::Result<Option<String>> {
+    let needed = Connection::open_in_memory()?;
+    make_tables(&needed, schema)?;
+    let there = columns(connection)?;
+    Ok(columns(&needed)?.into_iter().find(|column| !there.contains(column)))
+}
+
+/// The columns of all tables, each as `table.name TYPE`.
+fn columns(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let sql = "SELECT t.name || '.' || c.name || ' ' || c.type || iif(c.\"notnull\", ' NOT NULL', '') \
+               || iif(c.pk, ' PRIMARY KEY ' || c.pk, '') \
+               FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'";
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 #[cfg(test)]

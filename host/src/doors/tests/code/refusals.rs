@@ -142,7 +142,6 @@ async fn code_sends_what_consent_grant_and_policies_allow_and_no_more() {
 async fn code_has_places_of_its_own() {
     let stage = Stage::new();
     stage.host.add_tool("probe", crate::runtime::test_guest::OK);
-    stage.host.door.app.refresh_policy();
     let probe = async || stage.host.ask("POST", "/v1/tools/probe", &stage.token, "{}").await.status;
     let run = async || {
         stage.host.ask("POST", "/v1/tools/run_python", &stage.token, r#"{"code":"print"}"#).await.status

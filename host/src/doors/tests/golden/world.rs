@@ -138,7 +138,6 @@ impl World {
             questions: Some(vault.clone()),
             egress: Egress::for_tests(upstream.clone(), vault.clone()),
             vault,
-            gate_policy: policy.clone(),
             catalog: catalog.clone(),
             control: store.clone(),
             clock: clock.clone(),

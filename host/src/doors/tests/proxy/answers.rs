@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
+use super::super::super::openapi;
 use super::super::client::{LONG, Served, config};
 use super::{Stage, stripe_error};
 use crate::egress::WireErrorKind;
@@ -61,6 +64,52 @@ async fn answers_without_a_body_have_none() {
             ))
             .await;
         assert!(client.read_once().await.ends_with("{}"));
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_the_upstreams_errors_are_what_is_described() {
+    let stage = Stage::start();
+    let document = openapi();
+    let described =
+        &document["paths"]["/proxy/{connection}/{path}"]["get"]["responses"]["default"]["content"];
+    let is_valid = |schema: &Value, body: &Value| {
+        let mut root = document.clone();
+        root["allOf"] = json!([schema]);
+        jsonschema::validator_for(&root).unwrap().is_valid(body)
+    };
+    for connection in ["stripe", "plain"] {
+        let refused = stage.ask("GET", &format!("/proxy/{connection}/v1/secret"), &[], "").await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        let own = &described[refused.headers["content-type"].to_str().unwrap()]["schema"]["anyOf"][0];
+        assert!(is_valid(own, &refused.json()), "{refused:?}");
+
+        let missing = r#"{"error":{"type":"invalid_request_error","message":"no such charge"}}"#;
+        stage.upstream.answer(404, &[("content-type", "application/json")], missing);
+        let passed_on = stage.ask("GET", &format!("/proxy/{connection}/v1/charges/ch_1"), &[], "").await;
+        let json = &described["application/json"]["schema"];
+        assert!(is_valid(json, &passed_on.json()) && !is_valid(&json["anyOf"][0], &passed_on.json()));
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_head_has_the_length_that_a_get_s_would_have_or_none() {
+    let stage = Stage::start();
+    let served = Served::start(config(), stage.host.routes()).await;
+    let head = format!("host: h\r\nauthorization: Bearer {}\r\n\r\n", stage.token);
+    for (headers, length) in [
+        (&[("content-length", "4096")][..], Some("4096")),
+        (&[("content-length", "20"), ("content-encoding", "gzip")], None),
+        (&[("content-length", "20"), ("content-length", "21")], None),
+        (&[], None),
+    ] {
+        stage.upstream.answer(200, headers, "");
+        let mut client = served.connect().await;
+        client.send(&format!("HEAD /proxy/plain/v1/charges/ch_1 HTTP/1.1\r\n{head}")).await;
+        let answer = client.read_once().await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+        let told = answer.lines().find_map(|line| line.strip_prefix("content-length: "));
+        assert_eq!(told, length, "{answer}");
     }
 }
 

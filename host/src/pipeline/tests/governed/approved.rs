@@ -15,7 +15,7 @@ unless { context.approval.granted };
 
 impl Governed {
     fn asking(body: &'static str) -> Self {
-        Self::under(Some(PEOPLE_AGREE), Arc::new(SystemClock), "", body)
+        Self::under(PEOPLE_AGREE, Arc::new(SystemClock), "", body)
     }
 
     /// Says yes to what waits for it by this answer.

@@ -1,4 +1,5 @@
-//! What a refused request leaves on record: what was asked, for how much, under which policies, and what it repeats.
+//! What a refused request leaves on record: what was asked, for how much, under which policies, and what it repeats. And
+//! what one without a reply does.
 
 use super::*;
 use crate::approval::Approver;
@@ -18,7 +19,7 @@ unless { context.approval.granted };
 
 impl Governed {
     fn ruled() -> Self {
-        Self::under(Some(RULES), Arc::new(SystemClock), "", r#"{"id": "ch_1"}"#)
+        Self::under(RULES, Arc::new(SystemClock), "", r#"{"id": "ch_1"}"#)
     }
 
     fn refusals(&self) -> Vec<SendRefused> {
@@ -127,4 +128,60 @@ async fn a_repetition_names_the_send_that_it_repeats() {
         assert_eq!((last.code, last.known), (Code::Duplicate, repeated));
         assert_eq!(world.sent(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_request_without_a_reply_has_the_version_of_the_secret_that_was_attached() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &[]);
+    let within = |deadline| {
+        world.forward_within(
+            Duration::from_millis(deadline),
+            &caller,
+            draft("GET", None),
+            CallContext::default(),
+        )
+    };
+    let versions = || {
+        let events = world.rows().into_iter().map(|row| row.event);
+        let version =
+            |event| if let Event::SendFinished(send) = event { Some(send.secret_version) } else { None };
+        events.filter_map(version).collect::<Vec<_>>()
+    };
+    let under_way = async |sent| {
+        while world.sent() == sent {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    world.wire.echoes.store(true, Ordering::SeqCst);
+    assert_eq!(code(within(4_000).await), Code::UpstreamRefused);
+    world.wire.gone.store(true, Ordering::SeqCst);
+    assert_eq!(code(within(4_000).await), Code::UpstreamUnreachable);
+    world.wire.gone.store(false, Ordering::SeqCst);
+    world.wire.silent.store(true, Ordering::SeqCst);
+    assert!(within(300).await.is_err());
+    let sent = world.sent();
+    let throws = async {
+        under_way(sent).await;
+        world.kills.throw(stop(Scope::Tenant)).unwrap()
+    };
+    let (refused, switch) = tokio::join!(within(4_000), throws);
+    assert_eq!(code(refused), Code::Killed);
+    world.kills.lift(&switch.id, None).unwrap();
+    let sent = world.sent();
+    tokio::select! {
+        answered = within(4_000) => panic!("{answered:?}"),
+        () = under_way(sent) => {}
+    }
+    while versions().len() < 5 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(versions(), [Some(0); 5], "a canary's");
+
+    let (auth, token) = (world.auth.clone(), caller.token().clone());
+    let revokes = move || assert!(auth.revoke(&token, None).unwrap());
+    *world.between.act.lock().unwrap() = Some(Box::new(revokes));
+    world.between.left.store(1, Ordering::SeqCst);
+    assert_eq!(code(within(4_000).await), Code::Unauthorized);
+    assert_eq!(versions().last(), Some(&None), "none was attached");
 }

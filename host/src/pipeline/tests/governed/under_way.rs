@@ -29,7 +29,7 @@ struct Ending {
 impl Ending {
     fn of(end: End) -> Self {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        let world = Governed::under(None, clock.clone(), "", "{}");
+        let world = Governed::under(START, clock.clone(), "", "{}");
         let charges = || vec!["stripe:*".parse().unwrap()];
         let minted = world.auth.mint(Mint {
             kind: TokenKind::Agent,
@@ -136,6 +136,25 @@ async fn a_client_that_hangs_up_while_a_request_connects_holds_nothing() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!((world.tally(), world.sent()), (Tally::default(), 0), "no connection had it");
+}
+
+#[tokio::test]
+async fn what_a_client_that_hangs_up_cuts_off_is_counted() {
+    let world = Governed::new("");
+    let caller = world.caller("billing", None, &[]);
+    world.wire.silent.store(true, Ordering::SeqCst);
+    let sent = async {
+        while world.sent() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        charged = world.charge(&caller, 100, "cus_1") => panic!("{charged:?}"),
+        () = sent => {}
+    }
+    let text = world.pipeline.parts.metrics.render();
+    let line = r#"keybearer_sends_total{connection="stripe",operation="charge",outcome="cancelled"} 1"#;
+    assert!(text.contains(line), "{text}");
 }
 
 #[tokio::test]

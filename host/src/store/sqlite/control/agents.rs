@@ -11,7 +11,7 @@ use crate::store::sqlite::within::{condition, parts};
 use crate::store::{AgentRow, AgentStore, StoreError, TokenRow};
 
 pub(super) const TABLES: &str = "
-    CREATE TABLE agents (
+    CREATE TABLE IF NOT EXISTS agents (
         id          TEXT PRIMARY KEY,
         tenant      TEXT NOT NULL,
         environment TEXT,
@@ -21,7 +21,7 @@ pub(super) const TABLES: &str = "
         role        TEXT,
         created_at  INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX agents_tenant ON agents (tenant, created_at);
+    CREATE INDEX IF NOT EXISTS agents_tenant ON agents (tenant, created_at);
 ";
 
 const COLUMNS: &str = "id, tenant, environment, name, description, metadata, role, created_at";

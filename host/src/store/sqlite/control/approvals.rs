@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::SqliteControl;
+use super::{FORGOTTEN_MAX, SqliteControl};
 use crate::clock::Millis;
 use crate::ids::{ApprovalId, Realm};
 use crate::policy::About;
@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 pub(super) const TABLES: &str = "
-    CREATE TABLE approvals (
+    CREATE TABLE IF NOT EXISTS approvals (
         id           TEXT PRIMARY KEY,
         tenant       TEXT NOT NULL,
         environment  TEXT NOT NULL,
@@ -36,10 +36,10 @@ pub(super) const TABLES: &str = "
         stage        TEXT NOT NULL,
         votes        TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX approvals_tenant ON approvals (tenant, asked_at);
-    CREATE INDEX approvals_same ON approvals (tenant, fingerprint);
-    CREATE INDEX approvals_root ON approvals (root, expires_at);
-    CREATE INDEX approvals_over ON approvals (expires_at);
+    CREATE INDEX IF NOT EXISTS approvals_tenant ON approvals (tenant, asked_at);
+    CREATE INDEX IF NOT EXISTS approvals_same ON approvals (tenant, fingerprint);
+    CREATE INDEX IF NOT EXISTS approvals_root ON approvals (root, expires_at);
+    CREATE INDEX IF NOT EXISTS approvals_over ON approvals (expires_at);
 ";
 
 const COLUMNS: &str = "id, tenant, environment, fingerprint, token, root, agent, role, conversation, connection, \
@@ -89,40 +89,51 @@ impl ApprovalStore for SqliteControl {
     }
 
     fn forget_approvals(&self, at: Millis) -> Result<(), StoreError> {
-        self.writer.write(|transaction| {
-            transaction.prepare_cached("DELETE FROM approvals WHERE expires_at <= ?1")?.execute([at.0])?;
-            Ok(())
+        self.writer.write_in_turns(|transaction| {
+            Ok(transaction.prepare_cached(FORGET)?.execute(params![at.0, FORGOTTEN_MAX])?)
         })
     }
 }
 
+// Those whose time is over are kept for a month. SQLite can't know that they're nearly all there are, so each of these says
+// by which index the few are found that are good.
+
+/// Its parameters: tenant, fingerprint, time.
+fn same_query() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM approvals INDEXED BY approvals_same WHERE tenant = ?1 AND fingerprint = ?2 \
+         AND expires_at > ?3 AND stage != 'used' ORDER BY asked_at DESC, rowid DESC LIMIT 1"
+    )
+}
+
+const OF_TOKEN: &str = "SELECT count(*) FROM approvals INDEXED BY approvals_root WHERE root = ?1 AND expires_at > ?2 \
+                        AND stage IN ('pending', 'denied')";
+
+const OF_ENVIRONMENT: &str = "SELECT count(*) FROM approvals INDEXED BY approvals_over WHERE tenant = ?1 \
+                              AND environment = ?2 AND expires_at > ?3 AND stage = 'pending'";
+
 fn foresee(connection: &Connection, row: &ApprovalRow, limits: PendingLimits) -> Result<Opening, StoreError> {
     let tenant = row.realm.tenant.as_str();
-    let sql = format!(
-        "SELECT {COLUMNS} FROM approvals WHERE tenant = ?1 AND fingerprint = ?2 AND expires_at > ?3 \
-         AND stage != 'used' ORDER BY asked_at DESC, rowid DESC LIMIT 1"
-    );
     let same = params![tenant, row.fingerprint.to_string(), row.asked_at.0];
-    if let Some(known) = first(&mut *connection.prepare_cached(&sql)?, same, approval)? {
+    if let Some(known) = first(&mut *connection.prepare_cached(&same_query())?, same, approval)? {
         return Ok(Opening::Known(Box::new(known)));
     }
     let count = |sql: &str, params: &[&dyn ToSql]| -> Result<u32, StoreError> {
         Ok(connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
     };
     // Whoever delegates gets no other list by it.
-    let of_token = "SELECT count(*) FROM approvals WHERE root = ?1 AND expires_at > ?2 \
-                    AND stage IN ('pending', 'denied')";
-    if count(of_token, params![row.root.as_str(), row.asked_at.0])? >= limits.per_token_max {
+    if count(OF_TOKEN, params![row.root.as_str(), row.asked_at.0])? >= limits.per_token_max {
         return Ok(Opening::TokenFull);
     }
-    let of_environment = "SELECT count(*) FROM approvals WHERE tenant = ?1 AND environment = ?2 \
-                          AND expires_at > ?3 AND stage = 'pending'";
     let environment = row.realm.environment.as_str();
-    if count(of_environment, params![tenant, environment, row.asked_at.0])? >= limits.per_environment_max {
+    if count(OF_ENVIRONMENT, params![tenant, environment, row.asked_at.0])? >= limits.per_environment_max {
         return Ok(Opening::EnvironmentFull);
     }
     Ok(Opening::Fresh)
 }
+
+const FORGET: &str = "DELETE FROM approvals WHERE rowid IN (SELECT rowid FROM approvals \
+    INDEXED BY approvals_over WHERE expires_at <= ?1 LIMIT ?2)";
 
 fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> {
     let sql = format!(
@@ -169,22 +180,30 @@ fn by_id(connection: &Connection, id: &ApprovalId) -> Result<Option<ApprovalRow>
 }
 
 fn list(connection: &Connection, filter: &ApprovalFilter) -> Result<Vec<ApprovalRow>, StoreError> {
-    let reach = filter.reach.as_ref();
-    let (within, (tenant, environment)) = (condition(reach), parts(reach));
-    // Each names ?3, so that all have the same parameters.
-    let state = match filter.state {
-        None => "?3 IS NOT NULL",
-        Some(ApprovalState::Pending) => "stage = 'pending' AND expires_at > ?3",
-        Some(ApprovalState::Granted) => "stage = 'granted' AND expires_at > ?3",
-        Some(ApprovalState::Denied) => "stage = 'denied' AND ?3 IS NOT NULL",
-        Some(ApprovalState::Used) => "stage = 'used' AND ?3 IS NOT NULL",
-        Some(ApprovalState::Expired) => "stage IN ('pending', 'granted') AND expires_at <= ?3",
-    };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM approvals WHERE {within} AND {state} ORDER BY asked_at DESC, rowid DESC LIMIT ?4"
-    );
+    let (tenant, environment) = parts(filter.reach.as_ref());
     let params = params![tenant, environment, filter.now.0, filter.limit];
-    all(&mut *connection.prepare_cached(&sql)?, params, approval)
+    all(&mut *connection.prepare_cached(&list_query(filter))?, params, approval)
+}
+
+/// Its parameters: tenant, environment, time, limit. Whatever is asked for, it names all of them.
+fn list_query(filter: &ApprovalFilter) -> String {
+    let within = condition(filter.reach.as_ref());
+    let (index, state) = match filter.state {
+        None => ("", "?3 IS NOT NULL"),
+        Some(ApprovalState::Pending) => {
+            ("INDEXED BY approvals_over", "stage = 'pending' AND expires_at > ?3")
+        }
+        Some(ApprovalState::Granted) => {
+            ("INDEXED BY approvals_over", "stage = 'granted' AND expires_at > ?3")
+        }
+        Some(ApprovalState::Denied) => ("", "stage = 'denied' AND ?3 IS NOT NULL"),
+        Some(ApprovalState::Used) => ("", "stage = 'used' AND ?3 IS NOT NULL"),
+        Some(ApprovalState::Expired) => ("", "stage IN ('pending', 'granted') AND expires_at <= ?3"),
+    };
+    format!(
+        "SELECT {COLUMNS} FROM approvals {index} WHERE {within} AND {state} \
+         ORDER BY asked_at DESC, rowid DESC LIMIT ?4"
+    )
 }
 
 fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
@@ -220,4 +239,39 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
 
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::Reach;
+
+    #[test]
+    fn those_whose_time_is_over_are_not_read() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        let plan = |sql: &str, with: &[&dyn ToSql]| -> Vec<String> {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let rows = statement.query_map(with, |row| row.get("detail")).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let same = "SEARCH approvals USING INDEX approvals_same (tenant=? AND fingerprint=?)";
+        assert_eq!(plan(&same_query(), params!["a", "f", 1])[0], same);
+        let of_token = "SEARCH approvals USING INDEX approvals_root (root=? AND expires_at>?)";
+        assert_eq!(plan(OF_TOKEN, params!["r", 1]), [of_token]);
+        let good = "SEARCH approvals USING INDEX approvals_over (expires_at>?)";
+        assert_eq!(plan(OF_ENVIRONMENT, params!["a", "e", 1]), [good]);
+        let over = "INDEX approvals_over (expires_at<?)";
+        assert!(plan(FORGET, params![1, 9]).iter().any(|step| step.ends_with(over)));
+
+        let realm = Realm { tenant: "acme".parse().unwrap(), environment: "prod".parse().unwrap() };
+        for reach in [None, Some(Reach::every(realm.tenant.clone())), Some(Reach::one(realm))] {
+            for state in [ApprovalState::Pending, ApprovalState::Granted] {
+                let filter =
+                    ApprovalFilter { reach: reach.clone(), state: Some(state), now: Millis(1), limit: 9 };
+                let plan = plan(&list_query(&filter), params!["a", "e", 1, 9]);
+                assert_eq!(plan[0], good, "{filter:?}: {plan:?}");
+            }
+        }
+    }
 }

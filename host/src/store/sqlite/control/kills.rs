@@ -11,7 +11,7 @@ use crate::store::sqlite::within::{condition, parts};
 use crate::store::{KillRow, KillStore, StoreError};
 
 pub(super) const TABLES: &str = "
-    CREATE TABLE kills (
+    CREATE TABLE IF NOT EXISTS kills (
         id          TEXT PRIMARY KEY,
         tenant      TEXT,
         environment TEXT,

@@ -18,14 +18,14 @@ use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::reach::Reach;
 use crate::store::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
 
-const SCHEMA: Schema = Schema {
+pub(super) const SCHEMA: Schema = Schema {
     what: "control database",
     application: 0x4b62_434f,
     version: 1,
     tables: &[
         policies::TABLES,
         "
-        CREATE TABLE tokens (
+        CREATE TABLE IF NOT EXISTS tokens (
             id           TEXT PRIMARY KEY,
             hash         BLOB NOT NULL UNIQUE,
             kind         TEXT NOT NULL,
@@ -46,19 +46,19 @@ const SCHEMA: Schema = Schema {
             expires_at   INTEGER NOT NULL,
             revoked_at   INTEGER
         ) STRICT;
-        CREATE INDEX tokens_tenant ON tokens (tenant, created_at);
-        CREATE INDEX tokens_root ON tokens (root) WHERE root IS NOT NULL;
-        CREATE INDEX tokens_expires ON tokens (expires_at);
-        CREATE TABLE tenant_keys (
+        CREATE INDEX IF NOT EXISTS tokens_tenant ON tokens (tenant, created_at);
+        CREATE INDEX IF NOT EXISTS tokens_root ON tokens (root) WHERE root IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS tokens_ended ON tokens (min(expires_at, coalesce(revoked_at, expires_at)));
+        CREATE TABLE IF NOT EXISTS tenant_keys (
             tenant  TEXT PRIMARY KEY,
             master  TEXT NOT NULL,
             wrapped BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
-        CREATE TABLE settings (
+        CREATE TABLE IF NOT EXISTS settings (
             name  TEXT PRIMARY KEY,
             value BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
-        CREATE TABLE secrets (
+        CREATE TABLE IF NOT EXISTS secrets (
             tenant      TEXT NOT NULL,
             environment TEXT NOT NULL,
             -- Empty for an operator's: no user's id is.
@@ -70,7 +70,7 @@ const SCHEMA: Schema = Schema {
             created_at  INTEGER NOT NULL,
             PRIMARY KEY (tenant, environment, user, label, version)
         ) STRICT, WITHOUT ROWID;
-        CREATE TABLE components (
+        CREATE TABLE IF NOT EXISTS components (
             name        TEXT NOT NULL,
             kind        TEXT NOT NULL,
             digest      TEXT NOT NULL,
@@ -80,7 +80,7 @@ const SCHEMA: Schema = Schema {
             active      INTEGER NOT NULL,
             PRIMARY KEY (name, digest)
         ) STRICT, WITHOUT ROWID;
-        CREATE UNIQUE INDEX components_active ON components (name) WHERE active = 1;
+        CREATE UNIQUE INDEX IF NOT EXISTS components_active ON components (name) WHERE active = 1;
     ",
         agents::TABLES,
         approvals::TABLES,
@@ -88,6 +88,9 @@ const SCHEMA: Schema = Schema {
     ],
     remedy: "put its copy back, with the master key of that time; without a copy, begin with a new home",
 };
+
+/// How many rows are forgotten in one transaction: others wait for it, and one of them may throw a switch.
+const FORGOTTEN_MAX: u32 = 500;
 
 /// Operator-set state in a file of its own.
 #[derive(Debug)]
@@ -142,6 +145,15 @@ impl SqliteControl {
     pub fn check_pages(&self) -> Result<(), StoreError> {
         self.reader.check_pages()
     }
+
+    /// Writes a copy, as of one moment, into a new file with mode 0600, while others read and write this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the file is there already or can't be written, [`StoreError::Damaged`] when this one
+    /// can't be read.
+    pub fn copy_to(&self, copy: &Path) -> Result<(), StoreError> {
+        self.reader.copy_to(copy)
+    }
 }
 
 impl ControlStore for SqliteControl {
@@ -188,8 +200,15 @@ impl ControlStore for SqliteControl {
         })
     }
 
-    fn forget_tokens(&self, before: Millis) -> Result<(), StoreError> {
-        self.writer.write(|transaction| tokens::forget(transaction, before))
+    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError> {
+        let mut gone = Vec::new();
+        self.writer.write_in_turns(|transaction| {
+            let some = tokens::forget(transaction, before)?;
+            let rows = some.len();
+            gone.extend(some.into_iter().flatten());
+            Ok(rows)
+        })?;
+        Ok(gone)
     }
 
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {

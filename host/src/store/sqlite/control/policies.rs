@@ -12,7 +12,7 @@ use crate::store::sqlite::within::{condition, parts};
 use crate::store::{PolicyRow, PolicyStore, StoreError};
 
 pub(super) const TABLES: &str = "
-    CREATE TABLE policies (
+    CREATE TABLE IF NOT EXISTS policies (
         id          TEXT PRIMARY KEY,
         tenant      TEXT NOT NULL,
         environment TEXT,
@@ -21,7 +21,7 @@ pub(super) const TABLES: &str = "
         cedar       TEXT NOT NULL,
         created_at  INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX policies_tenant ON policies (tenant, created_at);
+    CREATE INDEX IF NOT EXISTS policies_tenant ON policies (tenant, created_at);
 ";
 
 impl PolicyStore for SqliteControl {

@@ -138,9 +138,9 @@ fn keeps_so_many_below_one(store: &dyn ControlStore) {
     }
     assert!(store.insert_delegated(&below(&other), &other.id, 1).unwrap());
 
-    store.forget_tokens(Millis(3)).unwrap();
+    assert!(store.forget_tokens(Millis(3)).unwrap().is_empty());
     assert!(store.token_by_id(&ended.id).unwrap().is_some());
-    store.forget_tokens(Millis(4)).unwrap();
+    assert_eq!(store.forget_tokens(Millis(4)).unwrap(), [(realm("acme"), ended.id.clone())]);
     assert_eq!(store.token_by_id(&ended.id).unwrap(), None);
     assert!(store.insert_delegated(&below(&child), &root.id, 2).unwrap());
     assert!(!store.insert_delegated(&below(&child), &root.id, 2).unwrap());
@@ -150,6 +150,29 @@ fn keeps_so_many_below_one(store: &dyn ControlStore) {
 fn below_a_token_there_is_room_for_so_many() {
     keeps_so_many_below_one(&fixture().store);
     keeps_so_many_below_one(&MemoryControl::new());
+}
+
+#[test]
+fn tokens_that_are_over_are_all_forgotten_and_found_by_their_index() {
+    let Fixture { store, .. } = &fixture();
+    let kept = token("acme", 5_000);
+    let inserted = store.writer.write(|transaction| {
+        // More than go in one transaction.
+        for number in 0..=i64::from(FORGOTTEN_MAX) {
+            tokens::insert(transaction, &token("acme", number))?;
+        }
+        tokens::insert(transaction, &kept)
+    });
+    inserted.unwrap();
+    let gone = store.forget_tokens(Millis(5_000)).unwrap();
+    assert_eq!(gone.len(), FORGOTTEN_MAX as usize + 1);
+    assert!(gone.iter().all(|(of, id)| *of == realm("acme") && *id != kept.id));
+    assert_eq!(store.tokens(None).unwrap(), [kept]);
+    let reader = store.reader.lock();
+    let mut statement = reader.prepare(&format!("EXPLAIN QUERY PLAN {}", tokens::FORGET)).unwrap();
+    let steps = statement.query_map([1, 9], |row| row.get::<_, String>("detail")).unwrap();
+    let steps: Vec<_> = steps.map(Result::unwrap).collect();
+    assert!(steps.iter().any(|step| step.ends_with("INDEX tokens_ended (<expr><?)")), "{steps:?}");
 }
 
 fn pages_tokens(store: &dyn ControlStore) {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::FORGOTTEN_MAX;
 use crate::clock::Millis;
 use crate::ids::{AgentId, Realm, TokenId};
 use crate::reach::Reach;
@@ -60,11 +61,24 @@ pub(super) fn below(connection: &Connection, root: &TokenId) -> Result<u32, Stor
     Ok(connection.prepare_cached(sql)?.query_row(params![root.as_str()], |row| row.get(0))?)
 }
 
-pub(super) fn forget(connection: &Connection, before: Millis) -> Result<(), StoreError> {
-    let sql = "DELETE FROM tokens WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1";
-    connection.prepare_cached(sql)?.execute(params![before.0])?;
-    Ok(())
+/// Removes some of those that ended before a time, and answers which; `None` for one whose row was damaged.
+pub(super) fn forget(
+    connection: &Connection,
+    before: Millis,
+) -> Result<Vec<Option<(Realm, TokenId)>>, StoreError> {
+    let params = params![before.0, FORGOTTEN_MAX];
+    all(&mut *connection.prepare_cached(FORGET)?, params, |row| Ok(forgotten(row).ok()))
 }
+
+fn forgotten(row: &Row<'_>) -> Result<(Realm, TokenId), StoreError> {
+    let fields = Fields::new(row, "token", &["id"]);
+    let realm = Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? };
+    Ok((realm, fields.parse("id")?))
+}
+
+pub(super) const FORGET: &str = "DELETE FROM tokens WHERE rowid IN (SELECT rowid FROM tokens \
+    INDEXED BY tokens_ended WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1 LIMIT ?2) \
+    RETURNING id, tenant, environment";
 
 pub(super) fn list(connection: &Connection, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
     let (within, (tenant, environment)) = (within(reach), parts(reach));

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use self::read::entries_of;
-pub(super) use self::read::{counters, entry_of, held, held_begun, write_of};
+use self::read::{beyond, entries_of};
+pub(super) use self::read::{counters, current_counters, entry_of, held, held_begun, write_of};
 use self::rows::{lines_text, signed, state_text, tally, write_text};
 use super::error::is_taken;
 use super::fields::{Fields, first};
@@ -25,7 +25,7 @@ use crate::store::{
 // AUTOINCREMENT: the number of a counter that was pruned mustn't be given to another, as an old reservation may still
 // name it.
 pub(super) const TABLES: &str = "
-    CREATE TABLE ledger_counters (
+    CREATE TABLE IF NOT EXISTS ledger_counters (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
         name     TEXT NOT NULL,
         start    INTEGER NOT NULL,
@@ -35,8 +35,9 @@ pub(super) const TABLES: &str = "
         settled  INTEGER NOT NULL CHECK (settled >= 0),
         UNIQUE (name, start)
     ) STRICT;
-    CREATE INDEX ledger_counters_ends ON ledger_counters (ends) WHERE ends IS NOT NULL;
-    CREATE TABLE ledger_entries (
+    CREATE INDEX IF NOT EXISTS ledger_counters_ends ON ledger_counters (ends) WHERE ends IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS ledger_counters_short ON ledger_counters (ends) WHERE ends - start <= 3600000;
+    CREATE TABLE IF NOT EXISTS ledger_entries (
         call        TEXT NOT NULL,
         send        INTEGER NOT NULL,
         tenant      TEXT NOT NULL,
@@ -51,9 +52,10 @@ pub(super) const TABLES: &str = "
         write_key   BLOB,
         PRIMARY KEY (call, send)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX ledger_entries_held ON ledger_entries (tenant, environment, at) WHERE state = 'held';
-    CREATE INDEX ledger_entries_begun ON ledger_entries (at) WHERE state = 'held';
-    CREATE TABLE ledger_writes (
+    CREATE INDEX IF NOT EXISTS ledger_entries_held ON ledger_entries (tenant, environment, at) WHERE state = 'held';
+    CREATE INDEX IF NOT EXISTS ledger_entries_begun ON ledger_entries (at) WHERE state = 'held';
+    CREATE INDEX IF NOT EXISTS ledger_entries_idle ON ledger_entries (at) WHERE state = 'held' AND lines = '[]';
+    CREATE TABLE IF NOT EXISTS ledger_writes (
         write_key BLOB PRIMARY KEY,
         call      TEXT NOT NULL,
         send      INTEGER NOT NULL,
@@ -64,9 +66,9 @@ pub(super) const TABLES: &str = "
         reply     BLOB,
         attempt   INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX ledger_writes_until ON ledger_writes (until);
-    CREATE INDEX ledger_writes_replies ON ledger_writes (until) WHERE reply IS NOT NULL;
-    CREATE TABLE ledger_refunds (
+    CREATE INDEX IF NOT EXISTS ledger_writes_until ON ledger_writes (until);
+    CREATE INDEX IF NOT EXISTS ledger_writes_replies ON ledger_writes (until) WHERE reply IS NOT NULL;
+    CREATE TABLE IF NOT EXISTS ledger_refunds (
         refund_key BLOB PRIMARY KEY,
         at         INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
@@ -74,6 +76,28 @@ pub(super) const TABLES: &str = "
 
 /// The most counters that are kept in memory, a few hundred bytes each. With more, all are forgotten and read anew.
 const COUNTERS_KEPT_MAX: usize = 16_384;
+
+// What is pruned. The parameters of each: a time, and how many rows at most. The inner queries find no others than those
+// that go, each by an index that holds little else.
+
+const PRUNE_ENDED: &str = "DELETE FROM ledger_counters WHERE id IN (SELECT id FROM ledger_counters \
+    INDEXED BY ledger_counters_ends WHERE ends < ?1 LIMIT ?2)";
+
+/// Counters of an hour at most.
+const PRUNE_SHORT: &str = "DELETE FROM ledger_counters WHERE id IN (SELECT id FROM ledger_counters \
+    INDEXED BY ledger_counters_short WHERE ends - start <= 3600000 AND ends < ?1 LIMIT ?2)";
+
+const PRUNE_WRITES: &str = "DELETE FROM ledger_writes WHERE rowid IN (SELECT rowid FROM ledger_writes \
+    INDEXED BY ledger_writes_until WHERE until <= ?1 AND state <> 'under_way' LIMIT ?2)";
+
+const PRUNE_REPLIES: &str = "UPDATE ledger_writes SET reply = NULL WHERE rowid IN (SELECT rowid FROM ledger_writes \
+    INDEXED BY ledger_writes_replies WHERE until <= ?1 AND reply IS NOT NULL LIMIT ?2)";
+
+/// What is held without money: it stood for its write alone, while that had its time.
+const PRUNE_IDLE: &str = "DELETE FROM ledger_entries WHERE (call, send) IN (SELECT call, send FROM ledger_entries e \
+    INDEXED BY ledger_entries_idle WHERE state = 'held' AND lines = '[]' AND NOT EXISTS (SELECT 1 FROM \
+    ledger_writes w WHERE w.write_key = e.write_key AND w.call = e.call AND w.send = e.send AND w.until > ?1) \
+    LIMIT ?2)";
 
 /// What is known of the tables without reading them.
 ///
@@ -115,6 +139,13 @@ struct SqliteLedger<'t> {
 }
 
 impl SqliteLedger<'_> {
+    /// Before counters are removed past `known`.
+    fn forget_known(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        *self.known = Known { version: self.known.version, ..Known::default() };
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), StoreError> {
         let sql = "UPDATE ledger_counters SET reserved = ?2, held = ?3, settled = ?4 WHERE id = ?1";
         let mut update = self.transaction.prepare_cached(sql)?;
@@ -291,29 +322,25 @@ impl LedgerTx for SqliteLedger<'_> {
         Ok(self.transaction.prepare_cached(sql)?.execute(params![key.as_slice(), at.0])? == 1)
     }
 
+    fn remove_totals(&mut self, names: &str) -> Result<(), StoreError> {
+        self.forget_known()?;
+        let sql = "DELETE FROM ledger_counters WHERE name >= ?1 AND name < ?2 AND ends IS NULL";
+        self.transaction.prepare_cached(sql)?.execute(params![names, beyond(names)])?;
+        Ok(())
+    }
+
     fn prune(&mut self, before: PruneBefore) -> Result<u64, StoreError> {
-        self.flush()?;
-        *self.known = Known { version: self.known.version, ..Known::default() };
-        let counters = self
-            .transaction
-            .prepare_cached(
-                "DELETE FROM ledger_counters WHERE ends < ?1 OR (ends < ?2 AND ends - start <= 3600000)",
-            )?
-            .execute(params![before.ended.0, before.short_ended.0])?;
-        let writes = self
-            .transaction
-            .prepare_cached("DELETE FROM ledger_writes WHERE until <= ?1 AND state <> 'under_way'")?
-            .execute(params![before.writes.0])?;
-        let replies = self
-            .transaction
-            .prepare_cached("UPDATE ledger_writes SET reply = NULL WHERE until <= ?1 AND reply IS NOT NULL")?
-            .execute(params![before.replies.0])?;
-        // Held without money: it stood for its write alone, while that had its time.
-        let entries = self.transaction.prepare_cached(
-            "DELETE FROM ledger_entries WHERE state = 'held' AND lines = '[]' AND NOT EXISTS (SELECT 1 FROM \
-             ledger_writes w WHERE w.write_key = ledger_entries.write_key AND w.call = ledger_entries.call AND \
-             w.send = ledger_entries.send AND w.until > ?1)",
-        )?.execute(params![before.replies.0])?;
-        Ok((counters + writes + replies + entries) as u64)
+        self.forget_known()?;
+        let mut pruned = 0;
+        for (sql, time) in [
+            (PRUNE_ENDED, before.ended),
+            (PRUNE_SHORT, before.short_ended),
+            (PRUNE_WRITES, before.writes),
+            (PRUNE_REPLIES, before.replies),
+            (PRUNE_IDLE, before.replies),
+        ] {
+            pruned += self.transaction.prepare_cached(sql)?.execute(params![time.0, before.most])?;
+        }
+        Ok(pruned as u64)
     }
 }

@@ -3,14 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::ids::Digest;
+use crate::store::sqlite::{audit, control};
 
-const SCHEMA: Schema = Schema {
-    what: "test file",
-    application: 42,
-    version: 3,
-    tables: &["CREATE TABLE t (a TEXT) STRICT"],
-    remedy: "look for it",
-};
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS t (a TEXT) STRICT";
+
+const SCHEMA: Schema =
+    Schema { what: "test file", application: 42, version: 3, tables: &[TABLE], remedy: "look for it" };
 
 fn open(path: &Path) -> Result<Shared, StoreError> {
     Shared::open(path, &SCHEMA, Absent::Made, Patience::Command)
@@ -38,11 +37,116 @@ fn a_file_and_its_companions_are_their_owner_s_alone() {
 fn a_file_of_another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
-    let newer = Schema { version: 4, ..SCHEMA };
-    drop(Shared::open(&path, &newer, Absent::Made, Patience::Command).unwrap());
-    let error = open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Unsupported(_)));
-    said(error, "has version 4 of the test file's schema and this program knows version 3");
+    drop(open(&path).unwrap());
+    for (version, words) in [
+        (4, "was made by a newer keybearer: it has version 4 of the test file's tables"),
+        (2, "was made by an older keybearer: it has version 2 of the test file's tables"),
+        (0, "was made by an older keybearer: it has version 0 of the test file's tables"),
+    ] {
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Unsupported(_)));
+        said(error, words);
+    }
+}
+
+#[test]
+fn a_file_without_what_the_program_needs_is_refused_and_an_index_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    drop(open(&path).unwrap());
+    let needs =
+        |tables| Shared::open(&path, &Schema { tables, ..SCHEMA }, Absent::Refused, Patience::Command);
+    let lacking: [(&[&str], &str); 3] = [
+        (&["CREATE TABLE IF NOT EXISTS t (a TEXT, b INTEGER) STRICT"], "its tables lack t.b INTEGER,"),
+        (&["CREATE TABLE IF NOT EXISTS t (a TEXT NOT NULL) STRICT"], "its tables lack t.a TEXT NOT NULL,"),
+        (&[TABLE, "CREATE TABLE IF NOT EXISTS u (c TEXT)"], "its tables lack u.c TEXT,"),
+    ];
+    for (tables, words) in lacking {
+        let error = needs(tables).unwrap_err();
+        assert!(matches!(error, StoreError::Unsupported(_)));
+        said(error, words);
+    }
+    let shared = needs(&[TABLE, "CREATE INDEX IF NOT EXISTS t_a ON t (a)"]).unwrap();
+    let sql = "SELECT count(*) FROM t INDEXED BY t_a WHERE a = 'x'";
+    let rows: u32 = shared.lock().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0);
+    drop(open(&path).unwrap());
+}
+
+#[test]
+fn no_more_of_the_log_is_kept_than_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let (shared, reader) = (open(&path).unwrap(), open(&path).unwrap());
+    let insert = |bytes: u32| {
+        let sql = "INSERT INTO t VALUES (hex(zeroblob(?1)))";
+        shared.write(|to| Ok(to.execute(sql, [bytes])?)).unwrap();
+    };
+    let length = || std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len();
+    let reading = reader.lock();
+    reading.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    insert(LOG_KEPT_BYTES);
+    assert!(length() > u64::from(LOG_KEPT_BYTES));
+    reading.execute_batch("COMMIT").unwrap();
+    // The first writes what is in the log into the database, the next begins it anew.
+    insert(1);
+    insert(1);
+    assert!(length() <= u64::from(LOG_KEPT_BYTES), "{}", length());
+}
+
+/// Whoever changes a table raises its schema's version, and writes the new digest here.
+#[test]
+fn the_tables_of_a_version_are_always_the_same() {
+    let digest = |schema: &Schema| {
+        let connection = Connection::open_in_memory().unwrap();
+        make_tables(&connection, schema).unwrap();
+        let sql =
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+        let mut statement = connection.prepare(sql).unwrap();
+        let tables = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let lines: Vec<_> =
+            tables.map(|sql| sql.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        Digest::of(lines.join("\n").as_bytes()).hex()
+    };
+    for (schema, version, tables) in [
+        (control::SCHEMA, 1, "eea976da96aa0f2a852a5adaf341496b5f04cff75336771ecebf9870de27eff8"),
+        (audit::SCHEMA, 1, "0b06429c7d79e8afb14aad3a6e1edaa66b82e7e07250006dc3f0d8d6ae3accd7"),
+    ] {
+        assert_eq!((schema.version, digest(&schema).as_str()), (version, tables), "{}", schema.what);
+        // Making them anew where they are changes nothing.
+        let connection = Connection::open_in_memory().unwrap();
+        make_tables(&connection, &schema).unwrap();
+        make_tables(&connection, &schema).unwrap();
+    }
+}
+
+#[test]
+fn what_is_done_in_turns_lets_others_have_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let shared = open(&path).unwrap();
+    for _ in 0..20 {
+        shared.write(|to| Ok(to.execute("INSERT INTO t VALUES ('x')", [])?)).unwrap();
+    }
+    let begun = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let done = shared.write_in_turns(|to| {
+                begun.store(true, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+                Ok(to.execute("DELETE FROM t WHERE rowid IN (SELECT rowid FROM t LIMIT 1)", [])?)
+            });
+            done.unwrap();
+        });
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        let count = "SELECT count(*) FROM t";
+        let left: u32 = shared.write(|to| Ok(to.query_row(count, [], |row| row.get(0))?)).unwrap();
+        assert!(left > 0);
+    });
+    assert_eq!(shared.write(|to| Ok(to.execute("DELETE FROM t", [])?)).unwrap(), 0);
 }
 
 #[test]
