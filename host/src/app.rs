@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -11,7 +10,7 @@ use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::{Audit, Decision, ShadowDiffered};
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Loader, Progress, Runtimes};
-use crate::clock::{Clock, ClockWatch};
+use crate::clock::{Clock, ClockWatch, Millis, since_boot};
 use crate::config::Config;
 use crate::connection::LiveConnections;
 use crate::egress::{Egress, SystemResolver, Vault};
@@ -23,7 +22,10 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Enforced, Judged, Policy, PolicySource, ShadowDifference};
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::{AuditStore, ControlStore, LedgerStore, RowFilter};
+use crate::store::{AuditStore, ControlStore, LedgerStore, RowFilter, StoreError};
+
+/// The setting that says what the clock showed when it was believed the last time.
+const BELIEVED: &str = "clock.believed";
 
 /// Everything that serves, put together.
 pub struct App {
@@ -93,8 +95,8 @@ impl App {
         let newest = RowFilter { limit: 1, newest_first: true, ..RowFilter::default() };
         let newest = audit.rows(&newest).context("the audit trail can't be read")?;
         // Before this start is on record at what the clock shows.
-        let recorded = newest.first().map(|row| row.at);
-        let clock_watch = ClockWatch::begin(clock.now(), Instant::now(), recorded);
+        let newest = newest.first().map(|row| row.at);
+        let clock_watch = ClockWatch::begin(clock.now(), since_boot(), newest, believed(&*control)?);
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
             progress(&format!(
@@ -107,7 +109,7 @@ impl App {
             ..RuntimeConfig::default()
         })?);
         // A description needs one, too, whatever the code of agents is doing.
-        let instances_max = u32::try_from(config.code.at_once).unwrap_or(u32::MAX).saturating_add(1);
+        let instances_max = u32::try_from(config.code.executions_max).unwrap_or(u32::MAX).saturating_add(1);
         let code = Arc::new(Runtime::new(&RuntimeConfig::for_code(instances_max))?);
         let runtimes = Runtimes { tools: runtime, code };
         let catalog = open_catalog(home, control.clone(), runtimes, progress)?;
@@ -175,7 +177,7 @@ impl App {
     /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
-        self.clock_is_doubted();
+        self.clock_watch.is_doubted(self.clock.now(), since_boot());
         let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
             tracing::error!(%problems, "the connections stay as they were");
             false
@@ -256,21 +258,20 @@ impl App {
     /// Removes from the ledger what is too old to count, and tokens, approvals and switches on calls that were over long
     /// ago. Nothing in the hours after the clock was put: by a wrong clock, all of it is too old. Blocks.
     pub fn prune(&self) {
-        if self.clock_is_doubted() {
+        let now = self.clock.now();
+        if self.clock_watch.is_doubted(now, since_boot()) {
             return;
+        }
+        if let Err(error) = self.control.put_setting(BELIEVED, &now.0.to_be_bytes()) {
+            tracing::error!(%error, "that the clock was believed can't be noted");
         }
         match self.audit.prune_ledger() {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
             Err(error) => tracing::error!(%error, "the ledger can't be pruned"),
         }
-        let tokens = self.auth.forget_over().map(|gone| {
-            if let Err(error) = self.audit.forget_tokens(&gone) {
-                tracing::error!(%error, "what old tokens spent can't be removed");
-            }
-        });
         let forgotten = [
-            ("tokens", tokens),
+            ("tokens", self.auth.forget_over(&mut |some| self.audit.forget_tokens(some))),
             ("approvals", self.approvals.approvals().forget_over()),
             ("kill switches", self.kills.forget_over()),
         ];
@@ -281,11 +282,6 @@ impl App {
         }
     }
 
-    /// Takes a look at the clock; says whether it was put lately.
-    fn clock_is_doubted(&self) -> bool {
-        self.clock_watch.is_doubted(self.clock.now(), Instant::now())
-    }
-
     /// Tells the log and the metrics which tools there are now.
     pub fn tools_changed(&self) {
         let snapshot = self.catalog.snapshot();
@@ -294,6 +290,12 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
+}
+
+/// What the clock showed when it was believed the last time.
+fn believed(control: &dyn ControlStore) -> Result<Option<Millis>, StoreError> {
+    let stored = control.setting(BELIEVED)?.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    Ok(stored.map(|bytes| Millis(i64::from_be_bytes(bytes))))
 }
 
 /// The policies of a home, loaded. That there are none, and what is suspicious in them, is told as progress.

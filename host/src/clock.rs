@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Shown as RFC 3339 in UTC.
@@ -74,9 +75,21 @@ impl Clock for ManualClock {
     }
 }
 
+#[cfg(target_os = "linux")]
+const SINCE_BOOT: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const SINCE_BOOT: ClockId = ClockId::Monotonic;
+
+/// How long ago the machine was started, whatever its clock was put to. On Linux the time is part of it in which it slept.
+#[must_use]
+pub fn since_boot() -> Duration {
+    // It's never negative.
+    Duration::try_from(clock_gettime(SINCE_BOOT)).unwrap_or_default()
+}
+
 /// How far the clock may be off the time that has passed, in milliseconds. By more, it was put.
 const OFF_MS_MAX: i64 = 5 * 60 * 1_000;
-/// How long a host is off at most before its start asks whether the clock is right, in milliseconds.
+/// How long a clock wasn't believed at most before a start asks whether it's right, in milliseconds.
 const AWAY_MS_MAX: i64 = 30 * DAY_MS;
 /// How long a clock that was put is doubted: time to read the warning, and to put it right.
 const DOUBTED: Duration = Duration::from_secs(6 * 3_600);
@@ -92,48 +105,53 @@ pub struct ClockWatch(Mutex<Watched>);
 struct Watched {
     /// What the clock showed at the last look.
     clock: Millis,
-    /// When that was.
-    at: Instant,
+    /// When that was, since the machine's start.
+    at: Duration,
     /// When it was found to have been put, the last time.
-    put: Option<Instant>,
+    put: Option<Duration>,
 }
 
 impl ClockWatch {
-    /// Begins to watch a clock that shows `now`. `recorded` is the newest time on record: a clock that is behind it, or
-    /// more than 30 days ahead of it, is doubted from the beginning. The log says so.
+    /// Begins to watch a clock that shows `now`, `at` so long [since the machine's start](since_boot). It's doubted from the
+    /// beginning, and the log says so, if it's behind the `newest` time on record, or more than 30 days ahead of the time at
+    /// which it was `believed` the last time: what is on record since then may be so by the same wrong clock. Where it never
+    /// was, the newest time on record stands for that.
     #[must_use]
-    pub fn begin(now: Millis, at: Instant, recorded: Option<Millis>) -> Self {
-        let ahead = recorded.map_or(0, |recorded| now.0.saturating_sub(recorded.0));
-        let put = !(-OFF_MS_MAX..=AWAY_MS_MAX).contains(&ahead);
-        if let (true, Some(recorded)) = (put, recorded) {
+    pub fn begin(now: Millis, at: Duration, newest: Option<Millis>, believed: Option<Millis>) -> Self {
+        let ahead_of = |time: Millis| now.0.saturating_sub(time.0);
+        let newest = newest.map(|time| (time, "the newest row of the audit trail"));
+        let believed = believed.map(|time| (time, "the last time that was believed")).or(newest);
+        let far = believed.filter(|(time, _)| ahead_of(*time) > AWAY_MS_MAX);
+        let wrong = far.or_else(|| newest.filter(|(time, _)| ahead_of(*time) < -OFF_MS_MAX));
+        if let Some((recorded, what)) = wrong {
             tracing::warn!(
                 %now,
                 %recorded,
-                "the clock is {} the newest row of the audit trail; if it's wrong, stop the host and put it right: tokens, \
-                 approvals, budgets and writes that were made go by it. Nothing is removed for its age in the next 6 hours",
-                off(ahead, "ahead of", "behind")
+                "the clock is {} {what}; if it's wrong, stop the host and put it right: tokens, approvals, budgets and writes \
+                 that were made go by it. Nothing is removed for its age in the next 6 hours",
+                off(ahead_of(recorded), "ahead of", "behind")
             );
         }
-        Self(Mutex::new(Watched { clock: now, at, put: put.then_some(at) }))
+        Self(Mutex::new(Watched { clock: now, at, put: wrong.map(|_| at) }))
     }
 
     /// Takes a look at the clock, which shows `now`. Answers whether it's doubted: whether it was put within the last 6
     /// hours, ahead or back, by more than 5 minutes. The log says when it was.
-    pub fn is_doubted(&self, now: Millis, at: Instant) -> bool {
+    pub fn is_doubted(&self, now: Millis, at: Duration) -> bool {
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = at.saturating_duration_since(watched.at);
+        let passed = at.saturating_sub(watched.at);
         let ahead = now.0.saturating_sub(watched.clock.plus(passed).0);
         if ahead.saturating_abs() > OFF_MS_MAX {
             tracing::warn!(
                 %now,
-                "the clock was put {}, or this machine slept; if it's wrong now, put it right: tokens, approvals, budgets and \
+                "the clock was put {}, or this machine was paused; if it's wrong now, put it right: tokens, approvals, budgets and \
                  writes that were made go by it. Nothing is removed for its age in the next 6 hours",
                 off(ahead, "ahead", "back")
             );
             watched.put = Some(at);
         }
         (watched.clock, watched.at) = (now, at);
-        watched.put.is_some_and(|put| at.saturating_duration_since(put) < DOUBTED)
+        watched.put.is_some_and(|put| at.saturating_sub(put) < DOUBTED)
     }
 }
 
@@ -171,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_put_is_doubted_until_it_has_run_for_a_while() {
-        let (now, at) = (Millis(1_700_000_000_000), Instant::now());
-        let watch = ClockWatch::begin(now, at, None);
+        let (now, at) = (Millis(1_700_000_000_000), since_boot());
+        let watch = ClockWatch::begin(now, at, None, None);
         assert!(!watch.is_doubted(now.plus(DAY), at + DAY), "a day has passed");
         let (now, at) = (now.plus(DAY), at + DAY);
         assert!(!watch.is_doubted(now.plus(4 * MINUTE), at), "it was adjusted");
@@ -186,17 +204,31 @@ mod tests {
 
     #[test]
     fn a_clock_is_held_against_what_was_recorded() {
-        let (now, at) = (Millis(1_700_000_000_000), Instant::now());
+        let (now, at) = (Millis(1_700_000_000_000), since_boot());
         let before = |span: Duration| Some(Millis(now.0 - i64::try_from(span.as_millis()).unwrap()));
-        for (recorded, doubted) in [
-            (None, false),
-            (Some(now.plus(4 * MINUTE)), false),
-            (Some(now.plus(6 * MINUTE)), true),
-            (Some(now.plus(3 * 365 * DAY)), true),
-            (before(29 * DAY), false),
-            (before(31 * DAY), true),
+        for (newest, believed, doubted) in [
+            (None, None, false),
+            (Some(now.plus(4 * MINUTE)), None, false),
+            (Some(now.plus(6 * MINUTE)), None, true),
+            (Some(now.plus(3 * 365 * DAY)), before(DAY), true),
+            (before(29 * DAY), None, false),
+            (before(31 * DAY), None, true),
+            (before(31 * DAY), before(29 * DAY), false),
+            (before(MINUTE), before(29 * DAY), false),
         ] {
-            assert_eq!(ClockWatch::begin(now, at, recorded).is_doubted(now, at), doubted, "{recorded:?}");
+            let watch = ClockWatch::begin(now, at, newest, believed);
+            assert_eq!(watch.is_doubted(now, at), doubted, "{newest:?} {believed:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_doubted_anew_by_a_host_that_is_started_again() {
+        let (believed, at) = (Millis(1_700_000_000_000), since_boot());
+        let wrong = believed.plus(3 * 365 * DAY);
+        // The second time the newest row is the start that the wrong clock put on record.
+        for newest in [believed, wrong] {
+            let watch = ClockWatch::begin(wrong, at, Some(newest), Some(believed));
+            assert!(watch.is_doubted(wrong.plus(5 * 60 * MINUTE), at + 5 * 60 * MINUTE), "{newest}");
         }
     }
 

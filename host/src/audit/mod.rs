@@ -55,7 +55,7 @@ use crate::clock::Clock;
 use crate::ids::{CallId, Realm, ReservationId, TokenId};
 use crate::ledger::{CallLimit, Reserved};
 use crate::policy::{CallContext, CallDenied, Door, Invocation, Permitted};
-use crate::store::{AuditStore, RowFilter};
+use crate::store::{AuditStore, RowFilter, StoreError};
 use crate::text::visible;
 use checkpoint::OpenCalls;
 use entry::{Entry, LedgerStep, Reply};
@@ -63,9 +63,6 @@ use queue::Queue;
 
 /// How many characters each text of an [`Event::Admin`] keeps: they are names and ids, a row stays small.
 const ADMIN_CHARS_MAX: usize = 256;
-
-/// Of how many tokens that are gone the counters are removed in one transaction.
-const TOKENS_AT_ONCE: usize = 500;
 
 /// The audit trail of a host. Clones share one writer.
 #[derive(Clone)]
@@ -314,17 +311,13 @@ impl Audit {
         }
     }
 
-    /// Removes from the ledger what tokens have spent in all that are gone. It blocks as [`Self::prune_ledger`] does.
+    /// Removes from the ledger what tokens have spent in all that are over, in one transaction. To be done before they're
+    /// removed: afterwards nobody could tell which they were.
     ///
     /// # Errors
-    /// As for [`Self::prune_ledger`].
-    pub fn forget_tokens(&self, gone: &[(Realm, TokenId)]) -> Result<(), AuditError> {
-        for some in gone.chunks(TOKENS_AT_ONCE) {
-            let began = Instant::now();
-            self.trail.store.write(&mut |tx| crate::ledger::forget_tokens(tx.ledger(), some))?;
-            std::thread::sleep(began.elapsed());
-        }
-        Ok(())
+    /// When the store can't be written.
+    pub fn forget_tokens(&self, over: &[(Realm, TokenId)]) -> Result<(), StoreError> {
+        self.trail.store.write(&mut |tx| crate::ledger::forget_tokens(tx.ledger(), over))
     }
 
     /// What a request that takes this would be refused with now, after all that was recorded before: that the same write

@@ -34,9 +34,9 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Clock, Millis};
-use crate::ids::{AgentId, Realm, TokenId};
+use crate::ids::{AgentId, TokenId};
 use crate::reach::Reach;
-use crate::store::{ControlStore, StoreError, TokenRow};
+use crate::store::{BeforeForgotten, ControlStore, StoreError, TokenRow};
 use cache::Cache;
 
 /// Why a token didn't do.
@@ -215,13 +215,13 @@ impl Auth {
         Ok(self.store.revoke_token(id, reach, self.clock.now())?)
     }
 
-    /// Removes the tokens that ended long ago, and answers which they were.
+    /// Removes the tokens that ended long ago. Of some at a time, `first` is told which they are; where it fails, they stay.
     ///
     /// # Errors
-    /// When the store can't be written.
-    pub fn forget_over(&self) -> Result<Vec<(Realm, TokenId)>, StoreError> {
+    /// Those of `first`, and when the store can't be read or written.
+    pub fn forget_over(&self, first: BeforeForgotten<'_>) -> Result<(), StoreError> {
         let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
-        self.store.forget_tokens(Millis(self.clock.now().0.saturating_sub(kept)))
+        self.store.forget_tokens(Millis(self.clock.now().0.saturating_sub(kept)), first)
     }
 
     /// The caller with this hash, if its token is valid now.

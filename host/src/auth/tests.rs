@@ -8,8 +8,9 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::ids::{AgentId, ApprovalId, Environment, KillId, PolicyId, Realm, SecretLabel, TenantId, UserId};
 use crate::store::{
-    AgentRow, AgentStore, ApprovalFilter, ApprovalRow, ApprovalStore, ComponentRow, KillRow, KillStore,
-    MemoryControl, Opening, PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow, TokenKind,
+    AgentRow, AgentStore, ApprovalFilter, ApprovalRow, ApprovalStore, BeforeForgotten, ComponentRow, KillRow,
+    KillStore, MemoryControl, Opening, PendingLimits, PolicyRow, PolicyStore, SecretRow, TenantKeyRow,
+    TokenKind,
 };
 
 const START: Millis = Millis(1_700_000_000_000);
@@ -93,8 +94,8 @@ impl ControlStore for Watched {
         let most = if self.small.load(Ordering::SeqCst) { 3 } else { most };
         self.inner.insert_delegated(row, root, most)
     }
-    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError> {
-        self.inner.forget_tokens(before)
+    fn forget_tokens(&self, before: Millis, first: BeforeForgotten<'_>) -> Result<(), StoreError> {
+        self.inner.forget_tokens(before, first)
     }
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
         self.inner.tokens(reach)
@@ -137,6 +138,9 @@ impl ControlStore for Watched {
     }
     fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
         self.inner.ensure_setting(name, value)
+    }
+    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.inner.put_setting(name, value)
     }
     fn insert_next_secret(
         &self,

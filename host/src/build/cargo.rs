@@ -1,9 +1,11 @@
 //! Cargo, run for its one artifact.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -109,8 +111,14 @@ fn remapped_paths(manifest: &Path) -> Vec<OsString> {
 }
 
 /// The folder that Cargo builds this folder's package in, as its configuration and environment say. `None` where Cargo can't
-/// tell.
+/// tell. It takes a while to, so it's asked once about each package.
 pub(crate) fn target_dir(package: &Path) -> Option<PathBuf> {
+    static SAID: Mutex<BTreeMap<PathBuf, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    said.entry(package.to_owned()).or_insert_with(|| ask_target_dir(package)).clone()
+}
+
+fn ask_target_dir(package: &Path) -> Option<PathBuf> {
     let mut cargo = Command::new(program("CARGO", "cargo"));
     cargo.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(package).stdin(Stdio::null());
     let said = cargo.output().ok()?.stdout;

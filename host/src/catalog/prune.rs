@@ -53,16 +53,21 @@ impl Unused {
         Ok(components.chain(compiled).collect())
     }
 
-    /// Removes it. That it's gone already is no error.
+    /// Removes it, and answers whether it did: not where it's gone already, or young again, since its component was added
+    /// once more.
     ///
     /// # Errors
     /// When it can't be removed.
-    pub fn remove(&self) -> Result<(), CatalogError> {
+    pub fn remove(&self) -> Result<bool, CatalogError> {
+        if !fs::metadata(&self.path).is_ok_and(|about| is_old(&about)) {
+            return Ok(false);
+        }
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => {
                 Err(CatalogError::File { what: format!("can't remove {}", self.path.display()), error })
             }
-            _ => Ok(()),
         }
     }
 
@@ -76,14 +81,18 @@ impl Unused {
 fn files(dir: &Path) -> Result<Vec<Unused>, CatalogError> {
     let old = |entry: &fs::DirEntry| {
         let about = entry.metadata().ok()?;
-        // By a clock that was put back, it's of the future, and as good as new.
-        let age = SystemTime::now().duration_since(about.modified().ok()?).ok()?;
         let file = Unused { path: entry.path(), bytes: about.len() };
-        (about.is_file() && age >= SETTLED).then_some(file)
+        (about.is_file() && is_old(&about)).then_some(file)
     };
     let mut found: Vec<_> = entries(dir)?.iter().filter_map(old).collect();
     found.sort();
     Ok(found)
+}
+
+/// By a clock that was put back, a file is of the future, and as good as new.
+fn is_old(about: &fs::Metadata) -> bool {
+    let age = about.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+    age.is_some_and(|age| age >= SETTLED)
 }
 
 fn folders(dir: &Path) -> Result<Vec<PathBuf>, CatalogError> {
@@ -164,8 +173,8 @@ mod tests {
         assert_eq!(paths, expected);
         assert!(found.iter().all(|unused| unused.bytes == 4));
 
-        // Twice: another one may have been as quick.
-        found.iter().chain(&found).for_each(|unused| unused.remove().unwrap());
+        assert!(found.iter().all(|unused| unused.remove().unwrap()));
+        assert!(!found.iter().any(|unused| unused.remove().unwrap()), "another one may have been as quick");
         assert!(gone.iter().all(|path| !path.exists()) && stay.iter().all(|path| path.exists()));
         assert!(find().is_empty());
     }
@@ -176,8 +185,10 @@ mod tests {
         let digest = Digest::of(b"four");
         file(&dir.path().join(format!("{}.wasm", digest.hex())), 2);
         let find = || Unused::find(dir.path(), &CodeCache::off(), "this", &MemoryControl::new()).unwrap();
-        assert_eq!(find().len(), 1);
+        let found = find();
+        assert_eq!(found.len(), 1);
         write_component(dir.path(), digest, b"four").unwrap();
         assert!(find().is_empty());
+        assert!(!found[0].remove().unwrap() && found[0].path.exists(), "it was found before that");
     }
 }

@@ -193,14 +193,14 @@ fn rows(store: &SqliteAudit, filter: &RowFilter) -> Result<Vec<Found>, StoreErro
 
 fn print(out: &Out, found: Vec<Found>) -> Done {
     let (mut read, mut done) = (Vec::with_capacity(found.len()), Done::Well);
-    for (seq, row) in found {
+    for (_, row) in found {
         match row {
             Ok(row) => {
                 out.line(export::line(&row));
                 read.push(row);
             }
             Err(why) => {
-                out.note(format!("row {seq} can't be read: {why}"));
+                out.note(format!("can't be read: {why}"));
                 done = Done::Problems;
             }
         }

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use super::context::Opened;
 use super::out::Out;
 use super::{Cli, Done};
+use crate::catalog::SANDBOX_TOOL;
 use crate::connection::Connections;
-use crate::ids::{Environment, KillId, Realm, TenantId};
+use crate::ids::{Environment, KillId, Realm, TenantId, ToolName};
 use crate::kill::{Kills, Order, POLL_MS, Reason, Scope};
-use crate::store::{KillRow, TokenKind, TokenRow};
+use crate::runtime::Described;
+use crate::store::{ComponentKind, KillRow, TokenKind, TokenRow};
 
 /// How long the command waits after a switch is thrown: a host sees it within half of that, whatever it's sending.
 const SEEN: Duration = Duration::from_millis(2 * POLL_MS);
@@ -29,7 +31,7 @@ pub(super) struct Kill {
     /// What to stop: call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, connection:NAME, token:ID, tenant, or
     /// everything. One switch is thrown for each.
     #[arg(required = true, value_name = "SCOPE")]
-    targets: Vec<Scope>,
+    scopes: Vec<Scope>,
     /// Why: one line. It's on record; agents aren't told it.
     #[arg(long, required = true, value_name = "TEXT")]
     reason: Option<Reason>,
@@ -102,7 +104,7 @@ impl Whose {
 
 impl Kill {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
-        if self.whose.typed.0 && self.targets.contains(&Scope::Everything) {
+        if self.whose.typed.0 && self.scopes.contains(&Scope::Everything) {
             let told = format!(
                 "`everything` is every tenant; for one: `keybearer kill tenant --tenant {}`",
                 self.whose.tenant
@@ -114,7 +116,7 @@ impl Kill {
         match self.command {
             None => {
                 let Some(reason) = self.reason else { bail!("say why, with --reason TEXT") };
-                throw(&opened, &kills, out, &self.targets, &self.whose, self.environment, &reason)
+                throw(&opened, &kills, out, &self.scopes, &self.whose, self.environment, &reason)
             }
             Some(Command::List { whose }) => list(&kills, out, &whose),
             Some(Command::Lift { ids }) => lift(&opened, &kills, out, &ids),
@@ -158,7 +160,7 @@ fn throw(
     }
     for row in &thrown {
         // What can't be told isn't said: it's in force all the same.
-        if let Ok(Some(why)) = unmatched(opened, out, row) {
+        if let Ok(Some(why)) = unmatched(opened, row) {
             out.note(format!("{}{}: {why} at this moment; it's in force all the same", row.scope, of(row)));
         }
     }
@@ -168,7 +170,7 @@ fn throw(
 }
 
 /// Why a switch stops nothing at this moment, as one on a mistyped name does.
-fn unmatched(opened: &Opened, out: &Out, row: &KillRow) -> anyhow::Result<Option<&'static str>> {
+fn unmatched(opened: &Opened, row: &KillRow) -> anyhow::Result<Option<&'static str>> {
     let now = opened.clock.now();
     let is_any = |is_it: &dyn Fn(&TokenRow) -> bool| -> anyhow::Result<bool> {
         Ok(opened.control.tokens(None)?.iter().any(|token| {
@@ -187,9 +189,7 @@ fn unmatched(opened: &Opened, out: &Out, row: &KillRow) -> anyhow::Result<Option
         }
         Scope::Token(id) => (is_any(&|token| token.id == *id)?, "no valid token has that id"),
         Scope::Tenant => (is_any(&|_| true)?, "no agent has a valid token there"),
-        Scope::Tool(name) => {
-            (opened.catalog(out)?.snapshot().tool(name).is_some(), "there is no tool of that name")
-        }
+        Scope::Tool(name) => (is_offered(opened, name)?, "there is no tool of that name"),
         Scope::Connection(name) => {
             let connections = Connections::load(&opened.home.connections_dir())?;
             (connections.named(name.as_str()).is_some(), "there is no connection of that name")
@@ -198,6 +198,23 @@ fn unmatched(opened: &Opened, out: &Out, row: &KillRow) -> anyhow::Result<Option
         Scope::Call(_) | Scope::Conversation(_) | Scope::Everything => return Ok(None),
     };
     Ok((!is_there).then_some(why))
+}
+
+/// Whether a component in use has a tool of this name, whether or not it can be loaded.
+fn is_offered(opened: &Opened, name: &ToolName) -> anyhow::Result<bool> {
+    for row in opened.control.components()?.iter().filter(|row| row.active) {
+        let is_offered = match row.kind {
+            ComponentKind::Sandbox => name.as_str() == SANDBOX_TOOL,
+            ComponentKind::Tool => {
+                let tools: Vec<Described> = serde_json::from_str(&row.described)?;
+                tools.iter().any(|tool| tool.name == name.as_str())
+            }
+        };
+        if is_offered {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn list(kills: &Kills, out: &Out, whose: &Whose) -> anyhow::Result<Done> {
@@ -268,16 +285,16 @@ fn value(row: &KillRow) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
-
     use std::path::Path;
 
     use clap::Parser as _;
+    use rusqlite::Connection;
 
     use super::*;
     use crate::cli::{self, init};
     use crate::home::Home;
-    use crate::store::{AuditStore as _, RowFilter};
+    use crate::ids::Digest;
+    use crate::store::{AuditStore as _, ComponentRow, RowFilter};
 
     fn made(root: &Path) -> Opened {
         let realm = Realm { tenant: "default".parse().unwrap(), environment: "production".parse().unwrap() };
@@ -335,7 +352,7 @@ mod tests {
                 reason: "a test".parse().unwrap(),
                 by: "cli".to_owned(),
             };
-            unmatched(&opened, &Out::new(false), &kills.throw(order).unwrap()).unwrap()
+            unmatched(&opened, &kills.throw(order).unwrap()).unwrap()
         };
         let token = format!("token:{}", minted.id);
         for scope in ["agent:billing-1", "role:billing", &token, "tenant"] {
@@ -344,6 +361,20 @@ mod tests {
             assert!(told(scope, "default", "test").is_some(), "{scope}");
         }
         assert_eq!(told("connection:stripe", "default", "production"), None);
+        // Its file isn't there, so it can't be loaded here; a host may have it all the same.
+        let described =
+            r#"[{"name":"pay","description":"","input_schema":"","output_schema":"","connections":[]}]"#;
+        let row = ComponentRow {
+            name: "payments".to_owned(),
+            kind: ComponentKind::Tool,
+            digest: Digest([1; 32]),
+            described: described.to_owned(),
+            connections: Vec::new(),
+            added_at: opened.clock.now(),
+            active: true,
+        };
+        opened.control.activate_component(&row).unwrap();
+        assert_eq!(told("tool:pay", "default", "production"), None);
         for (scope, why) in [
             ("agent:biling-1", "of that agent"),
             ("agent:operator", "of that agent"),

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::context::{Opened, say};
 use super::out::Out;
@@ -115,29 +116,40 @@ pub(super) fn serve_config(config: &Config) -> ServeConfig {
     }
 }
 
+/// How long after its start a host prunes for the first time: a machine's clock may be put right in the seconds after that.
+const PRUNE_FIRST: Duration = Duration::from_secs(600);
+
 /// How often the ledger is pruned of what counts no more.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Takes up what operators change beside the running host, and keeps the ledger small.
 pub(super) async fn watch_home(app: Arc<App>, certificate: Option<Arc<Certificate>>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(HOME_LOOK_MS));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Not at the start: a machine's clock may be put right in the seconds after that.
-    let mut pruned = Instant::now();
+    // Side by side: pruning takes its time, so that calls have their turn.
+    tokio::join!(take_up_changes(app.clone(), certificate), prune_hourly(app));
+}
+
+async fn prune_hourly(app: Arc<App>) {
+    let mut ticks = interval_at(Instant::now() + PRUNE_FIRST, PRUNE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let app = app.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || app.prune()).await {
+            tracing::error!(%error, "removing what is over broke down");
+        }
+    }
+}
+
+async fn take_up_changes(app: Arc<App>, certificate: Option<Arc<Certificate>>) {
+    let mut ticks = interval(Duration::from_millis(HOME_LOOK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let (app, certificate) = (app.clone(), certificate.clone());
-        let due = pruned.elapsed() >= PRUNE_EVERY;
-        if due {
-            pruned = Instant::now();
-        }
         let look = move || {
             app.refresh();
             if let Some(certificate) = certificate {
                 refresh(&certificate);
-            }
-            if due {
-                app.prune();
             }
         };
         // It reads files, and compiling a new component takes seconds: not on a thread that serves.

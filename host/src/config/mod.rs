@@ -82,7 +82,7 @@ pub struct CodeConfig {
     /// The longest that a caller may ask for.
     pub timeout_max: Duration,
     /// Executions at a time. They have places of their own, so that code can't take the tools'.
-    pub at_once: usize,
+    pub executions_max: usize,
     /// The output of one request, all its blocks together, in bytes. What is longer is cut.
     pub output_bytes_max: usize,
     /// What one execution may use up.

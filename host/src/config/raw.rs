@@ -72,9 +72,9 @@ struct RawCalls {
 struct RawCode {
     timeout_ms: u64,
     timeout_ms_max: u64,
-    at_once: usize,
-    memory_mib: usize,
-    output_kib: usize,
+    executions_max: usize,
+    memory_bytes_max: usize,
+    output_bytes_max: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,12 +172,12 @@ impl Default for RawCode {
             // Longer than a model's turn waits, short enough that a loop can't hold its place all day.
             timeout_ms_max: 300_000,
             // More than two cores can compute at a time, since code mostly waits for upstreams.
-            at_once: 16,
-            // An interpreter takes a fifth of it before it has run anything. With `at_once`, this bounds all memory
+            executions_max: 16,
+            // An interpreter takes a fifth of it before it has run anything. With `executions_max`, this bounds all memory
             // that code can take: 4 GiB.
-            memory_mib: 256,
+            memory_bytes_max: 256 << 20,
             // Sixty pages of text: more than a model reads of one result.
-            output_kib: 256,
+            output_bytes_max: 256 << 10,
         }
     }
 }
@@ -222,9 +222,9 @@ impl Raw {
         in_range("log_line_bytes_max", calls.log_line_bytes_max as u64, 1, 1 << 20)?;
         in_range("timeout_ms_max", code.timeout_ms_max, 1, 3_600_000)?;
         in_range("timeout_ms", code.timeout_ms, 1, code.timeout_ms_max)?;
-        in_range("at_once", code.at_once as u64, 1, CODE_LIMIT)?;
-        in_range("memory_mib", code.memory_mib as u64, 64, 1_024)?;
-        in_range("output_kib", code.output_kib as u64, 1, (RESULT_BYTES_MAX >> 10) as u64)?;
+        in_range("executions_max", code.executions_max as u64, 1, CODE_LIMIT)?;
+        in_range("memory_bytes_max", code.memory_bytes_max as u64, 64 << 20, 1 << 30)?;
+        in_range("output_bytes_max", code.output_bytes_max as u64, 1 << 10, RESULT_BYTES_MAX as u64)?;
         in_range("body_bytes_max", doors.body_bytes_max as u64, 1, ARGUMENTS_BYTES_MAX as u64)?;
         in_range("header_bytes_max", doors.header_bytes_max as u64, 8 << 10, 1 << 20)?;
         in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
@@ -257,10 +257,10 @@ impl Raw {
             code: CodeConfig {
                 timeout: Duration::from_millis(code.timeout_ms),
                 timeout_max: Duration::from_millis(code.timeout_ms_max),
-                at_once: code.at_once,
-                output_bytes_max: code.output_kib << 10,
+                executions_max: code.executions_max,
+                output_bytes_max: code.output_bytes_max,
                 limits: Limits {
-                    memory_bytes_max: code.memory_mib << 20,
+                    memory_bytes_max: code.memory_bytes_max,
                     sends_max: calls.sends_max,
                     log_lines_max: calls.log_lines_max,
                     log_line_bytes_max: calls.log_line_bytes_max,

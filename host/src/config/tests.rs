@@ -112,9 +112,9 @@ fn approvals_have_a_time_and_a_number() {
 fn code_has_limits_of_its_own() {
     let usual = parse("").unwrap().code;
     assert_eq!((usual.timeout, usual.timeout_max), (Duration::from_secs(60), Duration::from_secs(300)));
-    assert_eq!((usual.at_once, usual.limits.memory_bytes_max), (16, 256 << 20));
+    assert_eq!((usual.executions_max, usual.limits.memory_bytes_max), (16, 256 << 20));
     let set =
-        parse("[calls]\nsends_max = 3\n[code]\ntimeout_ms_max = 90000\nmemory_mib = 64\noutput_kib = 1\n")
+        parse("[calls]\nsends_max = 3\n[code]\ntimeout_ms_max = 90000\nmemory_bytes_max = 67108864\noutput_bytes_max = 1024\n")
             .unwrap();
     assert_eq!((set.code.limits.wall, set.code.limits.sends_max), (Duration::from_secs(90), 3));
     assert_eq!((set.code.limits.memory_bytes_max, set.code.output_bytes_max), (64 << 20, 1024));
@@ -123,13 +123,13 @@ fn code_has_limits_of_its_own() {
         "timeout_ms = 0",
         "timeout_ms = 300001",
         "timeout_ms_max = 3600001",
-        "at_once = 0",
-        "at_once = 513",
-        "memory_mib = 63",
-        "memory_mib = 1025",
-        "output_kib = 0",
-        "output_kib = 1025",
-        "memory_bytes_max = 1",
+        "executions_max = 0",
+        "executions_max = 513",
+        "memory_bytes_max = 67108863",
+        "memory_bytes_max = 1073741825",
+        "output_bytes_max = 1023",
+        "output_bytes_max = 1048577",
+        "sends_max = 1",
     ] {
         assert!(parse(&format!("[code]\n{bad}\n")).is_err(), "{bad}");
     }

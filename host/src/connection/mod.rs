@@ -79,6 +79,7 @@ pub use ca::CaBundle;
 pub use cost::{Cost, CostRule, Currency, Place, RefundRule, Refunded, SettleRule};
 pub use live::LiveConnections;
 pub use operation::{Effect, Operation, PathTemplate, Segment};
+pub(crate) use parameter::INTEGER;
 pub use parameter::{Kind, Mismatch, Parameter};
 pub use problem::{Problem, Problems};
 pub use reconcile::{Given, Lookup, LostWrite, ReconcileRule};

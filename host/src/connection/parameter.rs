@@ -12,7 +12,7 @@ use crate::json;
 const NUMBER_BYTES_MAX: usize = 32;
 
 /// What an integer must be, in a text and in JSON.
-const INTEGER: &str = "must be an integer between -2^63 and 2^63-1, written plainly";
+pub(crate) const INTEGER: &str = "must be an integer between -2^63 and 2^63-1, written plainly";
 
 /// A declared parameter.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use http_body_util::BodyExt as _;
 
 use crate::refusal::{Code, Refusal};
 
-/// How much of a body past its cap is read and thrown away. A client that is still sending often doesn't look for
+/// How much of a body past its cap, or of one that a route leaves unread, is read and thrown away. A client that is still sending often doesn't look for
 /// the answer, and closing on it can destroy the answer that says what is wrong.
-const DISCARD_BYTES_MAX: usize = 1 << 20;
+pub(super) const DISCARD_BYTES_MAX: usize = 1 << 20;
 
 /// Reads a body of at most `bytes_max` bytes, within `time_max`.
 ///

@@ -166,6 +166,7 @@ impl Bound {
         shutdown: impl Future<Output = ()>,
     ) {
         let limits = &self.config.limits;
+        let hostless = hostless(&metrics);
         let mut seats = Seats::new(limits.connections_max, metrics);
         let (stop, stopped) = watch::channel(());
         let server = Arc::new(Server {
@@ -175,8 +176,7 @@ impl Bound {
             time_max: Duration::from_millis(limits.read_ms_max),
             routes,
             turned_away: turned_away(urgent, limits),
-            hostless: Router::new()
-                .fallback(|| async { Problem::new(Code::BadRequest, HOSTLESS).into_response() }),
+            hostless,
         });
 
         let mut connections = JoinSet::new();
@@ -275,6 +275,7 @@ impl Server {
             turn.request();
             let mut routes = if has_host(&request) { routes.clone() } else { self.hostless.clone() };
             let waits = request.headers().contains_key(EXPECT);
+            let is_old = request.version() == Version::HTTP_10;
             let (head, body) = request.into_parts();
             let (body, rest) = Lent::new(body);
             let answer = routes.call(hyper::Request::from_parts(head, body));
@@ -283,6 +284,10 @@ impl Server {
                 let mut answer = answer.await?;
                 if !rest.drained(waits).await {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    if is_old {
+                        // Of a newer answer to an older client, the library would also say that it's kept alive.
+                        *answer.version_mut() = Version::HTTP_10;
+                    }
                 }
                 phase.answered();
                 Ok::<_, Infallible>(answer.map(|body| Given::new(body, turn)))
@@ -308,6 +313,19 @@ fn has_host<B>(request: &hyper::Request<B>) -> bool {
         0 => request.version() == Version::HTTP_10,
         count => count == 1,
     }
+}
+
+/// The answer to a request that doesn't say for which host it is.
+fn hostless(metrics: &Metrics) -> Router {
+    let series = Arc::new(metrics.route(Route::Unknown.path()));
+    Router::new().fallback(move || {
+        let series = series.clone();
+        async move {
+            let answer = Problem::new(Code::BadRequest, HOSTLESS).into_response();
+            series.answered(answer.status());
+            answer
+        }
+    })
 }
 
 /// The answers on connections that there's no room for, where nothing is `urgent`.

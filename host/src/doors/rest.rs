@@ -13,8 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-/// How much of it is read, in bytes.
-const BYTES_MAX: usize = 1 << 20;
+use super::body::DISCARD_BYTES_MAX;
 
 /// How long that may take. A client that waits for the answer before it sends its body waits for this.
 const TIME_MAX: Duration = Duration::from_millis(500);
@@ -22,26 +21,36 @@ const TIME_MAX: Duration = Duration::from_millis(500);
 /// A request's body on its way to a route, which hands back what it didn't read when it's dropped.
 #[derive(Debug)]
 pub(super) struct Lent {
-    /// `None` once it has come to its end, or has failed.
-    body: Option<Incoming>,
+    left: Left,
     rest: Rest,
+}
+
+/// What is left of a body.
+#[derive(Debug, Default)]
+enum Left {
+    /// It came to its end.
+    #[default]
+    Nothing,
+    /// It can't be read any further.
+    Broken,
+    Unread(Incoming),
 }
 
 /// What a route has handed back.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rest(Arc<Mutex<Option<Incoming>>>);
+pub(super) struct Rest(Arc<Mutex<Left>>);
 
 impl Lent {
     pub(super) fn new(body: Incoming) -> (Self, Rest) {
         let rest = Rest::default();
-        (Self { body: Some(body), rest: rest.clone() }, rest)
+        (Self { left: Left::Unread(body), rest: rest.clone() }, rest)
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         // Nothing can panic while it's locked.
-        *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.left);
     }
 }
 
@@ -53,31 +62,35 @@ impl Body for Lent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Left::Unread(body) = &mut self.left else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            self.body = None;
+        match frame {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.left = Left::Broken,
+            None => self.left = Left::Nothing,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        if let Left::Unread(body) = &self.left { body.is_end_stream() } else { true }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        if let Left::Unread(body) = &self.left { body.size_hint() } else { SizeHint::with_exact(0) }
     }
 }
 
 impl Rest {
     /// Reads it, once the route is done; `false`: not to its end. A client that waits to be told to send it isn't told.
     pub(super) async fn drained(self, waits: bool) -> bool {
-        let Some(body) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
-        if body.is_end_stream() {
-            return true;
-        }
-        let is_short = body.size_hint().lower() <= BYTES_MAX as u64;
+        let body = match std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            Left::Nothing => return true,
+            Left::Broken => return false,
+            Left::Unread(body) if body.is_end_stream() => return true,
+            Left::Unread(body) => body,
+        };
+        let is_short = body.size_hint().lower() <= DISCARD_BYTES_MAX as u64;
         !waits && is_short && tokio::time::timeout(TIME_MAX, read(body)).await.unwrap_or(false)
     }
 }
@@ -87,7 +100,7 @@ async fn read(mut body: Incoming) -> bool {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
         length += frame.data_ref().map_or(0, Bytes::len);
-        if length > BYTES_MAX {
+        if length > DISCARD_BYTES_MAX {
             return false;
         }
     }

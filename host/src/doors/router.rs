@@ -166,7 +166,7 @@ impl Door {
         Self {
             app,
             places: Places::new(config.limits.calls_max),
-            code_places: Places::new(config.code.at_once),
+            code_places: Places::new(config.code.executions_max),
             code: config.code.clone(),
             body_bytes_max: config.limits.body_bytes_max,
             body_time_max: Duration::from_millis(config.limits.read_ms_max),

@@ -73,12 +73,13 @@ impl Policy {
         if decided.ruling == Ruling::Allowed {
             return Ok(Permitted::new(invocation, policy));
         }
-        if let Some(unfit) = &decided.unfit {
-            return Err(Refusal::new(Code::InvalidArguments, unfit_for(&what, unfit)).into());
-        }
         tracing::info!(call = %invocation.call, tool = %invocation.tool, policies = ?decided.policies,
             cause = decided.cause.as_deref(), "a call was refused by policy");
-        Err(CallDenied { refusal: Refusal::new(Code::Denied, refused(&what)), policy: Some(policy) })
+        let refusal = match &decided.unfit {
+            Some(unfit) => Refusal::new(Code::InvalidArguments, unfit_for(&what, unfit)),
+            None => Refusal::new(Code::Denied, refused(&what)),
+        };
+        Err(CallDenied { refusal, policy: Some(policy) })
     }
 
     /// May this caller use the proxy door at all? Answers what is known of its call.

@@ -19,10 +19,8 @@ use serde_json::{Map, Value};
 
 use super::looks::Looks;
 use super::names::quoted;
-use crate::connection::{Kind, Parameter};
+use crate::connection::{INTEGER, Kind, Parameter};
 
-/// What an integer must be.
-const LONG: &str = "must be an integer between -2^63 and 2^63-1, written plainly";
 /// What any other number must be.
 const DECIMAL: &str = "must have at most four decimal places and lie within 922337203685477 of zero";
 
@@ -95,7 +93,7 @@ impl Record {
         out.push_str(if self.members.is_empty() { "}" } else { " }" });
     }
 
-    /// A value of this type, with those members that are looked at. All are checked, looked at or not; members that aren't
+    /// A value of this type, with those members that are looked at. All are of their types, looked at or not; members that aren't
     /// declared, or missing, were refused before.
     pub(super) fn value(
         &self,
@@ -163,14 +161,17 @@ impl Type {
     fn value(&self, value: &Value, looks: Option<&Looks>) -> Result<Option<Expression>, Unfit> {
         let unfit = |rule| Unfit { at: String::new(), rule };
         Ok(match self {
-            // Its type has room for more numbers than policies can compare.
-            Self::Long | Self::Decimal if looks.is_none() && value.is_number() => None,
+            // Their types have room for more numbers than policies can compare.
+            Self::Long if looks.is_none() && value.as_f64().is_some_and(|number| number.fract() == 0.0) => {
+                None
+            }
+            Self::Decimal if looks.is_none() && value.is_number() => None,
             Self::String => {
                 let text = value.as_str().ok_or(unfit("isn't a string"))?;
                 looks.map(|_| Expression::new_string(text.to_owned()))
             }
             Self::Long => {
-                let number = value.as_i64().ok_or(unfit(LONG))?;
+                let number = value.as_i64().ok_or(unfit(INTEGER))?;
                 Some(Expression::new_long(number))
             }
             Self::Bool => {
@@ -272,7 +273,7 @@ mod tests {
             (json!({ "a": 1, "lines": [{ "ok": 1 }] }), "arguments.lines[0].ok isn't true or false"),
             (json!({ "lines": [] }), "arguments.a is missing"),
             (
-                json!({ "a": "1", "lines": [] }),
+                json!({ "a": 1.5, "lines": [] }),
                 "arguments.a must be an integer between -2^63 and 2^63-1, written plainly",
             ),
             (json!({ "a": 1, "lines": [], "x y": 1 }), "arguments[\"x y\"] isn't declared"),
@@ -280,9 +281,8 @@ mod tests {
             assert_eq!(value(wrong).unwrap_err().to_string(), sentence);
         }
         for (wrong, at, rule) in [
-            (json!({ "a": 1.5, "lines": [] }), "arguments.a", LONG),
-            (json!({ "a": u64::MAX, "lines": [] }), "arguments.a", LONG),
-            (json!({ "a": 1e18, "lines": [] }), "arguments.a", LONG),
+            (json!({ "a": u64::MAX, "lines": [] }), "arguments.a", INTEGER),
+            (json!({ "a": 1e18, "lines": [] }), "arguments.a", INTEGER),
             (json!({ "a": 1, "c": 0.00001, "lines": [] }), "arguments.c", DECIMAL),
             (json!({ "a": 1, "c": 1e15, "lines": [] }), "arguments.c", DECIMAL),
         ] {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    AgentRow, ApprovalRow, ComponentRow, ControlStore, KillRow, PolicyRow, SecretRow, StoreError,
-    TenantKeyRow, TokenRow,
+    AgentRow, ApprovalRow, BeforeForgotten, ComponentRow, ControlStore, KillRow, PolicyRow, SecretRow,
+    StoreError, TenantKeyRow, TokenRow,
 };
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
@@ -120,11 +120,14 @@ impl ControlStore for MemoryControl {
         Ok(true)
     }
 
-    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError> {
+    fn forget_tokens(&self, before: Millis, first: BeforeForgotten<'_>) -> Result<(), StoreError> {
         let end = |row: &TokenRow| row.revoked_at.map_or(row.expires_at, |at| at.min(row.expires_at));
-        let mut tables = self.write();
-        let gone = tables.tokens.extract_if(.., |row| end(row) < before);
-        Ok(gone.map(|row| (row.realm, row.id)).collect())
+        let which = |row: &TokenRow| (row.realm.clone(), row.id.clone());
+        let over: Vec<_> = self.read().tokens.iter().filter(|row| end(row) < before).map(which).collect();
+        first(&over)?;
+        let over: HashSet<_> = over.iter().map(|(_, id)| id).collect();
+        self.write().tokens.retain(|row| !over.contains(&row.id));
+        Ok(())
     }
 
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
@@ -205,6 +208,11 @@ impl ControlStore for MemoryControl {
 
     fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
         Ok(self.write().settings.entry(name.to_owned()).or_insert_with(|| value.to_vec()).clone())
+    }
+
+    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.write().settings.insert(name.to_owned(), value.to_vec());
+        Ok(())
     }
 
     fn insert_next_secret(

@@ -68,6 +68,9 @@ pub enum StoreError {
     Failed(String),
 }
 
+/// What is told which tokens are about to be removed.
+pub type BeforeForgotten<'f> = &'f mut dyn FnMut(&[(Realm, TokenId)]) -> Result<(), StoreError>;
+
 /// Operator-set state. Every call blocks for a short time; writes are durable when they return.
 pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + Send + Sync + 'static {
     /// A number that changes whenever any process has committed a change. Cheap (microseconds): it is read before
@@ -86,8 +89,9 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     /// Adds a token that was delegated, unless `most` tokens are kept already below `root`, which an operator minted: false
     /// then. Those that ended are among them.
     fn insert_delegated(&self, row: &TokenRow, root: &TokenId, most: u32) -> Result<bool, StoreError>;
-    /// Removes the tokens that expired or were revoked before a time, and answers which they were.
-    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError>;
+    /// Removes the tokens that expired or were revoked before a time. Of some at a time, `first` is told which they are,
+    /// outside of any transaction; where it fails, they stay.
+    fn forget_tokens(&self, before: Millis, first: BeforeForgotten<'_>) -> Result<(), StoreError>;
     /// All tokens, those within a reach where one is given, newest first.
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError>;
     /// So many of these at most: the first of them, or those after one of them.
@@ -123,6 +127,8 @@ pub trait ControlStore: AgentStore + ApprovalStore + KillStore + PolicyStore + S
     fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Sets a named value unless it is set; answers the one that is stored afterwards.
     fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
+    /// Sets a named value, whatever it was.
+    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError>;
 
     /// Adds a version of a secret and sets the value `counter` to its number: both or neither. Fails with
     /// [`StoreError::Exists`] when that version is there, or when `counter` isn't `was` any more and so the number is

@@ -3,9 +3,9 @@
 import io
 
 # What is kept of a program's output, in bytes: the beginning, and of a longer output also the end, where the
-# traceback is.
+# traceback is. With the sentence in between, that's 256 KiB, which is what the host answers with.
 HEAD_BYTES_MAX = 192 << 10
-TAIL_BYTES_MAX = 64 << 10
+TAIL_BYTES_MAX = (64 << 10) - 256
 # The longest JSON form of the output, in bytes. The host takes results of 1 MiB, and a control character takes six
 # bytes there.
 JSON_BYTES_MAX = 600 << 10

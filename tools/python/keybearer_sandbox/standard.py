@@ -13,6 +13,8 @@ from keybearer_sandbox import run
 
 # A directive of `strftime`: flags, a width, a modifier, and a letter.
 _DIRECTIVE = re.compile(r"%([-_0^#+]*)([0-9]*)([EO]?)(.?)", re.DOTALL)
+# SQLite's own limit.
+_BLOB_BYTES_MAX = 1_000_000_000
 # The letters that musl knows. With any other it makes nothing of the whole text.
 _KNOWN = frozenset("aAbBcCdDeFgGhHIjmMnprRsStTuUVwWxXyYzZ%")
 # What glibc knows besides: another letter with this flag, and in this case.
@@ -20,12 +22,15 @@ _LIKE = {"k": ("_", "H", None), "l": ("_", "I", None), "P": ("", "p", str.lower)
 
 _strftime = time.strftime
 _walk_stack = traceback.walk_stack
+_walk_trace = traceback._walk_tb_with_full_positions
 
 
 def install():
     """Puts what follows in its place. Called while the component is built."""
-    time.strftime = strftime
+    # As a builtin, a class's attribute doesn't become a method.
+    time.strftime = staticmethod(strftime)
     traceback.walk_stack = _walk
+    traceback._walk_tb_with_full_positions = _walked
     sys.unraisablehook = _tell
     logging._startTime = _Start()
 
@@ -45,28 +50,46 @@ def _in_musl(directive, moment):
     if letter not in _KNOWN and letter not in _LIKE:
         return directive[0].replace("%", "%%")
     flag, letter, case = _LIKE.get(letter, ("", letter, None))
-    if "^" in flags:
+    if "^" in flags and case is None:
         case = str.upper
-    elif "#" in flags:
+    elif "#" in flags and letter in "aAbBhpZ":
         case = str.lower if letter in "pZ" else str.upper
     flags = flags.replace("^", "").replace("#", "") or flag
     plain = f"%{flags}{width}{modifier}{letter}"
     return plain if case is None else case(_strftime(plain, *moment)).replace("%", "%%")
 
 
+@functools.wraps(_walk_stack)
 def _walk(f):
-    """`traceback.walk_stack`, over the program's own frames."""
     if f is None:
         f = sys._getframe().f_back
-    return (at for at in _walk_stack(f) if not at[0].f_code.co_filename.startswith(run.OWN))
+    return _without_own(_walk_stack(f))
+
+
+def _walked(trace):
+    """The frames of a traceback."""
+    return _without_own(_walk_trace(trace))
+
+
+def _without_own(frames):
+    """All but the sandbox's own."""
+    return (at for at in frames if not at[0].f_code.co_filename.startswith(run.OWN))
 
 
 def _tell(ignored):
     """`sys.unraisablehook`, with lines of the program: the interpreter's own looks for them in files."""
-    said = ignored.err_msg or "Exception ignored in"
-    about = "" if ignored.object is None else f" {ignored.object!r}"
-    print(f"{said}:{about}", file=sys.stderr)
-    traceback.print_exception(ignored.exc_type, ignored.exc_value, ignored.exc_traceback)
+    if sys.stderr is None:
+        return
+    try:
+        said = ignored.err_msg or "Exception ignored in"
+        about = "" if ignored.object is None else f" {ignored.object!r}"
+        kind, error, trace = ignored.exc_type, ignored.exc_value, ignored.exc_traceback
+        text = "".join(traceback.format_exception(kind, error, trace, chain=False))
+    except Exception:
+        # Too deep in calls, or a `repr` that fails: the interpreter's own, without lines.
+        sys.__unraisablehook__(ignored)
+        return
+    print(f"{said}:{about}\n{text}", end="", file=sys.stderr, flush=True)
 
 
 class _Start:
@@ -88,8 +111,24 @@ def with_fresh_random(dbapi2):
     @functools.wraps(_connect)
     def connect(*arguments, **named):
         database = _connect(*arguments, **named)
-        database.create_function("random", 0, lambda: int.from_bytes(os.urandom(8), signed=True))
-        database.create_function("randomblob", 1, lambda size: os.urandom(max(int(size or 0), 1)))
+        define = dbapi2.Connection.create_function
+        try:
+            define(database, "random", 0, lambda: int.from_bytes(os.urandom(8), signed=True))
+            define(database, "randomblob", 1, _blob)
+        except (TypeError, dbapi2.ProgrammingError):
+            # What a `factory` made is no open database.
+            pass
         return database
 
-    dbapi2.connect = connect
+    dbapi2.connect = staticmethod(connect)
+
+
+def _blob(size):
+    try:
+        size = int(size or 0)
+    except ValueError:
+        size = 0
+    if size > _BLOB_BYTES_MAX:
+        # Which it says of a blob that is too big.
+        raise OverflowError
+    return os.urandom(max(size, 1))

@@ -21,10 +21,10 @@ use crate::ids::CallId;
 /// The upstream's status, headers and body, and the call's id.
 pub(super) fn response(reply: Reply, method: &Method, profile: ErrorProfile, call: &CallId) -> Response {
     let is_head = *method == Method::HEAD;
-    let mut response = Response::new(match reply.announced {
-        None if is_head => Body::new(Untold),
-        _ => Body::from(reply.body),
-    });
+    // A 204 has no length at all (RFC 9110 §8.6).
+    let announced = reply.announced.filter(|_| is_head && reply.status != 204);
+    let is_untold = is_head && announced.is_none();
+    let mut response = Response::new(if is_untold { Body::new(Untold) } else { Body::from(reply.body) });
     // Egress lets no status through that isn't one.
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();
@@ -33,7 +33,7 @@ pub(super) fn response(reply: Reply, method: &Method, profile: ErrorProfile, cal
             headers.append(name, value);
         }
     }
-    if is_head && let Some(length) = reply.announced {
+    if let Some(length) = announced {
         headers.insert(CONTENT_LENGTH, length.into());
     }
     // In place of whatever the upstream calls by this name.

@@ -287,6 +287,7 @@ async fn an_argument_that_no_policy_could_compare_is_refused_by_its_name_where_o
             assert!(detail.contains(told) && !detail.contains("policy"), "{detail}");
             let rows = trail(&host, reply.headers["keybearer-call-id"].to_str().unwrap()).await;
             assert_eq!(rows[0]["code"], "invalid_arguments", "{rows:?}");
+            assert!(rows[0]["policy"].is_string(), "{rows:?}");
         }
     }
 }

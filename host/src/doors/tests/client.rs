@@ -38,7 +38,7 @@ pub(super) fn config() -> ServeConfig {
         code: CodeConfig {
             timeout: Duration::from_secs(10),
             timeout_max: Duration::from_secs(20),
-            at_once: 2,
+            executions_max: 2,
             output_bytes_max: 1_000,
             limits: Limits::usual(Duration::from_secs(20)),
         },

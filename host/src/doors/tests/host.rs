@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,7 +21,7 @@ use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayAppr
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
-use crate::clock::{Clock as _, ClockWatch, ManualClock, Millis};
+use crate::clock::{Clock as _, ClockWatch, ManualClock, Millis, since_boot};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{AgentId, Digest, Realm, ReservationId, TokenId};
@@ -66,6 +66,10 @@ pub(super) struct Trail {
 impl Trail {
     pub(super) fn fill_up(&self) {
         self.full.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn make_room(&self) {
+        self.full.store(false, Ordering::SeqCst);
     }
 }
 
@@ -397,7 +401,7 @@ pub(super) fn assemble(made: Made) -> App {
         ledger: made.ledger,
         catalog,
         connections,
-        clock_watch: ClockWatch::begin(clock.now(), Instant::now(), None),
+        clock_watch: ClockWatch::begin(clock.now(), since_boot(), None, None),
         clock,
         metrics,
         policy,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -174,6 +174,7 @@ async fn a_body_that_was_refused_unread_does_not_spoil_the_next_request() {
 #[tokio::test]
 async fn an_answer_says_that_the_connection_ends_where_a_body_is_left_unread() {
     let served = Served::start(config(), hello()).await;
+    let long = format!("{:x}\r\n{}\r\n1\r\nx\r\n0\r\n\r\n", 1 << 20, "x".repeat(1 << 20));
     for (framing, body) in [
         // It doesn't come,
         ("content-length: 70000", ""),
@@ -182,7 +183,7 @@ async fn an_answer_says_that_the_connection_ends_where_a_body_is_left_unread() {
         // would come if it were asked for,
         ("expect: 100-continue\r\ncontent-length: 70000", ""),
         // or is longer than what is thrown away.
-        ("content-length: 2000000", ""),
+        ("transfer-encoding: chunked", long.as_str()),
     ] {
         let mut client = served.connect().await;
         client.send(&format!("POST / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n{body}")).await;
@@ -208,6 +209,30 @@ async fn a_request_says_once_for_which_host_it_is() {
         assert!(answer.contains(&format!(" {status} ")), "{head}: {answer}");
         assert_eq!(answer.contains("has to have one Host header"), status == 400, "{head}: {answer}");
     }
+    let counted = served.metrics.render();
+    assert!(
+        counted.contains(r#"keybearer_http_requests_total{route="unknown",status="400"} 3"#),
+        "{counted}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_says_that_the_connection_ends_where_a_body_broke_while_it_was_read() {
+    let read = post(|body: axum::body::Bytes| async move { body.len().to_string() });
+    let served = Served::start(config(), Router::new().route("/", read)).await;
+    let mut client = served.connect().await;
+    client.send("POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n\r\n").await;
+    let answer = client.read_to_close().await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_older_client_is_told_of_the_end_and_of_nothing_else() {
+    let served = Served::start(config(), hello()).await;
+    let mut client = served.connect().await;
+    client.send("POST / HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 30\r\n\r\nxxx").await;
+    let answer = client.read_to_close().await;
+    assert!(answer.contains("connection: close\r\n") && !answer.contains("keep-alive"), "{answer}");
 }
 
 #[tokio::test]

@@ -39,6 +39,15 @@ pub(super) fn previous(path: &Path) -> PathBuf {
     beside(&followed(path), ".previous")
 }
 
+/// Whether a file belongs to a key's file, or leads to one that does: it's the key, the one before it, the lock of its
+/// rotations, or what one that was killed left half written.
+pub(crate) fn belongs_to_key(file: &Path, key: &Path) -> bool {
+    let (file, key) = (followed(file), followed(key));
+    [beside(&key, ".previous"), beside(&key, ".lock")].contains(&file)
+        || file == key
+        || folder(&file) == folder(&key) && is_unfinished(&file, &key)
+}
+
 /// Keeps other rotations of this file away for as long as the answer lives, and removes what one that was killed left
 /// half written: it holds a key.
 pub(super) fn lock(path: &Path) -> Result<File, MasterKeyError> {
@@ -48,13 +57,11 @@ pub(super) fn lock(path: &Path) -> Result<File, MasterKeyError> {
     file.lock().map_err(failed(&lock))?;
     let was = fs::metadata(&path).map_err(failed(&path))?;
     keep_owner(&file, &was).map_err(failed(&lock))?;
-    let (folder, prefix) = (folder(&path), hidden(&path));
+    let folder = folder(&path);
     for entry in fs::read_dir(folder).map_err(failed(folder))? {
-        let left = entry.map_err(failed(folder))?;
-        let name = left.file_name();
-        let name = name.as_encoded_bytes();
-        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(UNFINISHED.as_bytes()) {
-            fs::remove_file(left.path()).map_err(failed(&left.path()))?;
+        let left = entry.map_err(failed(folder))?.path();
+        if is_unfinished(&left, &path) {
+            fs::remove_file(&left).map_err(failed(&left))?;
         }
     }
     Ok(file)
@@ -172,6 +179,12 @@ fn hidden(path: &Path) -> OsString {
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".");
     prefix
+}
+
+/// Whether a file was to take the place of this one, or of the one before it.
+fn is_unfinished(file: &Path, of: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(hidden(of).as_encoded_bytes()) && name.ends_with(UNFINISHED.as_bytes())
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

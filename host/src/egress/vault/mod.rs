@@ -27,6 +27,7 @@ mod tests;
 pub use check::Finding;
 pub use error::{AdminError, VaultError};
 pub use input::{InvalidSecret, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInput};
+pub(crate) use key_file::belongs_to_key;
 pub use master::{MasterKey, MasterKeyError, MasterKeys};
 pub use note::NoteError;
 pub use own::OWN_LABELS_MAX;

@@ -97,17 +97,21 @@ async fn the_answer_to_a_head_has_the_length_that_a_get_s_would_have_or_none() {
     let stage = Stage::start();
     let served = Served::start(config(), stage.host.routes()).await;
     let head = format!("host: h\r\nauthorization: Bearer {}\r\n\r\n", stage.token);
-    for (headers, length) in [
-        (&[("content-length", "4096")][..], Some("4096")),
-        (&[("content-length", "20"), ("content-encoding", "gzip")], None),
-        (&[("content-length", "20"), ("content-length", "21")], None),
-        (&[], None),
+    for (status, headers, length) in [
+        (200, &[("content-length", "4096")][..], Some("4096")),
+        (200, &[("content-length", "20"), ("content-encoding", "gzip")], None),
+        (200, &[("content-length", "20"), ("content-length", "21")], None),
+        (200, &[], None),
+        (204, &[("content-length", "4096")], None),
     ] {
-        stage.upstream.answer(200, headers, "");
+        stage.upstream.answer(status, headers, "");
         let mut client = served.connect().await;
         client.send(&format!("HEAD /proxy/plain/v1/charges/ch_1 HTTP/1.1\r\n{head}")).await;
         let answer = client.read_once().await;
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
         let told = answer.lines().find_map(|line| line.strip_prefix("content-length: "));
         assert_eq!(told, length, "{answer}");
     }

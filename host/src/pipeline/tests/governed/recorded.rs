@@ -159,7 +159,7 @@ async fn a_request_without_a_reply_has_the_version_of_the_secret_that_was_attach
     assert_eq!(code(within(4_000).await), Code::UpstreamUnreachable);
     world.wire.gone.store(false, Ordering::SeqCst);
     world.wire.silent.store(true, Ordering::SeqCst);
-    assert!(within(300).await.is_err());
+    assert!(within(2_000).await.is_err());
     let sent = world.sent();
     let throws = async {
         under_way(sent).await;
@@ -173,9 +173,12 @@ async fn a_request_without_a_reply_has_the_version_of_the_secret_that_was_attach
         answered = within(4_000) => panic!("{answered:?}"),
         () = under_way(sent) => {}
     }
-    while versions().len() < 5 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let all = async {
+        while versions().len() < 5 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
     assert_eq!(versions(), [Some(0); 5], "a canary's");
 
     let (auth, token) = (world.auth.clone(), caller.token().clone());

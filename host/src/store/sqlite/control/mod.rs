@@ -16,7 +16,9 @@ use super::open::{Absent, Patience, Schema, Shared};
 use crate::clock::Millis;
 use crate::ids::{Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::reach::Reach;
-use crate::store::{ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow};
+use crate::store::{
+    BeforeForgotten, ComponentRow, ControlStore, SecretRow, StoreError, TenantKeyRow, TokenRow,
+};
 
 pub(super) const SCHEMA: Schema = Schema {
     what: "control database",
@@ -200,15 +202,17 @@ impl ControlStore for SqliteControl {
         })
     }
 
-    fn forget_tokens(&self, before: Millis) -> Result<Vec<(Realm, TokenId)>, StoreError> {
-        let mut gone = Vec::new();
-        self.writer.write_in_turns(|transaction| {
-            let some = tokens::forget(transaction, before)?;
-            let rows = some.len();
-            gone.extend(some.into_iter().flatten());
-            Ok(rows)
-        })?;
-        Ok(gone)
+    fn forget_tokens(&self, before: Millis, first: BeforeForgotten<'_>) -> Result<(), StoreError> {
+        loop {
+            let some = tokens::over(&self.reader.lock(), before)?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            let known: Vec<_> = some.iter().filter_map(|over| over.token.clone()).collect();
+            // Others have their turn at the writer meanwhile.
+            first(&known)?;
+            self.writer.write(|transaction| tokens::remove(transaction, &some))?;
+        }
     }
 
     fn tokens(&self, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
@@ -260,6 +264,10 @@ impl ControlStore for SqliteControl {
 
     fn ensure_setting(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
         self.writer.write(|transaction| keys::ensure_setting(transaction, name, value))
+    }
+
+    fn put_setting(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.writer.write(|transaction| keys::set_setting(transaction, name, value))
     }
 
     fn insert_next_secret(

@@ -119,6 +119,17 @@ fn tokens_know_their_parents() {
     assert_eq!(store.token_by_id(&TokenId::fresh()).unwrap(), None);
 }
 
+/// Forgets those that ended before a time, and answers which they were.
+fn forget(store: &dyn ControlStore, before: i64) -> Vec<(Realm, TokenId)> {
+    let mut gone = Vec::new();
+    let forgotten = store.forget_tokens(Millis(before), &mut |some| {
+        gone.extend_from_slice(some);
+        Ok(())
+    });
+    forgotten.unwrap();
+    gone
+}
+
 /// Below a token there's room for so many, however they stand there.
 fn keeps_so_many_below_one(store: &dyn ControlStore) {
     let (root, other) = (token("acme", 1), token("acme", 2));
@@ -138,9 +149,10 @@ fn keeps_so_many_below_one(store: &dyn ControlStore) {
     }
     assert!(store.insert_delegated(&below(&other), &other.id, 1).unwrap());
 
-    assert!(store.forget_tokens(Millis(3)).unwrap().is_empty());
+    assert!(forget(store, 3).is_empty());
+    store.forget_tokens(Millis(4), &mut |_| Err(StoreError::Failed("not now".to_owned()))).unwrap_err();
     assert!(store.token_by_id(&ended.id).unwrap().is_some());
-    assert_eq!(store.forget_tokens(Millis(4)).unwrap(), [(realm("acme"), ended.id.clone())]);
+    assert_eq!(forget(store, 4), [(realm("acme"), ended.id.clone())]);
     assert_eq!(store.token_by_id(&ended.id).unwrap(), None);
     assert!(store.insert_delegated(&below(&child), &root.id, 2).unwrap());
     assert!(!store.insert_delegated(&below(&child), &root.id, 2).unwrap());
@@ -164,12 +176,12 @@ fn tokens_that_are_over_are_all_forgotten_and_found_by_their_index() {
         tokens::insert(transaction, &kept)
     });
     inserted.unwrap();
-    let gone = store.forget_tokens(Millis(5_000)).unwrap();
+    let gone = forget(store, 5_000);
     assert_eq!(gone.len(), FORGOTTEN_MAX as usize + 1);
     assert!(gone.iter().all(|(of, id)| *of == realm("acme") && *id != kept.id));
     assert_eq!(store.tokens(None).unwrap(), [kept]);
     let reader = store.reader.lock();
-    let mut statement = reader.prepare(&format!("EXPLAIN QUERY PLAN {}", tokens::FORGET)).unwrap();
+    let mut statement = reader.prepare(&format!("EXPLAIN QUERY PLAN {}", tokens::OVER)).unwrap();
     let steps = statement.query_map([1, 9], |row| row.get::<_, String>("detail")).unwrap();
     let steps: Vec<_> = steps.map(Result::unwrap).collect();
     assert!(steps.iter().any(|step| step.ends_with("INDEX tokens_ended (<expr><?)")), "{steps:?}");
@@ -267,6 +279,16 @@ fn a_setting_keeps_its_first_value() {
             assert_eq!(store.ensure_setting("salt", value).unwrap(), b"1");
         }
         assert_eq!(store.setting("salt").unwrap().as_deref(), Some(b"1".as_slice()));
+    }
+}
+
+#[test]
+fn a_setting_that_is_put_has_its_last_value() {
+    for store in [&fixture().store as &dyn ControlStore, &MemoryControl::new()] {
+        for value in [b"1", b"2"] {
+            store.put_setting("time", value).unwrap();
+            assert_eq!(store.setting("time").unwrap().as_deref(), Some(value.as_slice()));
+        }
     }
 }
 

@@ -61,24 +61,39 @@ pub(super) fn below(connection: &Connection, root: &TokenId) -> Result<u32, Stor
     Ok(connection.prepare_cached(sql)?.query_row(params![root.as_str()], |row| row.get(0))?)
 }
 
-/// Removes some of those that ended before a time, and answers which; `None` for one whose row was damaged.
-pub(super) fn forget(
-    connection: &Connection,
-    before: Millis,
-) -> Result<Vec<Option<(Realm, TokenId)>>, StoreError> {
-    let params = params![before.0, FORGOTTEN_MAX];
-    all(&mut *connection.prepare_cached(FORGET)?, params, |row| Ok(forgotten(row).ok()))
+/// A token that has ended.
+pub(super) struct Over {
+    /// Its id as it's stored.
+    id: String,
+    /// Which it is. `None`: its row is damaged.
+    pub(super) token: Option<(Realm, TokenId)>,
 }
 
-fn forgotten(row: &Row<'_>) -> Result<(Realm, TokenId), StoreError> {
+/// Some of those that ended before a time.
+pub(super) fn over(connection: &Connection, before: Millis) -> Result<Vec<Over>, StoreError> {
+    let params = params![before.0, FORGOTTEN_MAX];
+    all(&mut *connection.prepare_cached(OVER)?, params, |row| {
+        Ok(Over { id: Fields::new(row, "token", &["id"]).get("id")?, token: which(row).ok() })
+    })
+}
+
+fn which(row: &Row<'_>) -> Result<(Realm, TokenId), StoreError> {
     let fields = Fields::new(row, "token", &["id"]);
     let realm = Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? };
     Ok((realm, fields.parse("id")?))
 }
 
-pub(super) const FORGET: &str = "DELETE FROM tokens WHERE rowid IN (SELECT rowid FROM tokens \
-    INDEXED BY tokens_ended WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1 LIMIT ?2) \
-    RETURNING id, tenant, environment";
+pub(super) const OVER: &str = "SELECT id, tenant, environment FROM tokens INDEXED BY tokens_ended \
+    WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1 LIMIT ?2";
+
+/// Runs inside a transaction.
+pub(super) fn remove(connection: &Connection, tokens: &[Over]) -> Result<(), StoreError> {
+    let mut delete = connection.prepare_cached("DELETE FROM tokens WHERE id = ?1")?;
+    for token in tokens {
+        delete.execute(params![token.id])?;
+    }
+    Ok(())
+}
 
 pub(super) fn list(connection: &Connection, reach: Option<&Reach>) -> Result<Vec<TokenRow>, StoreError> {
     let (within, (tenant, environment)) = (within(reach), parts(reach));
