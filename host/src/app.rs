@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
@@ -26,6 +27,8 @@ use crate::store::{AuditStore, ControlStore, LedgerStore, RowFilter, StoreError}
 
 /// The setting that says what the clock showed when it was believed the last time.
 const BELIEVED: &str = "clock.believed";
+/// The setting that says whether it's doubted, so that a restart doesn't end that.
+const DOUBTED: &str = "clock.doubted";
 
 /// Everything that serves, put together.
 pub struct App {
@@ -55,6 +58,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Whether that can be believed.
     pub clock_watch: ClockWatch,
+    /// Whether the store says that it can't.
+    pub doubt_noted: AtomicBool,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who says yes.
@@ -96,7 +101,9 @@ impl App {
         let newest = audit.rows(&newest).context("the audit trail can't be read")?;
         // Before this start is on record at what the clock shows.
         let newest = newest.first().map(|row| row.at);
-        let clock_watch = ClockWatch::begin(clock.now(), since_boot(), newest, believed(&*control)?);
+        let believed = believed(&*control, newest)?;
+        let doubted = control.setting(DOUBTED)? == Some(vec![1]);
+        let clock_watch = ClockWatch::begin(clock.now(), since_boot(), newest, believed, doubted);
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
             progress(&format!(
@@ -166,6 +173,7 @@ impl App {
             connections,
             clock,
             clock_watch,
+            doubt_noted: AtomicBool::new(doubted),
             metrics,
             policy,
         };
@@ -177,7 +185,7 @@ impl App {
     /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
-        self.clock_watch.is_doubted(self.clock.now(), since_boot());
+        self.clock_is_doubted(self.clock.now());
         let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
             tracing::error!(%problems, "the connections stay as they were");
             false
@@ -259,12 +267,10 @@ impl App {
     /// ago. Nothing in the hours after the clock was put: by a wrong clock, all of it is too old. Blocks.
     pub fn prune(&self) {
         let now = self.clock.now();
-        if self.clock_watch.is_doubted(now, since_boot()) {
+        if self.clock_is_doubted(now) {
             return;
         }
-        if let Err(error) = self.control.put_setting(BELIEVED, &now.0.to_be_bytes()) {
-            tracing::error!(%error, "that the clock was believed can't be noted");
-        }
+        self.note_of_the_clock(BELIEVED, &now.0.to_be_bytes());
         match self.audit.prune_ledger() {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
@@ -282,6 +288,21 @@ impl App {
         }
     }
 
+    /// Takes a look at the clock, which shows `now`; answers whether it's doubted.
+    fn clock_is_doubted(&self, now: Millis) -> bool {
+        let doubted = self.clock_watch.is_doubted(now, since_boot());
+        if self.doubt_noted.swap(doubted, Ordering::Relaxed) != doubted {
+            self.note_of_the_clock(DOUBTED, &[doubted.into()]);
+        }
+        doubted
+    }
+
+    fn note_of_the_clock(&self, setting: &str, value: &[u8]) {
+        if let Err(error) = self.control.put_setting(setting, value) {
+            tracing::error!(%error, "what is known of the clock can't be noted");
+        }
+    }
+
     /// Tells the log and the metrics which tools there are now.
     pub fn tools_changed(&self) {
         let snapshot = self.catalog.snapshot();
@@ -292,9 +313,14 @@ impl App {
     }
 }
 
-/// What the clock showed when it was believed the last time.
-fn believed(control: &dyn ControlStore) -> Result<Option<Millis>, StoreError> {
-    let stored = control.setting(BELIEVED)?.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+/// What the clock showed when it was believed the last time. Where it never was, that's the `newest` time on record from now
+/// on: what comes on record next may be so by a wrong clock.
+fn believed(control: &dyn ControlStore, newest: Option<Millis>) -> Result<Option<Millis>, StoreError> {
+    let stored = match newest {
+        Some(newest) => Some(control.ensure_setting(BELIEVED, &newest.0.to_be_bytes())?),
+        None => control.setting(BELIEVED)?,
+    };
+    let stored = stored.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     Ok(stored.map(|bytes| Millis(i64::from_be_bytes(bytes))))
 }
 
@@ -362,5 +388,19 @@ fn progress_text(step: &Progress<'_>) -> Option<String> {
             Some(format!("compiled {component} in {:.1} s ({done} of {total})", took.as_secs_f64()))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryControl;
+
+    #[test]
+    fn what_stands_for_the_time_believed_last_does_not_move_with_the_clock() {
+        let control = MemoryControl::new();
+        assert_eq!(believed(&control, None).unwrap(), None);
+        assert_eq!(believed(&control, Some(Millis(5))).unwrap(), Some(Millis(5)));
+        assert_eq!(believed(&control, Some(Millis(9))).unwrap(), Some(Millis(5)));
     }
 }

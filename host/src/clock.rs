@@ -115,9 +115,15 @@ impl ClockWatch {
     /// Begins to watch a clock that shows `now`, `at` so long [since the machine's start](since_boot). It's doubted from the
     /// beginning, and the log says so, if it's behind the `newest` time on record, or more than 30 days ahead of the time at
     /// which it was `believed` the last time: what is on record since then may be so by the same wrong clock. Where it never
-    /// was, the newest time on record stands for that.
+    /// was, the newest time on record stands for that. It's doubted as well if it was when the last host ended (`doubted`).
     #[must_use]
-    pub fn begin(now: Millis, at: Duration, newest: Option<Millis>, believed: Option<Millis>) -> Self {
+    pub fn begin(
+        now: Millis,
+        at: Duration,
+        newest: Option<Millis>,
+        believed: Option<Millis>,
+        doubted: bool,
+    ) -> Self {
         let ahead_of = |time: Millis| now.0.saturating_sub(time.0);
         let newest = newest.map(|time| (time, "the newest row of the audit trail"));
         let believed = believed.map(|time| (time, "the last time that was believed")).or(newest);
@@ -132,7 +138,7 @@ impl ClockWatch {
                 off(ahead_of(recorded), "ahead of", "behind")
             );
         }
-        Self(Mutex::new(Watched { clock: now, at, put: wrong.map(|_| at) }))
+        Self(Mutex::new(Watched { clock: now, at, put: (doubted || wrong.is_some()).then_some(at) }))
     }
 
     /// Takes a look at the clock, which shows `now`. Answers whether it's doubted: whether it was put within the last 6
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_put_is_doubted_until_it_has_run_for_a_while() {
         let (now, at) = (Millis(1_700_000_000_000), since_boot());
-        let watch = ClockWatch::begin(now, at, None, None);
+        let watch = ClockWatch::begin(now, at, None, None, false);
         assert!(!watch.is_doubted(now.plus(DAY), at + DAY), "a day has passed");
         let (now, at) = (now.plus(DAY), at + DAY);
         assert!(!watch.is_doubted(now.plus(4 * MINUTE), at), "it was adjusted");
@@ -216,7 +222,7 @@ mod tests {
             (before(31 * DAY), before(29 * DAY), false),
             (before(MINUTE), before(29 * DAY), false),
         ] {
-            let watch = ClockWatch::begin(now, at, newest, believed);
+            let watch = ClockWatch::begin(now, at, newest, believed, false);
             assert_eq!(watch.is_doubted(now, at), doubted, "{newest:?} {believed:?}");
         }
     }
@@ -227,8 +233,14 @@ mod tests {
         let wrong = believed.plus(3 * 365 * DAY);
         // The second time the newest row is the start that the wrong clock put on record.
         for newest in [believed, wrong] {
-            let watch = ClockWatch::begin(wrong, at, Some(newest), Some(believed));
+            let watch = ClockWatch::begin(wrong, at, Some(newest), Some(believed), false);
             assert!(watch.is_doubted(wrong.plus(5 * 60 * MINUTE), at + 5 * 60 * MINUTE), "{newest}");
+        }
+        // Off by less than that, it's as the last host left it.
+        for doubted in [false, true] {
+            let (now, newest) = (believed.plus(2 * DAY), Some(believed.plus(2 * DAY)));
+            let watch = ClockWatch::begin(now, at, newest, Some(believed), doubted);
+            assert_eq!(watch.is_doubted(now, at), doubted);
         }
     }
 

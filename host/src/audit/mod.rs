@@ -361,7 +361,7 @@ impl Audit {
     /// check.
     ///
     /// # Errors
-    /// The error of that attempt; [`StoreError::Replaced`](crate::store::StoreError::Replaced).
+    /// The error of that attempt; [`StoreError::Replaced`].
     pub fn check(&self) -> Result<(), AuditError> {
         self.trail.store.check()?;
         self.trail.queue.health()

@@ -25,10 +25,16 @@ _walk_stack = traceback.walk_stack
 _walk_trace = traceback._walk_tb_with_full_positions
 
 
+class _Function(staticmethod):
+    """A function that a class's attribute makes no method of, and that is copied as what it is: as builtins are."""
+
+    def __reduce__(self):
+        return self.__name__
+
+
 def install():
     """Puts what follows in its place. Called while the component is built."""
-    # As a builtin, a class's attribute doesn't become a method.
-    time.strftime = staticmethod(strftime)
+    time.strftime = _Function(strftime)
     traceback.walk_stack = _walk
     traceback._walk_tb_with_full_positions = _walked
     sys.unraisablehook = _tell
@@ -120,7 +126,7 @@ def with_fresh_random(dbapi2):
             pass
         return database
 
-    dbapi2.connect = staticmethod(connect)
+    dbapi2.connect = _Function(connect)
 
 
 def _blob(size):

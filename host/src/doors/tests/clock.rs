@@ -109,6 +109,8 @@ async fn nothing_is_removed_while_a_clock_that_was_put_is_doubted() {
         host.clock.put(wrong);
         host.door.app.prune();
         assert_eq!((host.kept(), host.believed()), ((true, 1, 1), believed.clone()), "at {wrong}");
+        let doubted = host.door.app.control.setting("clock.doubted").unwrap();
+        assert_eq!(doubted, Some(vec![1]), "for a host that is started meanwhile");
     }
     host.clock.put(now);
     host.door.app.prune();
