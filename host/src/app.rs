@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
@@ -11,7 +10,7 @@ use crate::approval::{ApprovalDesk, Approvals};
 use crate::audit::{Audit, Decision, ShadowDiffered};
 use crate::auth::Auth;
 use crate::catalog::{Catalog, Loader, Progress, Runtimes};
-use crate::clock::{Clock, ClockWatch, Millis, since_boot};
+use crate::clock::{Clock, ClockTrust};
 use crate::config::Config;
 use crate::connection::LiveConnections;
 use crate::egress::{Egress, SystemResolver, Vault};
@@ -23,12 +22,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline, Spending, TracingLog};
 use crate::policy::{Enforced, Judged, Policy, PolicySource, ShadowDifference};
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::store::{AuditStore, ControlStore, LedgerStore, RowFilter, StoreError};
-
-/// The setting that says what the clock showed when it was believed the last time.
-const BELIEVED: &str = "clock.believed";
-/// The setting that says whether it's doubted, so that a restart doesn't end that.
-const DOUBTED: &str = "clock.doubted";
+use crate::store::{AuditStore, ControlStore, LedgerStore, RowFilter};
 
 /// Everything that serves, put together.
 pub struct App {
@@ -57,9 +51,7 @@ pub struct App {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whether that can be believed.
-    pub clock_watch: ClockWatch,
-    /// Whether the store says that it can't.
-    pub doubt_noted: AtomicBool,
+    pub clock_trust: ClockTrust,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who says yes.
@@ -101,9 +93,7 @@ impl App {
         let newest = audit.rows(&newest).context("the audit trail can't be read")?;
         // Before this start is on record at what the clock shows.
         let newest = newest.first().map(|row| row.at);
-        let believed = believed(&*control, newest)?;
-        let doubted = control.setting(DOUBTED)? == Some(vec![1]);
-        let clock_watch = ClockWatch::begin(clock.now(), since_boot(), newest, believed, doubted);
+        let clock_trust = ClockTrust::open(clock.clone(), control.clone(), newest)?;
         let recovered = audit.recover().context("the audit trail can't be read")?;
         if recovered > 0 {
             progress(&format!(
@@ -172,8 +162,7 @@ impl App {
             catalog,
             connections,
             clock,
-            clock_watch,
-            doubt_noted: AtomicBool::new(doubted),
+            clock_trust,
             metrics,
             policy,
         };
@@ -185,7 +174,7 @@ impl App {
     /// policies. What is under way
     /// keeps what it began with. Blocks, for seconds where a new component has to be compiled.
     pub fn refresh(&self) {
-        self.clock_is_doubted(self.clock.now());
+        self.clock_trust.is_doubted();
         let connections_changed = self.connections.refresh().unwrap_or_else(|problems| {
             tracing::error!(%problems, "the connections stay as they were");
             false
@@ -266,11 +255,9 @@ impl App {
     /// Removes from the ledger what is too old to count, and tokens, approvals and switches on calls that were over long
     /// ago. Nothing in the hours after the clock was put: by a wrong clock, all of it is too old. Blocks.
     pub fn prune(&self) {
-        let now = self.clock.now();
-        if self.clock_is_doubted(now) {
+        if !self.clock_trust.believe() {
             return;
         }
-        self.note_of_the_clock(BELIEVED, &now.0.to_be_bytes());
         match self.audit.prune_ledger() {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the ledger was pruned"),
@@ -288,21 +275,6 @@ impl App {
         }
     }
 
-    /// Takes a look at the clock, which shows `now`; answers whether it's doubted.
-    fn clock_is_doubted(&self, now: Millis) -> bool {
-        let doubted = self.clock_watch.is_doubted(now, since_boot());
-        if self.doubt_noted.swap(doubted, Ordering::Relaxed) != doubted {
-            self.note_of_the_clock(DOUBTED, &[doubted.into()]);
-        }
-        doubted
-    }
-
-    fn note_of_the_clock(&self, setting: &str, value: &[u8]) {
-        if let Err(error) = self.control.put_setting(setting, value) {
-            tracing::error!(%error, "what is known of the clock can't be noted");
-        }
-    }
-
     /// Tells the log and the metrics which tools there are now.
     pub fn tools_changed(&self) {
         let snapshot = self.catalog.snapshot();
@@ -311,17 +283,6 @@ impl App {
         }
         self.metrics.set_tools(snapshot.tools().map(|tool| &tool.name));
     }
-}
-
-/// What the clock showed when it was believed the last time. Where it never was, that's the `newest` time on record from now
-/// on: what comes on record next may be so by a wrong clock.
-fn believed(control: &dyn ControlStore, newest: Option<Millis>) -> Result<Option<Millis>, StoreError> {
-    let stored = match newest {
-        Some(newest) => Some(control.ensure_setting(BELIEVED, &newest.0.to_be_bytes())?),
-        None => control.setting(BELIEVED)?,
-    };
-    let stored = stored.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-    Ok(stored.map(|bytes| Millis(i64::from_be_bytes(bytes))))
 }
 
 /// The policies of a home, loaded. That there are none, and what is suspicious in them, is told as progress.
@@ -388,19 +349,5 @@ fn progress_text(step: &Progress<'_>) -> Option<String> {
             Some(format!("compiled {component} in {:.1} s ({done} of {total})", took.as_secs_f64()))
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::MemoryControl;
-
-    #[test]
-    fn what_stands_for_the_time_believed_last_does_not_move_with_the_clock() {
-        let control = MemoryControl::new();
-        assert_eq!(believed(&control, None).unwrap(), None);
-        assert_eq!(believed(&control, Some(Millis(5))).unwrap(), Some(Millis(5)));
-        assert_eq!(believed(&control, Some(Millis(9))).unwrap(), Some(Millis(5)));
     }
 }

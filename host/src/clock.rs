@@ -1,5 +1,9 @@
 //! Time as a value, from a clock that tests can set; and whether the clock runs, or was put.
 
+mod trust;
+
+pub use trust::ClockTrust;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -46,7 +46,6 @@ pub use verify::{Fault, Head, Verified, VerifyError, verify};
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -55,7 +54,7 @@ use crate::clock::Clock;
 use crate::ids::{CallId, Realm, ReservationId, TokenId};
 use crate::ledger::{CallLimit, Reserved};
 use crate::policy::{CallContext, CallDenied, Door, Invocation, Permitted};
-use crate::store::{AuditStore, RowFilter, StoreError};
+use crate::store::{AuditStore, RowFilter, StoreError, in_turns};
 use crate::text::visible;
 use checkpoint::OpenCalls;
 use entry::{Entry, LedgerStep, Reply};
@@ -295,20 +294,15 @@ impl Audit {
     /// # Errors
     /// [`AuditError::Unavailable`] when the store can't be written.
     pub fn prune_ledger(&self) -> Result<u64, AuditError> {
-        let (now, mut pruned) = (self.trail.clock.now(), 0);
-        loop {
-            let (began, mut rows) = (Instant::now(), 0);
+        let now = self.trail.clock.now();
+        in_turns(|| {
+            let mut rows = 0;
             self.trail.store.write(&mut |tx| {
                 rows = crate::ledger::prune(tx.ledger(), now)?;
                 Ok(())
             })?;
-            if rows == 0 {
-                return Ok(pruned);
-            }
-            pruned += rows;
-            // A lock goes to whoever asks first, which would be this again.
-            std::thread::sleep(began.elapsed());
-        }
+            Ok(rows)
+        })
     }
 
     /// Removes from the ledger what tokens have spent in all that are over, in one transaction. To be done before they're

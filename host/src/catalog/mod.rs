@@ -37,8 +37,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::clock::Millis;
-use crate::ids::{ConnectionName, Digest};
-use crate::store::{ComponentKind, ComponentRow, ControlStore};
+use crate::ids::{ConnectionName, Digest, ToolName};
+use crate::runtime::Described;
+use crate::store::{ComponentKind, ComponentRow, ControlStore, StoreError};
 
 /// The tools that this host offers. Readers take a [`Snapshot`] and keep it for their call: a tool that is replaced
 /// meanwhile stays there for them.
@@ -247,6 +248,27 @@ impl std::fmt::Debug for Catalog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Catalog").field("tools_dir", &self.tools_dir).finish_non_exhaustive()
     }
+}
+
+/// Whether a component in use has a tool of this name, whether or not it can be loaded.
+///
+/// # Errors
+/// When the store can't be read, or what it says of a component isn't a description.
+pub fn is_offered(store: &dyn ControlStore, name: &ToolName) -> Result<bool, CatalogError> {
+    for row in active(store)? {
+        let is_its = match row.kind {
+            ComponentKind::Sandbox => name.as_str() == SANDBOX_TOOL,
+            ComponentKind::Tool => {
+                let tools: Vec<Described> = serde_json::from_str(&row.described)
+                    .map_err(|error| StoreError::Damaged(format!("component {}: {error}", row.name)))?;
+                tools.iter().any(|tool| tool.name == name.as_str())
+            }
+        };
+        if is_its {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The active components, the earlier added first. Of two that offer a tool of the same name, the earlier keeps it:

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use super::context::Opened;
 use super::out::Out;
 use super::{Cli, Done};
-use crate::catalog::SANDBOX_TOOL;
+use crate::catalog::is_offered;
 use crate::connection::Connections;
-use crate::ids::{Environment, KillId, Realm, TenantId, ToolName};
+use crate::ids::{Environment, KillId, Realm, TenantId};
 use crate::kill::{Kills, Order, POLL_MS, Reason, Scope};
-use crate::runtime::Described;
-use crate::store::{ComponentKind, KillRow, TokenKind, TokenRow};
+use crate::store::{KillRow, TokenKind, TokenRow};
 
 /// How long the command waits after a switch is thrown: a host sees it within half of that, whatever it's sending.
 const SEEN: Duration = Duration::from_millis(2 * POLL_MS);
@@ -175,8 +174,7 @@ fn unmatched(opened: &Opened, row: &KillRow) -> anyhow::Result<Option<&'static s
     let is_any = |is_it: &dyn Fn(&TokenRow) -> bool| -> anyhow::Result<bool> {
         Ok(opened.control.tokens(None)?.iter().any(|token| {
             token.kind == TokenKind::Agent
-                && token.revoked_at.is_none()
-                && token.expires_at > now
+                && token.is_valid(now)
                 && row.tenant.as_ref().is_none_or(|tenant| *tenant == token.realm.tenant)
                 && row.environment.as_ref().is_none_or(|name| *name == token.realm.environment)
                 && is_it(token)
@@ -189,7 +187,7 @@ fn unmatched(opened: &Opened, row: &KillRow) -> anyhow::Result<Option<&'static s
         }
         Scope::Token(id) => (is_any(&|token| token.id == *id)?, "no valid token has that id"),
         Scope::Tenant => (is_any(&|_| true)?, "no agent has a valid token there"),
-        Scope::Tool(name) => (is_offered(opened, name)?, "there is no tool of that name"),
+        Scope::Tool(name) => (is_offered(opened.control.as_ref(), name)?, "there is no tool of that name"),
         Scope::Connection(name) => {
             let connections = Connections::load(&opened.home.connections_dir())?;
             (connections.named(name.as_str()).is_some(), "there is no connection of that name")
@@ -198,23 +196,6 @@ fn unmatched(opened: &Opened, row: &KillRow) -> anyhow::Result<Option<&'static s
         Scope::Call(_) | Scope::Conversation(_) | Scope::Everything => return Ok(None),
     };
     Ok((!is_there).then_some(why))
-}
-
-/// Whether a component in use has a tool of this name, whether or not it can be loaded.
-fn is_offered(opened: &Opened, name: &ToolName) -> anyhow::Result<bool> {
-    for row in opened.control.components()?.iter().filter(|row| row.active) {
-        let is_offered = match row.kind {
-            ComponentKind::Sandbox => name.as_str() == SANDBOX_TOOL,
-            ComponentKind::Tool => {
-                let tools: Vec<Described> = serde_json::from_str(&row.described)?;
-                tools.iter().any(|tool| tool.name == name.as_str())
-            }
-        };
-        if is_offered {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn list(kills: &Kills, out: &Out, whose: &Whose) -> anyhow::Result<Done> {
@@ -294,7 +275,7 @@ mod tests {
     use crate::cli::{self, init};
     use crate::home::Home;
     use crate::ids::Digest;
-    use crate::store::{AuditStore as _, ComponentRow, RowFilter};
+    use crate::store::{AuditStore as _, ComponentKind, ComponentRow, RowFilter};
 
     fn made(root: &Path) -> Opened {
         let realm = Realm { tenant: "default".parse().unwrap(), environment: "production".parse().unwrap() };

@@ -35,6 +35,8 @@ pub use rows::{AuditRecord, ComponentKind, ComponentRow, SecretRow, TenantKeyRow
 pub use watch::POLL_MS;
 pub(crate) use watch::{Waiter, Watch};
 
+use std::time::Instant;
+
 use crate::clock::Millis;
 use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::reach::Reach;
@@ -66,6 +68,20 @@ pub enum StoreError {
     /// The database or its disk failed.
     #[error("the database failed: {0}")]
     Failed(String),
+}
+
+/// Does a part of something, and the next, until one has changed no row; answers how many rows that were in all. In between
+/// others have their turn: a lock goes to whoever asks first, which would be this again.
+pub(crate) fn in_turns<E>(mut part: impl FnMut() -> Result<u64, E>) -> Result<u64, E> {
+    let mut changed = 0;
+    loop {
+        let began = Instant::now();
+        match part()? {
+            0 => return Ok(changed),
+            rows => changed += rows,
+        }
+        std::thread::sleep(began.elapsed());
+    }
 }
 
 /// What is told which tokens are about to be removed.

@@ -59,6 +59,12 @@ pub struct TokenRow {
 }
 
 impl TokenRow {
+    /// Whether it's neither revoked nor expired at a time.
+    #[must_use]
+    pub fn is_valid(&self, at: Millis) -> bool {
+        self.revoked_at.is_none() && self.expires_at > at
+    }
+
     /// Whether an operator who reaches this far may see and revoke it. A token for every environment is the tenant's:
     /// who manages one environment doesn't take it away from the others.
     #[must_use]

@@ -21,7 +21,7 @@ use crate::approval::{ApprovalDesk, ApprovalLimits, Approvals, Approver, MayAppr
 use crate::audit::Audit;
 use crate::auth::{Auth, Grant, Mint};
 use crate::catalog::{Catalog, CodeCache, Loader};
-use crate::clock::{Clock as _, ClockWatch, ManualClock, Millis, since_boot};
+use crate::clock::{Clock as _, ClockTrust, ManualClock, Millis};
 use crate::connection::{Connections, LiveConnections};
 use crate::egress::{BoxFuture, Canary, Egress, MasterKey, Vault, Wire, WireError, WireReply, WireRequest};
 use crate::ids::{AgentId, Digest, Realm, ReservationId, TokenId};
@@ -368,6 +368,7 @@ pub(super) struct Made {
 /// An app of these.
 pub(super) fn assemble(made: Made) -> App {
     let Made { control, clock, audit, catalog, connections, egress, policy, approvals, vault, .. } = made;
+    let clock_trust = ClockTrust::open(clock.clone(), control.clone(), None).unwrap();
     let auth = Arc::new(Auth::new(control.clone(), clock.clone()));
     let kills = Arc::new(Kills::new(control.clone(), clock.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -401,8 +402,7 @@ pub(super) fn assemble(made: Made) -> App {
         ledger: made.ledger,
         catalog,
         connections,
-        clock_watch: ClockWatch::begin(clock.now(), since_boot(), None, None, false),
-        doubt_noted: AtomicBool::new(false),
+        clock_trust,
         clock,
         metrics,
         policy,

@@ -34,7 +34,7 @@ impl AgentStore for MemoryControl {
             .tokens
             .iter_mut()
             .filter(|row| row.agent == *id && row.is_within(reach))
-            .filter(|row| row.revoked_at.is_none() && row.expires_at > at)
+            .filter(|row| row.is_valid(at))
             .map(|row| {
                 row.revoked_at = Some(at);
                 row.clone()

@@ -16,5 +16,13 @@ mod open;
 mod place;
 mod within;
 
+/// How SQLite would go about a query: its steps.
+#[cfg(test)]
+fn plan(connection: &rusqlite::Connection, sql: &str, with: &[&dyn rusqlite::ToSql]) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let rows = statement.query_map(with, |row| row.get("detail")).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
 pub use audit::{FoundRecord, SqliteAudit};
 pub use control::SqliteControl;

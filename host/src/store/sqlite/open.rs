@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use super::place::Place;
-use crate::store::StoreError;
+use crate::store::{StoreError, in_turns};
 
 /// How long to pause between two looks whether another process's transaction is over, in microseconds. A busy host lets
 /// the lock go for some hundreds of them between two flushes, and SQLite's own pauses of up to 100 milliseconds miss that
@@ -146,19 +146,12 @@ impl Shared {
         Ok(done)
     }
 
-    /// Does a part of something in a transaction and the next part in another, until a part has changed no row. In between
-    /// others have their turn: a lock goes to whoever asks first, which would be this again.
+    /// Does a part of something in a transaction and the next part in another, as [`in_turns`] does.
     pub(super) fn write_in_turns(
         &self,
         mut part: impl FnMut(&Transaction<'_>) -> Result<usize, StoreError>,
     ) -> Result<(), StoreError> {
-        loop {
-            let began = Instant::now();
-            if self.write(&mut part)? == 0 {
-                return Ok(());
-            }
-            std::thread::sleep(began.elapsed());
-        }
+        in_turns(|| Ok(self.write(&mut part)? as u64)).map(drop)
     }
 
     /// As [`Self::write`], for what nobody is to find in the files any more.

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::ids::CallId;
 use crate::store::MemoryAudit;
+use crate::store::sqlite::plan;
 
 fn opened() -> (TempDir, PathBuf, SqliteAudit) {
     let folder = tempfile::tempdir().unwrap();
@@ -109,11 +110,7 @@ fn each_filter_reads_by_an_index() {
         (Some(one), call, by_call),
     ] {
         let sql = query(&RowFilter { reach, call, newest_first: true, ..RowFilter::default() });
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows = statement
-            .query_map(rusqlite::params!["a", "e", "c", 1, 9, 9], |row| row.get::<_, String>("detail"));
-        let plan: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
-        assert_eq!(plan, [wanted]);
+        assert_eq!(plan(&connection, &sql, rusqlite::params!["a", "e", "c", 1, 9, 9]), [wanted]);
     }
 }
 

@@ -245,16 +245,13 @@ fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
 mod tests {
     use super::*;
     use crate::reach::Reach;
+    use crate::store::sqlite::plan;
 
     #[test]
     fn those_whose_time_is_over_are_not_read() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(TABLES).unwrap();
-        let plan = |sql: &str, with: &[&dyn ToSql]| -> Vec<String> {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let rows = statement.query_map(with, |row| row.get("detail")).unwrap();
-            rows.map(Result::unwrap).collect()
-        };
+        let plan = |sql: &str, with: &[&dyn ToSql]| plan(&connection, sql, with);
         let same = "SEARCH approvals USING INDEX approvals_same (tenant=? AND fingerprint=?)";
         assert_eq!(plan(&same_query(), params!["a", "f", 1])[0], same);
         let of_token = "SEARCH approvals USING INDEX approvals_root (root=? AND expires_at>?)";

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ids::Digest;
+use crate::store::sqlite::plan;
 use crate::store::{ComponentKind, MemoryControl, TokenKind};
 
 struct Fixture {
@@ -181,9 +182,7 @@ fn tokens_that_are_over_are_all_forgotten_and_found_by_their_index() {
     assert!(gone.iter().all(|(of, id)| *of == realm("acme") && *id != kept.id));
     assert_eq!(store.tokens(None).unwrap(), [kept]);
     let reader = store.reader.lock();
-    let mut statement = reader.prepare(&format!("EXPLAIN QUERY PLAN {}", tokens::OVER)).unwrap();
-    let steps = statement.query_map([1, 9], |row| row.get::<_, String>("detail")).unwrap();
-    let steps: Vec<_> = steps.map(Result::unwrap).collect();
+    let steps = plan(&reader, tokens::OVER, rusqlite::params![1, 9]);
     assert!(steps.iter().any(|step| step.ends_with("INDEX tokens_ended (<expr><?)")), "{steps:?}");
 }
 

@@ -133,9 +133,7 @@ mod tests {
     fn plan(sql: &str, with: &[&dyn ToSql]) -> Vec<String> {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(TABLES).unwrap();
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows = statement.query_map(with, |row| row.get("detail")).unwrap();
-        rows.map(Result::unwrap).collect()
+        crate::store::sqlite::plan(&connection, sql, with)
     }
 
     #[test]
