@@ -19,6 +19,10 @@ permit (principal in Role::"default/analytics", action in Action::"read", resour
 
 @id("no-refunds")
 forbid (principal, action == Action::"stripe:create_refund", resource);
+
+@id("code-for-ann")
+permit (principal in Role::"default/analytics", action == Action::"run_code", resource)
+when { context has user && context.user == "ann" };
 """
 
 
@@ -46,7 +50,12 @@ def prove(tmp_path):
 
 @pytest.mark.parametrize(
     "role, operation",
-    [("analytics", "stripe:create_charge"), ("analytics", "stripe:create_refund"), ("billing", "stripe:create_refund")],
+    [
+        ("analytics", "stripe:create_charge"),
+        ("analytics", "stripe:create_refund"),
+        ("billing", "stripe:create_refund"),
+        ("billing", "run_code"),
+    ],
 )
 def test_what_holds_for_all_requests_is_proved(prove, role, operation):
     code, said = prove(role, operation)
@@ -54,7 +63,8 @@ def test_what_holds_for_all_requests_is_proved(prove, role, operation):
 
 
 @pytest.mark.parametrize(
-    "role, operation", [("billing", "stripe:create_charge"), ("analytics", "stripe:get_charge")]
+    "role, operation",
+    [("billing", "stripe:create_charge"), ("analytics", "stripe:get_charge"), ("analytics", "run_code")],
 )
 def test_a_claim_that_does_not_hold_is_refuted_by_a_request(prove, role, operation):
     code, said = prove(role, operation)

@@ -106,6 +106,14 @@ impl Slot {
         said(&request, &self.policies, &self.entities)
     }
 
+    /// Whether the schema has this context for the action, with this principal and resource.
+    #[cfg(test)]
+    pub(super) fn fits(&self, context: Context, schema: &cedar_policy::Schema) -> Result<(), String> {
+        let uids = (self.principal.clone(), self.action.clone(), self.resource.clone());
+        let request = Request::new(uids.0, uids.1, uids.2, context, Some(schema));
+        request.map(drop).map_err(|error| error.to_string())
+    }
+
     /// How many policies have a say.
     pub(super) fn policies(&self) -> usize {
         self.policies.num_of_policies()

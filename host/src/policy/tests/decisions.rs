@@ -485,6 +485,26 @@ fn running_code_is_an_action_of_its_own() {
 }
 
 #[test]
+fn a_rule_over_the_user_holds_for_calls_and_for_code() {
+    for (action, question) in [
+        ("call:run_command", json!({ "call": "run_command", "arguments": { "command": "ls" } })),
+        ("run_code", json!({ "code": "run_python", "bytes": 5 })),
+    ] {
+        let rule = |condition: &str| {
+            policy(&format!(
+                "permit (principal, action == Action::\"{action}\", resource) when {{ {condition} }};"
+            ))
+        };
+        for (user, known) in [(json!("ann"), "allowed"), (json!("bob"), "denied"), (Value::Null, "denied")] {
+            let asked = facts(with(question.clone(), json!({ "user": user })));
+            let policy = rule("context has user && context.user == \"ann\"");
+            assert_eq!(verdict(&policy, &asked), known, "{action} {user}");
+            assert_eq!(policy.warnings(), [], "it may apply, and the schema knows that");
+        }
+    }
+}
+
+#[test]
 fn a_sandbox_is_asked_about_as_one_and_as_the_version_that_is_known() {
     let auth = auth();
     let caller = caller(&auth, TokenKind::Agent, &["*"], &[], None);

@@ -1,5 +1,6 @@
 //! Policies over one small world: a connection with a charge, a refund and a read, a second one, and a tool.
 
+mod contexts;
 mod decisions;
 mod docs;
 mod grants;
