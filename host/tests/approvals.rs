@@ -158,6 +158,8 @@ fn ask(what: &str) -> ApprovalAsk {
         customer: None,
         parameters: vec![Shown { name: "body.what".into(), value: format!("\"{what}\"") }],
         left_out: 0,
+        tool: None,
+        code: Vec::new(),
         raw_body: None,
         asked_by: AskedBy {
             realm: realm.to_string(),
@@ -184,6 +186,6 @@ fn ask(what: &str) -> ApprovalAsk {
         about: About::Operation { connection, operation },
         quorum: 1,
         own: Vec::new(),
-        note: Note { rendering, cost: None, facts },
+        note: Note { rendering, cost: None, facts, more: Vec::new() },
     }
 }

@@ -445,6 +445,14 @@ def test_ids_can_not_be_more_than_ids():
         for name in ("conversation", "turn", "intent", "approval"):
             with pytest.raises(ConfigurationError, match=f"the {name} isn't valid"):
                 Context(**{name: bad})
+    approval = "apr_" + "0" * 24
+    for ids in (approval, f"{approval},{approval}", f"{approval} , {approval}"):
+        assert Context(approval=ids).headers()["Keybearer-Approval"] == ids
+    with pytest.raises(ConfigurationError, match="at most 4 approvals"):
+        Context(approval=",".join([approval] * 5))
+    for bad in (f"{approval},", ",", f"{approval};{approval}"):
+        with pytest.raises(ConfigurationError, match="the approval isn't valid"):
+            Context(approval=bad)
     for odd in ("call_1 2", "ü" * 200, "x" * 129, "a\r\nb", "\ud800"):
         headers = wire.call_tool("t", {}, Context(), odd, 5).headers
         assert headers["Keybearer-Model-Call"].startswith("sha256:")

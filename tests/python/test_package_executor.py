@@ -13,7 +13,7 @@ from autogen_core import CancellationToken
 from autogen_core.code_executor import CodeBlock, CodeExecutor
 from autogen_ext.code_executors.local import LocalCommandLineCodeExecutor
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
-from keybearer_autogen import ConfigurationError, KeybearerCodeExecutor, wire
+from keybearer_autogen import ConfigurationError, KeybearerCodeExecutor, calling, wire
 
 from scripted import TOKEN, Reply, Scripted, dead_port, problem
 
@@ -74,6 +74,25 @@ def test_a_refusal_is_126_and_a_sentence(status, code):
     with Scripted(problem(status, code)) as host:
         result = execute(executor(host), "print('hi')")
     assert (result.exit_code, result.output) == (126, f"The call failed ({code}): told so.")
+
+
+WAITS = "a person has to approve this first: it waits as apr_0123456789abcdef01234567 until 2026-05-04T09:12:41.990Z"
+
+
+def test_code_that_a_person_has_to_read_first_says_what_it_waits_for():
+    waiting = problem(403, "approval_required")
+    waiting.body["detail"] = f"The call failed (approval_required): {WAITS}."
+    with Scripted(waiting, ran(0, "hi\n")) as host:
+        waits = execute(executor(host), "print('hi')", "print('never')")
+        assert (waits.exit_code, waits.approval) == (126, "apr_0123456789abcdef01234567")
+        assert WAITS in waits.output
+        assert len(host.asked) == 1, "what comes behind it doesn't run"
+        with calling(approval=f"{waits.approval}, apr_{'1' * 24}", wait_for_approval=True):
+            runs = execute(executor(host), "print('hi')")
+    assert (runs.exit_code, runs.output, runs.approval) == (0, "hi\n", None)
+    _, _, headers, _ = host.asked[1]
+    assert headers["Keybearer-Approval"] == f"{waits.approval}, apr_{'1' * 24}"
+    assert headers["Keybearer-Approval-Wait"] == "yes"
 
 
 def test_a_host_that_is_down_is_126_and_a_sentence():

@@ -1,10 +1,13 @@
 //! A request on its way to the people who decide it.
 
-use super::{Fingerprint, FingerprintParts, Note, QuestionParts, Rendering};
+use super::code::{self, CodeBlock};
+use super::{CallFingerprint, Fingerprint, FingerprintParts, Note, QuestionParts, Rendering};
 use crate::auth::Caller;
 use crate::connection::TypedSend;
 use crate::ids::{AgentId, ConversationId, Digest, Realm, RoleName, TokenId};
-use crate::policy::{About, CallContext, EnforceSubject, Facts, Via};
+use crate::policy::{About, CallContext, EnforceSubject, Facts, Invocation, Via};
+use crate::refusal::SendFailure;
+use crate::store::ComponentKind;
 
 /// What is asked, by whom, and what approvers will read of it.
 #[derive(Debug, Clone)]
@@ -55,7 +58,83 @@ pub struct AskParts<'a> {
     pub own: &'a [AgentId],
 }
 
+/// What the pipeline knows of a call, or of code, that needs approval.
+#[derive(Clone, Copy)]
+pub struct CallParts<'a> {
+    /// The call; of several blocks of code, any of them.
+    pub invocation: &'a Invocation,
+    /// The component that would run it now.
+    pub component: Digest,
+    /// All the code that is asked about, for a sandbox.
+    pub blocks: &'a [CodeBlock],
+    /// The digest of the policies that asked for approval.
+    pub policy: Digest,
+    /// How many people those policies want.
+    pub quorum: u32,
+}
+
+impl CallParts<'_> {
+    /// What exactly is to be approved.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let Self { invocation, component, blocks, policy, quorum } = *self;
+        let (caller, context) = (&invocation.caller, &invocation.context);
+        Fingerprint::of_call(CallFingerprint {
+            realm: caller.realm(),
+            token: caller.token(),
+            agent: caller.agent(),
+            role: caller.role(),
+            conversation: context.conversation.as_ref(),
+            intent: context.intent.as_ref(),
+            user: caller.user(),
+            kind: invocation.kind,
+            tool: &invocation.tool,
+            component,
+            work: match invocation.kind {
+                ComponentKind::Tool => invocation.arguments.digest(),
+                ComponentKind::Sandbox => code::digest(blocks),
+            },
+            policy,
+            quorum,
+        })
+    }
+}
+
 impl ApprovalAsk {
+    /// Asks whether exactly this call may be made, or exactly this code run; `own` as [`ApprovalAsk::own`].
+    ///
+    /// # Errors
+    /// What the agent hears, where it's too long for people to be shown all of it.
+    pub fn of_call(parts: CallParts<'_>, own: Vec<AgentId>) -> Result<Self, SendFailure> {
+        let CallParts { invocation, blocks, quorum, .. } = parts;
+        let (caller, tool) = (&invocation.caller, invocation.tool.clone());
+        let rendering = Rendering::of_call(invocation, blocks).map_err(|long| long.failure())?;
+        // The policies see the size of each block: those who agree have to be enough for every one.
+        let mut facts = blocks.iter().map(|block| invocation.facts_of_code(block.code.len()));
+        let (about, first) = match invocation.kind {
+            ComponentKind::Tool => (About::Call { tool }, None),
+            ComponentKind::Sandbox => (About::Code { tool }, facts.next()),
+        };
+        Ok(Self {
+            realm: caller.realm().clone(),
+            fingerprint: parts.fingerprint(),
+            token: caller.token().clone(),
+            root: caller.root().clone(),
+            agent: caller.agent().clone(),
+            role: caller.role().cloned(),
+            conversation: invocation.context.conversation.clone(),
+            about,
+            quorum,
+            own,
+            note: Note {
+                rendering,
+                cost: None,
+                facts: first.unwrap_or_else(|| invocation.facts()),
+                more: facts.collect(),
+            },
+        })
+    }
+
     /// Asks whether exactly this question of an enforcement point may be answered with a yes. `context` is the digest of
     /// all that the point said beside it; `own` as [`ApprovalAsk::own`].
     #[must_use]
@@ -91,6 +170,7 @@ impl ApprovalAsk {
                 rendering: Rendering::of_question(caller, context, &subject),
                 cost: subject.cost,
                 facts: subject.facts,
+                more: Vec::new(),
             },
             about: subject.about,
         }
@@ -137,6 +217,7 @@ impl ApprovalAsk {
                 rendering: Rendering::of(caller, context, via, send),
                 cost: send.cost().cloned(),
                 facts: Facts::of_send(caller, context, via, send),
+                more: Vec::new(),
             },
         }
     }

@@ -13,7 +13,7 @@ use crate::audit::{ApprovalStep, Audit, Step};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{AgentId, ApprovalId, CallId, InvalidName, Realm, TokenId};
-use crate::policy::{ApproveQuestion, Approved, CallContext, Enforced, Facts, Policy};
+use crate::policy::{ApproveQuestion, Approved, Enforced, Facts, Policy};
 use crate::reach::Reach;
 use crate::refusal::SendFailure;
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
@@ -45,14 +45,16 @@ impl MayApprove for Policy {
     }
 
     fn is_enough(&self, note: &Note, agreed: &[AgentId], now: Millis) -> bool {
-        let facts = Facts { approvers: Some(agreed.to_vec()), now: None, ..note.facts.clone() };
-        match self.judge(&facts, now) {
-            Ok(judged) => judged.verdict == Enforced::Allowed,
-            Err(cause) => {
-                tracing::info!(cause, "an approval can't be judged by the policies in force");
-                false
+        std::iter::once(&note.facts).chain(&note.more).all(|facts| {
+            let facts = Facts { approvers: Some(agreed.to_vec()), now: None, ..facts.clone() };
+            match self.judge(&facts, now) {
+                Ok(judged) => judged.verdict == Enforced::Allowed,
+                Err(cause) => {
+                    tracing::info!(cause, "an approval can't be judged by the policies in force");
+                    false
+                }
             }
-        }
+        })
     }
 }
 
@@ -75,6 +77,24 @@ pub enum Approver {
         /// `cli`.
         cli: AgentId,
     },
+}
+
+/// People's yes that was used up, and what exactly it was for.
+#[derive(Debug)]
+pub struct Obtained {
+    /// The yes.
+    pub approved: Approved,
+    /// What it was for.
+    pub fingerprint: Fingerprint,
+}
+
+/// Which approval a request comes with, or waits for.
+struct Found {
+    id: ApprovalId,
+    /// Set where it was put before people just now, or before by the same request.
+    expires_at: Option<Millis>,
+    /// `None`: it's for something else, or there's none.
+    state: Option<ApprovalState>,
 }
 
 /// Approvals, each step of which is on the audit trail. Clones share everything.
@@ -154,8 +174,11 @@ impl ApprovalDesk {
         own
     }
 
-    /// Has a request approved: uses the approval that the caller came back with, or the one that was granted to the same
-    /// request before; otherwise asks for one, and waits for it if the caller wants that.
+    /// Has a request, a call or code approved: uses that of the `given` approvals which is for it, or the one that was granted to
+    /// the same before; otherwise asks for one, and waits for it if the caller wants that.
+    ///
+    /// `given` is what the caller came back with, for its call and for what that sends. One that was given to the same token for
+    /// something else stays for that, and another one is asked for. One that is for nothing of the kind is none, as the agent hears.
     ///
     /// `ask` tells what is asked under the policies and secrets of the moment. After a wait it's called again: an
     /// approval holds for what it was asked under, and that may have changed. Whatever else was checked before has to be
@@ -167,29 +190,31 @@ impl ApprovalDesk {
         &self,
         call: &CallId,
         ask: &(dyn Fn() -> Result<ApprovalAsk, SendFailure> + Sync),
-        context: &CallContext,
+        (given, waits): (&[ApprovalId], bool),
         deadline: Instant,
-    ) -> Result<Approved, SendFailure> {
+    ) -> Result<Obtained, SendFailure> {
         let first = ask()?;
         let (realm, mut fingerprint) = (first.realm.clone(), first.fingerprint);
         let by = By { agent: first.agent.clone(), token: Some(first.token.clone()) };
-        let (id, expires_at, state) = match &context.approval {
-            Some(id) => (id.clone(), None, self.state_of(id, &realm, fingerprint)?),
+        let Found { id, expires_at, state } = match self.fitting(given, &first)? {
+            Some(found) => found,
             None => {
                 let asked = self.ask(Some(call), first).await.map_err(|error| error.failure())?;
-                (asked.id, Some(asked.expires_at), Some(asked.state))
+                Found { id: asked.id, expires_at: Some(asked.expires_at), state: Some(asked.state) }
             }
         };
-        if context.approval_wait && state == Some(ApprovalState::Pending) {
+        if waits && state == Some(ApprovalState::Pending) {
             let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
             let waited = self.approvals.wait(&id, until).await;
             waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
             fingerprint = ask()?.fingerprint;
         }
         match self.claim(Some(call), &realm, &id, fingerprint, by).await {
-            Ok(approved) => Ok(approved),
-            Err(ClaimError::Pending) => Err(expires_at
-                .map_or_else(|| ClaimError::Pending.failure(&id), |expires_at| required(&id, expires_at))),
+            Ok(approved) => Ok(Obtained { approved, fingerprint }),
+            Err(ClaimError::Pending) => Err(match expires_at {
+                Some(expires_at) => required(&id, expires_at, given),
+                None => ClaimError::Pending.failure(&id),
+            }),
             Err(error) => Err(error.failure(&id)),
         }
     }
@@ -310,18 +335,27 @@ impl ApprovalDesk {
         self.approvals.get(approver.reach(), id)?.ok_or(DecideError::Unknown)
     }
 
-    /// How an approval stands, if it's for this request. Another's isn't waited for: the time at which that ends would
-    /// tell of its decision.
-    fn state_of(
-        &self,
-        id: &ApprovalId,
-        realm: &Realm,
-        fingerprint: Fingerprint,
-    ) -> Result<Option<ApprovalState>, SendFailure> {
-        let row = self.approvals.get(Some(&Reach::one(realm.clone())), id);
-        let row = row.map_err(|error| ClaimError::from(error).failure(id))?;
-        let mine = row.filter(|row| row.fingerprint == fingerprint);
-        Ok(mine.map(|row| row.state(self.approvals.now())))
+    /// Which of the approvals that a call came back with is for this request, and how it stands. `None`: each of them was given to
+    /// the same token for something of another kind, which the call may yet come to.
+    ///
+    /// If none fits and one isn't like that, it's that one, without a state: it isn't waited for, as the time at which that ends
+    /// would tell of its decision, and it can't be used.
+    fn fitting(&self, given: &[ApprovalId], ask: &ApprovalAsk) -> Result<Option<Found>, SendFailure> {
+        let reach = Reach::one(ask.realm.clone());
+        let mut unfit = None;
+        for id in given {
+            let row = self.approvals.get(Some(&reach), id);
+            let row = row.map_err(|error| ClaimError::from(error).failure(id))?;
+            match row {
+                Some(row) if row.fingerprint == ask.fingerprint => {
+                    let state = Some(row.state(self.approvals.now()));
+                    return Ok(Some(Found { id: id.clone(), expires_at: None, state }));
+                }
+                Some(row) if row.token == ask.token && row.about != ask.about => {}
+                _ => unfit = unfit.or_else(|| Some(id.clone())),
+            }
+        }
+        Ok(unfit.map(|id| Found { id, expires_at: None, state: None }))
     }
 }
 

@@ -146,12 +146,16 @@ impl ApprovalError {
     }
 }
 
-/// What the agent hears of a request that waits for people.
-pub(super) fn required(id: &ApprovalId, expires_at: Millis) -> SendFailure {
-    SendFailure::unsent(
-        FailureReason::ApprovalRequired,
-        format!("a person has to approve this first: it waits as {id} until {expires_at}; {}", come_back(id)),
-    )
+/// What the agent hears of a request that waits for people. `others`: the approvals that its call came back with, none of which
+/// is for it.
+pub(super) fn required(id: &ApprovalId, expires_at: Millis, others: &[ApprovalId]) -> SendFailure {
+    let mut message =
+        format!("a person has to approve this first: it waits as {id} until {expires_at}; {}", come_back(id));
+    if !others.is_empty() {
+        let others: Vec<_> = others.iter().map(|other| other.as_str()).collect();
+        message.push_str(&format!(" (this isn't what was approved as {})", others.join(", ")));
+    }
+    SendFailure::unsent(FailureReason::ApprovalRequired, message)
 }
 
 fn come_back(id: &ApprovalId) -> String {

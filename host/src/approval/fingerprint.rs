@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::digested::Digested;
 use crate::ids::{
     AgentId, ConnectionName, ConversationId, Digest, IntentId, InvalidName, OperationName, Realm, RoleName,
-    SecretLabel, TokenId, UserId,
+    SecretLabel, TokenId, ToolName, UserId,
 };
 use crate::policy::{About, Via};
+use crate::store::ComponentKind;
 
 /// Starts every fingerprint, so that no hash of another kind or version can be passed off as one.
 const DOMAIN: &[u8] = b"keybearer approval fingerprint 2";
@@ -19,6 +20,9 @@ const DOMAIN: &[u8] = b"keybearer approval fingerprint 2";
 /// Starts those of an enforcement point's questions, so that a yes to one of them is none to a request, nor the other way
 /// round.
 const QUESTION: &[u8] = b"keybearer approval question 1";
+
+/// Starts those of calls and of code, so that a yes to one of them is none to what it sends, nor the other way round.
+const CALL: &[u8] = b"keybearer approval call 1";
 
 /// SHA-256 over everything that an approval is bound to.
 ///
@@ -90,16 +94,77 @@ pub struct QuestionParts<'a> {
     pub quorum: u32,
 }
 
+/// What a yes to a tool's call, or to code, is bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct CallFingerprint<'a> {
+    /// Tenant and environment.
+    pub realm: &'a Realm,
+    /// The token that asks.
+    pub token: &'a TokenId,
+    /// The agent that asks.
+    pub agent: &'a AgentId,
+    /// Its role.
+    pub role: Option<&'a RoleName>,
+    /// The conversation it asks in.
+    pub conversation: Option<&'a ConversationId>,
+    /// What it calls this intended effect.
+    pub intent: Option<&'a IntentId>,
+    /// The user that the token is bound to.
+    pub user: Option<&'a UserId>,
+    /// Whether it's a tool's call, or code in a sandbox.
+    pub kind: ComponentKind,
+    /// The tool.
+    pub tool: &'a ToolName,
+    /// The component that it's part of: another one of the same name does something else.
+    pub component: Digest,
+    /// The digest of what is really run: the arguments in canonical form, or all blocks of code with their languages.
+    pub work: Digest,
+    /// The digest of the policies that asked for the approval.
+    pub policy: Digest,
+    /// How many people those policies want.
+    pub quorum: u32,
+}
+
 impl Fingerprint {
+    /// The fingerprint of a call, or of code.
+    #[must_use]
+    pub fn of_call(parts: CallFingerprint<'_>) -> Self {
+        let CallFingerprint { realm, token, agent, role, conversation, intent, user, kind, tool, .. } = parts;
+        let kind: &[u8] = match kind {
+            ComponentKind::Tool => b"call",
+            ComponentKind::Sandbox => b"code",
+        };
+        hash(
+            [
+                Some(CALL),
+                Some(realm.tenant.as_str().as_bytes()),
+                Some(realm.environment.as_str().as_bytes()),
+                Some(token.as_str().as_bytes()),
+                Some(agent.as_str().as_bytes()),
+                role.map(|role| role.as_str().as_bytes()),
+                conversation.map(|conversation| conversation.as_str().as_bytes()),
+                intent.map(|intent| intent.as_str().as_bytes()),
+                user.map(|user| user.as_str().as_bytes()),
+                Some(kind),
+                Some(tool.as_str().as_bytes()),
+                Some(&parts.component.0),
+                Some(&parts.work.0),
+                Some(&parts.policy.0),
+                Some(&parts.quorum.to_be_bytes()),
+            ]
+            .into_iter(),
+        )
+    }
+
     /// The fingerprint of a question.
     #[must_use]
     pub fn of_question(parts: QuestionParts<'_>) -> Self {
         let QuestionParts { realm, token, agent, role, conversation, about, context, policy, quorum } = parts;
-        let (kind, action, resource) = match about {
-            About::Operation { connection, operation } => {
-                ("operation", operation.as_str(), connection.as_str())
-            }
-            About::Api { action, resource } => ("api", action.as_str(), resource.as_str()),
+        let word = about.word();
+        let (kind, resource) = match about {
+            About::Operation { connection, .. } => ("operation", connection.as_str()),
+            About::Api { resource, .. } => ("api", resource.as_str()),
+            About::Call { tool } | About::Code { tool } => ("tool", tool.as_str()),
         };
         hash(
             [
@@ -111,7 +176,7 @@ impl Fingerprint {
                 role.map(|role| role.as_str().as_bytes()),
                 conversation.map(|conversation| conversation.as_str().as_bytes()),
                 Some(kind.as_bytes()),
-                Some(action.as_bytes()),
+                Some(word.as_bytes()),
                 Some(resource.as_bytes()),
                 Some(&context.0),
                 Some(&policy.0),
@@ -322,6 +387,55 @@ mod tests {
             assert!(seen.insert(parts.fingerprint().to_string()), "{what} doesn't count");
         }
         assert!(!seen.insert(Owned::new().fingerprint().to_string()), "the same parts give the same one");
+    }
+
+    #[test]
+    fn every_part_of_a_call_changes_it() {
+        let a = Owned::new();
+        let elsewhere = Realm { environment: "dev".parse().unwrap(), ..a.realm.clone() };
+        let (tool, other_tool) = ("run_command".parse().unwrap(), "run_comman".parse().unwrap());
+        let (other_token, other_agent) =
+            ("tok_000000000000000000000002".parse().unwrap(), "b".parse().unwrap());
+        let (other_intent, other_user) = ("i-2".parse().unwrap(), "bob".parse().unwrap());
+        let (talk, role) = ("c-2".parse().unwrap(), "pay".parse().unwrap());
+        let base = CallFingerprint {
+            realm: &a.realm,
+            token: &a.token,
+            agent: &a.agent,
+            role: a.role.as_ref(),
+            conversation: a.conversation.as_ref(),
+            intent: a.intent.as_ref(),
+            user: a.user.as_ref(),
+            kind: ComponentKind::Tool,
+            tool: &tool,
+            component: Digest::of(b"component"),
+            work: Digest::of(b"{}"),
+            policy: a.policy,
+            quorum: 1,
+        };
+        let mut seen = BTreeSet::new();
+        for (what, parts) in [
+            ("nothing", base),
+            ("environment", CallFingerprint { realm: &elsewhere, ..base }),
+            ("token", CallFingerprint { token: &other_token, ..base }),
+            ("agent", CallFingerprint { agent: &other_agent, ..base }),
+            ("role", CallFingerprint { role: Some(&role), ..base }),
+            ("no role", CallFingerprint { role: None, ..base }),
+            ("conversation", CallFingerprint { conversation: Some(&talk), ..base }),
+            ("no conversation", CallFingerprint { conversation: None, ..base }),
+            ("intent", CallFingerprint { intent: Some(&other_intent), ..base }),
+            ("no intent", CallFingerprint { intent: None, ..base }),
+            ("user", CallFingerprint { user: Some(&other_user), ..base }),
+            ("no user", CallFingerprint { user: None, ..base }),
+            ("code", CallFingerprint { kind: ComponentKind::Sandbox, ..base }),
+            ("tool", CallFingerprint { tool: &other_tool, ..base }),
+            ("component", CallFingerprint { component: Digest::of(b"another"), ..base }),
+            ("what is run", CallFingerprint { work: Digest::of(b"{ }"), ..base }),
+            ("policy", CallFingerprint { policy: Digest::of(b"2"), ..base }),
+            ("quorum", CallFingerprint { quorum: 2, ..base }),
+        ] {
+            assert!(seen.insert(Fingerprint::of_call(parts).to_string()), "{what} doesn't count");
+        }
     }
 
     #[test]

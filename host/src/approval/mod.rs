@@ -6,14 +6,15 @@
 //!                           └ time → expired (granted ones too)
 //! ```
 //!
-//! An approval is bound by its [`Fingerprint`] to who asks, for what, in which bytes, under which policies and with
-//! which secret. It's used once. All of its state is in the store, so that any process can decide it, and no two can
-//! use it.
+//! What is asked is a request, a tool's call, code, or a question of an enforcement point. An approval is bound by its
+//! [`Fingerprint`] to who asks, for what, in which bytes, under which policies and with which secret. It's used once. All of
+//! its state is in the store, so that any process can decide it, and no two can use it.
 //!
 //! Who may approve is the policy's to say ([`MayApprove`]). Whatever it says, nobody approves their own: neither the
 //! agent that asks, nor anyone who handed it the token, as far as that is known ([`ApprovalAsk::own`]).
 
 mod ask;
+mod code;
 mod desk;
 mod error;
 mod fingerprint;
@@ -24,10 +25,11 @@ mod shown;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use ask::{ApprovalAsk, AskParts};
-pub use desk::{ApprovalDesk, Approver, MayApprove};
+pub use ask::{ApprovalAsk, AskParts, CallParts};
+pub use code::{CodeBlock, ShownCode};
+pub use desk::{ApprovalDesk, Approver, MayApprove, Obtained};
 pub use error::{ApprovalError, ClaimError, DecideError};
-pub use fingerprint::{Fingerprint, FingerprintParts, QuestionParts};
+pub use fingerprint::{CallFingerprint, Fingerprint, FingerprintParts, QuestionParts};
 pub use question::Unanswered;
 pub use render::{AskedBy, Note, Rendering, Shown};
 

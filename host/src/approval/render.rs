@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::code::{self, CodeBlock, ShownCode, TooLong};
 use super::shown;
 use crate::auth::Caller;
 use crate::catalog::SANDBOX_TOOL;
 use crate::connection::{Cost, Effect, Operation, Parameters, TypedSend};
 use crate::egress::CanonicalBody;
 use crate::ledger::money;
-use crate::policy::{About, CallContext, EnforceSubject, Facts, Via};
+use crate::policy::{About, CallContext, EnforceSubject, Facts, Invocation, Via};
+use crate::store::ComponentKind;
 
 /// At most so many parameters and headers are shown, so that the important ones don't scroll away.
 const LINES_MAX: usize = 60;
@@ -25,9 +27,10 @@ const CONTINUED: &str = "      | ";
 pub struct Rendering {
     /// The connection's name. Empty for what isn't done through one.
     pub connection: String,
-    /// The upstream's base URL; what is acted on, where there's no connection.
+    /// The upstream's base URL; what is acted on, where there's no connection. Empty for a tool's call and for code.
     pub upstream: String,
-    /// The operation's name; the word for what is to be done, where there's no connection.
+    /// The operation's name; the word for what is to be done, where there's no connection: `call:run_command` and `run_code`
+    /// for a tool's call and for code.
     pub operation: String,
     /// Its method and path template: `POST /v1/charges`. Empty where there's no connection.
     pub request: String,
@@ -42,6 +45,12 @@ pub struct Rendering {
     pub parameters: Vec<Shown>,
     /// How many more there are.
     pub left_out: u32,
+    /// The tool that is called, or that runs code. None: it's neither.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// All the code that is run, block by block.
+    #[serde(default)]
+    pub code: Vec<ShownCode>,
     /// What is known of a body that has no parameters.
     pub raw_body: Option<String>,
     /// Who asks: what the host knows from the token.
@@ -61,6 +70,9 @@ pub struct Note {
     /// The request as the policies are asked about it, so that they can be asked whether those who have agreed are
     /// enough.
     pub facts: Facts,
+    /// The same of each further block of code: they have to be enough for every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Facts>,
 }
 
 /// A name and its value.
@@ -115,6 +127,8 @@ impl Rendering {
             customer: customer(operation, send.parameters()),
             parameters,
             left_out,
+            tool: None,
+            code: Vec::new(),
             raw_body: raw_body(send),
             asked_by: AskedBy { tool: via.tool().map(ToString::to_string), ..AskedBy::of(caller) },
             words: words(caller, context),
@@ -136,6 +150,7 @@ impl Rendering {
         let (operation, upstream) = match &subject.about {
             About::Operation { operation, .. } => (shown::name(operation.as_str()), upstream),
             About::Api { action, resource } => (shown::text(action), shown::text(resource)),
+            About::Call { .. } | About::Code { .. } => (shown::name(&subject.about.word()), upstream),
         };
         let (mut parameters, mut left_out) = parameters(&subject.parameters, std::iter::empty());
         if let About::Api { .. } = subject.about {
@@ -151,10 +166,44 @@ impl Rendering {
             customer,
             parameters,
             left_out,
+            tool: None,
+            code: Vec::new(),
             raw_body: None,
             asked_by: AskedBy { question: true, ..AskedBy::of(caller) },
             words: words(caller, context),
         }
+    }
+
+    /// Renders a call of a tool with its arguments, or code with all that is run: nothing of it is cut.
+    pub(super) fn of_call(invocation: &Invocation, blocks: &[CodeBlock]) -> Result<Self, TooLong> {
+        let Invocation { caller, context, tool, arguments, kind, .. } = invocation;
+        let (about, parameters, code) = match kind {
+            ComponentKind::Tool => {
+                let lines = whole_lines(arguments.value());
+                TooLong::check(arguments.as_str().len(), lines.len())?;
+                (About::Call { tool: tool.clone() }, lines, Vec::new())
+            }
+            ComponentKind::Sandbox => {
+                (About::Code { tool: tool.clone() }, Vec::new(), code::rendered(blocks)?)
+            }
+        };
+        Ok(Self {
+            connection: String::new(),
+            upstream: String::new(),
+            operation: shown::name(&about.word()),
+            request: String::new(),
+            // Nobody knows what it does.
+            effect: Effect::Write,
+            amount: None,
+            customer: None,
+            parameters,
+            left_out: 0,
+            tool: Some(shown::name(tool.as_str())),
+            code,
+            raw_body: None,
+            asked_by: AskedBy::of(caller),
+            words: words(caller, context),
+        })
     }
 
     /// As lines for a terminal of 80 columns, none of them wider than 76.
@@ -163,11 +212,14 @@ impl Rendering {
         let mut text = String::new();
         let mut line = |line: String| wrap(&line, &mut text);
         let outside = self.connection.is_empty();
-        if outside {
-            line(format!("action: {} on {}", self.operation, self.upstream));
-        } else {
-            line(format!("operation: {}:{} ({})", self.connection, self.operation, self.effect.as_str()));
-            line(format!("request: {} at {}", self.request, self.upstream));
+        match &self.tool {
+            Some(tool) if self.code.is_empty() => line(format!("call: of the tool {tool}")),
+            Some(tool) => line(format!("code: that the agent wrote, to be run by {tool}")),
+            None if outside => line(format!("action: {} on {}", self.operation, self.upstream)),
+            None => {
+                line(format!("operation: {}:{} ({})", self.connection, self.operation, self.effect.as_str()));
+                line(format!("request: {} at {}", self.request, self.upstream));
+            }
         }
         if self.asked_by.question {
             line("done by: the agent's own code, outside of this host".to_owned());
@@ -182,29 +234,41 @@ impl Rendering {
         if let Some(customer) = &self.customer {
             line(format!("customer: {customer}"));
         }
-        line(match self.parameters.len() {
-            0 => "parameters: none".to_owned(),
-            count if self.left_out > 0 => {
-                format!("parameters: ONLY {count} SHOWN, {} MORE ARE NOT", self.left_out)
-            }
-            count => format!("parameters: all {count}"),
-        });
+        if self.code.is_empty() {
+            let what = if self.tool.is_some() { "arguments" } else { "parameters" };
+            line(match self.parameters.len() {
+                0 => format!("{what}: none"),
+                count if self.left_out > 0 => {
+                    format!("{what}: ONLY {count} SHOWN, {} MORE ARE NOT", self.left_out)
+                }
+                count => format!("{what}: all {count}"),
+            });
+        }
         for Shown { name, value } in &self.parameters {
             line(format!("  {name}: {value}"));
+        }
+        for (index, ShownCode { language, bytes, lines }) in self.code.iter().enumerate() {
+            let (number, count) = (index + 1, self.code.len());
+            line(format!("block {number} of {count}: {language}, {bytes} bytes, all {} lines", lines.len()));
+            for (index, text) in lines.iter().enumerate() {
+                line(format!("{:>5}: {text}", index + 1));
+            }
         }
         if let Some(body) = &self.raw_body {
             line(format!("body: {body}"));
         }
         let AskedBy { realm, agent, role, token, tool, question } = &self.asked_by;
         let role = role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
-        let by = match (tool.as_deref(), question) {
+        let through = match (tool.as_deref(), question) {
+            // It's the tool's call that is asked about, or the code.
+            _ if self.tool.is_some() => String::new(),
             // No tool but a sandbox's has this name.
-            (Some(SANDBOX_TOOL), _) => format!("code that it wrote itself ({SANDBOX_TOOL})"),
-            (Some(tool), _) => format!("the tool {tool}"),
-            (None, true) => "an enforcement point".to_owned(),
-            (None, false) => "the proxy door".to_owned(),
+            (Some(SANDBOX_TOOL), _) => format!(" through code that it wrote itself ({SANDBOX_TOOL}),"),
+            (Some(tool), _) => format!(" through the tool {tool},"),
+            (None, true) => " through an enforcement point,".to_owned(),
+            (None, false) => " through the proxy door,".to_owned(),
         };
-        line(format!("asked by: {agent}{role}, through {by}, with {token} of {realm}"));
+        line(format!("asked by: {agent}{role},{through} with {token} of {realm}"));
         if !self.words.is_empty() {
             line("in the words of the agent or its operator, which nobody has checked:".to_owned());
             for Shown { name, value } in &self.words {
@@ -231,7 +295,7 @@ impl AskedBy {
 fn customer(operation: &Operation, parameters: &Parameters) -> Option<String> {
     let value = operation.customer.as_ref()?.value(parameters)?;
     let mut shown = String::new();
-    shown::flat("", value, &mut |_, value| shown.push_str(&value));
+    shown::flat("", value, shown::text, &mut |_, value| shown.push_str(&value));
     Some(shown)
 }
 
@@ -257,7 +321,7 @@ fn parameters(parameters: &Parameters, headers: impl Iterator<Item = Shown>) -> 
         values.sort_by_key(|(name, _)| *name);
         for (name, value) in values {
             let lines = if value.is_array() || value.is_object() { &mut inner } else { &mut plain };
-            shown::flat(&format!("{place}.{}", shown::name(name)), value, &mut |name, value| {
+            shown::flat(&format!("{place}.{}", shown::name(name)), value, shown::text, &mut |name, value| {
                 lines.push(Shown { name, value });
             });
         }
@@ -271,11 +335,22 @@ fn parameters(parameters: &Parameters, headers: impl Iterator<Item = Shown>) -> 
 fn flat_lines(place: &str, members: &Map<String, Value>) -> (Vec<Shown>, u32) {
     let mut lines = Vec::new();
     for (name, value) in members {
-        shown::flat(&format!("{place}.{}", shown::name(name)), value, &mut |name, value| {
+        shown::flat(&format!("{place}.{}", shown::name(name)), value, shown::text, &mut |name, value| {
             lines.push(Shown { name, value });
         });
     }
     cut(lines)
+}
+
+/// All values inside a tool's arguments, in full, in the order of their names.
+fn whole_lines(arguments: &Value) -> Vec<Shown> {
+    let mut lines = Vec::new();
+    for (name, value) in arguments.as_object().into_iter().flatten() {
+        shown::flat(&format!("arguments.{}", shown::name(name)), value, shown::whole, &mut |name, value| {
+            lines.push(Shown { name, value });
+        });
+    }
+    lines
 }
 
 fn cut(mut plain: Vec<Shown>) -> (Vec<Shown>, u32) {

@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::ids::Digest;
 
+/// How many spaces at the beginning of a line of code stand as they are: it's indented by them.
+const INDENT_MAX: usize = 40;
+/// How many in a row stand as they are further on.
+const SPACES_MAX: usize = 4;
 /// A text of more characters than this is cut in the middle.
 const VALUE_CHARS_MAX: usize = 160;
 /// How many characters of it are kept at its beginning.
@@ -30,27 +34,49 @@ pub(super) fn text(text: &str) -> String {
     format!("\"{head}\" [{left_out} characters left out here; all {} bytes: {digest}] \"{tail}\"", text.len())
 }
 
+/// A text in quotes, all of it.
+pub(super) fn whole(text: &str) -> String {
+    format!("\"{}\"", escaped(text.chars()))
+}
+
+/// A line of code, all of it. It's in no quotes, so what stands for itself does so here: `"` and `'`; a backslash is two, so
+/// that no two lines look alike.
+pub(super) fn code(line: &str) -> String {
+    let mut shown = String::new();
+    let (mut spaces, mut is_indent) = (0, true);
+    for char in line.chars() {
+        spaces = if char == ' ' { spaces + 1 } else { 0 };
+        is_indent &= char == ' ';
+        match char {
+            ' ' if spaces > if is_indent { INDENT_MAX } else { SPACES_MAX } => shown.push_str("\\u{20}"),
+            ' ' | '\'' | '"' => shown.push(char),
+            _ => shown.extend(char.escape_default()),
+        }
+    }
+    shown
+}
+
 /// A name, without quotes. Names come from the operator's files.
 pub(super) fn name(text: &str) -> String {
     let shown = escaped(text.chars().take(NAME_CHARS_MAX)).replace(' ', "\\u{20}");
     if text.chars().count() > NAME_CHARS_MAX { format!("{shown}...") } else { shown }
 }
 
-/// Calls `line` for each value inside this one, with its name.
-pub(super) fn flat(at: &str, value: &Value, line: &mut dyn FnMut(String, String)) {
+/// Calls `line` for each value inside this one, with its name; texts as `texts` shows them.
+pub(super) fn flat(at: &str, value: &Value, texts: fn(&str) -> String, line: &mut dyn FnMut(String, String)) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => line(at.to_owned(), value.to_string()),
-        Value::String(string) => line(at.to_owned(), text(string)),
+        Value::String(string) => line(at.to_owned(), texts(string)),
         Value::Array(items) if items.is_empty() => line(at.to_owned(), "[]".to_owned()),
         Value::Object(members) if members.is_empty() => line(at.to_owned(), "{}".to_owned()),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                flat(&format!("{at}[{index}]"), item, line);
+                flat(&format!("{at}[{index}]"), item, texts, line);
             }
         }
         Value::Object(members) => {
             for (member, value) in members {
-                flat(&format!("{at}.{}", name(member)), value, line);
+                flat(&format!("{at}.{}", name(member)), value, texts, line);
             }
         }
     }
@@ -113,10 +139,28 @@ mod tests {
     }
 
     #[test]
+    fn code_is_shown_as_it_is_and_nothing_in_it_hides() {
+        let spaces = |count: usize| " ".repeat(count);
+        for (line, known) in [
+            (r#"print("it's", x)  # two"#.to_owned(), r#"print("it's", x)  # two"#.to_owned()),
+            (spaces(40) + "x", spaces(40) + "x"),
+            (spaces(42) + "x", spaces(40) + r"\u{20}\u{20}x"),
+            (format!("x = 1{}; pay()", spaces(6)), format!(r"x = 1{}\u{{20}}\u{{20}}; pay()", spaces(4))),
+            ("\tx".to_owned(), r"\tx".to_owned()),
+            (r"'\n\u202e'".to_owned(), r"'\\n\\u202e'".to_owned()),
+            ("# \u{202e})(yap\u{2066}".to_owned(), r"# \u{202e})(yap\u{2066}".to_owned()),
+            ("p\u{430}y()\u{200b}\u{feff}".to_owned(), r"p\u{430}y()\u{200b}\u{feff}".to_owned()),
+            ("\u{1b}[2K\u{8}\u{0}".to_owned(), r"\u{1b}[2K\u{8}\u{0}".to_owned()),
+        ] {
+            assert_eq!(code(&line), known, "{line:?}");
+        }
+    }
+
+    #[test]
     fn values_inside_values_have_their_place_in_front() {
         let value = json!({"a": [1, {"b c": "x"}], "d": {}, "e": [], "f": null, "g": true, "h": 0.5});
         let mut lines = Vec::new();
-        flat("body.v", &value, &mut |name, value| lines.push(format!("{name}: {value}")));
+        flat("body.v", &value, text, &mut |name, value| lines.push(format!("{name}: {value}")));
         lines.sort();
         assert_eq!(
             lines,
@@ -147,6 +191,16 @@ mod tests {
                     prop_assert!(b != b'"' || backslashes % 2 == 1, "{shown}");
                     backslashes = if b == b'\\' { backslashes + 1 } else { 0 };
                 }
+            }
+        }
+
+        #[test]
+        fn whatever_code_it_is_it_is_printable_ascii_and_no_other_looks_alike(a in any::<String>(), b in any::<String>()) {
+            prop_assert!(code(&a).bytes().all(|b| (0x20..0x7f).contains(&b)));
+            prop_assert!(whole(&a).bytes().all(|b| (0x20..0x7f).contains(&b)));
+            if a != b {
+                prop_assert_ne!(code(&a), code(&b));
+                prop_assert_ne!(whole(&a), whole(&b));
             }
         }
 

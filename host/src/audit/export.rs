@@ -38,6 +38,7 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "turn", call.turn.as_ref())?;
             optional(to, "model_call", call.model_call.as_ref())?;
             optional(to, "trace", call.trace.as_ref().map(|trace| trace.escape_default()))?;
+            optional(to, "approval", call.approval.as_ref())?;
             optional(to, "policy", call.policy.as_ref().map(Digest::short))?;
             match call.arguments {
                 Some(arguments) => {

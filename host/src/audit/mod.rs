@@ -51,7 +51,7 @@ use tokio::sync::oneshot;
 
 use crate::auth::Caller;
 use crate::clock::Clock;
-use crate::ids::{CallId, Realm, ReservationId, TokenId};
+use crate::ids::{ApprovalId, CallId, Realm, ReservationId, TokenId};
 use crate::ledger::{CallLimit, Reserved};
 use crate::policy::{CallContext, CallDenied, Door, Invocation, Permitted};
 use crate::store::{AuditStore, RowFilter, StoreError, in_turns};
@@ -102,8 +102,8 @@ impl Audit {
         Ok(Self { trail, writer: Arc::new(writer) })
     }
 
-    /// Records the intent to run a tool, and takes the call's place where `limits` say how many calls its agents may have
-    /// under way at once. It's on the disk when this resolves.
+    /// Records the intent to run a tool, by the `approval` that people gave to that, and takes the call's place where `limits`
+    /// say how many calls its agents may have under way at once. It's on the disk when this resolves.
     ///
     /// A caller that stops waiting leaves no open call behind: if the intent was written, so is a
     /// [`CallMark::Cancelled`].
@@ -115,6 +115,7 @@ impl Audit {
     pub async fn begin(
         &self,
         permit: &Permitted<Invocation>,
+        approval: Option<ApprovalId>,
         limits: &[CallLimit],
     ) -> Result<Pending, AuditError> {
         let invocation = permit.request();
@@ -125,6 +126,7 @@ impl Audit {
             arguments: Some(arguments.digest()),
             arguments_bytes: outcome::size(arguments.as_str().len()),
             policy: Some(permit.policy()),
+            approval,
             ..begun(invocation.door(), caller, &invocation.context)
         };
         let (call, realm) = (invocation.call.clone(), caller.realm().clone());
@@ -383,6 +385,7 @@ fn begun(door: Door, caller: &Caller, context: &CallContext) -> CallBegun {
         arguments: None,
         arguments_bytes: 0,
         policy: None,
+        approval: None,
         trace: context.trace.clone(),
         model_call: context.model_call.clone(),
     }

@@ -66,7 +66,7 @@ pub enum Event {
     SendRefused(SendRefused),
     /// What came of the call.
     CallFinished(CallFinished),
-    /// A request was put before people, decided by one, or made with their approval.
+    /// A request, a tool's call or code was put before people, decided by one, or made or run with their approval.
     Approval(ApprovalStep),
     /// An enforcement point asked, and got this answer.
     Decided(Decided),
@@ -122,6 +122,9 @@ pub struct CallBegun {
     pub arguments_bytes: u32,
     /// The hash of the policies that permitted it. None at the proxy door, where each request has its own.
     pub policy: Option<Digest>,
+    /// The approval that the call itself was given by people; of code, that of all its blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
     /// The trace id that came with the request (W3C `traceparent`).
     pub trace: Option<String>,
     /// What the model calls this call, as the caller passed it on.
@@ -316,7 +319,7 @@ pub enum Step {
     Approved,
     /// Someone said no.
     Denied,
-    /// It was used up, by the call of this row.
+    /// It was used up, by the call of this row or what that sends.
     Claimed,
 }
 

@@ -37,7 +37,7 @@ pub(super) enum Approval {
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
     },
-    /// Show exactly what would be sent, and who asks.
+    /// Show exactly what would be sent, called or run, and who asks.
     Show {
         /// The approval's id (`apr_…`).
         id: ApprovalId,
@@ -107,7 +107,7 @@ fn list(
             row.expires_at.to_string(),
         ]
     };
-    let heads = ["ID", "REALM", "AGENT", "OPERATION", "STATE", "AGREED", "EXPIRES"];
+    let heads = ["ID", "REALM", "AGENT", "ASKS FOR", "STATE", "AGREED", "EXPIRES"];
     out.table(&heads, &rows.iter().map(cells).collect::<Vec<_>>());
     out.value(&rows.iter().map(|row| value(desk, row)).collect::<Vec<_>>());
     Ok(Done::Well)
@@ -176,12 +176,14 @@ fn found(desk: &ApprovalDesk, id: &ApprovalId) -> anyhow::Result<ApprovalRow> {
 fn value(desk: &ApprovalDesk, row: &ApprovalRow) -> serde_json::Value {
     let (connection, operation, action, resource) = match &row.about {
         About::Operation { connection, operation } => (Some(connection), Some(operation), None, None),
-        About::Api { action, resource } => (None, None, Some(action), Some(resource)),
+        About::Api { action, resource } => (None, None, Some(action.clone()), Some(resource)),
+        About::Call { .. } | About::Code { .. } => (None, None, Some(row.about.word().into_owned()), None),
     };
     json!({
         "id": row.id, "state": row.state(desk.approvals().now()), "realm": row.realm, "token": row.token,
         "agent": row.agent, "role": row.role, "conversation": row.conversation,
         "connection": connection, "operation": operation, "action": action, "resource": resource,
+        "tool": row.about.tool(),
         "quorum": row.quorum, "votes": row.votes,
         "asked": row.asked_at.to_string(), "expires": row.expires_at.to_string(),
         "fingerprint": row.fingerprint,

@@ -18,7 +18,7 @@ use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{
     AgentId, ApprovalId, ConnectionName, ConversationId, Digest, Environment, OperationName, RoleName,
-    TenantId, TokenId,
+    TenantId, TokenId, ToolName,
 };
 use crate::policy::About;
 use crate::refusal::{Code, Refusal};
@@ -73,9 +73,12 @@ pub(super) struct ApprovalEntry {
     /// Null for what isn't an operation of a connection.
     connection: Option<ConnectionName>,
     operation: Option<OperationName>,
-    /// Null for what is.
+    /// Null for what is. `call:…` for a call of a tool, `run_code` for code.
     action: Option<String>,
+    /// Null for calls and code as well.
     resource: Option<String>,
+    /// The tool that would be called, or run code; otherwise null.
+    tool: Option<ToolName>,
     quorum: u32,
     votes: Vec<Vote>,
     asked_at: Millis,
@@ -102,8 +105,11 @@ pub(super) struct ApprovalStatus {
 
 impl ApprovalEntry {
     pub(super) fn of(row: ApprovalRow, now: Millis) -> Self {
-        let state = row.state(now);
+        let (state, tool) = (row.state(now), row.about.tool().cloned());
         let (connection, operation, action, resource) = match row.about {
+            about @ (About::Call { .. } | About::Code { .. }) => {
+                (None, None, Some(about.word().into_owned()), None)
+            }
             About::Operation { connection, operation } => (Some(connection), Some(operation), None, None),
             About::Api { action, resource } => (None, None, Some(action), Some(resource)),
         };
@@ -120,6 +126,7 @@ impl ApprovalEntry {
             operation,
             action,
             resource,
+            tool,
             quorum: row.quorum,
             votes: row.votes,
             asked_at: row.asked_at,

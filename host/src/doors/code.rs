@@ -1,5 +1,7 @@
 //! `POST /v1/code`: runs code that an agent wrote, one block after the other, each in an instance of its own.
 //!
+//! Where people have to agree, they agree to all blocks at once, before the first of them is run.
+//!
 //! A program that fails is no failure of the host: whatever code comes to is a 200 with an exit code, as a process has
 //! it. A refusal (no right, a kill switch, no room) is a problem, as at every other door.
 
@@ -21,7 +23,7 @@ use crate::auth::{AuthError, Caller};
 use crate::catalog::SANDBOX_TOOL;
 use crate::ids::CallId;
 use crate::json::object;
-use crate::pipeline::CallRequest;
+use crate::pipeline::{CallRequest, Program};
 use crate::policy::CallContext;
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::text::visible;
@@ -110,7 +112,10 @@ async fn answer(door: &Door, caller: Arc<Caller>, request: Request) -> Result<Co
     let deadline = started + timeout.min(door.code.timeout_max).min(waits);
 
     let _place = door.code_places.take()?;
-    let execution = Execution { door, caller, context, deadline, sent: RequestSent::No };
+    // Nothing is run after a block of another language.
+    let runs = blocks.iter().take_while(|block| is_python(&block.language));
+    let program = Arc::new(Program::new(runs.map(|block| block.code.clone())));
+    let execution = Execution { door, caller, context, deadline, program, sent: RequestSent::No };
     execution.run(blocks).await
 }
 
@@ -136,6 +141,8 @@ struct Execution<'d> {
     caller: Arc<Caller>,
     context: CallContext,
     deadline: Instant,
+    /// All the code that may be run: people, where they have to agree, agree to all of it.
+    program: Arc<Program>,
     /// What is known of the wire, of all blocks so far.
     sent: RequestSent,
 }
@@ -181,6 +188,7 @@ impl Execution<'_> {
             call: id.clone(),
             context: self.context.clone(),
             deadline: left,
+            program: Some(self.program.clone()),
         };
         // Ids only: code and its output are never logged.
         let span = tracing::info_span!("code", call = %id, token = %self.caller.token());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
-use crate::ids::InvalidName;
+use crate::ids::{ApprovalId, InvalidName};
 use crate::policy::CallContext;
 use crate::refusal::{Code, Refusal};
 
@@ -19,7 +19,7 @@ pub(super) const CONVERSATION: HeaderName = HeaderName::from_static("keybearer-c
 pub(super) const TURN: HeaderName = HeaderName::from_static("keybearer-turn");
 /// What the caller calls this intended effect: the same write under another intent is meant to happen again.
 pub(super) const INTENT: HeaderName = HeaderName::from_static("keybearer-intent");
-/// The approval that this request was given.
+/// The approvals that this call, and what it sends, were given: their ids, with commas between them.
 pub(super) const APPROVAL: HeaderName = HeaderName::from_static("keybearer-approval");
 /// `yes`: wait for a person up to the deadline.
 pub(super) const APPROVAL_WAIT: HeaderName = HeaderName::from_static("keybearer-approval-wait");
@@ -33,6 +33,9 @@ pub(super) const DEADLINE: HeaderName = HeaderName::from_static("keybearer-deadl
 pub(super) const CALL_ID: HeaderName = HeaderName::from_static("keybearer-call-id");
 /// W3C trace context.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// How many approvals a call comes back with, at most: each is looked up where one is wanted.
+const APPROVALS_MAX: usize = 4;
 
 /// The bearer token: one `Authorization` header, one scheme (in any case), one token.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -67,7 +70,7 @@ pub(super) fn context(headers: &HeaderMap) -> Result<CallContext, Refusal> {
         conversation: id(headers, &CONVERSATION)?,
         turn: id(headers, &TURN)?,
         intent: id(headers, &INTENT)?,
-        approval: id(headers, &APPROVAL)?,
+        approvals: approvals(headers)?,
         approval_wait: yes(headers, &APPROVAL_WAIT)?,
         model_call: id(headers, &MODEL_CALL)?,
         trace: trace(headers).map(str::to_owned),
@@ -90,6 +93,18 @@ pub(super) fn deadline(headers: &HeaderMap, default: Duration, max: Duration) ->
 fn id<T: FromStr<Err = InvalidName>>(headers: &HeaderMap, name: &HeaderName) -> Result<Option<T>, Refusal> {
     let Some(text) = one(headers, name)? else { return Ok(None) };
     text.parse().map(Some).map_err(|error: InvalidName| malformed(name, error.rule))
+}
+
+/// At most four: a call's own, and those of what it sends.
+fn approvals(headers: &HeaderMap) -> Result<Vec<ApprovalId>, Refusal> {
+    let Some(text) = one(headers, &APPROVAL)? else { return Ok(Vec::new()) };
+    let ids = text.split(',').map(|id| id.trim_matches(' ').parse::<ApprovalId>());
+    let ids: Vec<ApprovalId> =
+        ids.collect::<Result<_, InvalidName>>().map_err(|error| malformed(&APPROVAL, error.rule))?;
+    if ids.len() > APPROVALS_MAX {
+        return Err(malformed(&APPROVAL, "give at most 4 ids, with commas between them"));
+    }
+    Ok(ids)
 }
 
 fn yes(headers: &HeaderMap, name: &HeaderName) -> Result<bool, Refusal> {
@@ -204,6 +219,27 @@ mod tests {
             assert_eq!(refusal.code, Code::BadRequest);
             assert!(refusal.message.contains("keybearer-"), "{}", refusal.message);
         }
+    }
+
+    #[test]
+    fn approvals_are_a_short_list() {
+        let (one, two) = ("apr_000000000000000000000001", "apr_000000000000000000000002");
+        let read = |text: &str| {
+            let said = context(&headers(&[(APPROVAL, text)]))?.approvals;
+            Ok::<_, Refusal>(said.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>())
+        };
+        assert!(context(&HeaderMap::new()).unwrap().approvals.is_empty());
+        assert_eq!(read(one).unwrap(), [one]);
+        for both in [format!("{one},{two}"), format!(" {one} , {two} ")] {
+            assert_eq!(read(&both).unwrap(), [one, two], "{both:?}");
+        }
+        assert_eq!(read(&[one, two, one, two].join(",")).unwrap().len(), 4);
+        for bad in ["", ",", "yes", &format!("{one},"), &format!("{one} {two}"), &format!("{one};{two}")] {
+            assert_eq!(read(bad).unwrap_err().code, Code::BadRequest, "{bad:?}");
+        }
+        let five = read(&[one; 5].join(",")).unwrap_err();
+        assert!(five.message.contains("at most 4"), "{}", five.message);
+        assert!(context(&headers(&[(APPROVAL, one), (APPROVAL, two)])).is_err());
     }
 
     #[test]

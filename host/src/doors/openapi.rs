@@ -134,12 +134,12 @@ fn call_headers() -> Vec<Value> {
         model_call(),
         header(
             &headers::APPROVAL,
-            "The approval that a person gave to exactly this request.",
-            reference("ApprovalId"),
+            "The approvals that people gave to exactly this call, and to what it sends: at most four, with commas between them.",
+            reference("ApprovalIds"),
         ),
         header(
             &headers::APPROVAL_WAIT,
-            "`yes`: where a person has to approve the request first, wait for that, up to the deadline.",
+            "`yes`: where a person has to approve the call, or a request of it, first, wait for that, up to the deadline.",
             json!({ "enum": ["yes", "no"] }),
         ),
         header(

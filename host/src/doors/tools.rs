@@ -104,7 +104,8 @@ pub(super) async fn run(
     // Ids only: arguments and results are never logged.
     let span = tracing::info_span!("call", %call, %tool, token = %caller.token());
     let deadline = deadline.saturating_sub(started.elapsed());
-    let request = CallRequest { caller, tool: tool.as_str().to_owned(), arguments, call, context, deadline };
+    let tool = tool.as_str().to_owned();
+    let request = CallRequest { caller, tool, arguments, call, context, deadline, program: None };
     door.app.pipeline.call(request).instrument(span).await.into_result()
 }
 

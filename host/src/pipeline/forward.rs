@@ -59,7 +59,7 @@ impl Pipeline {
         };
         let limits = self.parts.policy.calls_at_once(&caller);
         let begun = self.parts.audit.begin_forward(call, &caller, &context, &limits);
-        let state = Arc::new(CallState::new(in_time(deadline, begun).await?));
+        let state = Arc::new(CallState::new(in_time(deadline, begun).await?, None));
         let gate = Gate {
             parts: self.parts.clone(),
             caller,

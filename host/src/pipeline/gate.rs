@@ -17,7 +17,7 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::approval::{ApprovalAsk, AskParts};
+use crate::approval::{ApprovalAsk, AskParts, Obtained};
 use crate::audit::{AuditError, Pending, SendBegin, SendKnown, SendPlan, SendResult, Takes};
 use crate::auth::{AuthError, Caller};
 use crate::connection::TypedSend;
@@ -31,17 +31,21 @@ use crate::refusal::{Code, FailureReason, RequestSent, SendFailure};
 use crate::text::visible;
 
 use super::Parts;
+use super::agreed::nobody_here;
 use super::spending::Spending;
 
 /// What a call shares with its way out: its open record, and the secrets that were injected so far.
 pub(super) struct CallState {
     pub(super) pending: Pending,
     sweeps: Mutex<Vec<Arc<Sweep>>>,
+    /// The approvals that were used up for the call and for what it has sent.
+    used: Mutex<Vec<ApprovalId>>,
 }
 
 impl CallState {
-    pub(super) fn new(pending: Pending) -> Self {
-        Self { pending, sweeps: Mutex::default() }
+    /// `approval`: the one that the call itself was given.
+    pub(super) fn new(pending: Pending, approval: Option<ApprovalId>) -> Self {
+        Self { pending, sweeps: Mutex::default(), used: Mutex::new(approval.into_iter().collect()) }
     }
 
     pub(super) fn call(&self) -> &CallId {
@@ -60,6 +64,11 @@ impl CallState {
     pub(super) fn sweeps(&self) -> MutexGuard<'_, Vec<Arc<Sweep>>> {
         // No critical section can panic half way: they push and read.
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used(&self) -> MutexGuard<'_, Vec<ApprovalId>> {
+        // As above.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the operator, if this looks like a credential. The one that was injected isn't in it: that was refused.
@@ -288,12 +297,7 @@ impl Gate {
 
     /// Has people agree to exactly this request. A kill switch ends the wait for them.
     async fn approval(&self, send: &TypedSend, quorum: u32) -> Result<Approved, SendFailure> {
-        let Some(desk) = &self.parts.approvals else {
-            return Err(SendFailure::unsent(
-                FailureReason::ApprovalRequired,
-                "a person has to approve this first, and nobody can here",
-            ));
-        };
+        let Some(desk) = &self.parts.approvals else { return Err(nobody_here()) };
         let own = desk.own(&self.caller);
         let ask = || {
             Ok(ApprovalAsk::new(AskParts {
@@ -307,12 +311,18 @@ impl Gate {
                 own: &own,
             }))
         };
-        let obtained = desk.obtain(self.state.call(), &ask, &self.context, self.deadline);
-        tokio::select! {
+        // What this very call has used up is told of nowhere any more.
+        let mut given = self.context.approvals.clone();
+        given.retain(|id| !self.state.used().contains(id));
+        let said = (given.as_slice(), self.context.approval_wait);
+        let obtained = desk.obtain(self.state.call(), &ask, said, self.deadline);
+        let Obtained { approved, .. } = tokio::select! {
             biased;
             killed = self.parts.kills.stopped(self.subjects(Some(send.connection_name()))) => Err(killed.failure()),
-            approved = obtained => approved,
-        }
+            obtained = obtained => obtained,
+        }?;
+        self.state.used().push(approved.id.clone());
+        Ok(approved)
     }
 
     async fn send_permitted(

@@ -1,5 +1,6 @@
 //! The way of a call, from a verified caller to an audited answer. Every door and the fixture runner go this way.
 
+mod agreed;
 mod answer;
 mod forward;
 mod gate;
@@ -10,6 +11,7 @@ mod spending;
 mod tests;
 mod under_way;
 
+pub use agreed::Program;
 pub use answer::Answer;
 pub use forward::ForwardRequest;
 pub(crate) use gate::question_of;
@@ -29,15 +31,16 @@ use crate::auth::{Auth, Caller};
 use crate::catalog::{Catalog, Tool};
 use crate::clock::Clock;
 use crate::connection::LiveConnections;
-use crate::dto::{Arguments, Narrow};
+use crate::dto::Narrow;
 use crate::egress::{Egress, SHORT_BYTES_MAX, Vault};
-use crate::ids::{CallId, ToolName};
-use crate::kill::{Kills, Subjects};
+use crate::ids::{ApprovalId, CallId};
+use crate::kill::Kills;
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, CallDenied, Invocation, Permitted, Policy, unknown_tool};
+use crate::policy::{CallContext, Invocation, Permitted, Policy};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{Limits, RunFailure, RunReport};
 use crate::store::ComponentKind;
+use agreed::Admitted;
 use answer::{record_excess, refusal_of, withheld};
 use gate::{CallState, Gate};
 use sends::CallSends;
@@ -57,6 +60,8 @@ pub struct CallRequest {
     pub context: CallContext,
     /// How long it may take, audit and sends included.
     pub deadline: Duration,
+    /// All the code that is asked for at once, where the call is a block of it.
+    pub program: Option<Arc<Program>>,
 }
 
 /// What a pipeline is made of.
@@ -117,17 +122,18 @@ impl Pipeline {
     /// Runs one call. Dropping the future stops the call and records it as cancelled.
     pub async fn call(&self, request: CallRequest) -> Answer {
         let deadline = Instant::now() + request.deadline;
-        let (call, caller, context) = (request.call.clone(), request.caller.clone(), request.context.clone());
-        let (tool, permit) = match self.admit(request) {
+        let agreed = self.agree(&request, deadline).await;
+        let Admitted { tool, permit, approval } = match agreed {
             Ok(admitted) => admitted,
             Err((tool, denied)) => {
+                let CallRequest { call, caller, context, .. } = request;
                 let recorded = self.parts.audit.refused(call, &caller, &context, &tool, &denied);
                 let recorded = in_time(deadline, recorded).await;
                 return Answer::Refused(recorded.err().unwrap_or(denied.refusal));
             }
         };
         let timer = self.parts.metrics.call_started(&tool.name);
-        let (answer, code) = match self.run(permit, &tool, deadline).await {
+        let (answer, code) = match self.run(permit, approval, &tool, deadline).await {
             Ok((result, sent, code)) => (Answer::Finished { result, sent }, code),
             Err(refusal) => {
                 let code = refusal.code;
@@ -138,62 +144,16 @@ impl Pipeline {
         answer
     }
 
-    /// Everything that can refuse a call before its intent is recorded: no such tool for this caller, arguments that
-    /// don't fit, the policy. A refusal comes with the tool's name as it was asked for.
-    fn admit(
-        &self,
-        request: CallRequest,
-    ) -> Result<(Arc<Tool>, Permitted<Invocation>), (String, CallDenied)> {
-        let CallRequest { caller, tool: asked, arguments, call, context, .. } = request;
-        let snapshot = self.parts.catalog.snapshot();
-        let found = asked.parse::<ToolName>().ok().and_then(|name| snapshot.tool(&name).cloned());
-        let Some(tool) = found.filter(|tool| self.parts.policy.sees(&caller, &tool.name)) else {
-            let refusal = unknown_tool(&asked);
-            return Err((asked, refusal.into()));
-        };
-        let subjects = Subjects {
-            realm: caller.realm(),
-            caller: Some(&caller),
-            call: Some(&call),
-            conversation: caller.conversation().or(context.conversation.as_ref()),
-            tool: Some(&tool.name),
-            connection: None,
-        };
-        if let Err(killed) = self.parts.kills.check(&subjects) {
-            return Err((asked, killed.refusal().into()));
-        }
-        let arguments = match Arguments::parse(&arguments, &tool.input) {
-            Ok(arguments) => arguments,
-            Err(error) => {
-                let refusal = Refusal::new(Code::InvalidArguments, error.to_string());
-                return Err((asked, refusal.into()));
-            }
-        };
-        let invocation = Invocation {
-            call,
-            caller,
-            tool: tool.name.clone(),
-            kind: tool.kind,
-            component: tool.component,
-            connections: tool.connections.clone(),
-            arguments,
-            context,
-            now: self.parts.clock.now(),
-        };
-        match self.parts.policy.permit_invocation(invocation) {
-            Ok(permit) => Ok((tool, permit)),
-            Err(denied) => Err((asked, denied)),
-        }
-    }
-
     async fn run(
         &self,
         permit: Permitted<Invocation>,
+        approval: Option<ApprovalId>,
         tool: &Arc<Tool>,
         deadline: Instant,
     ) -> Result<Ran, Refusal> {
         let limits = self.parts.policy.calls_at_once(&permit.request().caller);
-        let pending = in_time(deadline, self.parts.audit.begin(&permit, &limits)).await?;
+        let begun = self.parts.audit.begin(&permit, approval.clone(), &limits);
+        let pending = in_time(deadline, begun).await?;
         let invocation = permit.request();
         let gate = Gate {
             parts: self.parts.clone(),
@@ -201,7 +161,7 @@ impl Pipeline {
             via: invocation.via(),
             context: invocation.context.clone(),
             deadline,
-            state: Arc::new(CallState::new(pending)),
+            state: Arc::new(CallState::new(pending, approval)),
         };
         let (sends, drafts) = CallSends::new(&gate, tool.name.clone());
         let state = gate.state.clone();

@@ -1,11 +1,15 @@
 //! What people agree to, what came of that, and the question whether someone may.
 
-use super::Policy;
+use std::borrow::Cow;
+
+use cedar_policy::EntityUid;
+
 use super::question::{Question, What, Who};
 use super::set::Ruling;
+use super::{Policy, names};
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect};
-use crate::ids::{AgentId, ApprovalId, ConnectionName, OperationName, Realm, RoleName};
+use crate::ids::{AgentId, ApprovalId, ConnectionName, OperationName, Realm, RoleName, ToolName};
 
 /// What an approval is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,16 @@ pub enum About {
         /// With what: `api://…`.
         resource: String,
     },
+    /// A call of a tool, with exactly its arguments.
+    Call {
+        /// The tool.
+        tool: ToolName,
+    },
+    /// Running exactly this code, which an agent wrote.
+    Code {
+        /// The sandbox's tool.
+        tool: ToolName,
+    },
 }
 
 /// What people decided of one exact request: it's granted, by these.
@@ -36,7 +50,7 @@ pub struct Approved {
 }
 
 /// May this operator agree to this request? The action is `Action::"approve"`, the principal the operator, the
-/// resource the connection or the `api://…` resource; the rest is in the context.
+/// resource the connection, the tool or the `api://…` resource; the rest is in the context.
 #[derive(Debug, Clone, Copy)]
 pub struct ApproveQuestion<'a> {
     /// Whose request it is. An operator approves within its reach only; that's checked before.
@@ -58,7 +72,7 @@ pub struct ApproveQuestion<'a> {
 }
 
 impl About {
-    /// `stripe:create_charge`, or `"execute" api://tasks/7`: printable ASCII on one line.
+    /// `stripe:create_charge`, `call:run_command`, `run_code`, or `"execute" api://tasks/7`: printable ASCII on one line.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
@@ -66,6 +80,37 @@ impl About {
             Self::Api { action, resource } => {
                 format!("\"{}\" {}", action.escape_default(), resource.escape_default())
             }
+            Self::Call { .. } | Self::Code { .. } => self.word().into_owned(),
+        }
+    }
+
+    /// What would be done, as `context.operation` has it: the operation's name, the word, or the action as which a tool is
+    /// called or code is run.
+    #[must_use]
+    pub fn word(&self) -> Cow<'_, str> {
+        match self {
+            Self::Operation { operation, .. } => operation.as_str().into(),
+            Self::Api { action, .. } => action.as_str().into(),
+            Self::Call { tool } => names::call_action(tool).into(),
+            Self::Code { .. } => names::RUN_CODE.into(),
+        }
+    }
+
+    /// The tool, if it's about a call of one or about code.
+    #[must_use]
+    pub fn tool(&self) -> Option<&ToolName> {
+        match self {
+            Self::Call { tool } | Self::Code { tool } => Some(tool),
+            Self::Operation { .. } | Self::Api { .. } => None,
+        }
+    }
+
+    /// What it's done with, as policies call it.
+    pub(super) fn resource(&self) -> EntityUid {
+        match self {
+            Self::Operation { connection, .. } => names::connection(connection),
+            Self::Api { resource, .. } => names::api(resource),
+            Self::Call { tool } | Self::Code { tool } => names::tool(tool),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::store::ComponentKind;
 use super::ask::{Door, Via};
 use super::facts::judged;
 use super::question::{Question, What, Who};
-use super::{Facts, Judged, Policy};
+use super::{Facts, Judged, Permitted, Policy};
 
 /// A request to run one tool once.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ impl Policy {
             Door::Tool if self.inner.set.load().world.tool(tool).is_none() => {
                 return Some(Err(format!("there is no tool {tool} here")));
             }
-            Door::Tool => What::Call { tool, component: None, arguments: None },
-            Door::Code => What::Code { tool, component: None, bytes: 0 },
+            Door::Tool => What::Call { tool, component: None, arguments: None, approvers: None },
+            Door::Code => What::Code { tool, component: None, bytes: 0, approvers: None },
             Door::Proxy => return None,
         };
         let (realm, now) = (facts.realm(), facts.now.unwrap_or(now));
@@ -86,6 +86,22 @@ impl Policy {
             None => Ok(judged(decided)),
         })
     }
+}
+
+/// What the policy says of a call that it doesn't deny.
+#[derive(Debug)]
+pub enum CallVerdict {
+    /// Yes.
+    Permitted(Permitted<Invocation>),
+    /// Yes, as soon as so many people agree.
+    NeedsApproval {
+        /// The call, given back, its conversation settled.
+        invocation: Invocation,
+        /// How many.
+        quorum: u32,
+        /// The hash of the policies that want them.
+        policy: Digest,
+    },
 }
 
 /// A call that may not run.
@@ -112,8 +128,8 @@ pub struct CallContext {
     pub turn: Option<TurnId>,
     /// `Keybearer-Intent`: the same write under another intent is meant to happen again.
     pub intent: Option<IntentId>,
-    /// `Keybearer-Approval`: the approval that this request was given.
-    pub approval: Option<ApprovalId>,
+    /// `Keybearer-Approval`: the approvals that the call, and what it sends, were given.
+    pub approvals: Vec<ApprovalId>,
     /// `Keybearer-Approval-Wait: yes`: wait for a person up to the deadline instead of answering at once.
     pub approval_wait: bool,
     /// `Keybearer-Model-Call`: what the model calls this call. For the record alone: a model picks it, so nothing is

@@ -3,7 +3,6 @@
 use cedar_policy::{Context, RestrictedExpression as Expression};
 use serde_json::{Map, Value};
 
-use super::About;
 use super::kinds::{Record, Unfit};
 use super::looks::Looks;
 use super::names;
@@ -66,7 +65,7 @@ pub(super) fn context(
             pairs.typed("query", &typed.query, &parameters.query)?;
             pairs.typed("body", &typed.body, &parameters.body)?;
         }
-        What::Call { tool, component, arguments } => {
+        What::Call { tool, component, arguments, .. } => {
             let typed = world
                 .tool(tool)
                 .filter(|known| component.is_none_or(|digest| digest == known.component))
@@ -76,12 +75,14 @@ pub(super) fn context(
                 None if looks.member("arguments").is_none() => {}
                 None => return Err(Unfit { at: "arguments".to_owned(), rule: "aren't known" }.into()),
             }
+            pairs.approval(approval)?;
         }
-        What::Code { tool, component, bytes } => {
+        What::Code { tool, component, bytes, .. } => {
             if !knows_sandbox(world, tool, component) {
                 return Err(ContextError::Unknown(format!("this version of the sandbox's tool {tool}")));
             }
             pairs.add("bytes", || Expression::new_long(bytes));
+            pairs.approval(approval)?;
         }
         What::Api { action, .. } => {
             pairs.text("action", action);
@@ -89,13 +90,7 @@ pub(super) fn context(
         }
         What::Approve { about, effect, cost, requester, role } => {
             let tenant = &question.realm.tenant;
-            pairs.text(
-                "operation",
-                match about {
-                    About::Operation { operation, .. } => operation.as_str(),
-                    About::Api { action, .. } => action,
-                },
-            );
+            pairs.text("operation", &about.word());
             pairs.text("effect", effect.as_str());
             pairs.cost(cost)?;
             pairs.add("requester", || Expression::new_entity_uid(names::agent(tenant, requester)));

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::approve::Approved;
 use super::ask::{SendAsk, Verdict};
-use super::call::{CallContext, CallDenied, Invocation};
+use super::call::{CallContext, CallDenied, CallVerdict, Invocation};
 use super::grants;
 use super::kinds::Unfit;
 use super::permit::Permitted;
@@ -26,8 +27,9 @@ impl Policy {
     }
 
     /// Is this tool to be listed for this caller? A sandbox's is only if the policies would let the caller run the
-    /// smallest code now, in the conversation that its token is bound to, if it's bound to one: a model that is offered
-    /// a way to run code uses it, and would only be refused. Other tools are listed by what the token names.
+    /// smallest code now, or as soon as people agree, in the conversation that its token is bound to, if it's bound to one: a
+    /// model that is offered a way to run code uses it, and would only be refused. Other tools are listed by what the token
+    /// names.
     #[must_use]
     pub fn lists(&self, caller: &Caller, tool: &Tool, now: Millis) -> bool {
         if !self.sees(caller, &tool.name) {
@@ -36,24 +38,29 @@ impl Policy {
         match tool.kind {
             ComponentKind::Tool => true,
             ComponentKind::Sandbox => {
-                let what = What::Code { tool: &tool.name, component: Some(tool.component), bytes: 0 };
+                let component = Some(tool.component);
+                let what = What::Code { tool: &tool.name, component, bytes: 0, approvers: None };
                 let context =
                     CallContext { conversation: caller.conversation().cloned(), ..CallContext::default() };
                 let set = self.inner.set.load();
                 questions(caller, &context, now, what)
-                    .all(|question| set.decide(&question).ruling == Ruling::Allowed)
+                    .all(|question| set.decide(&question).ruling != Ruling::Denied)
             }
         }
     }
 
-    /// May this tool be run with these arguments?
+    /// May this tool be run with these arguments, or this code? `approved`: what people decided of exactly that, if they did.
     ///
     /// # Errors
     /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::UnknownTool`] when
     /// the grant doesn't name the tool: the same answer as for a tool that doesn't exist, so that names can't be
     /// probed; [`Code::InvalidArguments`] when an argument that they look at can't be put to the policies;
     /// [`Code::Denied`] when the grant does and the policies say no.
-    pub fn permit_invocation(&self, mut invocation: Invocation) -> Result<Permitted<Invocation>, CallDenied> {
+    pub fn permit_invocation(
+        &self,
+        mut invocation: Invocation,
+        approved: Option<&Approved>,
+    ) -> Result<CallVerdict, CallDenied> {
         let caller = invocation.caller.clone();
         invocation.context = bind(&caller, invocation.context)?;
         if !self.sees(&caller, &invocation.tool) {
@@ -64,14 +71,19 @@ impl Policy {
             return Err(Refusal::new(Code::Internal, "the host failed; its log says why").into());
         };
         let (tool, component) = (&invocation.tool, Some(invocation.component));
+        let approvers = approved.map(|approved| approved.approvers.as_slice());
         let what = match invocation.kind {
-            ComponentKind::Tool => What::Call { tool, component, arguments: Some(arguments) },
-            ComponentKind::Sandbox => What::Code { tool, component, bytes: code_bytes(arguments) },
+            ComponentKind::Tool => What::Call { tool, component, arguments: Some(arguments), approvers },
+            ComponentKind::Sandbox => What::Code { tool, component, bytes: code_bytes(arguments), approvers },
         };
         let questions = questions(&caller, &invocation.context, invocation.now, what);
         let (decided, policy) = self.decide(questions, caller.realm());
-        if decided.ruling == Ruling::Allowed {
-            return Ok(Permitted::new(invocation, policy));
+        match decided.ruling {
+            Ruling::Allowed => return Ok(CallVerdict::Permitted(Permitted::new(invocation, policy))),
+            Ruling::NeedsApproval { quorum } => {
+                return Ok(CallVerdict::NeedsApproval { invocation, quorum, policy });
+            }
+            Ruling::Denied => {}
         }
         tracing::info!(call = %invocation.call, tool = %invocation.tool, policies = ?decided.policies,
             cause = decided.cause.as_deref(), "a call was refused by policy");
@@ -80,6 +92,38 @@ impl Policy {
             None => Refusal::new(Code::Denied, refused(&what)),
         };
         Err(CallDenied { refusal, policy: Some(policy) })
+    }
+
+    /// How many people have to agree before code of each of these sizes may be run, all of it asked for as this invocation is.
+    /// `None`: nobody has to, for any of it; what is denied is found out where its turn comes.
+    ///
+    /// # Errors
+    /// [`Code::Denied`]: people would have to agree to some of it, and some is denied whoever agrees. So nobody is asked.
+    pub fn quorum_for_code(
+        &self,
+        invocation: &Invocation,
+        sizes: impl IntoIterator<Item = usize>,
+    ) -> Result<Option<u32>, CallDenied> {
+        let (caller, tool) = (&invocation.caller, &invocation.tool);
+        // Each is asked about once more where its turn comes, and compared with what a shadow says then.
+        let set = self.inner.set.load();
+        let (mut wanted, mut denied) = (None::<u32>, false);
+        for size in sizes {
+            let bytes = i64::try_from(size).unwrap_or(i64::MAX);
+            let what = What::Code { tool, component: Some(invocation.component), bytes, approvers: None };
+            let rulings = questions(caller, &invocation.context, invocation.now, what)
+                .map(|question| set.decide(&question).ruling);
+            match rulings.max() {
+                Some(Ruling::Allowed) => {}
+                Some(Ruling::NeedsApproval { quorum }) => wanted = wanted.max(Some(quorum)),
+                Some(Ruling::Denied) | None => denied = true,
+            }
+        }
+        if wanted.is_some() && denied {
+            let refusal = Refusal::new(Code::Denied, format!("{tool} was refused by policy"));
+            return Err(CallDenied { refusal, policy: Some(set.hash_for(caller.realm())) });
+        }
+        Ok(wanted)
     }
 
     /// May this caller use the proxy door at all? Answers what is known of its call.

@@ -8,10 +8,12 @@ use super::ask::{Door, SendAsk, Via};
 use super::call::{CallContext, Invocation};
 use super::decide::code_bytes;
 use super::enforce::Enforced;
+use super::names::{CALL, RUN_CODE};
 use super::question::{AgentFacts, Question, What, Who};
 use super::set::Ruling;
 use super::{About, Policy, grants};
 use crate::auth::Caller;
+use crate::catalog::SANDBOX_TOOL;
 use crate::clock::Millis;
 use crate::connection::{Cost, Effect, Parameters, TypedSend};
 use crate::ids::{
@@ -107,8 +109,8 @@ pub struct Facts {
     /// The word for what is to be done with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// An operation, as `stripe:create_charge`, or an `api://…` resource with an `action`: the question is whether the
-    /// operator may agree to it.
+    /// An operation, as `stripe:create_charge`, a tool's call, as `call:run_command`, `run_code`, or an `api://…` resource with an
+    /// `action`: the question is whether the operator may agree to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<String>,
     /// For `approve`: what the request costs.
@@ -186,6 +188,13 @@ impl Invocation {
                 Facts { code: Some(self.tool.clone()), bytes: Some(bytes), ..caller }
             }
         }
+    }
+
+    /// The same of code of another size, asked for as this call is.
+    #[must_use]
+    pub fn facts_of_code(&self, bytes: usize) -> Facts {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Facts { code: Some(self.tool.clone()), bytes: Some(bytes), ..self.facts() }
     }
 }
 
@@ -315,11 +324,12 @@ impl Policy {
                 }))
             }
             (None, Some(tool), None, None, None) => {
-                Ok(decide(What::Call { tool, component: None, arguments: Some(&facts.arguments) }))
+                let arguments = Some(&facts.arguments);
+                Ok(decide(What::Call { tool, component: None, arguments, approvers }))
             }
             (None, None, Some(tool), None, None) => {
                 let bytes = i64::from(facts.bytes.ok_or("`code` needs `bytes`, the code's size, as 200")?);
-                Ok(decide(What::Code { tool, component: None, bytes }))
+                Ok(decide(What::Code { tool, component: None, bytes, approvers }))
             }
             (None, None, None, Some(url), None) => {
                 let action = facts.action.as_deref().ok_or("`api` needs an `action`, as \"read\"")?;
@@ -327,16 +337,7 @@ impl Policy {
             }
             (None, None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
-                let (about, effect) = match &facts.action {
-                    Some(action) if name.starts_with("api://") => {
-                        (About::Api { action: action.clone(), resource: name.clone() }, Effect::Write)
-                    }
-                    _ => {
-                        let (connection, operation) = self.operation(&realm, name)?;
-                        let names = (connection.name.clone(), operation.name.clone());
-                        (About::Operation { connection: names.0, operation: names.1 }, operation.effect)
-                    }
-                };
+                let (about, effect) = self.about(&realm, name, facts.action.as_ref())?;
                 let cost = facts
                     .cost
                     .as_ref()
@@ -353,6 +354,27 @@ impl Policy {
             }
             _ => Err("write exactly one of `operation`, `call`, `code`, `api` and `approve`".to_owned()),
         }
+    }
+}
+
+impl Policy {
+    /// What someone would agree to, and whether that changes anything. What isn't known counts as if it did.
+    fn about(&self, realm: &Realm, name: &str, action: Option<&String>) -> Result<(About, Effect), String> {
+        if let Some(action) = action.filter(|_| name.starts_with("api://")) {
+            return Ok((About::Api { action: action.clone(), resource: name.to_owned() }, Effect::Write));
+        }
+        if name == RUN_CODE {
+            let tool =
+                SANDBOX_TOOL.parse::<ToolName>().map_err(|error| format!("{SANDBOX_TOOL}: {error}"))?;
+            return Ok((About::Code { tool }, Effect::Write));
+        }
+        let tool = name.strip_prefix(CALL).and_then(|tool| tool.parse::<ToolName>().ok());
+        if let Some(tool) = tool.filter(|tool| self.inner.set.load().world.tool(tool).is_some()) {
+            return Ok((About::Call { tool }, Effect::Write));
+        }
+        let (connection, operation) = self.operation(realm, name)?;
+        let names = (connection.name.clone(), operation.name.clone());
+        Ok((About::Operation { connection: names.0, operation: names.1 }, operation.effect))
     }
 }
 

@@ -43,7 +43,7 @@ mod world;
 
 pub use approve::{About, ApproveQuestion, Approved};
 pub use ask::{Door, SendAsk, Verdict, Via};
-pub use call::{CallContext, CallDenied, Invocation};
+pub use call::{CallContext, CallDenied, CallVerdict, Invocation};
 pub use enforce::{
     ACTION_BYTES_MAX, EnforceDecision, EnforceQuestion, EnforceSpends, EnforceSubject, Enforced,
     RESOURCE_BYTES_MAX,

@@ -80,9 +80,12 @@ pub(super) fn operation_action(connection: &ConnectionName, operation: &Operatio
 /// The id of the action of running code that an agent wrote.
 pub(super) const RUN_CODE: &str = "run_code";
 
+/// What the id of a tool's action begins with.
+pub(super) const CALL: &str = "call:";
+
 /// The id of a tool's action: `call:create_charge`.
 pub(super) fn call_action(tool: &ToolName) -> String {
-    format!("call:{tool}")
+    format!("{CALL}{tool}")
 }
 
 /// A text between quotes, spelt as Cedar spells it.

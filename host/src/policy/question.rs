@@ -54,9 +54,14 @@ pub(super) enum What<'a> {
         approvers: Option<&'a [AgentId]>,
     },
     /// A tool. Without arguments they aren't known: who looks at them can't answer.
-    Call { tool: &'a ToolName, component: Option<Digest>, arguments: Option<&'a Map<String, Value>> },
+    Call {
+        tool: &'a ToolName,
+        component: Option<Digest>,
+        arguments: Option<&'a Map<String, Value>>,
+        approvers: Option<&'a [AgentId]>,
+    },
     /// A sandbox's tool, with so many bytes of code.
-    Code { tool: &'a ToolName, component: Option<Digest>, bytes: i64 },
+    Code { tool: &'a ToolName, component: Option<Digest>, bytes: i64, approvers: Option<&'a [AgentId]> },
     /// Something outside of the host.
     Api { action: &'a str, url: &'a str, approvers: Option<&'a [AgentId]> },
     /// Agreeing to a request.
@@ -87,14 +92,23 @@ impl Question<'_> {
     /// The approvals that the question came with; `None` where nothing can be approved.
     pub(super) fn approvers(&self) -> Option<&[AgentId]> {
         match self.what {
-            What::Send { approvers, .. } | What::Api { approvers, .. } => Some(approvers.unwrap_or(&[])),
-            What::Call { .. } | What::Code { .. } | What::Approve { .. } => None,
+            What::Send { approvers, .. }
+            | What::Call { approvers, .. }
+            | What::Code { approvers, .. }
+            | What::Api { approvers, .. } => Some(approvers.unwrap_or(&[])),
+            What::Approve { .. } => None,
         }
     }
 
     /// Whether people have agreed.
     pub(super) fn granted(&self) -> bool {
-        matches!(self.what, What::Send { approvers: Some(_), .. } | What::Api { approvers: Some(_), .. })
+        matches!(
+            self.what,
+            What::Send { approvers: Some(_), .. }
+                | What::Call { approvers: Some(_), .. }
+                | What::Code { approvers: Some(_), .. }
+                | What::Api { approvers: Some(_), .. }
+        )
     }
 
     /// The smallest rule that would allow this question.
@@ -118,14 +132,8 @@ impl Question<'_> {
                 format!(" when {{ context.action == {} }}", names::quoted(action)),
             ),
             What::Approve { about, .. } => {
-                let (operation, resource) = match about {
-                    About::Operation { connection, operation } => {
-                        (operation.as_str(), names::connection(connection))
-                    }
-                    About::Api { action, resource } => (action.as_str(), names::api(resource)),
-                };
-                let condition = format!(" when {{ context.operation == {} }}", names::quoted(operation));
-                ("approve".to_owned(), resource, condition)
+                let condition = format!(" when {{ context.operation == {} }}", names::quoted(&about.word()));
+                ("approve".to_owned(), about.resource(), condition)
             }
         };
         let action = names::action(&action);

@@ -63,7 +63,7 @@ fn tool_of(out: &mut String, name: &ToolName, tool: &ToolType) {
     let _ =
         write!(out, "  principal: [Agent], resource: [Tool],\n  context: {{\n{COMMON}    \"arguments\": ");
     tool.arguments.write(out);
-    out.push_str(",\n  },\n};\n");
+    out.push_str(",\n    \"approval\": Approval,\n  },\n};\n");
 }
 
 /// Which groups have members. A policy over an empty group couldn't be checked, so such a group is made an action that
@@ -100,7 +100,7 @@ impl Groups {
                     " appliesTo {{\n  principal: [Agent], resource: [{resource}],\n  context: {{\n{COMMON}"
                 );
                 out.push_str(match resource {
-                    "Tool" => "    \"arguments\": {},\n  },\n}",
+                    "Tool" => "    \"arguments\": {}, \"approval\": Approval,\n  },\n}",
                     _ => {
                         "    \"door\": String, \"tool\"?: String, \"approval\": Approval,\n    \
                          \"path\": {}, \"query\": {}, \"body\": {},\n  },\n}"

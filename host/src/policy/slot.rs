@@ -198,8 +198,7 @@ fn resource(question: &Question<'_>) -> Subject {
         What::Send { connection, .. } => names::connection(&connection.name),
         What::Call { tool, .. } | What::Code { tool, .. } => names::tool(tool),
         What::Api { url, .. } => names::api(url),
-        What::Approve { about: About::Operation { connection, .. }, .. } => names::connection(connection),
-        What::Approve { about: About::Api { resource, .. }, .. } => names::api(resource),
+        What::Approve { about, .. } => about.resource(),
     };
     Subject { uid, within: vec![names::environment(question.realm), names::tenant(&question.realm.tenant)] }
 }

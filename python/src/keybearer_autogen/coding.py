@@ -38,6 +38,7 @@ class Outcome:
         code_file: The file of the first block, if a working directory was given.
         result: The value of the last expression, as the sandbox gave it.
         calls: The ids, in the host's audit trail, of the runs.
+        approval: What the code waits for, if a person has to agree to it first.
     """
 
     exit_code: int = 0
@@ -45,6 +46,7 @@ class Outcome:
     code_file: str | None = None
     result: str | None = None
     calls: list[str] = field(default_factory=list)
+    approval: str | None = None
 
 
 class Workspace:
@@ -166,6 +168,7 @@ class Run:
         log.warning("code wasn't run to its end: %s", error)
         if error.call is not None:
             self._outcome.calls.append(error.call)
+        self._outcome.approval = error.approval
         if error.code in ("host_timeout", "deadline_exceeded"):
             self._end(TIMEOUT, "Timeout")
         else:

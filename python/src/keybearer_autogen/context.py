@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from .errors import ConfigurationError
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", re.ASCII)
+_APPROVALS_MAX = 4
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Context:
             switches go by it. A token bound to a conversation refuses another.
         turn: The turn of the conversation; recorded.
         intent: Says that a write is meant, even if the same was made before in this conversation.
-        approval: The approval (`apr_…`) that the request was given.
+        approval: The approval (`apr_…`) that the call was given. Where what it sends was given one as well: up to four,
+            with commas between them.
         wait_for_approval: Wait for a person up to the deadline.
     """
 
@@ -37,11 +39,16 @@ class Context:
     def __post_init__(self) -> None:
         for name in ("conversation", "turn", "intent", "approval"):
             value = getattr(self, name)
-            if value is not None and not _ID.fullmatch(value):
+            if value is None:
+                continue
+            ids = [one.strip(" ") for one in value.split(",")] if name == "approval" else [value]
+            if not all(_ID.fullmatch(one) for one in ids):
                 raise ConfigurationError(
                     f"the {name} isn't valid: use 1 to 128 letters, digits and any of '-_.:@', starting with a letter "
                     "or digit"
                 )
+            if len(ids) > _APPROVALS_MAX:
+                raise ConfigurationError(f"a call comes back with at most {_APPROVALS_MAX} approvals")
 
     def over(self, other: Context) -> Context:
         """This one, with `other` where this one says nothing."""

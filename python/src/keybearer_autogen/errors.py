@@ -6,7 +6,10 @@ the agent, which may. Neither holds a token or a secret.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
+
+_APPROVAL = re.compile(r"\bapr_[0-9a-f]{24}\b", re.ASCII)
 
 RequestSent = Literal["no", "yes", "unknown"]
 Retry = Literal["no", "safe", "check_first"]
@@ -41,6 +44,13 @@ class KeybearerError(Exception):
         self.request_sent: RequestSent = request_sent
         self.retry: Retry = retry
         self.call = call
+
+    @property
+    def approval(self) -> str | None:
+        """The approval that the call waits for, where a person has to agree first (`approval_required`): for whoever tells
+        people, and for :func:`~keybearer_autogen.calling`, which brings it along once they have agreed."""
+        found = _APPROVAL.search(self.detail) if self.code == "approval_required" else None
+        return None if found is None else found.group()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each kind is made from other arguments than an exception keeps.

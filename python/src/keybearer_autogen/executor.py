@@ -32,11 +32,14 @@ class KeybearerCodeResult(CodeResult):
         code_file: The file of the first block, if the executor was given a working directory.
         result: The value of the last block's last expression: JSON if it can be written as JSON, else its `repr`.
         calls: The ids of the runs in the host's audit trail.
+        approval: The approval (`apr_…`) that the code waits for, if a person has to read it first. It's in the output as
+            well. Once it's approved, exactly the same code runs.
     """
 
     code_file: str | None = None
     result: str | None = None
     calls: list[str] = field(default_factory=list)
+    approval: str | None = None
 
 
 class KeybearerCodeExecutorConfig(HostConfig):
@@ -56,6 +59,8 @@ class KeybearerCodeExecutor(CodeExecutor, Component[KeybearerCodeExecutorConfig]
 
     - Exit codes are those of a Python process; 124 with `Timeout`, 125 with `Cancelled`, and 126 with a sentence when
       the host refused or couldn't be reached.
+    - Where a person has to read the code first, it doesn't run: the exit code is 126, and the output says which approval
+      it waits for. Inside `calling(wait_for_approval=True)` the host waits for the person, for as long as `timeout` says.
     - Only Python is run. Another language is exit code 1 with a sentence.
     - Nothing is kept from one block to the next.
     - Cancelling stops the code at once, also in mid-run: what it hasn't sent by then isn't sent.

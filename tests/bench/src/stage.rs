@@ -187,6 +187,7 @@ impl Stage {
             call: CallId::fresh(SystemClock.now()),
             context: CallContext::default(),
             deadline: DEADLINE,
+            program: None,
         };
         let result = self.pipeline.call(request).await.into_result();
         result.map(drop).map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal:?}"))

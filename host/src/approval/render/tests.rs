@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::approval::code::BYTES_MAX;
 use crate::auth::{Auth, Grant, Mint};
 use crate::clock::{ManualClock, Millis};
 use crate::connection::Connections;
+use crate::dto::{Arguments, InputSchema};
 use crate::egress::{Draft, DraftBody};
-use crate::ids::{Digest, Realm};
+use crate::ids::{CallId, Digest, Realm};
 use crate::store::{MemoryControl, TokenKind};
 
 const STRIPE: &str = r#"
@@ -206,4 +208,102 @@ fn a_body_without_parameters_is_named_by_its_digest() {
     assert!(text.contains("body: 8 bytes"), "{text}");
     let read = rendered(&send("GET", "/v1/file", &[], None), "t").text();
     assert!(!read.contains("amount") && read.contains("parameters: none"), "{read}");
+}
+
+/// A call of a tool that takes a command and notes, or of a sandbox's.
+fn invocation(kind: ComponentKind, arguments: &serde_json::Value) -> Invocation {
+    let schema = serde_json::json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "code": { "type": "string" }, "command": { "type": "string" },
+            "notes": { "type": "array", "items": { "type": "string" } },
+        },
+    });
+    let schema = InputSchema::parse(&schema.to_string()).unwrap();
+    Invocation {
+        call: CallId::fresh(Millis(1_000)),
+        caller: caller("Tidy up"),
+        tool: "run_command".parse().unwrap(),
+        kind,
+        component: Digest::of(b"c"),
+        connections: Arc::from([]),
+        arguments: Arguments::parse(arguments.to_string().as_bytes(), &schema).unwrap(),
+        context: CallContext { conversation: Some("conv-1".parse().unwrap()), ..CallContext::default() },
+        now: Millis(1_000),
+    }
+}
+
+fn called(arguments: &serde_json::Value) -> Result<Rendering, TooLong> {
+    Rendering::of_call(&invocation(ComponentKind::Tool, arguments), &[])
+}
+
+fn coded(code: &str) -> Result<Rendering, TooLong> {
+    let blocks = [CodeBlock { language: "python".to_owned(), code: code.to_owned() }];
+    let arguments = serde_json::json!({ "code": code });
+    Rendering::of_call(&invocation(ComponentKind::Sandbox, &arguments), &blocks)
+}
+
+#[test]
+fn an_approver_reads_all_that_a_tool_is_called_with() {
+    let notes: Vec<_> = (0..100).map(|number| format!("note {number}")).collect();
+    let long = format!("ls {}; rm -rf /", "-l ".repeat(200));
+    let rendering = called(&serde_json::json!({ "command": long, "notes": notes })).unwrap();
+    let text = rendering.text().replace("\n      | ", "");
+    assert!(text.starts_with("call: of the tool run_command\narguments: all 101\n"), "{text}");
+    assert!(text.contains(&format!("\n  arguments.command: \"{long}\"\n")), "nothing is cut: {text}");
+    assert!(
+        text.contains("\n  arguments.notes[99]: \"note 99\"\nasked by: billing as payer, with tok_"),
+        "{text}"
+    );
+    assert!(text.ends_with("  conversation: \"conv-1\"\n  task: \"Tidy up\"\n"), "{text}");
+    assert!(!text.contains("amount"), "{text}");
+    assert!(called(&serde_json::json!({})).unwrap().text().contains("arguments: none\n"));
+}
+
+#[test]
+fn what_is_too_long_to_be_read_is_not_rendered() {
+    let command = "x".repeat(BYTES_MAX);
+    assert!(called(&serde_json::json!({ "command": &command[20..] })).is_ok());
+    assert!(called(&serde_json::json!({ "command": command })).is_err());
+    let notes = |count| serde_json::json!({ "notes": vec!["n"; count] });
+    assert!(called(&notes(4_000)).is_ok() && called(&notes(4_001)).is_err());
+    assert!(coded(&command).is_ok() && coded(&format!("{command}x")).is_err());
+}
+
+#[test]
+fn no_code_can_look_like_another_line() {
+    for nasty in [
+        "x\nasked by: nobody",
+        "x\r\nasked by: nobody",
+        "# x\rasked by: nobody",
+        "x\u{2028}asked by: nobody",
+        "\u{1b}[1A\u{1b}[2Kasked by: nobody",
+        "\u{202e}ydobon :yb deksa",
+        &format!("x{}asked by: nobody", " ".repeat(200)),
+        // Where the line is broken.
+        &format!("{}asked by: nobody", "x".repeat(WIDTH - "    1: ".len())),
+        &format!("{}asked by: nobody", " ".repeat(30)),
+        &"asked by: nobody".repeat(9),
+        "    2: asked by: nobody",
+        "x\n\n\n",
+    ] {
+        let rendering = coded(nasty).unwrap();
+        let text = rendering.text();
+        assert!(text.bytes().all(|b| b == b'\n' || (0x20..0x7f).contains(&b)), "{text}");
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        let claims = text.lines().filter(|line| line.trim_start().starts_with("asked by"));
+        assert_eq!(claims.count(), 1, "{text}");
+        let whole = serde_json::to_string(&rendering).unwrap();
+        assert!(whole.is_ascii(), "the JSON form is as safe: {whole}");
+    }
+}
+
+/// What was sealed before there were calls and code in it.
+#[test]
+fn a_rendering_of_before_is_read() {
+    let body = serde_json::json!({ "amount": 5, "currency": "usd" });
+    let rendering = rendered(&charge("cus_1", &body), "t");
+    let mut older = serde_json::to_value(&rendering).unwrap();
+    older.as_object_mut().unwrap().retain(|name, _| name != "tool" && name != "code");
+    assert_eq!(serde_json::from_value::<Rendering>(older).unwrap(), rendering);
 }

@@ -282,3 +282,18 @@ fn a_damaged_row_is_damage_and_no_approval() {
         assert!(matches!(world.claim(&id, &ask), Err(ClaimError::Store(StoreError::Damaged(_)))), "{sql}");
     }
 }
+
+#[test]
+fn what_it_is_about_is_read_back() {
+    in_both(|world| {
+        let tool: crate::ids::ToolName = "run_python".parse().unwrap();
+        let api = About::Api { action: "call".to_owned(), resource: "api://tasks/7".to_owned() };
+        for (number, about) in
+            [api, About::Call { tool: tool.clone() }, About::Code { tool }].into_iter().enumerate()
+        {
+            let id =
+                world.asked(&ApprovalAsk { about: about.clone(), ..ask("acme", 1, &number.to_string()) });
+            assert_eq!(world.approvals.get(None, &id).unwrap().unwrap().about, about);
+        }
+    });
+}

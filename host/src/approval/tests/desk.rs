@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use super::*;
 use crate::audit::{Audit, Event, Step};
 use crate::ids::{CallId, Digest};
-use crate::policy::CallContext;
+use crate::policy::{Facts, Policy, PolicyFile, World as PolicyWorld};
 use crate::refusal::{FailureReason, SendFailure};
 use crate::store::{AuditRecord, AuditStore, MemoryAudit, RowFilter, TrailWork};
 
@@ -60,9 +60,22 @@ impl Office {
         id: Option<&ApprovalId>,
         wait: bool,
     ) -> Result<Approved, SendFailure> {
-        let context = CallContext { approval: id.cloned(), approval_wait: wait, ..CallContext::default() };
+        let given: Vec<_> = id.into_iter().cloned().collect();
+        self.obtain_with(within, ask, &given, wait).await
+    }
+
+    async fn obtain_with(
+        &self,
+        within: Duration,
+        ask: &ApprovalAsk,
+        given: &[ApprovalId],
+        wait: bool,
+    ) -> Result<Approved, SendFailure> {
         let deadline = Instant::now() + within;
-        self.desk.obtain(&CallId::fresh(START), &|| Ok(ask.clone()), &context, deadline).await
+        let obtained =
+            self.desk.obtain(&CallId::fresh(START), &|| Ok(ask.clone()), (given, wait), deadline).await?;
+        assert_eq!(obtained.fingerprint, ask.fingerprint);
+        Ok(obtained.approved)
     }
 
     fn steps(&self) -> Vec<(Step, String, bool)> {
@@ -106,6 +119,56 @@ async fn a_request_is_asked_approved_and_made_all_on_record() {
             (Step::Claimed, "billing".to_owned(), true),
         ]
     );
+}
+
+/// Another of the same token and agent, about a tool's call.
+fn of_a_call(what: &str) -> ApprovalAsk {
+    ApprovalAsk { about: About::Call { tool: "run_command".parse().unwrap() }, ..ask("acme", 1, what) }
+}
+
+#[tokio::test]
+async fn of_several_approvals_each_is_used_for_what_it_was_given_for() {
+    let office = office();
+    let (call, send) = (of_a_call("deploy"), ask("acme", 1, "pay"));
+    let given = [office.world.granted(&send), office.world.granted(&call)];
+    let obtain = |ask| {
+        let (office, given) = (&office, &given);
+        async move { office.obtain_with(Duration::from_secs(10), ask, given, false).await }
+    };
+    assert_eq!(obtain(&call).await.unwrap().id, given[1]);
+    assert_eq!(office.world.state(&given[0]), ApprovalState::Granted, "that of the send stays for it");
+    assert_eq!(obtain(&send).await.unwrap().id, given[0]);
+    assert!(obtain(&call).await.unwrap_err().message.contains("was used before"));
+}
+
+#[tokio::test]
+async fn an_approval_of_something_of_another_kind_is_left_alone_and_told_of() {
+    let office = office();
+    let (call, send) = (of_a_call("deploy"), ask("acme", 1, "pay"));
+    let of_the_call = office.world.granted(&call);
+    let failure = office.obtain(&send, Some(&of_the_call), false).await.unwrap_err();
+    assert_eq!(failure.reason, FailureReason::ApprovalRequired);
+    assert_ne!(id_in(&failure), of_the_call, "another is asked for");
+    assert!(
+        failure.message.ends_with(&format!("(this isn't what was approved as {of_the_call})")),
+        "{failure:?}"
+    );
+    assert_eq!(office.world.state(&of_the_call), ApprovalState::Granted);
+    // Beside one that is for nothing here, nobody is asked.
+    let asked = office.world.approvals.list(None, None, 9).unwrap().len();
+    let unknown: ApprovalId = "apr_000000000000000000000000".parse().unwrap();
+    let others = ApprovalAsk { token: token_id(2), ..of_a_call("of another token") };
+    let of_another = office.world.granted(&others);
+    for wrong in [unknown, of_another] {
+        let given = [of_the_call.clone(), wrong.clone()];
+        let refused = office.obtain_with(Duration::from_secs(10), &of_a_call("more"), &given, true).await;
+        let refused = refused.unwrap_err();
+        assert!(refused.message.contains("there is no approval"), "{refused:?}");
+        let other = ask("acme", 1, "pay more");
+        let refused = office.obtain_with(Duration::from_secs(10), &other, &given, true).await.unwrap_err();
+        assert!(refused.message.contains(&format!("there is no approval {wrong}")), "{refused:?}");
+    }
+    assert_eq!(office.world.approvals.list(None, None, 9).unwrap().len(), asked + 1);
 }
 
 #[tokio::test]
@@ -199,16 +262,16 @@ async fn what_changes_during_the_wait_is_not_what_was_approved() {
         let under = if looks.fetch_add(1, Ordering::SeqCst) == 0 { "pay" } else { "pay, other policies" };
         Ok(ask("acme", 1, under))
     };
-    let context = CallContext { approval_wait: true, ..CallContext::default() };
     let (call, deadline) = (CallId::fresh(START), Instant::now() + Duration::from_secs(10));
-    let (obtained, decided) = tokio::join!(office.desk.obtain(&call, &changing, &context, deadline), async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            if let Some(row) = office.world.approvals.list(None, None, 1).unwrap().pop() {
-                return office.desk.approve(operator("alice", "acme"), &row.id).await;
+    let (obtained, decided) =
+        tokio::join!(office.desk.obtain(&call, &changing, (&[], true), deadline), async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if let Some(row) = office.world.approvals.list(None, None, 1).unwrap().pop() {
+                    return office.desk.approve(operator("alice", "acme"), &row.id).await;
+                }
             }
-        }
-    });
+        });
     assert_eq!(decided.unwrap(), ApprovalState::Granted);
     let failure = obtained.unwrap_err();
     assert!(failure.message.contains("there is no approval"), "{failure:?}");
@@ -270,6 +333,26 @@ async fn it_waits_for_whom_the_policies_want_and_is_not_used_up_meanwhile() {
     let approved = office.obtain(&ask, Some(&id), false).await.unwrap();
     assert_eq!(approved.approvers, ["ben", "carol", "anna"].map(name));
     assert!(office.obtain(&ask, Some(&id), false).await.is_err(), "once");
+}
+
+#[test]
+fn those_who_agree_have_to_be_enough_for_every_block_of_code() {
+    let text = "permit (principal, action == Action::\"run_code\", resource)
+        when { context.bytes < 10 && context.approval.granted };
+        permit (principal, action == Action::\"run_code\", resource)
+        when { context.approval.approvers.contains(\"anna\") };";
+    let policy = Policy::of(&[PolicyFile::new("p.cedar", text)], &[], PolicyWorld::default());
+    let policy = policy.unwrap_or_else(|problems| panic!("{problems}"));
+    let facts = |bytes: u32| -> Facts {
+        let facts = serde_json::json!({ "agent": "billing", "code": "run_python", "bytes": bytes });
+        serde_json::from_value(facts).unwrap()
+    };
+    let (_, sample) = sample();
+    let small = Note { facts: facts(5), ..sample.clone() };
+    let both = Note { facts: facts(5), more: vec![facts(50)], ..sample };
+    let enough = |note: &Note, who: &str| MayApprove::is_enough(&policy, note, &[name(who)], START);
+    assert!(enough(&small, "ben") && enough(&small, "anna") && enough(&both, "anna"));
+    assert!(!enough(&both, "ben"));
 }
 
 #[tokio::test]

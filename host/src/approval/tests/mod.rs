@@ -73,6 +73,8 @@ pub(crate) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
         customer: None,
         parameters: vec![Shown { name: "body.what".into(), value: shown::text(what) }],
         left_out: 0,
+        tool: None,
+        code: Vec::new(),
         raw_body: None,
         asked_by: AskedBy {
             realm: realm(tenant).to_string(),
@@ -98,7 +100,7 @@ pub(crate) fn ask(tenant: &str, token: u8, what: &str) -> ApprovalAsk {
         },
         quorum: 1,
         own: vec![name("minter")],
-        note: Note { rendering, cost: None, facts: facts(tenant) },
+        note: Note { rendering, cost: None, facts: facts(tenant), more: Vec::new() },
     }
 }
 

@@ -142,6 +142,7 @@ fn intent() -> CallBegun {
         arguments: Some(Digest::of(b"{}")),
         arguments_bytes: 2,
         policy: None,
+        approval: None,
         trace: None,
         model_call: None,
     }

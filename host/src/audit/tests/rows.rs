@@ -110,10 +110,10 @@ fn a_token_s_row_is_shown_with_who_got_it_for_what_and_what_it_may_do() {
         shown(given(&operator))
             .ends_with("  operator=alice  expires=1970-01-01T00:01:00.000Z  every_environment")
     );
-    let begun = CallBegun { task: token().task, ..intent() };
-    assert!(
-        shown(Event::CallBegun(begun)).contains("  task=\"collect what is \\\"overdue\\\"\"  conversation=")
-    );
+    let approval = Some("apr_000000000000000000000001".parse().unwrap());
+    let begun = shown(Event::CallBegun(CallBegun { task: token().task, approval, ..intent() }));
+    assert!(begun.contains("  task=\"collect what is \\\"overdue\\\"\"  conversation="), "{begun}");
+    assert!(begun.contains("  approval=apr_000000000000000000000001  "), "{begun}");
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ fn rows_of_before_are_read() {
     assert!(older.contains(r#""hash":"#), "{older}");
     assert_eq!(serde_json::from_str::<Event>(&older).unwrap(), differed);
     let begun = serde_json::to_string(&Event::CallBegun(intent())).unwrap();
-    assert!(!begun.contains("task"), "{begun}");
+    assert!(!begun.contains("task") && !begun.contains("approval"), "{begun}");
     for event in [refused(Code::OverBudget, self::known()), refused(Code::ToolLimit, SendKnown::default())] {
         let written = serde_json::to_string(&row(event)).unwrap();
         assert_eq!(serde_json::to_string(&serde_json::from_str::<Row>(&written).unwrap()).unwrap(), written);

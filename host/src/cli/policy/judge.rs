@@ -97,7 +97,8 @@ pub(super) fn replay(facts: &Path, live: &Policy, candidate: &Policy, out: &Out)
 fn subject(facts: &Facts) -> String {
     let subject = [&facts.operation, &facts.api, &facts.approve];
     let subject = subject.into_iter().flatten().next().cloned();
-    subject.or_else(|| facts.call.as_ref().map(ToString::to_string)).unwrap_or_default()
+    let tool = facts.call.as_ref().or(facts.code.as_ref());
+    subject.or_else(|| tool.map(ToString::to_string)).unwrap_or_default()
 }
 
 /// The call that a request came from, as its action is called.

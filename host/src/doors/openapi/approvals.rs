@@ -60,8 +60,11 @@ pub(super) fn schemas() -> Value {
         "connection": nullable("Slug"),
         "operation": nullable("ToolName"),
         "action": { "type": ["string", "null"],
-            "description": "For an enforcement point's question about something outside of the host." },
+            "description": "`call:…` for a call of a tool, `run_code` for code, the word for an enforcement point's question about \
+                something outside of the host." },
         "resource": optional_text,
+        "tool": { "oneOf": [reference("ToolName"), { "type": "null" }],
+            "description": "The tool that would be called, or run code." },
         "quorum": { "type": "integer", "minimum": 1,
             "description": "How many people have to say yes at least. It stays pending while the policies in force want \
                 somebody else to agree as well." },
@@ -95,6 +98,9 @@ pub(super) fn schemas() -> Value {
             "parameters": list_of("Shown"),
             "left_out": { "type": "integer", "minimum": 0,
                 "description": "How many more parameters there are than are shown." },
+            "tool": { "type": ["string", "null"], "description": "The tool that is called, or that runs code." },
+            "code": { "type": "array", "items": reference("ShownCode"),
+                "description": "All the code that is run, block by block: nothing of it is left out." },
             "raw_body": optional_text,
             "asked_by": closed(json!({
                 "realm": text, "agent": text, "role": optional_text, "token": text, "tool": optional_text,
@@ -105,5 +111,10 @@ pub(super) fn schemas() -> Value {
                 "description": "What the agent or its operator wrote, unchecked." },
         }), &[]),
         "Shown": closed(json!({ "name": text, "value": text }), &[]),
+        "ShownCode": closed(json!({
+            "language": text, "bytes": { "type": "integer", "minimum": 0 },
+            "lines": { "type": "array", "items": text,
+                "description": "Printable ASCII: `\\\\` is one backslash, and what is no plain character is written as its number." },
+        }), &[]),
     })
 }

@@ -15,12 +15,13 @@ pub(super) fn run() -> Value {
         model_call(),
         header(
             &headers::APPROVAL,
-            "The approval that a person gave to exactly the request that the code makes.",
-            reference("ApprovalId"),
+            "The approvals that people gave to exactly this code, all of its blocks, and to what it sends: at most four, with commas \
+             between them.",
+            reference("ApprovalIds"),
         ),
         header(
             &headers::APPROVAL_WAIT,
-            "`yes`: where a person has to approve a request of the code first, it waits for that, up to the deadline.",
+            "`yes`: where a person has to approve the code, or a request of it, first, it waits for that, up to the deadline.",
             json!({ "enum": ["yes", "no"] }),
         ),
         header(

@@ -30,6 +30,7 @@ fn known() -> Value {
         "CallId": { "type": "string", "pattern": "^call_[0-9a-f]{32}$" },
         "TokenId": { "type": "string", "pattern": "^tok_[0-9a-f]{24}$" },
         "ApprovalId": { "type": "string", "pattern": "^apr_[0-9a-f]{24}$" },
+        "ApprovalIds": { "type": "string", "pattern": "^apr_[0-9a-f]{24}( *, *apr_[0-9a-f]{24}){0,3}$" },
         "Digest": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" },
         "Time": { "type": "integer", "description": "Milliseconds since 1970-01-01T00:00:00Z." },
         "Count": { "type": "integer", "minimum": 0 },
@@ -162,7 +163,7 @@ fn audit_row() -> Value {
                 "agent": reference("Label"), "role": nullable("Slug"), "task": text, "conversation": nullable("Label"),
                 "turn": nullable("Label"), "tool": nullable("ToolName"), "component": nullable("Digest"),
                 "arguments": nullable("Digest"), "policy": nullable("Digest"), "arguments_bytes": reference("Count"), "trace": optional_text,
-                "model_call": reference("ModelCallId"),
+                "approval": reference("ApprovalId"), "model_call": reference("ModelCallId"),
             }),
         ),
         (
@@ -256,7 +257,7 @@ fn audit_row() -> Value {
         let tag = json!({ "event": { "const": event } });
         let optional: &[&str] = match event {
             "admin" => &["reason", "token"],
-            "call_begun" => &["task", "model_call"],
+            "call_begun" => &["task", "approval", "model_call"],
             "call_refused" => &["policy", "model_call"],
             "decided" => &["policy", "approval"],
             "send_begun" => &["user", "question", "key"],

@@ -331,6 +331,7 @@ fn audit_rows_of_every_event_fit() {
             arguments: Some(digest),
             arguments_bytes: 2,
             policy: Some(digest),
+            approval: Some(ApprovalId::fresh()),
             trace: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
             model_call: Some("call_x/1".parse().unwrap()),
         }),
@@ -485,8 +486,24 @@ fn audit_rows_of_every_event_fit() {
 
 #[test]
 fn approvals_fit() {
-    let (row, note) = crate::approval::tests::sample();
     let now = Millis(1_700_000_000_000);
+    let (row, note) = crate::approval::tests::sample();
+    let of = |about| ApprovalEntry::of(crate::store::ApprovalRow { about, ..row.clone() }, now);
+    let tool: crate::ids::ToolName = "run_python".parse().unwrap();
+    let code = crate::policy::About::Code { tool: tool.clone() };
+    fits(
+        "ApprovalList",
+        &ApprovalList { approvals: vec![of(crate::policy::About::Call { tool }), of(code.clone())] },
+    );
+    let mut request = note.rendering.clone();
+    request.tool = Some("run_python".to_owned());
+    request.code = vec![crate::approval::ShownCode {
+        language: "python".to_owned(),
+        bytes: 5,
+        lines: vec!["pay()".to_owned()],
+    }];
+    let text = Some(request.text());
+    fits("ApprovalDetail", &ApprovalDetail { entry: of(code), text, request: Some(request) });
     let entry = || ApprovalEntry::of(row.clone(), now);
     fits("ApprovalList", &ApprovalList { approvals: vec![entry()] });
     let text = Some(note.rendering.text());

@@ -31,6 +31,13 @@ pub(super) fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (
     (minted.row.id, minted.token.to_string())
 }
 
+/// The approval that a sentence for an agent names first.
+#[track_caller]
+pub(super) fn id_in(sentence: &str) -> ApprovalId {
+    let at = sentence.find("apr_").unwrap_or_else(|| panic!("{sentence}"));
+    sentence[at..at + 28].parse().unwrap_or_else(|_| panic!("{sentence}"))
+}
+
 fn asked(host: &Host, token: &str, what: &str) -> ApprovalId {
     let caller = host.door.app.auth.verify(token).unwrap();
     host.door.app.approvals.approvals().request(&ask_by(&caller, what)).unwrap().id

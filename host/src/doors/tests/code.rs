@@ -1,5 +1,6 @@
 //! Running code: a small interpreter stands in for Python, which the tests in `tests/python` use.
 
+mod approved;
 mod guest;
 mod refusals;
 mod stopping;

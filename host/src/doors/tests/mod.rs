@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod approvals;
+mod approved_calls;
 mod budgets;
 mod calls;
 mod client;

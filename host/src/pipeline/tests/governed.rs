@@ -287,7 +287,7 @@ impl Governed {
             via: Via::Proxy,
             context,
             deadline: Instant::now() + Duration::from_secs(20),
-            state: Arc::new(CallState::new(pending)),
+            state: Arc::new(CallState::new(pending, None)),
         }
     }
 

@@ -167,6 +167,7 @@ impl World {
             call: CallId::fresh(Millis(1_000)),
             context: CallContext::default(),
             deadline,
+            program: None,
         };
         self.pipeline.call(request).await.into_result()
     }

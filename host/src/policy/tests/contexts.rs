@@ -87,8 +87,9 @@ fn each_kind(whole: bool, mut ask: impl FnMut(&str, Who<'_>, What<'_>)) {
         }
     }
     let arguments = members(&world.tool(&tool).unwrap().arguments, whole);
-    ask("call", who, What::Call { tool: &tool, component: None, arguments: Some(&arguments) });
-    ask("code", who, What::Code { tool: &sandbox, component: None, bytes: 5 });
+    let arguments = Some(&arguments);
+    ask("call", who, What::Call { tool: &tool, component: None, arguments, approvers: None });
+    ask("code", who, What::Code { tool: &sandbox, component: None, bytes: 5, approvers: None });
     ask("api", who, What::Api { action: "plan", url: "api://tasks/7", approvers: None });
     let cost = Cost { amount_minor: 5, currency: "usd".to_owned() };
     let operator: AgentId = "ann".parse().unwrap();
@@ -98,6 +99,8 @@ fn each_kind(whole: bool, mut ask: impl FnMut(&str, Who<'_>, What<'_>)) {
             operation: "create_charge".parse().unwrap(),
         },
         About::Api { action: "plan".to_owned(), resource: "api://tasks/7".to_owned() },
+        About::Call { tool: tool.clone() },
+        About::Code { tool: sandbox.clone() },
     ] {
         let what = What::Approve {
             about: &about,

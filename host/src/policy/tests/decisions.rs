@@ -212,6 +212,8 @@ fn a_denial_names_the_smallest_rule_that_would_allow_it() {
         json!({ "call": "run_command", "arguments": { "command": "ls" } }),
         json!({ "api": "api://tasks/\"7\"", "action": "re\"ad" }),
         json!({ "approve": "stripe:create_charge", "operator": "ann" }),
+        json!({ "approve": "call:run_command", "operator": "ann" }),
+        json!({ "approve": "run_code", "operator": "ann" }),
     ] {
         let question = facts(question);
         let cause = policy("").judge(&question, NOON).unwrap().cause.unwrap();
@@ -268,6 +270,90 @@ fn what_is_allowed_only_with_approval_asks_for_it() {
 }
 
 #[test]
+fn calls_and_code_that_are_allowed_only_with_approval_ask_for_it() {
+    let call = || json!({ "call": "run_command", "arguments": { "command": "make deploy" } });
+    let code = || json!({ "code": "run_python", "bytes": 200 });
+    for (question, action, size) in [
+        (call(), "call:run_command", "context.arguments.command like \"*deploy*\""),
+        (code(), "run_code", "context.bytes > 100"),
+    ] {
+        let rules = |condition: &str| {
+            policy(&format!(
+                "permit (principal, action, resource);
+                 forbid (principal, action == Action::\"{action}\", resource) when {{ {size} }} unless {{ {condition} }};"
+            ))
+        };
+        for (condition, approvers, known) in [
+            ("context.approval.granted", Value::Null, "approval 1"),
+            ("context.approval.granted", json!(["ann"]), "allowed"),
+            ("context.approval.count >= 2", json!(["ann"]), "approval 2"),
+            ("context.approval.count >= 6", Value::Null, "denied"),
+            ("context.approval.approvers.contains(\"cfo\")", json!(["ann"]), "approval 2"),
+            ("context.approval.approvers.contains(\"cfo\")", json!(["ann", "cfo"]), "allowed"),
+        ] {
+            let asked = facts(with(question.clone(), json!({ "approvers": approvers })));
+            assert_eq!(verdict(&rules(condition), &asked), known, "{action} {condition} {approvers}");
+        }
+    }
+    // Of everyone above as well.
+    let ours = policy(
+        "permit (principal, action == Action::\"run_code\", resource)
+         when { principal == Agent::\"acme/bot\" || context.approval.granted };",
+    );
+    let handed = with(code(), json!({ "above": [{ "agent": "boss" }] }));
+    assert_eq!(verdict(&ours, &facts(code())), "allowed");
+    assert_eq!(verdict(&ours, &facts(handed.clone())), "approval 1");
+    assert_eq!(verdict(&ours, &facts(with(handed, json!({ "approvers": ["ann"] })))), "allowed");
+}
+
+#[test]
+fn who_agrees_to_calls_and_to_code_is_chosen_by_policy() {
+    let policy = policy(
+        "permit (principal == Operator::\"acme/ann\", action == Action::\"approve\", resource == Tool::\"run_python\")
+         when { context.operation == \"run_code\" && context.effect == \"write\" };
+         permit (principal == Operator::\"acme/bob\", action == Action::\"approve\", resource is Tool)
+         when { context.operation == \"call:run_command\" };",
+    );
+    for (operator, what, known) in [
+        ("ann", "run_code", "allowed"),
+        ("ann", "call:run_command", "denied"),
+        ("bob", "run_code", "denied"),
+        ("bob", "call:run_command", "allowed"),
+        ("bob", "stripe:create_charge", "denied"),
+    ] {
+        let question = facts(json!({ "approve": what, "operator": operator }));
+        assert_eq!(verdict(&policy, &question), known, "{operator} {what}");
+    }
+    let gone = facts(json!({ "approve": "call:gone", "operator": "bob" }));
+    assert!(policy.judge(&gone, NOON).unwrap_err().contains("no operation"));
+}
+
+/// Nobody is asked in vain, and nothing of it runs before it's known whom to ask.
+#[test]
+fn all_blocks_of_code_are_looked_at_before_people_are_asked() {
+    let auth = auth();
+    let caller = caller(&auth, TokenKind::Agent, &["*"], &[], None);
+    let text = "permit (principal, action == Action::\"run_code\", resource) when { context.bytes < 10 };
+        permit (principal, action == Action::\"run_code\", resource)
+        when { context.bytes < 20 && context.approval.granted };
+        permit (principal, action == Action::\"run_code\", resource)
+        when { context.bytes < 30 && context.approval.count >= 2 };";
+    let world = world().with_sandboxes([("run_python".parse().unwrap(), Digest::of(b"component"))]);
+    let policy = Policy::of(&[PolicyFile::new("p.cedar", text)], &[], world).unwrap();
+    let invocation = Invocation { kind: ComponentKind::Sandbox, ..invocation(&caller, "run_python", None) };
+    for (sizes, known) in [
+        (&[9, 9][..], Ok(None)),
+        (&[9, 10], Ok(Some(1))),
+        (&[20, 10, 9], Ok(Some(2))),
+        (&[10, 30], Err(Code::Denied)),
+        (&[9, 30], Ok(None)),
+    ] {
+        let said = policy.quorum_for_code(&invocation, sizes.iter().copied());
+        assert_eq!(said.map_err(|denied| denied.refusal.code), known, "{sizes:?}");
+    }
+}
+
+#[test]
 fn approvers_are_chosen_by_policy() {
     let text = "permit (principal, action == Action::\"approve\", resource == Connection::\"stripe\")
         when { context.effect == \"write\" && context has cost && context.cost.amount <= 1000 };
@@ -306,8 +392,12 @@ fn approvers_are_chosen_by_policy() {
     };
     for (operator, resource, known) in [
         ("cfo", "api://tasks/1", "allowed"),
-        // What is let approve at a connection isn't, outside of the host.
+        // What is let approve at a connection isn't, outside of the host, nor what a tool is called with, nor code.
         ("ann", "api://tasks/1", "denied"),
+        ("ann", "call:run_command", "denied"),
+        ("ann", "run_code", "denied"),
+        ("cfo", "call:run_command", "allowed"),
+        ("cfo", "run_code", "allowed"),
     ] {
         let question = facts(json!({ "approve": resource, "action": "execute", "operator": operator,
             "cost": { "amount": 1, "currency": "usd" } }));
@@ -466,7 +556,7 @@ fn running_code_is_an_action_of_its_own() {
     ] {
         assert_eq!(verdict(&policy(&text), &code(100)), known, "{text}");
     }
-    // It can't be approved, and its rule is the smallest there is.
+    // Its rule is the smallest there is.
     let judged = policy(START).judge(&code(100), NOON).unwrap();
     let cause = judged.cause.unwrap();
     let rule = "permit (principal == Agent::\"acme/bot\", action == Action::\"run_code\", resource == Tool::\"run_python\")";
@@ -517,7 +607,7 @@ fn a_sandbox_is_asked_about_as_one_and_as_the_version_that_is_known() {
     };
     let ask = |policy: &Policy, kind| {
         let invocation = Invocation { kind, ..invocation(&caller, "run_python", None) };
-        policy.permit_invocation(invocation).map(|_| ()).map_err(|denied| denied.refusal.code)
+        policy.permit_invocation(invocation, None).map(|_| ()).map_err(|denied| denied.refusal.code)
     };
     // The invocation has no code, which counts as the most there can be.
     assert_eq!(ask(&of(known), ComponentKind::Sandbox), Ok(()));

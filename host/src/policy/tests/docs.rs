@@ -13,7 +13,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn every_example_of_the_guide_is_taken() {
     let examples = blocks("cedar");
-    assert_eq!(examples.len(), 12, "the guide has more or fewer: is each fenced as cedar?");
+    assert_eq!(examples.len(), 13, "the guide has more or fewer: is each fenced as cedar?");
     for example in examples {
         let policy = policy(example);
         assert_eq!(policy.warnings(), [], "{example}");
@@ -37,6 +37,19 @@ fn what_the_guide_says_of_approval_holds() {
     assert_eq!(verdict(&policy, &charge(10_000)), "allowed");
     assert_eq!(verdict(&policy, &charge(10_001)), "approval 1");
     assert_eq!(verdict(&policy, &refund), "approval 2");
+}
+
+#[test]
+fn what_the_guide_says_of_reading_code_holds() {
+    let text = blocks("cedar").into_iter().find(|block| block.contains("a-person-reads-code")).unwrap();
+    let policy = policy(&format!(
+        "{START}\n@id(\"c\") permit (principal, action == Action::\"run_code\", resource);\n{text}"
+    ));
+    let code = facts(json!({ "code": "run_python", "bytes": 1 }));
+    let command = |text: &str| facts(json!({ "call": "run_command", "arguments": { "command": text } }));
+    assert_eq!(verdict(&policy, &code), "approval 1");
+    assert_eq!(verdict(&policy, &command("ls")), "allowed");
+    assert_eq!(verdict(&policy, &command("make deploy")), "approval 1");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_tool_is_called_by_who_was_granted_it() {
         (&[], "get_invoice", false),
     ] {
         let agent = caller(&auth, TokenKind::Agent, grant, &[], None);
-        let decided = policy.permit_invocation(invocation(&agent, tool, None));
+        let decided = policy.permit_invocation(invocation(&agent, tool, None), None);
         assert_eq!(decided.is_ok(), allowed, "{grant:?} {tool}");
         if let Err(denied) = decided {
             assert_eq!(
@@ -47,7 +47,7 @@ fn a_tool_is_called_by_who_was_granted_it() {
             );
         }
     }
-    assert!(policy.permit_invocation(invocation(&operator, "get_invoice", None)).is_err());
+    assert!(policy.permit_invocation(invocation(&operator, "get_invoice", None), None).is_err());
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn a_token_keeps_to_its_conversation() {
         (Some("a"), Some("b"), Err(Code::ConversationMismatch)),
     ] {
         let agent = caller(&auth, TokenKind::Agent, &["*"], &[], bound);
-        let decided = policy.permit_invocation(invocation(&agent, "t", named));
+        let decided = policy.permit_invocation(invocation(&agent, "t", named), None);
         let decided = decided
-            .map(|permit| permit.into_request().context.conversation.map(|talk| talk.to_string()))
+            .map(|verdict| permitted(verdict).context.conversation.map(|talk| talk.to_string()))
             .map_err(|denied| denied.refusal.code);
         assert_eq!(decided, known.map(|talk| talk.map(str::to_owned)), "{bound:?} {named:?}");
     }

@@ -31,7 +31,7 @@ fn mistakes_are_named_with_their_place_and_a_hint() {
         ),
         ("@id(\"a b\") permit (principal, action, resource);", &["a b", "ASCII"]),
         (
-            "permit (principal, action in Action::\"call\", resource) when { context.approval.granted };",
+            "permit (principal, action == Action::\"approve\", resource) when { context.approval.granted };",
             &["p.cedar:1:", "approval"],
         ),
     ] {

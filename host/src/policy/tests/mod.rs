@@ -160,6 +160,14 @@ fn caller(
     auth.verify(minted.token.as_str()).unwrap()
 }
 
+/// What may be run without anybody's yes.
+fn permitted(verdict: CallVerdict) -> Invocation {
+    match verdict {
+        CallVerdict::Permitted(permit) => permit.into_request(),
+        CallVerdict::NeedsApproval { quorum, .. } => panic!("{quorum} have to agree"),
+    }
+}
+
 fn invocation(caller: &Arc<Caller>, tool: &str, talk: Option<&str>) -> Invocation {
     let schema =
         InputSchema::parse(r#"{"type":"object","properties":{},"additionalProperties":false}"#).unwrap();

@@ -48,12 +48,22 @@ const FIELDS: &str = r#"
 
 /// The component. It declares no connection.
 pub(super) fn component() -> Vec<u8> {
+    built(TestGuest::default().pages)
+}
+
+/// One that does the same, and isn't the same.
+pub(super) fn another() -> Vec<u8> {
+    built(TestGuest::default().pages + 1)
+}
+
+fn built(pages: u32) -> Vec<u8> {
     TestGuest {
         tools: vec![("run_python", vec![])],
         call: CALL,
         fields: FIELDS,
         input: INPUT,
         output: OUTPUT,
+        pages,
         ..TestGuest::default()
     }
     .build()

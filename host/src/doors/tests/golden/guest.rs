@@ -1,10 +1,13 @@
-//! A tool that sends whatever request its arguments hold, without a look at it.
+//! A tool that sends whatever request its arguments hold, without a look at it; and an interpreter that sends whatever
+//! request its code is.
 //!
 //! The arguments are one text: the request as the canonical ABI lays it out in memory, in hexadecimal. So the guest has
 //! nothing to parse, and any request can be said, however crooked.
 
 use std::fmt::Write as _;
 
+use crate::catalog::SANDBOX_TOOL;
+use crate::catalog::sandbox_tests::{INPUT as CODE_INPUT, OUTPUT as CODE_OUTPUT};
 use crate::egress::{Draft, DraftBody};
 use crate::runtime::test_guest::TestGuest;
 
@@ -17,20 +20,25 @@ const PAGES: u32 = 32;
 
 /// The arguments before the hexadecimal text, and behind it.
 const BEFORE: &str = r#"{"request":""#;
+const CODE_BEFORE: &str = r#"{"code":""#;
 const BEHIND: &str = r#""}"#;
 
 const INPUT: &str = r#"{"type":"object","properties":{"request":{"type":"string"}},"required":["request"],"additionalProperties":false}"#;
 
-/// Decodes the text to `BASE`, sends, and returns `{}`, or fails with `send-failed`.
-const CALL: &str = "
+/// Decodes the text to `BASE`, sends, and returns a result, or fails with `send-failed`. `$around` bytes of the arguments aren't
+/// the text, which begins at byte `$high`; `$low` is the next one.
+macro_rules! forwarding {
+    ($around:literal, $high:literal, $low:literal, $result:literal) => {
+        concat!(
+            "
     (local $i i32) (local $n i32) (local $from i32)
-    (local.set $n (i32.shr_u (i32.sub (local.get $args_len) (i32.const 14)) (i32.const 1)))
+    (local.set $n (i32.shr_u (i32.sub (local.get $args_len) (i32.const ", $around, ")) (i32.const 1)))
     (block $done (loop $next
       (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
       (local.set $from (i32.add (local.get $args) (i32.shl (local.get $i) (i32.const 1))))
       (i32.store8 (i32.add (i32.const 1048576) (local.get $i))
-        (i32.or (i32.shl (call $nibble (i32.load8_u offset=12 (local.get $from))) (i32.const 4))
-                (call $nibble (i32.load8_u offset=13 (local.get $from)))))
+        (i32.or (i32.shl (call $nibble (i32.load8_u offset=", $high, " (local.get $from))) (i32.const 4))
+                (call $nibble (i32.load8_u offset=", $low, " (local.get $from)))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br $next)))
     (call $send
@@ -41,13 +49,20 @@ const CALL: &str = "
       (i32.const 2048))
     (if (result i32) (i32.load8_u (i32.const 2048))
       (then (call $err (i32.const 3) (i32.const 8) (i32.const 2)))
-      (else (call $ok (i32.const 8) (i32.const 2))))";
+      (else (call $ok ", $result, ")))"
+        )
+    };
+}
 
-const FIELDS: &str = "
+const CALL: &str = forwarding!("14", "12", "13", "(i32.const 8) (i32.const 2)");
+const CODE_CALL: &str = forwarding!("11", "9", "10", "(i32.const 65536) (i32.const 27)");
+
+const FIELDS: &str = r#"
   (func $nibble (param i32) (result i32)
     (i32.sub (local.get 0) (select (i32.const 87) (i32.const 48) (i32.gt_u (local.get 0) (i32.const 57)))))
   (func $word (param i32) (result i32)
-    (i32.load (i32.add (i32.const 1048576) (i32.shl (local.get 0) (i32.const 2)))))";
+    (i32.load (i32.add (i32.const 1048576) (i32.shl (local.get 0) (i32.const 2)))))
+  (data (i32.const 65536) "{\"exit_code\":0,\"output\":\"\"}")"#;
 
 /// The component. It declares these connections.
 pub(super) fn component(connections: Vec<&'static str>) -> Vec<u8> {
@@ -62,8 +77,32 @@ pub(super) fn component(connections: Vec<&'static str>) -> Vec<u8> {
     .build()
 }
 
+/// A sandbox: it declares no connection.
+pub(super) fn interpreter() -> Vec<u8> {
+    TestGuest {
+        tools: vec![(SANDBOX_TOOL, vec![])],
+        call: CODE_CALL,
+        fields: FIELDS,
+        input: CODE_INPUT,
+        output: CODE_OUTPUT,
+        pages: PAGES,
+        ..TestGuest::default()
+    }
+    .build()
+}
+
 /// The arguments that have the tool send this request.
 pub(super) fn arguments(draft: &Draft) -> String {
+    format!("{BEFORE}{}{BEHIND}", text(draft))
+}
+
+/// Those that have the sandbox's tool send it.
+pub(super) fn code_arguments(draft: &Draft) -> String {
+    format!("{CODE_BEFORE}{}{BEHIND}", text(draft))
+}
+
+/// The code that sends this request.
+pub(super) fn text(draft: &Draft) -> String {
     let mut image = Image(vec![0; 64]);
     let mut words = [0_u32; 16];
     let mut set = |at: usize, (place, length): (u32, u32)| {
@@ -94,9 +133,9 @@ pub(super) fn arguments(draft: &Draft) -> String {
     for (at, word) in words.iter().enumerate() {
         image.0[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
     }
-    let mut text = BEFORE.to_owned();
+    let mut text = String::new();
     image.0.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
-    text + BEHIND
+    text
 }
 
 /// The guest's memory from `BASE` on.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! governance.md ─ table ─ row ─┬─ steps   what happened before, then the request
-//!   policies.cedar             │    └─ ways   the tool door · the proxy door · the enforcement point
+//!   policies.cedar             │    └─ ways   the tool door · the door for code · the proxy door · the enforcement point
 //!   connections/*.toml         └─ world   a host of its own for each row and door
 //! ```
 
@@ -40,7 +40,7 @@ const PEERS: &[&str] = &[
 ];
 
 /// The corpus may grow, and not shrink.
-const ROWS_MIN: usize = 550;
+const ROWS_MIN: usize = 620;
 
 fn corpus() -> Corpus {
     let file = world::golden().join("governance.md");
@@ -91,6 +91,7 @@ rows! {
     currencies_settlements_refunds_and_rates = "YSFR";
     writes_made_again = "D";
     approvals = "A";
+    calls_and_code = "N";
     delegation_and_what_agents_may_not_change = "HO";
 }
 

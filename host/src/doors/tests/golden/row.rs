@@ -10,6 +10,12 @@ pub(super) enum Way {
     Tool,
     /// The same tool, called over the Model Context Protocol: wherever a row says `tool`.
     Mcp,
+    /// Code that sends the request.
+    Code,
+    /// The same code, run by calling the sandbox's tool.
+    CodeTool,
+    /// That over the Model Context Protocol.
+    CodeMcp,
     Proxy,
     Enforce,
     /// Any other route of the host's, as `POST /v1/tokens {…}`.
@@ -54,7 +60,7 @@ pub(super) struct Actor {
     pub(super) environment: String,
     pub(super) conversation: Option<String>,
     pub(super) task: Option<String>,
-    /// Operations; `tool:NAME`; `delegate`.
+    /// Operations; `delegate`; `no-tools`; `user:NAME`, whom the token is bound to.
     pub(super) may: Vec<String>,
     pub(super) budgets: Vec<String>,
     pub(super) from: Option<From>,
@@ -129,6 +135,8 @@ fn row(cells: &Cells, doors: &[String]) -> Row {
     }
     let way = |name: &String| match name.as_str() {
         "tool" => vec![Way::Tool, Way::Mcp],
+        "code" => vec![Way::Code],
+        "run_python" => vec![Way::CodeTool, Way::CodeMcp],
         "proxy" => vec![Way::Proxy],
         "enforce" => vec![Way::Enforce],
         "http" => vec![Way::Http],

@@ -18,6 +18,8 @@
 //! | `tasks N`, `tasks N of ROLE` | the tenant acme posts a policy that allows so many tasks at once |
 //! | `asked`, `asked ASK` | asks, and must be told that approval is needed; the approval is brought along from then on |
 //! | `NAME asked ASK` | another actor does |
+//! | `also asked` | makes the row's request without any approval, and brings the one that it needs along beside the others |
+//! | `went on` | makes the row's request with the approvals, and must be told that it needs another, which is brought along instead |
 //! | `approved by NAME`, `denied by NAME`, `NAME may not approve` | someone decides; `NAME@beta` is of another tenant |
 //! | `used` | makes the row's request with the approval, and must be allowed |
 //! | `without approval`, `with approval TEXT` | what is brought along instead |
@@ -136,7 +138,7 @@ impl<'r> Running<'r> {
     /// The door that an earlier request goes through: what an enforcement point is allowed never reaches the upstream.
     fn earlier(&self) -> Way {
         match self.way {
-            Way::Tool | Way::Mcp => self.way,
+            Way::Tool | Way::Mcp | Way::Code | Way::CodeTool | Way::CodeMcp => self.way,
             Way::Proxy | Way::Enforce | Way::Http => Way::Proxy,
         }
     }
@@ -168,6 +170,15 @@ impl<'r> Running<'r> {
             "without" => self.approval = None,
             "with" => self.approval = rest.strip_prefix("approval ").map(str::to_owned),
             "used" => self.used().await?,
+            "also" => {
+                let more = self.told_of(None).await?;
+                let before = self.approval.take();
+                self.approval = Some(before.map_or(more.clone(), |before| format!("{before}, {more}")));
+            }
+            "went" => {
+                let before = self.approval.clone();
+                self.approval = Some(self.told_of(before.as_deref()).await?);
+            }
             "did" | "tried" | "began" | "asked" | "allowed" => {
                 self.earlier_ask(&self.row.who, word, rest).await?
             }
@@ -190,8 +201,8 @@ impl<'r> Running<'r> {
         let world = self.world;
         let other = ask.strip_prefix("elsewhere").map(str::trim_start);
         let way = match (other.is_some(), self.earlier()) {
-            (true, Way::Tool | Way::Mcp) => Way::Proxy,
-            (true, _) => Way::Tool,
+            (true, Way::Proxy) => Way::Tool,
+            (true, _) => Way::Proxy,
             _ if verb == "allowed" => Way::Enforce,
             // A question is put before people where it's asked.
             _ if verb == "asked" && self.way == Way::Enforce => Way::Enforce,
@@ -228,6 +239,15 @@ impl<'r> Running<'r> {
         Ok(())
     }
 
+    /// The approval that the row's request has to wait for.
+    async fn told_of(&self, given: Option<&str>) -> Result<String, String> {
+        let said = self.world.ask(self.way, &self.row.who, &self.read(&self.row.asks), given).await;
+        match said.approval() {
+            Some(id) if said.code.as_deref() == Some("approval_required") => Ok(id.to_string()),
+            _ => Err(format!("no approval was asked for: {said:?}")),
+        }
+    }
+
     async fn used(&self) -> Result<(), String> {
         let ask = self.read(&self.row.asks);
         let said = self.world.ask(self.way, &self.row.who, &ask, self.approval.as_deref()).await;
@@ -244,7 +264,9 @@ impl<'r> Running<'r> {
             token: TokenId::fresh(),
             reach: Reach::one(realm),
         };
-        let id = self.approval.as_ref().ok_or("no approval was asked for")?.parse().unwrap();
+        // The one that was asked for last.
+        let id = self.approval.as_ref().ok_or("no approval was asked for")?;
+        let id = id.rsplit(", ").next().unwrap().parse().unwrap();
         let desk = &self.world.app.approvals;
         let done = if yes { desk.approve(approver, &id).await } else { desk.deny(approver, &id).await };
         done.map(drop).map_err(|error| error.to_string())

@@ -10,6 +10,7 @@ use super::ask::{Ask, Question};
 use super::guest;
 use super::row::Way;
 use super::world::World;
+use crate::catalog::SANDBOX_TOOL;
 use crate::ids::ApprovalId;
 
 /// What a door said.
@@ -42,10 +43,23 @@ impl World {
             }
             Way::Mcp => {
                 let arguments = guest::arguments(&ask.draft);
-                let params = format!(r#"{{"name":"{}","arguments":{arguments}}}"#, guest::TOOL);
-                let body = format!(r#"{{"method":"tools/call","params":{params},"jsonrpc":"2.0","id":1}}"#);
-                let request = self.request(ask, who, approval).method(Method::POST).uri("/mcp");
-                self.call(request.body(Body::from(body)).unwrap()).await
+                self.call_tool(guest::TOOL, &arguments, self.request(ask, who, approval)).await
+            }
+            Way::Code => {
+                let blocks = json!([{ "language": "python", "code": guest::text(&ask.draft) }]);
+                let request = self.request(ask, who, approval).method(Method::POST).uri("/v1/code");
+                let body = json!({ "blocks": blocks }).to_string();
+                self.run(request.body(Body::from(body)).unwrap()).await
+            }
+            Way::CodeTool => {
+                let arguments = guest::code_arguments(&ask.draft);
+                let request = self.request(ask, who, approval).method(Method::POST);
+                let request = request.uri(format!("/v1/tools/{SANDBOX_TOOL}"));
+                self.send(request.body(Body::from(arguments)).unwrap()).await
+            }
+            Way::CodeMcp => {
+                let arguments = guest::code_arguments(&ask.draft);
+                self.call_tool(SANDBOX_TOOL, &arguments, self.request(ask, who, approval)).await
             }
             Way::Proxy => {
                 let (target, body) = ask.on_wire();
@@ -88,6 +102,13 @@ impl World {
         }
     }
 
+    async fn call_tool(&self, tool: &str, arguments: &str, request: http::request::Builder) -> Said {
+        let params = format!(r#"{{"name":"{tool}","arguments":{arguments}}}"#);
+        let body = format!(r#"{{"method":"tools/call","params":{params},"jsonrpc":"2.0","id":1}}"#);
+        let request = request.method(Method::POST).uri("/mcp");
+        self.call(request.body(Body::from(body)).unwrap()).await
+    }
+
     /// Calls over the Model Context Protocol: what the model gets to read says whether it was refused, and why.
     async fn call(&self, request: Request<Body>) -> Said {
         let (head, text) = self.exchange(request).await;
@@ -98,6 +119,17 @@ impl World {
         let code = text.strip_prefix("The call failed (").and_then(|text| text.split(')').next());
         assert_eq!(message["result"]["isError"], code.is_some(), "{message:#}");
         Said { code: code.map(str::to_owned), text: text.to_owned() }
+    }
+
+    /// Runs code. What the host stops comes to an exit code.
+    async fn run(&self, request: Request<Body>) -> Said {
+        let said = self.send(request).await;
+        if said.code.is_some() {
+            return said;
+        }
+        let answer: Value = serde_json::from_str(&said.text).unwrap();
+        let code = (answer["exit_code"] != 0).then(|| format!("exit {}", answer["exit_code"]));
+        Said { code, text: said.text }
     }
 
     async fn exchange(&self, request: Request<Body>) -> (http::response::Parts, String) {

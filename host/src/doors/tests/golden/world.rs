@@ -34,7 +34,7 @@ use crate::store::{ControlStore as _, MemoryControl, PendingLimits, TokenKind};
 pub(super) const NOON: Millis = Millis(1_768_392_000_000);
 
 /// The policies that are in force unless a row says `alone`.
-const BASIC: [&str; 3] = ["base-calls", "base-sends", "base-approvers"];
+const BASIC: [&str; 4] = ["base-calls", "base-code", "base-sends", "base-approvers"];
 
 #[derive(Clone)]
 pub(super) struct World {
@@ -68,6 +68,7 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let consented = ["stripe", "shell", "lab"];
     let names: Vec<_> = consented.iter().map(|name| name.parse().unwrap()).collect();
     catalog.add(guest::TOOL, &guest::component(consented.to_vec()), &names, NOON).unwrap();
+    catalog.add_sandbox("python", &guest::interpreter(), &names, NOON).unwrap();
     let connections = Connections::load(&golden().join("connections")).unwrap_or_else(|p| panic!("{p}"));
     Shared {
         catalog: Arc::new(catalog),
@@ -149,6 +150,7 @@ impl World {
         }));
         let mut config = config();
         config.limits.calls_max = 64;
+        config.code.executions_max = 64;
         config.limits.body_bytes_max = 1 << 20;
         config.deadline_max = Duration::from_secs(60);
         config.deadline = Duration::from_secs(60);
@@ -231,11 +233,15 @@ impl World {
 
 fn mint(actor: &Actor) -> Mint {
     let mut grant = Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() };
+    let mut user = None;
     for word in &actor.may {
         match word.as_str() {
             "delegate" => grant.may_delegate = true,
             "no-tools" => grant.tools.clear(),
-            operation => grant.operations.push(operation.parse().unwrap()),
+            word => match word.strip_prefix("user:") {
+                Some(name) => user = Some(name.parse().unwrap()),
+                None => grant.operations.push(word.parse().unwrap()),
+            },
         }
     }
     grant.budgets = actor.budgets.iter().map(|budget| budget.parse().unwrap()).collect();
@@ -247,7 +253,7 @@ fn mint(actor: &Actor) -> Mint {
         conversation: actor.conversation.as_ref().map(|name| name.parse().unwrap()),
         role: actor.role.as_ref().map(|name| name.parse().unwrap()),
         task: actor.task.clone(),
-        user: None,
+        user,
         grant,
         lifetime: actor.lifetime,
     }

@@ -42,6 +42,11 @@ pub(super) const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS approvals_over ON approvals (expires_at);
 ";
 
+/// What `action` holds where it's about a tool's call.
+const CALL: &str = "call";
+/// What it holds where it's about code.
+const CODE: &str = "run_code";
+
 const COLUMNS: &str = "id, tenant, environment, fingerprint, token, root, agent, role, conversation, connection, \
      operation, action, resource, quorum, own, note, asked_at, expires_at, stage, votes";
 
@@ -145,6 +150,8 @@ fn insert(connection: &Connection, row: &ApprovalRow) -> Result<(), StoreError> 
             (Some(connection.as_str()), Some(operation.as_str()), None, None)
         }
         About::Api { action, resource } => (None, None, Some(action.as_str()), Some(resource.as_str())),
+        About::Call { tool } => (None, Some(tool.as_str()), Some(CALL), None),
+        About::Code { tool } => (None, Some(tool.as_str()), Some(CODE), None),
     };
     let inserted = connection.prepare_cached(&sql)?.execute(params![
         row.id.as_str(),
@@ -210,13 +217,6 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
     let fields = Fields::new(row, "approval", &["id"]);
     let stage: String = fields.get("stage")?;
     let known = Stage::ALL.into_iter().find(|known| known.as_str() == stage);
-    let operation = (fields.parse_optional("connection")?, fields.parse_optional("operation")?);
-    let api = (fields.get::<Option<String>>("action")?, fields.get::<Option<String>>("resource")?);
-    let about = match (operation, api) {
-        ((Some(connection), Some(operation)), (None, None)) => About::Operation { connection, operation },
-        ((None, None), (Some(action), Some(resource))) => About::Api { action, resource },
-        _ => return Err(fields.damaged("operation", &"it's about an operation or about a resource")),
-    };
     Ok(ApprovalRow {
         id: fields.parse("id")?,
         realm: Realm { tenant: fields.parse("tenant")?, environment: fields.parse("environment")? },
@@ -226,7 +226,7 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
         agent: fields.parse("agent")?,
         role: fields.parse_optional("role")?,
         conversation: fields.parse_optional("conversation")?,
-        about,
+        about: about(&fields)?,
         quorum: fields.unsigned("quorum")?,
         own: fields.json("own")?,
         note: fields.get("note")?,
@@ -234,6 +234,29 @@ fn approval(row: &Row<'_>) -> Result<ApprovalRow, StoreError> {
         expires_at: Millis(fields.get("expires_at")?),
         stage: known.ok_or_else(|| fields.damaged("stage", &"no such stage"))?,
         votes: fields.json("votes")?,
+    })
+}
+
+/// A tool's call and code have the tool's name where an operation's would be, no connection, and say in `action` which they are.
+fn about(fields: &Fields<'_, '_>) -> Result<About, StoreError> {
+    let text = |column| fields.get::<Option<String>>(column);
+    let names = (text("connection")?, text("operation")?);
+    Ok(match (names, (text("action")?, text("resource")?)) {
+        ((Some(_), Some(_)), (None, None)) => About::Operation {
+            connection: fields.parse("connection")?,
+            operation: fields.parse("operation")?,
+        },
+        ((None, None), (Some(action), Some(resource))) => About::Api { action, resource },
+        ((None, Some(_)), (Some(action), None)) if action == CALL => {
+            About::Call { tool: fields.parse("operation")? }
+        }
+        ((None, Some(_)), (Some(action), None)) if action == CODE => {
+            About::Code { tool: fields.parse("operation")? }
+        }
+        _ => {
+            let rule = "it's about an operation, a resource, a tool's call or code";
+            return Err(fields.damaged("operation", &rule));
+        }
     })
 }
 
