@@ -30,7 +30,8 @@ def keybearer_tools(token: str) -> list[HttpTool]:
     """One HttpTool for each tool that this token may call."""
     url = httpx.URL(os.environ.get("KEYBEARER_URL", "http://127.0.0.1:7411"))
     headers = {"Authorization": f"Bearer {token}"}
-    reply = httpx.get(url.join("/v1/tools"), headers=headers)
+    # A proxy of the environment would get to see the token.
+    reply = httpx.get(url.join("/v1/tools"), headers=headers, trust_env=False)
     if reply.is_error:
         sys.exit(f"the host refused: {reply.json()['detail']}")
     return [

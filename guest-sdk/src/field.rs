@@ -9,7 +9,7 @@ use crate::json::{JsonError, finite};
 /// The `Choice` derive makes one of an enum.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a query parameter or a form field",
-    note = "use a string, an integer of 8 to 64 bits (`u64` for a `usize`), a `bool`, an `f64`, a type that derives `Choice`, or an `Option` of these"
+    note = "use a string, an integer of 8 to 64 bits (`u64` for a `usize`), a `bool`, an `f64`, a type that derives `Choice`, or an `Option` of these; in place of a newtype, what is in it"
 )]
 pub trait Field {
     /// The value's text, not encoded, or `None` if there's nothing to send.
@@ -20,8 +20,19 @@ pub trait Field {
     fn to_text(&self) -> Result<Option<String>, JsonError>;
 }
 
-/// A value of one path segment: anything that can be displayed.
-pub type PathSegment<'v> = &'v dyn Display;
+/// A value that can stand in a path: anything that can be displayed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a value in a path",
+    label = "no text to put into the path",
+    note = "use a string or a number; of a type that derives `Choice`, its `.name()`; of a newtype, what is in it"
+)]
+pub trait PathValue: Display {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Display> PathValue for T {}
+
+/// A value of one path segment.
+pub type PathSegment<'v> = &'v dyn PathValue;
 
 macro_rules! displayed {
     ($($type:ty)+) => {$(

@@ -54,6 +54,8 @@
 //! | [`Reply`] | a part of an upstream's reply that the tool needs and the agent doesn't see | no |
 //! | [`Payload`] | a JSON body that the tool sends | no |
 //!
+//! A struct that stands in arguments and elsewhere too derives `Output` alone, without `from`.
+//!
 //! On every target but WebAssembly the imports are served by [`testing::Upstream`], so `cargo test` tests a tool's
 //! logic without a host.
 
@@ -73,7 +75,7 @@ pub mod testing;
 mod tool;
 
 pub use error::{Error, ErrorKind, FailureReason, RequestSent, Result, SendFailure};
-pub use field::{Field, PathSegment};
+pub use field::{Field, PathSegment, PathValue};
 pub use json::{FromJson, JsonError, Reader, ToJson};
 pub use keybearer_guest_macros::{Args, Choice, Output, Payload, Reply, tool};
 pub use request::{Connection, Request, connection};
@@ -152,7 +154,7 @@ macro_rules! ensure {
 pub mod __private {
     pub use crate::bindings;
     pub use crate::json::{ObjectWriter, read_field, take_field, unknown_field};
-    pub use crate::schema::{ObjectSchema, depth, write_choice};
+    pub use crate::schema::{ObjectSchema, depth, first, refuse, write_choice};
     pub use crate::tool::{Entry, Scope, ToolResult, assert_names_differ, call, describe};
     pub use std::option::Option;
     pub use std::result::Result;

@@ -1,6 +1,8 @@
 //! Messages for the operator.
 //!
-//! They're bounded in number and size, redacted, and tagged with the call. The agent doesn't see them.
+//! They're bounded in number and size, and tagged with the call. In place of a secret that the host injected for the call, and
+//! of what looks like a credential (`sk_live_…`, `Authorization: …`, `password: …`), `[REDACTED]` is written. The agent
+//! doesn't see them.
 
 use crate::bindings::keybearer::tool::log::Level;
 

@@ -10,7 +10,7 @@ use crate::json::write_string;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no JSON Schema",
     label = "an agent can't be told what this is",
-    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>` for a field, or a type that derives `Args`, `Output` or `Choice`"
+    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>` for a field, or a type that derives `Args`, `Output` or `Choice`; in place of a newtype, what is in it"
 )]
 pub trait Schema {
     /// How deep values nest.
@@ -19,6 +19,12 @@ pub trait Schema {
     const OPTIONAL: bool = false;
     /// Which constraints a field of this type can have.
     const CONSTRAINTS: Constraints = Constraints::None;
+    /// What a value is, in words, where no field says it: of a tool's arguments, its result, and the items of a list. Empty
+    /// for a type that doesn't say.
+    const DESCRIPTION: &'static str = "";
+    /// Why a value can't stand in a tool's arguments, where it can't. A field of such a type in a struct that derives
+    /// `Args` doesn't compile, and this is what its author reads.
+    const NO_ARGUMENT: Option<&'static str> = None;
 
     /// Appends the schema, with what the field says of itself.
     fn write(facets: &Facets, out: &mut String);
@@ -154,6 +160,7 @@ impl<T: Schema> Schema for Option<T> {
     const DEPTH: u32 = T::DEPTH;
     const OPTIONAL: bool = true;
     const CONSTRAINTS: Constraints = T::CONSTRAINTS;
+    const NO_ARGUMENT: Option<&'static str> = T::NO_ARGUMENT;
 
     fn write(facets: &Facets, out: &mut String) {
         T::write(facets, out);
@@ -169,12 +176,19 @@ impl<T: Schema> Schema for Vec<T> {
         T::DEPTH + 1
     };
     const CONSTRAINTS: Constraints = Constraints::List;
+    const NO_ARGUMENT: Option<&'static str> = match T::CONSTRAINTS {
+        Constraints::List => Some(
+            "a list of lists can't stand in arguments: agents' clients lose the type of its items; write a list of structs \
+             that hold a list each",
+        ),
+        Constraints::None | Constraints::Number | Constraints::Text => T::NO_ARGUMENT,
+    };
 
     fn write(facets: &Facets, out: &mut String) {
         facets.open("array", out);
         facets.length(["minItems", "maxItems"], out);
         out.push_str(",\"items\":");
-        T::write(&Facets::NONE, out);
+        T::write(&Facets { description: T::DESCRIPTION, ..Facets::NONE }, out);
         out.push('}');
     }
 }
@@ -229,6 +243,29 @@ pub fn write_choice(facets: &Facets, names: &[&str], out: &mut String) {
         write_string(name, out);
     }
     out.push_str("]}");
+}
+
+/// Ends the compilation with a problem, if there is one. For derives.
+#[doc(hidden)]
+#[track_caller]
+pub const fn refuse(problem: Option<&'static str>) {
+    if let Some(problem) = problem {
+        panic!("{}", problem);
+    }
+}
+
+/// The first problem that there is. For derives.
+#[doc(hidden)]
+#[must_use]
+pub const fn first(problems: &[Option<&'static str>]) -> Option<&'static str> {
+    let mut index = 0;
+    while index < problems.len() {
+        if problems[index].is_some() {
+            return problems[index];
+        }
+        index += 1;
+    }
+    None
 }
 
 /// One more than the deepest of a struct's fields. For derives.

@@ -30,20 +30,14 @@ pub trait Tool {
     message = "`{Self}` can't be a tool's arguments",
     note = "use a struct with `#[derive(Args)]`"
 )]
-pub trait Args: FromJson + Schema {
-    /// The struct's own description.
-    const DESCRIPTION: &'static str;
-}
+pub trait Args: FromJson + Schema {}
 
 /// A result of a tool: a struct that derives `Output`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a tool's result",
     note = "use a struct with `#[derive(Output)]`"
 )]
-pub trait Output: ToJson + Schema {
-    /// The struct's own description.
-    const DESCRIPTION: &'static str;
-}
+pub trait Output: ToJson + Schema {}
 
 /// The arguments of a tool that takes none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,9 +58,7 @@ impl Schema for NoArgs {
     }
 }
 
-impl Args for NoArgs {
-    const DESCRIPTION: &'static str = "";
-}
+impl Args for NoArgs {}
 
 /// What a tool's function returns. For `#[tool]`.
 #[doc(hidden)]
@@ -105,16 +97,16 @@ impl Entry {
             name: T::NAME,
             description: T::DESCRIPTION,
             connections: T::CONNECTIONS,
-            input_schema: || schema::<T::Args>(T::Args::DESCRIPTION),
-            output_schema: || schema::<T::Output>(T::Output::DESCRIPTION),
+            input_schema: schema::<T::Args>,
+            output_schema: schema::<T::Output>,
             call: call_one::<T>,
         }
     }
 }
 
-pub(crate) fn schema<T: Schema>(description: &'static str) -> String {
+pub(crate) fn schema<T: Schema>() -> String {
     let mut out = String::new();
-    T::write(&Facets { description, ..Facets::NONE }, &mut out);
+    T::write(&Facets { description: T::DESCRIPTION, ..Facets::NONE }, &mut out);
     out
 }
 

@@ -161,7 +161,7 @@ fn input_schema() {
         "score":{"type":"number","description":"The least score.","minimum":-0.5},
         "type":{"type":"integer","description":"An offset.","minimum":-255},
         "in":{"type":"array","description":"Where to look.","minItems":1,"maxItems":3,"items":
-            {"type":"object","properties":{"name":{"type":"string","description":"Its name."}},
+            {"type":"object","description":"A place.","properties":{"name":{"type":"string","description":"Its name."}},
              "required":["name"],"additionalProperties":false}}},
         "required":["words","archived","score","type","in"],"additionalProperties":false}"#;
     assert_same_json(&testing::input_schema::<search>(), expected);
@@ -195,7 +195,7 @@ fn output_schema() {
         "rest":{{"type":"array","description":"All others.","items":{}}}}},
         "required":["count","rest"],"additionalProperties":false}}"#,
         hit(r#""description":"The best one.","#),
-        hit(""),
+        hit(r#""description":"One hit.","#),
     );
     assert_same_json(&testing::output_schema::<search>(), &expected);
 }

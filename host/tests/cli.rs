@@ -25,6 +25,29 @@ fn home() -> TempDir {
     home
 }
 
+#[test]
+fn init_names_all_that_is_needed_before_an_agent_can_call_a_tool() {
+    let home = TempDir::new().unwrap();
+    let output = kb(home.path(), &["init"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (_, next) = said.split_once("next:").unwrap();
+    let steps = ["into connections/", "vault set", "tool add", "token mint", "keybearer serve"];
+    let places: Vec<_> = steps.iter().map(|step| next.find(step)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {next}");
+}
+
+#[test]
+fn a_filter_of_the_log_that_is_none_keeps_a_host_from_starting() {
+    let home = home();
+    for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["dev", "--", "true"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybearer"));
+        command.env("KEYBEARER_HOME", home.path()).env("KEYBEARER_LOG", "debugg").args(arguments);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        assert!(errors(&output).contains("KEYBEARER_LOG: \"debugg\" is no level of the log"), "{output:?}");
+    }
+}
+
 /// A device that takes nothing, as a full disk.
 fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()

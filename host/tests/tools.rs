@@ -2,6 +2,7 @@
 //! and the hostile guests import what they're made to.
 
 use std::path::Path;
+use std::process::Command;
 
 use keybearer::build::{BuildOptions, build_tool};
 use wit_component::DecodedWasm;
@@ -60,4 +61,24 @@ fn hostile_guests_import_what_they_are_made_to() {
         let (_, imports) = build("tests/guests", name);
         assert!(imports.iter().any(|found| found == import), "{name} imports {imports:?}");
     }
+}
+
+#[test]
+fn what_no_host_would_take_is_built_and_no_success() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let build = |flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybearer"));
+        command.args(["tool", "build", "--locked", "--out-dir"]).arg(out.path()).args(flags);
+        command.arg(root.join("tests/guests/stranger")).env("XDG_CACHE_HOME", out.path());
+        command.output().unwrap()
+    };
+    let refused = build(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("stranger.wasm can't be used: "), "{said}");
+    assert!(said.contains("imports `wasi:http/outgoing-handler@0.2.0`"), "{said}");
+    assert!(out.path().join("stranger.wasm").is_file());
+    let unchecked = build(&["--unchecked"]);
+    assert!(unchecked.status.success(), "{}", String::from_utf8_lossy(&unchecked.stderr));
 }

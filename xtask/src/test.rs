@@ -48,6 +48,7 @@ const CHECKS: &[Check] = &[
         command: |place, _| pytest(place),
         count: tally::of_pytest,
     },
+    Check { name: "demo", title: "the demo", command: |place, _| demo(place), count: tally::one },
     Check {
         name: "docs",
         title: "docs without warnings",
@@ -192,6 +193,15 @@ fn pytest(place: &Place) -> Outcome<Command> {
 fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores + 1).min(WORKERS_MAX)
+}
+
+/// This program again: the demo fails where it doesn't show what it should.
+fn demo(place: &Place) -> Outcome<Command> {
+    let itself = std::env::current_exe()
+        .map_err(|error| Failure::Told(format!("where this program lies can't be told: {error}")))?;
+    let mut command = place.command(itself);
+    command.arg("demo");
+    Ok(command)
 }
 
 fn docs(place: &Place) -> Command {

@@ -118,7 +118,20 @@ impl Facets {
             "min_len" | "min_items" => self.length[0] = Some(length(meta)?),
             _ => self.length[1] = Some(length(meta)?),
         }
+        if self.is_inverted() {
+            let (least, most) = wanted.bounds();
+            return Err(meta.error(format!("`{least}` is larger than `{most}`: no value fits both")));
+        }
         Ok(())
+    }
+
+    /// Whether the bounds leave nothing between them.
+    fn is_inverted(&self) -> bool {
+        let numbers = match (&self.minimum, &self.maximum) {
+            (Some(least), Some(most)) => bound::is_less(most, least),
+            _ => false,
+        };
+        numbers || matches!(self.length, [Some(least), Some(most)] if least > most)
     }
 
     /// Items that don't compile unless the field's type takes the keys that it was given.
@@ -196,11 +209,26 @@ impl Kind {
             Self::Other => "another type",
         }
     }
+
+    /// The keys of its bounds.
+    fn bounds(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Number => ("min", "max"),
+            Self::Text => ("min_len", "max_len"),
+            Self::List | Self::Boolean | Self::Other => ("min_items", "max_items"),
+        }
+    }
 }
 
 /// A type's name without its path, of an `Option` that of what is in it. Empty for a type that has none.
 fn name(ty: &Type) -> String {
-    let Type::Path(path) = ty else { return String::new() };
+    let path = match ty {
+        Type::Path(path) => path,
+        // What came through a macro.
+        Type::Group(group) => return name(&group.elem),
+        Type::Paren(paren) => return name(&paren.elem),
+        _ => return String::new(),
+    };
     let Some(last) = path.path.segments.last() else { return String::new() };
     match &last.arguments {
         PathArguments::AngleBracketed(arguments) if last.ident == "Option" => match arguments.args.first() {

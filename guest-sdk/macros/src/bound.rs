@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use syn::{Error, Expr, ExprLit, ExprUnary, Lit, Result, UnOp};
+use syn::{Error, Expr, ExprGroup, ExprLit, ExprUnary, Lit, Result, UnOp};
 
 /// What an integer type of this name holds.
 pub(crate) fn range(name: &str) -> Option<RangeInclusive<i128>> {
@@ -26,8 +26,9 @@ pub(crate) fn range(name: &str) -> Option<RangeInclusive<i128>> {
 /// For what is no number, or none that the type holds. What another name stands for is taken to hold any.
 pub(crate) fn json(value: &Expr, name: &str) -> Result<String> {
     let refuse = |message: &str| Err(Error::new_spanned(value, message));
+    let value = ungrouped(value);
     let (sign, literal) = match value {
-        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => ("-", &**expr),
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => ("-", ungrouped(expr)),
         other => ("", other),
     };
     match (literal, range(name)) {
@@ -52,5 +53,21 @@ pub(crate) fn json(value: &Expr, name: &str) -> Result<String> {
             }
         }
         _ => refuse("a number stands here, for example `1`"),
+    }
+}
+
+/// Whether one bound is less than another. Both are JSON numbers as [`json`] writes them; integers are compared exactly.
+pub(crate) fn is_less(one: &str, other: &str) -> bool {
+    match (one.parse::<i128>(), other.parse::<i128>()) {
+        (Ok(one), Ok(other)) => one < other,
+        _ => matches!((one.parse::<f64>(), other.parse::<f64>()), (Ok(one), Ok(other)) if one < other),
+    }
+}
+
+/// An expression without what another macro put around it.
+fn ungrouped(value: &Expr) -> &Expr {
+    match value {
+        Expr::Group(ExprGroup { expr, .. }) => ungrouped(expr),
+        other => other,
     }
 }

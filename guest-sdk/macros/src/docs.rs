@@ -5,31 +5,21 @@ use syn::{Attribute, Expr, Lit, Meta};
 /// The most characters of a description: what model providers take for a function.
 const DESCRIPTION_CHARS_MAX: usize = 1024;
 
-/// The description in the doc comments, up to the first heading. Lines of a paragraph are joined.
+/// The description in the doc comments, up to the first heading. Lines of a paragraph are joined; items of lists, rows of
+/// tables and lines of code keep their own.
 ///
 /// # Errors
 ///
 /// When it's too long.
 pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String>> {
-    let mut text = String::new();
-    let mut fresh = true;
-    let lines = |text: String| text.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();
-    for line in attributes.iter().filter_map(doc).flat_map(lines) {
-        // A block comment's lines may begin with a star.
-        let line = line.strip_prefix("* ").unwrap_or(if line == "*" { "" } else { &line });
-        if is_heading(line) {
+    let mut text = Text::default();
+    for line in attributes.iter().filter_map(doc).flat_map(|comment| lines(&comment)) {
+        if text.fence.is_none() && is_heading(line.trim()) {
             break;
         }
-        if line.is_empty() {
-            fresh = true;
-            continue;
-        }
-        if !text.is_empty() {
-            text.push(if fresh { '\n' } else { ' ' });
-        }
-        text.push_str(line);
-        fresh = false;
+        text.push(&line);
     }
+    let text = text.written.trim_end().to_owned();
     match text.chars().count() {
         0 => Ok(None),
         1..=DESCRIPTION_CHARS_MAX => Ok(Some(text)),
@@ -47,10 +37,92 @@ pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String
     }
 }
 
+/// A description as it grows.
+#[derive(Default)]
+struct Text {
+    written: String,
+    /// The next line isn't joined to the one before.
+    fresh: bool,
+    /// What began the block of code that the next line is in.
+    fence: Option<String>,
+}
+
+impl Text {
+    fn push(&mut self, line: &str) {
+        let trimmed = line.trim();
+        if let Some(fence) = &self.fence {
+            if ends(fence, trimmed) {
+                self.fence = None;
+            }
+            self.fresh = true;
+            // Hosts refuse tabs.
+            return self.write(&line.strip_prefix(' ').unwrap_or(line).trim_end().replace('\t', "    "));
+        }
+        if trimmed.is_empty() {
+            self.fresh = true;
+            return;
+        }
+        self.fence = fence(trimmed).map(str::to_owned);
+        let is_row = trimmed.starts_with('|');
+        self.fresh |= self.fence.is_some() || is_row || is_item(trimmed);
+        self.write(trimmed);
+        self.fresh = is_row;
+    }
+
+    fn write(&mut self, line: &str) {
+        if !self.written.is_empty() {
+            self.written.push(if self.fresh { '\n' } else { ' ' });
+        }
+        self.written.push_str(line);
+    }
+}
+
+/// A comment's lines. Those of a block comment lose the star that each of them begins with.
+fn lines(comment: &str) -> Vec<String> {
+    let star = |line: &str| {
+        let rest = line.trim_start().strip_prefix('*')?;
+        (rest.is_empty() || rest.starts_with([' ', '\t'])).then(|| rest.to_owned())
+    };
+    let mut others = comment.split('\n').skip(1).filter(|line| !line.trim().is_empty());
+    let stars = others.all(|line| star(line).is_some());
+    let lines = comment.split('\n').enumerate();
+    lines
+        .map(|(index, line)| match star(line) {
+            Some(rest) if stars && index > 0 => rest,
+            _ => line.to_owned(),
+        })
+        .collect()
+}
+
 /// Whether a line is a Markdown heading: one to six `#`, and then a space or nothing.
 fn is_heading(line: &str) -> bool {
     let text = line.trim_start_matches('#');
     (1..=6).contains(&(line.len() - text.len())) && (text.is_empty() || text.starts_with([' ', '\t']))
+}
+
+/// Whether a line begins an item of a list: `- `, `* `, `+ `, `1. ` or `1) `.
+fn is_item(line: &str) -> bool {
+    let after = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let mark = match line.len() - after.len() {
+        0 => after.strip_prefix(['-', '*', '+']),
+        1..=9 => after.strip_prefix(['.', ')']),
+        _ => None,
+    };
+    mark.is_some_and(|text| text.starts_with([' ', '\t']))
+}
+
+/// The fence in a line that begins a block of code: three or more of its backticks or tildes.
+fn fence(line: &str) -> Option<&str> {
+    let text = line.trim_start_matches(if line.starts_with('~') { '~' } else { '`' });
+    let (fence, _) = line.split_at(line.len() - text.len());
+    // Backticks that end in the same line are code in a sentence.
+    let is_block = fence.len() >= 3 && (fence.starts_with('~') || !text.contains('`'));
+    is_block.then_some(fence)
+}
+
+/// Whether a line ends the block of code that a fence began: as many of its sign or more, and nothing else.
+fn ends(fence: &str, line: &str) -> bool {
+    line.starts_with(fence) && line.chars().all(|c| fence.starts_with(c))
 }
 
 fn doc(attribute: &Attribute) -> Option<String> {
@@ -58,7 +130,12 @@ fn doc(attribute: &Attribute) -> Option<String> {
     if !pair.path.is_ident("doc") {
         return None;
     }
-    match &pair.value {
+    let mut value = &pair.value;
+    // What came through a macro.
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    match value {
         Expr::Lit(literal) => match &literal.lit {
             Lit::Str(text) => Some(text.value()),
             _ => None,

@@ -7,6 +7,7 @@ mod attributes;
 mod bound;
 mod choice;
 mod docs;
+mod name;
 mod object;
 mod tool;
 
@@ -36,7 +37,7 @@ pub fn tool(attributes: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `#[arg(…)]` on a field takes `min`, `max` (numbers), `min_len`, `max_len`, `pattern` (strings), `min_items`,
 /// `max_items` (lists) and `name`. The host checks them before the tool runs. A field of type `Option` may be left
-/// out.
+/// out. A struct that stands in a result or a reply as well derives `Output` alone.
 #[proc_macro_derive(Args, attributes(arg))]
 pub fn args(item: TokenStream) -> TokenStream {
     derive(item, |input| object::expand(input, Role::Args))
@@ -45,7 +46,8 @@ pub fn args(item: TokenStream) -> TokenStream {
 /// What the agent sees: an object whose every field has a doc comment. Nothing else reaches the agent.
 ///
 /// It can also be read from an upstream's reply, whose other fields are skipped. `#[output(…)]` on a field takes
-/// what `#[arg(…)]` takes, and `from`: the field's name in the reply, where the agent is to see another.
+/// what `#[arg(…)]` takes, and `from`: the field's name in the reply, where the agent is to see another. A struct without
+/// `from` can stand in one that derives `Args`, too.
 #[proc_macro_derive(Output, attributes(output))]
 pub fn output(item: TokenStream) -> TokenStream {
     derive(item, |input| object::expand(input, Role::Output))
@@ -67,7 +69,8 @@ pub fn payload(item: TokenStream) -> TokenStream {
 
 /// One of a list of names: an enum without data, in arguments, results, bodies and queries.
 ///
-/// A variant's name is its own in `snake_case`; `#[choice(name = "…")]` gives it another.
+/// A variant's name is its own in `snake_case`, where capitals in a row are one word (`USD` is `usd`, `HTTPError` is
+/// `http_error`); `#[choice(name = "…")]` gives it another.
 #[proc_macro_derive(Choice, attributes(choice))]
 pub fn choice(item: TokenStream) -> TokenStream {
     derive(item, choice::expand)

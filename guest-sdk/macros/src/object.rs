@@ -1,13 +1,13 @@
 //! The derives of structs.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident, Type};
 
 use crate::attributes::Facets;
-use crate::docs;
+use crate::{docs, name};
 
 /// Which way a struct goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,12 +62,13 @@ pub(crate) fn expand(input: &DeriveInput, role: Role) -> syn::Result<TokenStream
     let fields = fields(input, role)?;
     let mut out = TokenStream::new();
     if role.described() {
-        out.extend(schema(input, &fields));
-        out.extend(marker(input, role)?);
+        out.extend(schema(input, &fields, role)?);
+        out.extend(marker(input, role));
     }
     if role != Role::Payload {
         out.extend(from_json(input, &fields, role));
     }
+    out.extend(fits(input, &fields, role));
     if matches!(role, Role::Output | Role::Payload) {
         out.extend(to_json(input, &fields));
     }
@@ -86,7 +87,10 @@ fn fields(input: &DeriveInput, role: Role) -> syn::Result<Vec<Field<'_>>> {
         Data::Struct(data) => match &data.fields {
             Fields::Named(named) => &named.named,
             _ => {
-                let message = format!("`{derive}` is for structs whose fields have names");
+                let message = format!(
+                    "`{derive}` is for structs whose fields have names: in place of a newtype, use what is in it, for \
+                     example `String`"
+                );
                 return Err(syn::Error::new_spanned(&input.ident, message));
             }
         },
@@ -132,22 +136,17 @@ fn read<'i>(input: &DeriveInput, field: &'i syn::Field, role: Role) -> syn::Resu
     }
     let facets = Facets::read(role.helper(), role.described(), &field.attrs, &field.ty)?;
     let name = facets.name.as_ref().map_or_else(|| ident.unraw().to_string(), syn::LitStr::value);
-    if role == Role::Args && is_of_pydantic(&name) {
-        let message = format!(
-            "`{name}` can't name an argument: AutoGen makes a pydantic model of the schema, and it's a name of \
-             pydantic's own; write `#[arg(name = \"…\")]` with another"
-        );
+    let problem = match role {
+        Role::Args => name::no_argument(&name),
+        Role::Output => name::no_result(&name),
+        Role::Reply | Role::Payload => None,
+    };
+    if let Some(problem) = problem {
+        let message = format!("{problem}; write `#[{}(name = \"…\")]` with another", role.helper());
         return Err(syn::Error::new_spanned(ident, message));
     }
     let from = facets.from.as_ref().map_or_else(|| name.clone(), syn::LitStr::value);
     Ok(Field { ident, ty: &field.ty, name, from, facets, description })
-}
-
-/// Whether a pydantic model can't have a field of this name.
-fn is_of_pydantic(name: &str) -> bool {
-    matches!(name, "Config" | "model_config")
-        || name.starts_with("model_dump")
-        || name.starts_with("model_validate")
 }
 
 fn merge(errors: &mut Option<syn::Error>, error: syn::Error) {
@@ -170,21 +169,77 @@ fn mentions(ty: &Type, ident: &Ident) -> bool {
     any(quote!(#ty), ident)
 }
 
-fn schema(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
+/// Where a type stands, for code that uses a macro's own names: the names in a type that came through another macro
+/// are found elsewhere.
+fn at(ty: &Type) -> Span {
+    Span::call_site().located_at(ty.span())
+}
+
+/// Items that don't compile where a field's type can't stand in a struct of this kind.
+fn fits(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStream {
+    let (holder, problem) = match role {
+        Role::Args => (quote!(Schema), quote!(NO_ARGUMENT)),
+        Role::Output | Role::Reply => (quote!(FromJson), quote!(NO_REPLY)),
+        Role::Payload => return TokenStream::new(),
+    };
+    // What contains itself is of its own kind.
+    let others = fields.iter().filter(|field| !mentions(field.ty, &input.ident));
+    let checks = others.map(|Field { ty, .. }| {
+        quote_spanned! {ty.span()=>
+            const _: () =
+                ::keybearer_guest::__private::refuse(<#ty as ::keybearer_guest::#holder>::#problem);
+        }
+    });
+    checks.collect()
+}
+
+/// Why a struct that derives `Output` can't stand in arguments, as far as its own fields say so.
+fn no_argument(input: &DeriveInput, fields: &[Field<'_>]) -> Option<String> {
+    fields.iter().find_map(|Field { name, from, .. }| {
+        let problem = if from == name {
+            name::no_argument(name)?
+        } else {
+            format!(
+                "its field `{name}` is read as `{from}`, by `#[output(from = \"…\")]`, so what an agent gives as \
+                 `{name}` would be lost; write a struct for the arguments"
+            )
+        };
+        Some(format!("`{}` can't stand in arguments: {problem}", input.ident))
+    })
+}
+
+fn schema(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> syn::Result<TokenStream> {
     let ident = &input.ident;
+    let about = docs::description(&input.attrs)?.unwrap_or_default();
+    let no_argument = (role == Role::Output).then(|| match no_argument(input, fields) {
+        Some(problem) => quote!(::keybearer_guest::__private::Option::Some(#problem)),
+        None => {
+            let types = fields.iter().map(|field| field.ty);
+            quote!(::keybearer_guest::__private::first(&[
+                #(<#types as ::keybearer_guest::Schema>::NO_ARGUMENT),*
+            ]))
+        }
+    });
+    let no_argument = no_argument.map(|problem| {
+        quote! {
+            const NO_ARGUMENT: ::keybearer_guest::__private::Option<&'static str> = #problem;
+        }
+    });
     let depths = fields
         .iter()
         .map(|Field { ty, .. }| quote_spanned!(ty.span()=> <#ty as ::keybearer_guest::Schema>::DEPTH));
     let properties = fields.iter().map(|field| {
         let Field { ty, name, facets, description, .. } = field;
         let facets = facets.tokens(description.as_deref());
-        quote_spanned!(ty.span()=> object.property::<#ty>(#name, &#facets);)
+        quote_spanned!(at(ty)=> object.property::<#ty>(#name, &#facets);)
     });
     let checks = fields.iter().map(|field| field.facets.checks(field.ty));
-    quote! {
+    Ok(quote! {
         #[automatically_derived]
         impl ::keybearer_guest::Schema for #ident {
             const DEPTH: u32 = ::keybearer_guest::__private::depth(&[#(#depths),*]);
+            const DESCRIPTION: &'static str = #about;
+            #no_argument
 
             fn write(
                 facets: &::keybearer_guest::Facets,
@@ -198,19 +253,16 @@ fn schema(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
 
         const _: u32 = <#ident as ::keybearer_guest::Schema>::DEPTH;
         #(#checks)*
-    }
+    })
 }
 
-fn marker(input: &DeriveInput, role: Role) -> syn::Result<TokenStream> {
+fn marker(input: &DeriveInput, role: Role) -> TokenStream {
     let ident = &input.ident;
     let role = Ident::new(role.derive(), ident.span());
-    let description = docs::description(&input.attrs)?.unwrap_or_default();
-    Ok(quote! {
+    quote! {
         #[automatically_derived]
-        impl ::keybearer_guest::#role for #ident {
-            const DESCRIPTION: &'static str = #description;
-        }
-    })
+        impl ::keybearer_guest::#role for #ident {}
+    }
 }
 
 fn from_json(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStream {
@@ -218,7 +270,7 @@ fn from_json(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStre
     let slots: Vec<_> = (0..fields.len()).map(|index| quote::format_ident!("slot_{index}")).collect();
     let types = fields.iter().map(|field| field.ty);
     let arms = fields.iter().zip(&slots).map(|(Field { from, ty, .. }, slot)| {
-        quote_spanned!(ty.span()=> #from => ::keybearer_guest::__private::read_field(&mut #slot, reader, name),)
+        quote_spanned!(at(ty)=> #from => ::keybearer_guest::__private::read_field(&mut #slot, reader, name),)
     });
     let takes = fields.iter().zip(&slots).map(|(Field { ident, from, ty, .. }, slot)| {
         quote_spanned!(ty.span()=> #ident: ::keybearer_guest::__private::take_field(#slot, #from)?,)
@@ -227,9 +279,20 @@ fn from_json(input: &DeriveInput, fields: &[Field<'_>], role: Role) -> TokenStre
         Role::Args => quote!(::keybearer_guest::__private::unknown_field(name)),
         _ => quote!(reader.skip()),
     };
+    let no_reply = (role == Role::Args).then(|| {
+        let problem = format!(
+            "`{ident}` derives `Args`, so it can't stand in a result or a reply: it takes no field that it doesn't name; \
+             derive `Output` in its place, which can stand in arguments as well, or write another struct"
+        );
+        quote! {
+            const NO_REPLY: ::keybearer_guest::__private::Option<&'static str> =
+                ::keybearer_guest::__private::Option::Some(#problem);
+        }
+    });
     quote! {
         #[automatically_derived]
         impl ::keybearer_guest::FromJson for #ident {
+            #no_reply
             fn from_json(
                 reader: &mut ::keybearer_guest::Reader<'_>,
             ) -> ::keybearer_guest::__private::Result<Self, ::keybearer_guest::JsonError> {
@@ -250,7 +313,7 @@ fn to_json(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let (generics, arguments, bounds) = input.generics.split_for_impl();
     let writes = fields
         .iter()
-        .map(|Field { ident, name, ty, .. }| quote_spanned!(ty.span()=> object.field(#name, &self.#ident)?;));
+        .map(|Field { ident, name, ty, .. }| quote_spanned!(at(ty)=> object.field(#name, &self.#ident)?;));
     quote! {
         #[automatically_derived]
         impl #generics ::keybearer_guest::ToJson for #ident #arguments #bounds {

@@ -8,10 +8,10 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{FnArg, Ident, ItemFn, LitStr, ReturnType, Token, bracketed};
 
-use crate::docs;
+use crate::{docs, name};
 
-/// The longest name of a tool: what model providers take.
-const NAME_CHARS_MAX: usize = 64;
+/// The most connections of one tool: what hosts take.
+const CONNECTIONS_MAX: usize = 32;
 
 /// What stands in `#[tool(…)]`.
 #[derive(Default)]
@@ -35,9 +35,15 @@ impl Parse for Attributes {
         input.parse::<Option<Token![,]>>()?;
         let mut connections: Vec<LitStr> = Vec::new();
         for name in names {
-            let known = connections.iter().any(|other| other.value() == name.value());
-            if known || name.value().is_empty() {
+            if let Some(problem) = name::no_connection(&name.value()) {
+                return Err(syn::Error::new(name.span(), problem));
+            }
+            if connections.iter().any(|other| other.value() == name.value()) {
                 return Err(syn::Error::new(name.span(), "name each connection once"));
+            }
+            if connections.len() == CONNECTIONS_MAX {
+                let message = format!("a tool names {CONNECTIONS_MAX} connections at most");
+                return Err(syn::Error::new(name.span(), message));
             }
             connections.push(name);
         }
@@ -49,7 +55,9 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> syn::Result<
     let signature = &function.sig;
     let ident = &signature.ident;
     let name = ident.unraw().to_string();
-    check_name(ident, &name)?;
+    if let Some(problem) = name::no_tool(&name) {
+        return Err(syn::Error::new(ident.span(), problem));
+    }
     let Some(description) = docs::description(&function.attrs)? else {
         let message = format!(
             "`{name}` has no description: write a doc comment above it that tells a model what it does and when to \
@@ -98,20 +106,6 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> syn::Result<
             }
         }
     })
-}
-
-fn check_name(ident: &Ident, name: &str) -> syn::Result<()> {
-    let fits = name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && name.len() <= NAME_CHARS_MAX;
-    if fits {
-        return Ok(());
-    }
-    let message = format!(
-        "a tool's name is a lower-case letter, then lower-case letters, digits and underscores, {NAME_CHARS_MAX} \
-         characters at most"
-    );
-    Err(syn::Error::new(ident.span(), message))
 }
 
 fn check_shape(function: &ItemFn) -> syn::Result<()> {

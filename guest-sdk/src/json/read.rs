@@ -12,9 +12,13 @@ const DEPTH_MAX: u32 = 128;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be read from JSON",
     label = "no way to read this from JSON",
-    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>`, or a type that derives `Args`, `Output`, `Reply` or `Choice`"
+    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>`, or a type that derives `Args`, `Output`, `Reply` or `Choice`; in place of a newtype, what is in it"
 )]
 pub trait FromJson: Sized {
+    /// Why a value can't be read from an upstream's reply, where it can't. A field of such a type in a struct that derives
+    /// `Output` or `Reply` doesn't compile, and this is what its author reads.
+    const NO_REPLY: Option<&'static str> = None;
+
     /// Reads one value.
     ///
     /// # Errors
@@ -114,25 +118,21 @@ impl<'t> Reader<'t> {
         unescape(written).ok_or_else(|| self.error("a string holds half a surrogate pair"))
     }
 
-    /// Reads an integer as its sign and magnitude. `5.0` is five, as JSON Schema has it; `5e0` isn't taken.
+    /// Reads an integer as its sign and magnitude, exactly. `5.0` and `0.5e1` are five, as JSON Schema has it.
     ///
     /// # Errors
     ///
     /// When there's no integer here, or it needs more than 64 bits.
     pub fn integer(&mut self) -> Result<(bool, u64), JsonError> {
         let number = self.number("an integer")?;
-        let whole = number.trim_end_matches('0').strip_suffix('.').unwrap_or(number);
-        let (negative, digits) = match whole.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, whole),
+        let (negative, unsigned) = match number.strip_prefix('-') {
+            Some(unsigned) => (true, unsigned),
+            None => (false, number),
         };
-        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(JsonError::new(format!("should be an integer, is {number}")));
-        }
-        match digits.parse() {
-            Ok(magnitude) => Ok((negative, magnitude)),
-            Err(_) => Err(out_of_range()),
-        }
+        let Some((digits, zeros)) = whole(unsigned) else {
+            return Err(JsonError::new(format!("should be an integer, is {}", shorten(number))));
+        };
+        magnitude(digits, zeros).map(|magnitude| (negative, magnitude)).ok_or_else(out_of_range)
     }
 
     /// Reads a number.
@@ -363,6 +363,8 @@ macro_rules! integers {
 integers!(i8 u8, i16 u16, i32 u32, i64 u64);
 
 impl<T: FromJson> FromJson for Option<T> {
+    const NO_REPLY: Option<&'static str> = T::NO_REPLY;
+
     fn from_json(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
         if reader.null()? { Ok(None) } else { T::from_json(reader).map(Some) }
     }
@@ -373,6 +375,8 @@ impl<T: FromJson> FromJson for Option<T> {
 }
 
 impl<T: FromJson> FromJson for Vec<T> {
+    const NO_REPLY: Option<&'static str> = T::NO_REPLY;
+
     fn from_json(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
         let mut items = Self::new();
         reader.array(&mut |reader, index| {
@@ -408,6 +412,35 @@ fn is_number(text: &str) -> bool {
         && (whole.len() == 1 || !whole.starts_with('0'))
         && fraction.is_none_or(digits)
         && exponent.is_none_or(digits)
+}
+
+/// A number's digits without those that say nothing, and how many zeros stand behind them: those of `1.50e3` are `1`, `5`
+/// and two zeros. `None` if it has a fraction.
+fn whole(unsigned: &str) -> Option<([&str; 2], u64)> {
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let after = after.trim_end_matches('0');
+    let kept = if after.is_empty() { before.trim_end_matches('0') } else { before };
+    if kept.is_empty() && after.is_empty() {
+        return Some((["", ""], 0));
+    }
+    // What an exponent beyond 64 bits amounts to, no digits make up for.
+    let beyond = if exponent.starts_with('-') { i64::MIN } else { i64::MAX };
+    let exponent: i64 = exponent.parse().unwrap_or(beyond);
+    let zeros = exponent
+        .saturating_add_unsigned((before.len() - kept.len()) as u64)
+        .saturating_sub_unsigned(after.len() as u64);
+    u64::try_from(zeros).ok().map(|zeros| ([kept, after], zeros))
+}
+
+/// The number that has these digits, and zeros behind them. `None` if it needs more than 64 bits.
+fn magnitude(digits: [&str; 2], zeros: u64) -> Option<u64> {
+    let mut digits = digits.into_iter().flat_map(str::bytes);
+    let append = |number: u64, digit: u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    match digits.try_fold(0, append)? {
+        0 => Some(0),
+        number => number.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?),
+    }
 }
 
 /// Enough of a text from outside to recognise it by.

@@ -34,6 +34,32 @@ fn integers_keep_their_range() {
 }
 
 #[test]
+fn integers_may_have_exponents() {
+    for (text, number) in [
+        ("1e3", 1000),
+        ("-1E+3", -1000),
+        ("1.50e1", 15),
+        ("1000e-2", 10),
+        ("1e16", 10_000_000_000_000_000),
+        ("9007199254740993.0e0", 9_007_199_254_740_993),
+        ("-9.223372036854775808e18", i64::MIN),
+        ("0e99999999999999999999", 0),
+        ("-0.00e-99999999999999999999", 0),
+    ] {
+        assert_eq!(read::<i64>(text), Ok(number), "{text}");
+    }
+    assert_eq!(read::<u64>("1.8446744073709551615E19"), Ok(u64::MAX));
+    assert_eq!(read::<u64>("0.0000001e7"), Ok(1));
+    for text in ["1e-1", "15e-1", "1.5e0", "10e-2", "-1e-99999999999999999999", "100000000000000000000.5"] {
+        assert_eq!(wrong::<i64>(text), format!("should be an integer, is {text}"));
+    }
+    for text in ["1e19", "1e20", "1e300", "9.223372036854775808e18", "1e99999999999999999999"] {
+        assert_eq!(wrong::<i64>(text), "is a number out of range", "{text}");
+    }
+    assert_eq!(wrong::<u8>("2.56e2"), "is a number out of range");
+}
+
+#[test]
 fn escapes() {
     assert_eq!(read::<String>(r#""a\"\\\/\b\f\n\r\tA😀é""#).unwrap(), "a\"\\/\u{8}\u{c}\n\r\tA😀é");
     for half in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ud83dA""#, r#""\ude00""#, r#""\u12""#, r#""\x""#, "\"\\"]
@@ -126,6 +152,17 @@ proptest! {
         prop_assert_eq!(read::<String>(&out).unwrap(), text.clone());
         let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
         prop_assert_eq!(read::<String>(&format!("\"{escaped}\"")).unwrap(), text);
+    }
+
+    #[test]
+    fn integers_are_exact_however_they_are_written(integer: i64, places in 0..40_usize) {
+        prop_assume!(integer != 0);
+        let zeros = "0".repeat(places);
+        let above = format!("{integer}{zeros}e-{places}");
+        prop_assert_eq!(read::<i64>(&above), Ok(integer));
+        let (sign, digits) = (if integer < 0 { "-" } else { "" }, integer.unsigned_abs().to_string());
+        let below = format!("{sign}0.{zeros}{digits}E+{}", places + digits.len());
+        prop_assert_eq!(read::<i64>(&below), Ok(integer));
     }
 
     #[test]

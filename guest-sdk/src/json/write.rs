@@ -8,7 +8,7 @@ use super::JsonError;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be written as JSON",
     label = "no way to write this as JSON",
-    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>`, or a type that derives `Output`, `Payload` or `Choice`"
+    note = "use `String`, `bool`, an integer of 8 to 64 bits (`u64` for a `usize`), `f64`, `Vec<_>`, `Option<_>`, or a type that derives `Output`, `Payload` or `Choice`; in place of a newtype, what is in it"
 )]
 pub trait ToJson {
     /// Appends the value.

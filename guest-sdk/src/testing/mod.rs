@@ -139,7 +139,7 @@ impl Expectation<'_> {
         self
     }
 
-    /// With this JSON body. Order and white space don't matter.
+    /// With this JSON body. Order and white space don't matter, nor how a number is written: the host sends `5` for `5.0`.
     ///
     /// # Panics
     ///
@@ -157,7 +157,8 @@ impl Expectation<'_> {
         self
     }
 
-    /// The reply will have this header.
+    /// The reply will have this header. The host hands a tool `content-type`, `etag`, `last-modified` and `retry-after`, and
+    /// those in the connection's `response_headers`; here every header reaches it.
     pub fn reply_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         self
@@ -176,7 +177,8 @@ impl Expectation<'_> {
     }
 }
 
-/// Runs a tool as the host does: from JSON arguments to a JSON result.
+/// Runs a tool from JSON arguments to the JSON that it hands to the host: fields in their struct's order, `1.0` for an `f64`.
+/// The agent gets this as the host writes it, its names sorted and `1` for `1.0`, and only if it passes the output schema.
 ///
 /// # Errors
 ///
@@ -189,13 +191,13 @@ pub fn call<T: Tool>(arguments: &str) -> Result<String> {
 /// The JSON Schema of a tool's arguments.
 #[must_use]
 pub fn input_schema<T: Tool>() -> String {
-    crate::tool::schema::<T::Args>(<T::Args as crate::Args>::DESCRIPTION)
+    crate::tool::schema::<T::Args>()
 }
 
 /// The JSON Schema of a tool's result.
 #[must_use]
 pub fn output_schema<T: Tool>() -> String {
-    crate::tool::schema::<T::Output>(<T::Output as crate::Output>::DESCRIPTION)
+    crate::tool::schema::<T::Output>()
 }
 
 thread_local! {

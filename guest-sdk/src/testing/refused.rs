@@ -2,7 +2,18 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::{path, wire};
+
+/// How deep objects and lists of a JSON body may be nested.
+const DEPTH_MAX: u32 = 32;
+
+/// The longest media type with its parameters, in bytes.
+const MEDIA_TYPE_BYTES_MAX: usize = 512;
+
+/// The most parameters of a media type.
+const PARAMETERS_MAX: usize = 8;
 
 /// Headers that only the host writes, in lower case.
 const RESERVED: &[&str] = &[
@@ -40,7 +51,8 @@ const RESERVED: &[&str] = &[
 /// Whole families of such headers.
 const RESERVED_PREFIXES: &[&str] = &["proxy-", "sec-", "x-forwarded-", "keybearer-"];
 
-/// Holds a request against these rules. Sizes aren't looked at.
+/// Holds a request against these rules. The sizes of paths, queries and bodies aren't looked at. A null, which some connections
+/// take and others refuse, is told on the test's standard error.
 ///
 /// # Errors
 ///
@@ -57,12 +69,60 @@ pub(super) fn check(request: &wire::Request) -> Result<(), String> {
         }
         Some(wire::Body::Form(fields)) => pairs("form field", fields),
         Some(wire::Body::Bytes(raw)) => media_type(&raw.content_type),
-        // Once escaped backslashes are gone, this can only be a NUL.
-        Some(wire::Body::Json(text)) if text.replace(r"\\", "").contains(r"\u0000") => {
-            Err("a text in the JSON body holds a NUL".to_owned())
+        Some(wire::Body::Json(text)) => {
+            if let Some(place) = json(text)? {
+                eprintln!(
+                    "{method} {path} sends null at `{place}` of its body: the host refuses that unless the connection \
+                     declares it there with `nullable = true`"
+                );
+            }
+            Ok(())
         }
-        Some(wire::Body::Json(_)) | None => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// Checks a JSON body, and says where it holds its first null.
+fn json(text: &str) -> Result<Option<String>, String> {
+    // Once escaped backslashes are gone, this can only be a NUL.
+    if text.replace(r"\\", "").contains(r"\u0000") {
+        return Err("a text in the JSON body holds a NUL".to_owned());
+    }
+    let body: Value = serde_json::from_str(text).map_err(|error| format!("the body isn't JSON: {error}"))?;
+    if !body.is_object() && !body.is_array() {
+        return Err("the JSON body is neither an object nor a list".to_owned());
+    }
+    null("", &body, 0)
+}
+
+/// Where the first null is within a value that so many objects and lists are around.
+fn null(at: &str, value: &Value, depth: u32) -> Result<Option<String>, String> {
+    let mut first = None;
+    match value {
+        Value::Null => first = Some(at.to_owned()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Array(_) | Value::Object(_) if depth >= DEPTH_MAX => {
+            return Err(format!("the JSON body is nested deeper than {DEPTH_MAX} levels"));
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let at = format!("{at}[{index}]");
+                if item.is_null() {
+                    return Err(format!(
+                        "`{at}` of the JSON body is null: no connection takes a null in a list"
+                    ));
+                }
+                first = first.or(null(&at, item, depth + 1)?);
+            }
+        }
+        Value::Object(members) => {
+            for (name, value) in members {
+                let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                first = first.or(null(&at, value, depth + 1)?);
+            }
+        }
+    }
+    Ok(first)
 }
 
 fn pairs(what: &str, pairs: &[(String, String)]) -> Result<(), String> {
@@ -115,10 +175,10 @@ fn is_reserved(name: &str) -> bool {
 
 fn media_type(content_type: &str) -> Result<(), String> {
     header_value("content-type", content_type)?;
-    let lower = content_type.to_ascii_lowercase();
-    let media_type = lower.split(';').next().unwrap_or_default().trim();
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
     // The host reads bodies of these types, and so takes them in no other way.
-    if matches!(media_type, "application/json" | "text/json" | "application/x-www-form-urlencoded")
+    if matches!(media_type.as_str(), "application/json" | "text/json" | "application/x-www-form-urlencoded")
         || media_type.ends_with("+json")
     {
         return Err(format!(
@@ -128,7 +188,34 @@ fn media_type(content_type: &str) -> Result<(), String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
     let token = |part: &str| !part.is_empty() && part.bytes().all(fits);
     match media_type.split_once('/') {
-        Some((kind, subtype)) if token(kind) && token(subtype) => Ok(()),
-        _ => Err(format!("`{content_type}` is no media type")),
+        Some((kind, subtype)) if token(kind) && token(subtype) => {}
+        _ => return Err(format!("`{content_type}` is no media type")),
     }
+    let mut names = Vec::new();
+    for part in parts {
+        names.push(parameter(part).ok_or_else(|| {
+            format!("`{content_type}` has a parameter that isn't `NAME=VALUE`, or has in quotes what isn't taken there")
+        })?);
+    }
+    if content_type.len() > MEDIA_TYPE_BYTES_MAX || names.len() > PARAMETERS_MAX {
+        return Err(format!(
+            "the media type is longer than {MEDIA_TYPE_BYTES_MAX} bytes, or has more than {PARAMETERS_MAX} parameters"
+        ));
+    }
+    once("media type's parameter", names.into_iter())
+}
+
+/// The name of a media type's parameter, in lower case. In quotes there's no quote, backslash, comma or semicolon, nor the name
+/// of a type that the host reads itself.
+fn parameter(part: &str) -> Option<String> {
+    let (name, value) = part.split_once('=')?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let token = |text: &str| !text.is_empty() && text.bytes().all(fits);
+    let fits = match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => !quoted.contains(['"', '\\', ',']),
+        None => token(value),
+    };
+    let lower = value.to_ascii_lowercase();
+    let is_read = lower.contains('/') && (lower.contains("json") || lower.contains("urlencoded"));
+    (fits && !is_read && token(name)).then(|| name.to_ascii_lowercase())
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use serde_json::{Number, Value};
+
 use super::{Level, wire};
 
 /// The requests still expected, and what was logged.
@@ -34,7 +36,7 @@ pub(super) struct Expected {
 /// The body of an expected request.
 #[derive(Debug)]
 pub(super) enum Body {
-    Json(serde_json::Value),
+    Json(Value),
     Form(Vec<(String, String)>),
     Bytes(wire::RawBody),
 }
@@ -97,7 +99,7 @@ impl Expected {
         let right = match (body, &self.body) {
             (None, None) => true,
             (Some(wire::Body::Json(text)), Some(Body::Json(json))) => {
-                serde_json::from_str::<serde_json::Value>(text).is_ok_and(|sent| sent == *json)
+                serde_json::from_str::<Value>(text).is_ok_and(|sent| is_same(&sent, json))
             }
             (Some(wire::Body::Form(fields)), None) => fields.is_empty(),
             (Some(wire::Body::Form(fields)), Some(Body::Form(wanted))) => sorted(fields) == sorted(wanted),
@@ -123,6 +125,32 @@ impl Expected {
         };
         Some(format!("its body is {sent}, not {wanted}"))
     }
+}
+
+/// Whether two values are one, however their numbers are written.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => match (whole(one), whole(other)) {
+            (None, None) => one == other,
+            (one, other) => one == other,
+        },
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let in_other =
+                |(name, value): (&String, &Value)| other.get(name).is_some_and(|other| is_same(value, other));
+            one.len() == other.len() && one.iter().all(in_other)
+        }
+        _ => one == other,
+    }
+}
+
+/// A whole number, exactly. `None` for one with a fraction, or of more than 38 digits.
+fn whole(number: &Number) -> Option<i128> {
+    let integer = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e38);
+    integer.or_else(|| float().map(|float| float as i128))
 }
 
 fn shown(raw: &wire::RawBody) -> String {

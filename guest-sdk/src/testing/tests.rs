@@ -80,6 +80,34 @@ fn bytes_are_compared_with_their_type() {
 }
 
 #[test]
+fn numbers_in_json_are_compared_by_value() {
+    let upstream = Upstream::new();
+    let put = |numbers: &[f64]| connection("x").put("/a", []).json(numbers).send();
+    upstream.expect("PUT", "/a").json("[5, -0, 0.5, 1e16, 10000000000000000, 1e300]").reply(200, "");
+    put(&[5.0, 0.0, 0.5, 1e16, 1e16, 1e300]).unwrap();
+    let beyond_floats = (9_007_199_254_740_992.0, "[9007199254740993]");
+    for (sent, wanted) in [(5.5, "[5]"), beyond_floats, (1e300, "[1e301]")] {
+        let message = failing(|| {
+            upstream.expect("PUT", "/a").json(wanted).reply(200, "");
+            _ = put(&[sent]);
+        });
+        assert!(message.contains("its body is the JSON"), "{message}");
+    }
+    upstream.expect("POST", "/a").json(r#"{"a": [{"b": 1.0}]}"#).reply(200, "");
+    connection("x").post("/a", []).json(&Nested { a: vec![Inner { b: 1 }] }).send().unwrap();
+}
+
+#[derive(crate::Payload)]
+struct Nested {
+    a: Vec<Inner>,
+}
+
+#[derive(crate::Payload)]
+struct Inner {
+    b: i64,
+}
+
+#[test]
 fn a_form_whose_values_are_absent_is_a_form() {
     let upstream = Upstream::new();
     let post =
@@ -119,7 +147,24 @@ fn what_the_host_refuses_of_every_request_fails_the_test() {
         (get().form("a", None::<i64>), "GET /a: a GET request has no body"),
         (post().form("a", "\0"), "POST /a: the form field `a` holds a NUL"),
         (post().json("\\\0"), "POST /a: a text in the JSON body holds a NUL"),
+        (post().json("{}"), "POST /a: the JSON body is neither an object nor a list"),
+        (post().json(&Nesting(33)), "POST /a: the JSON body is nested deeper than 32 levels"),
+        (
+            post().json(&[None::<i64>][..]),
+            "POST /a: `[0]` of the JSON body is null: no connection takes a null in a list",
+        ),
         (post().bytes("text", "a"), "POST /a: `text` is no media type"),
+        (
+            post().bytes("text/csv; a=b, text/html", "a"),
+            "POST /a: `text/csv; a=b, text/html` has a parameter that isn't `NAME=VALUE`, or has in quotes what isn't \
+             taken there",
+        ),
+        (
+            post().bytes("text/csv; a=\"application/json\"", "a"),
+            "POST /a: `text/csv; a=\"application/json\"` has a parameter that isn't `NAME=VALUE`, or has in quotes what \
+             isn't taken there",
+        ),
+        (post().bytes("text/csv; a=1; A=2", "a"), "POST /a: the media type's parameter `a` is there twice"),
         (post().form("a", 1).form("a", 2), "POST /a: the form field `a` is there twice"),
         (
             post().bytes("application/JSON; charset=utf-8", "{}"),
@@ -129,6 +174,36 @@ fn what_the_host_refuses_of_every_request_fails_the_test() {
     ] {
         assert_eq!(failing(|| _ = request.send()), format!("the host refuses {rule}"));
     }
+}
+
+/// So many lists, one in the other.
+struct Nesting(usize);
+
+impl crate::json::ToJson for Nesting {
+    fn to_json(&self, out: &mut String) -> Result<(), crate::json::JsonError> {
+        out.push_str(&"[".repeat(self.0));
+        out.push_str(&"]".repeat(self.0));
+        Ok(())
+    }
+}
+
+#[derive(crate::Payload)]
+struct Change {
+    due: Option<Option<i64>>,
+    note: Option<String>,
+}
+
+#[test]
+fn what_some_connections_take_is_sent() {
+    let upstream = Upstream::new();
+    upstream.expect("PATCH", "/a").json(r#"{"due": null}"#).reply(200, "");
+    connection("x").patch("/a", []).json(&Change { due: Some(None), note: None }).send().unwrap();
+    let lists = format!("{}{}", "[".repeat(32), "]".repeat(32));
+    upstream.expect("POST", "/a").json(&lists).reply(200, "");
+    connection("x").post("/a", []).json(&Nesting(32)).send().unwrap();
+    let form = "multipart/form-data; boundary=\"A b\"";
+    upstream.expect("POST", "/a").bytes(form, "--A b--").reply(200, "");
+    connection("x").post("/a", []).bytes(form, "--A b--").send().unwrap();
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::filed;
 use crate::audit::{Event, Row};
 use crate::clock::Millis;
 use crate::digested::Digested;
 use crate::ids::{CallId, Digest, Realm};
-use crate::store::{AuditRecord, AuditStore, LedgerTx, StoreError};
+use crate::store::{AuditRecord, AuditStore, Filed, LedgerTx, StoreError};
 
 /// Starts what is hashed of a content, so that no hash of another kind or version can be passed off as one of these.
 const CONTENT: &[u8] = b"keybearer audit content 1\0";
@@ -20,6 +21,7 @@ const ROW: &[u8] = b"keybearer audit row 2\0";
 pub(super) struct Unsealed {
     realm: Option<Realm>,
     call: Option<CallId>,
+    filed: Filed,
     event: String,
     content: Digest,
 }
@@ -31,22 +33,22 @@ impl Unsealed {
         call: Option<&CallId>,
         event: &Event,
     ) -> Result<Self, StoreError> {
-        Ok(Self::of_text(realm, call, encode(event)?))
+        Ok(Self { filed: filed::of(event), ..Self::of_text(realm, call, encode(event)?) })
     }
 
-    /// Takes an event that is encoded.
+    /// Takes an event that is encoded, and filed under nothing.
     pub(super) fn of_text(realm: Option<&Realm>, call: Option<&CallId>, event: String) -> Self {
         let content = content(realm, call, &event);
-        Self { realm: realm.cloned(), call: call.cloned(), event, content }
+        Self { realm: realm.cloned(), call: call.cloned(), filed: Filed::default(), event, content }
     }
 
     /// The record after `head`, recorded at `at`; moves `head` on to it.
     pub(super) fn seal(self, at: Millis, head: &mut (u64, Digest)) -> AuditRecord {
-        let Self { realm, call, event, content } = self;
+        let Self { realm, call, filed, event, content } = self;
         let (seq, prev) = (head.0.saturating_add(1), head.1);
         let hash = chained(seq, at, content, prev);
         *head = (seq, hash);
-        AuditRecord { seq, at, realm, call, event, prev, hash }
+        AuditRecord { seq, at, realm, call, filed, event, prev, hash }
     }
 }
 
@@ -116,7 +118,7 @@ impl TryFrom<AuditRecord> for Row {
     type Error = StoreError;
 
     fn try_from(record: AuditRecord) -> Result<Self, StoreError> {
-        let AuditRecord { seq, at, realm, call, event, prev, hash } = record;
+        let AuditRecord { seq, at, realm, call, event, prev, hash, filed: _ } = record;
         let event = serde_json::from_str(&event)
             .map_err(|error| StoreError::Damaged(format!("audit row {seq}: column event: {error}")))?;
         Ok(Self { seq, at, realm, call, event, prev, hash })

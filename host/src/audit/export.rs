@@ -37,6 +37,9 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "conversation", call.conversation.as_ref())?;
             optional(to, "turn", call.turn.as_ref())?;
             optional(to, "model_call", call.model_call.as_ref())?;
+            write!(to, "  door={}", call.door.as_str())?;
+            optional(to, "role", call.role.as_ref())?;
+            optional(to, "component", call.component.as_ref().map(Digest::short))?;
             optional(to, "trace", call.trace.as_ref().map(|trace| trace.escape_default()))?;
             optional(to, "approval", call.approval.as_ref())?;
             optional(to, "policy", call.policy.as_ref().map(Digest::short))?;
@@ -63,6 +66,9 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
         Event::SendBegun(send) => {
             write!(to, "  send {} begun  {}:{}", send.send, send.connection, send.operation)?;
             optional(to, "cost", send.cost.as_ref().map(shown))?;
+            if send.budgets > 0 {
+                write!(to, "  budgets={}", send.budgets)?;
+            }
             optional(to, "key", send.key.as_ref().map(|key| key.escape_default()))?;
             write!(to, "  secret={}", send.secret)?;
             optional(to, "user", send.user.as_ref())?;
@@ -76,6 +82,8 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
             optional(to, "failure", send.failure.map(|code| code.as_str()))?;
             write!(to, "  sent={}", send.request_sent.as_str())?;
             optional(to, "secret_version", send.secret_version)?;
+            optional(to, "settlement", send.settlement.as_ref().map(|what| what.escape_default()))?;
+            optional(to, "refunded", send.refunded.as_ref().map(shown))?;
             if let Some(reply) = &send.reply {
                 write!(to, "  reply={} ({} bytes)", reply.short(), send.reply_bytes)?;
             }
@@ -141,6 +149,7 @@ fn write_given(to: &mut String, token: &TokenGiven) -> fmt::Result {
     let holder = match token.kind {
         TokenKind::Agent => "agent",
         TokenKind::Operator => "operator",
+        TokenKind::Monitor => "monitor",
     };
     optional(to, "minted_by", token.minted_by.as_ref())?;
     write!(to, "  {holder}={}", token.agent)?;

@@ -18,9 +18,9 @@ const PATTERNS_MAX: usize = 64;
 pub struct TokenGiven {
     /// What it is for.
     pub kind: TokenKind,
-    /// An operator's: whether it manages every environment of its tenant.
+    /// An operator's or a monitor's: whether it reaches every environment of its tenant.
     pub every_environment: bool,
-    /// The agent that got it; the operator's name.
+    /// The agent that got it; the operator's or monitor's name.
     pub agent: AgentId,
     /// The agent's role.
     pub role: Option<RoleName>,

@@ -19,6 +19,7 @@ mod checkpoint;
 mod entry;
 mod error;
 pub mod export;
+mod filed;
 mod given;
 mod held;
 mod outcome;
@@ -30,6 +31,7 @@ mod reconcile;
 mod recover;
 mod row;
 mod verify;
+mod when;
 mod writer;
 
 pub use error::AuditError;
@@ -43,6 +45,7 @@ pub use row::{
     ReconcileBegun, Reconciled, Row, SendBegun, SendFinished, SendKnown, SendRefused, ShadowDiffered, Step,
 };
 pub use verify::{Fault, Head, Verified, VerifyError, verify};
+pub use when::when;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::chain;
+use super::{chain, filed};
+use crate::clock::Millis;
 use crate::ids::{Digest, InvalidName};
 use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
 
@@ -56,6 +57,9 @@ pub enum Fault {
     Changed,
     /// Its hash isn't the one that was kept: it, and any of the rows before it, was written anew.
     Replaced,
+    /// It isn't filed under the token, the agent or the conversation that it says, or not as going back in time: it wouldn't
+    /// be found, or another one would be.
+    Misfiled,
     /// It can't be read.
     Unreadable(String),
 }
@@ -72,6 +76,7 @@ impl fmt::Display for Fault {
             Self::Replaced => {
                 f.write_str("does not have the hash that was kept of it: no row before it is vouched for")
             }
+            Self::Misfiled => f.write_str("is not filed under what it says, so it may not be found by that"),
             Self::Unreadable(why) => write!(f, "can't be read: {why}"),
         }
     }
@@ -89,6 +94,7 @@ pub fn verify(store: &dyn AuditStore, kept: Option<&Head>) -> Result<Verified, V
     let mut head = Head { seq: 0, hash: Digest([0; 32]) };
     // From before the first row, so that rows with impossible numbers are come upon.
     let mut filter = RowFilter { limit: PAGE_ROWS, ..RowFilter::default() };
+    let (mut at, mut set_back) = (Millis(i64::MIN), Vec::new());
     loop {
         let records = match store.rows(&filter) {
             Ok(records) => records,
@@ -108,13 +114,25 @@ pub fn verify(store: &dyn AuditStore, kept: Option<&Head>) -> Result<Verified, V
             if kept.is_some_and(|kept| kept.seq == head.seq && kept.hash != head.hash) {
                 return Err(broken(head.seq, Fault::Replaced));
             }
+            if record.at < at {
+                set_back.push(record.seq);
+            }
+            at = record.at;
         }
         filter.from = Some(head.seq + 1);
     }
-    match kept {
-        Some(kept) if kept.seq > head.seq => Err(broken(head.seq + 1, Fault::CutOff)),
-        _ => Ok(Verified { head }),
+    if kept.is_some_and(|kept| kept.seq > head.seq) {
+        return Err(broken(head.seq + 1, Fault::CutOff));
     }
+    if let Some(mut filed) = store.set_back()? {
+        // Others may have been written since.
+        filed.retain(|seq| *seq <= head.seq);
+        let differs = |seq: &&u64| filed.binary_search(seq).is_ok() != set_back.binary_search(seq).is_ok();
+        if let Some(seq) = filed.iter().chain(&set_back).filter(differs).min() {
+            return Err(broken(*seq, Fault::Misfiled));
+        }
+    }
+    Ok(Verified { head })
 }
 
 /// Checks that a record follows the one before it.
@@ -129,6 +147,10 @@ fn follow(before: Head, record: &AuditRecord) -> Result<Head, VerifyError> {
     }
     if record.prev != before.hash {
         return Err(broken(seq, Fault::Unchained));
+    }
+    let said = filed::said(record).map_err(|why| broken(seq, Fault::Unreadable(why.to_string())))?;
+    if said != record.filed {
+        return Err(broken(seq, Fault::Misfiled));
     }
     Ok(Head { seq, hash: record.hash })
 }

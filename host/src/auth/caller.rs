@@ -34,7 +34,7 @@ impl Caller {
         &self.row.hash
     }
 
-    /// Proof that this caller may manage tokens; `None` for an agent.
+    /// Proof that this caller may manage tokens; `None` for an agent and for a monitor.
     #[must_use]
     pub fn as_operator(&self) -> Option<Operator<'_>> {
         (self.kind() == TokenKind::Operator).then_some(Operator { caller: self })
@@ -58,12 +58,14 @@ impl Caller {
         &self.row.realm
     }
 
-    /// How far it reaches: its own environment, or every one of its tenant for an operator whose token says so.
+    /// How far it reaches: its own environment, or every one of its tenant for an operator or a monitor whose token says so.
     #[must_use]
     pub fn reach(&self) -> Reach {
         match self.kind() {
-            TokenKind::Operator if self.row.every_environment => Reach::every(self.row.realm.tenant.clone()),
-            TokenKind::Operator | TokenKind::Agent => Reach::one(self.row.realm.clone()),
+            TokenKind::Operator | TokenKind::Monitor if self.row.every_environment => {
+                Reach::every(self.row.realm.tenant.clone())
+            }
+            TokenKind::Operator | TokenKind::Monitor | TokenKind::Agent => Reach::one(self.row.realm.clone()),
         }
     }
 

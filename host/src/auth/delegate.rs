@@ -36,8 +36,14 @@ pub struct Delegation {
 
 /// Whether anything may be delegated from this token.
 pub(super) fn check_parent(parent: &Caller) -> Result<(), AuthError> {
-    if parent.kind() != TokenKind::Agent {
-        return Err(AuthError::MayNotDelegate("an operator's token mints tokens, and delegates none"));
+    match parent.kind() {
+        TokenKind::Agent => {}
+        TokenKind::Operator => {
+            return Err(AuthError::MayNotDelegate("an operator's token mints tokens, and delegates none"));
+        }
+        TokenKind::Monitor => {
+            return Err(AuthError::MayNotDelegate("a monitor's token only looks, and delegates nothing"));
+        }
     }
     if !parent.grant().may_delegate {
         return Err(AuthError::MayNotDelegate(

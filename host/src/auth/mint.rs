@@ -26,9 +26,9 @@ pub struct Mint {
     pub kind: TokenKind,
     /// Whose it is.
     pub realm: Realm,
-    /// For an operator token: whether it manages every environment of its tenant, and not its own alone.
+    /// For an operator token or a monitor's: whether it reaches every environment of its tenant, and not its own alone.
     pub every_environment: bool,
-    /// The agent it's for. For an operator token: a name for the operator.
+    /// The agent it's for. For an operator token or a monitor's: a name for who holds it.
     pub agent: AgentId,
     /// The one conversation it serves, if it's to be bound to one.
     pub conversation: Option<ConversationId>,
@@ -36,9 +36,9 @@ pub struct Mint {
     pub role: Option<RoleName>,
     /// What the agent is to do, in the operator's words: at most [`TASK_CHARS_MAX`] characters.
     pub task: Option<String>,
-    /// The person whose own secrets it may use. None for an operator token.
+    /// The person whose own secrets it may use. For an agent's token alone.
     pub user: Option<UserId>,
-    /// What it may do. Empty for an operator token: that manages, and calls no tool.
+    /// What it may do. Empty for an operator token, which manages, and for a monitor's, which looks: they call no tool.
     pub grant: Grant,
     /// How long it's valid from now on: at least a millisecond, at most [`LIFETIME_MAX`].
     pub lifetime: Duration,
@@ -67,19 +67,13 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
         return invalid("the grant names more than 1024 tools and operations; use '*' or CONNECTION:*");
     }
     Budget::check_all(&grant.budgets).map_err(AuthError::InvalidMint)?;
-    if kind == TokenKind::Operator && grant != Grant::default() {
-        return invalid(
-            "an operator token manages tokens and calls no tool; leave its tools, operations and budgets out",
-        );
-    }
-    if kind == TokenKind::Operator && conversation.is_some() {
-        return invalid("an operator token can't be bound to a conversation; leave the conversation out");
-    }
-    if kind == TokenKind::Operator && user.is_some() {
-        return invalid("an operator token can't be bound to a user; leave the user out");
+    if kind != TokenKind::Agent {
+        check_without_rights(kind, &grant, conversation.as_ref(), user.as_ref())?;
     }
     if kind == TokenKind::Agent && every_environment {
-        return invalid("an agent's token is for one environment; only an operator token manages every one");
+        return invalid(
+            "an agent's token is for one environment; only an operator token or a monitor's reaches every one",
+        );
     }
     if grant.may_store_secrets && user.is_none() {
         return invalid("a token that may store a user's secrets has to be bound to one; name the user");
@@ -112,11 +106,37 @@ pub(super) fn make(request: Mint, now: Millis) -> Result<Minted, AuthError> {
     Ok(Minted { row, token })
 }
 
+/// What an operator and a monitor may do is their kind's: an agent's rights and bounds would say something else.
+fn check_without_rights(
+    kind: TokenKind,
+    grant: &Grant,
+    conversation: Option<&ConversationId>,
+    user: Option<&UserId>,
+) -> Result<(), AuthError> {
+    if *grant != Grant::default() {
+        return invalid(match kind {
+            TokenKind::Monitor => {
+                "a monitor's token looks and calls no tool; leave its tools, operations and budgets out"
+            }
+            TokenKind::Operator | TokenKind::Agent => {
+                "an operator token manages tokens and calls no tool; leave its tools, operations and budgets out"
+            }
+        });
+    }
+    if conversation.is_some() {
+        return invalid("only an agent's token can be bound to a conversation; leave the conversation out");
+    }
+    if user.is_some() {
+        return invalid("only an agent's token can be bound to a user; leave the user out");
+    }
+    Ok(())
+}
+
 /// What an operator's token may mint.
 pub(super) fn check_operator(operator: &Operator<'_>, request: &Mint) -> Result<(), AuthError> {
     if request.kind != TokenKind::Agent {
         return invalid(
-            "an operator token mints agents' tokens only; mint operator tokens on the host's command line",
+            "an operator token mints agents' tokens only; mint operators' and monitors' on the host's command line",
         );
     }
     if request.realm.tenant != *operator.tenant() {

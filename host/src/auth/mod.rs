@@ -111,8 +111,8 @@ impl Auth {
     /// Makes a token on behalf of an operator: for an agent, within the operator's reach.
     ///
     /// # Errors
-    /// As [`Auth::mint`], and [`AuthError::InvalidMint`] for what is beyond that or another operator's token: an
-    /// operator token that could mint its own successor would never expire.
+    /// As [`Auth::mint`], and [`AuthError::InvalidMint`] for what is beyond that or no agent's token: an operator
+    /// token that could mint its own successor would never expire.
     pub fn mint_for(&self, operator: &Operator<'_>, request: Mint) -> Result<Minted, AuthError> {
         mint::check_operator(operator, &request)?;
         self.mint_as(operator.caller().agent(), request)

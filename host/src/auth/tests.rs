@@ -244,7 +244,7 @@ fn mint(kind: TokenKind) -> Mint {
             operations: vec!["stripe:*".parse().unwrap()],
             ..Grant::default()
         },
-        TokenKind::Operator => Grant::default(),
+        TokenKind::Operator | TokenKind::Monitor => Grant::default(),
     };
     Mint {
         kind,
@@ -395,7 +395,7 @@ fn what_can_not_be_minted_says_why() {
         budgets: texts.iter().map(|text| text.parse().unwrap()).cycle().take(count).collect(),
         ..Grant::default()
     };
-    let cases: [(Mint, &str); 13] = [
+    let cases: [(Mint, &str); 16] = [
         (Mint { task: Some("a\u{202e}b".into()), ..mint(TokenKind::Agent) }, "one line"),
         (Mint { task: Some("x".repeat(TASK_CHARS_MAX + 1)), ..mint(TokenKind::Agent) }, "512 characters"),
         (Mint { grant: budgets(&["1 usd day"], 33), ..mint(TokenKind::Agent) }, "at most 32 budgets"),
@@ -410,6 +410,9 @@ fn what_can_not_be_minted_says_why() {
         (Mint { lifetime: Duration::from_micros(999), ..mint(TokenKind::Agent) }, "expire at once"),
         (Mint { lifetime: LIFETIME_MAX + Duration::from_millis(1), ..mint(TokenKind::Agent) }, "365 days"),
         (Mint { grant: mint(TokenKind::Agent).grant, ..mint(TokenKind::Operator) }, "calls no tool"),
+        (Mint { grant: mint(TokenKind::Agent).grant, ..mint(TokenKind::Monitor) }, "looks and calls no tool"),
+        (Mint { user: Some("ann".parse().unwrap()), ..mint(TokenKind::Monitor) }, "bound to a user"),
+        (Mint { conversation: Some("c1".parse().unwrap()), ..mint(TokenKind::Monitor) }, "conversation"),
         (Mint { conversation: Some("c1".parse().unwrap()), ..mint(TokenKind::Operator) }, "conversation"),
         (
             Mint {
@@ -444,6 +447,31 @@ fn agents_do_not_manage_and_operators_call_no_tool() {
 }
 
 #[test]
+fn a_monitor_neither_manages_nor_calls_nor_hands_on() {
+    let w = world();
+    for every_environment in [false, true] {
+        let minted = w.auth.mint(Mint { every_environment, ..mint(TokenKind::Monitor) }).unwrap();
+        let text = minted.token.as_str();
+        assert!(text.starts_with("kbm_"));
+        let caller = w.auth.verify(text).unwrap();
+        assert!(caller.as_operator().is_none());
+        assert!(!caller.allows_tool(&"get_invoice".parse().unwrap()));
+        assert_eq!(caller.reach().environment().is_none(), every_environment);
+        let delegated = w.auth.delegate(&caller, Delegation::default());
+        assert!(matches!(delegated, Err(AuthError::MayNotDelegate(_))));
+        for other in ["kbo_", "kbt_"] {
+            assert!(is_unauthorized(w.auth.verify(&text.replace("kbm_", other))));
+        }
+    }
+    // An operator whom somebody made out of a monitor in the store is none.
+    let token = TokenText::fresh(TokenKind::Monitor);
+    let mut row = super::mint::make(mint(TokenKind::Operator), START).unwrap().row;
+    row.hash = token.hash();
+    w.store.insert_token(&row).unwrap();
+    assert!(is_unauthorized(w.auth.verify(token.as_str())));
+}
+
+#[test]
 fn an_operator_mints_for_agents_of_its_own_tenant_alone() {
     let w = world();
     let operator = w.auth.mint(mint(TokenKind::Operator)).unwrap();
@@ -452,7 +480,9 @@ fn an_operator_mints_for_agents_of_its_own_tenant_alone() {
     w.auth.mint_for(&operator, mint(TokenKind::Agent)).unwrap();
     let other_tenant = Mint { realm: realm("other"), ..mint(TokenKind::Agent) };
     assert!(matches!(w.auth.mint_for(&operator, other_tenant), Err(AuthError::InvalidMint(_))));
-    assert!(matches!(w.auth.mint_for(&operator, mint(TokenKind::Operator)), Err(AuthError::InvalidMint(_))));
+    for kind in [TokenKind::Operator, TokenKind::Monitor] {
+        assert!(matches!(w.auth.mint_for(&operator, mint(kind)), Err(AuthError::InvalidMint(_))));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The text of a token: `kbt_` or `kbo_`, then 256 random bits in 43 characters of base64url.
+//! The text of a token: `kbt_`, `kbo_` or `kbm_`, then 256 random bits in 43 characters of base64url.
 
 use std::fmt;
 
@@ -66,7 +66,7 @@ pub(super) struct Presented {
 
 /// Reads a presented token; `None` when it can't be one.
 pub(super) fn parse(text: &str) -> Option<Presented> {
-    let kind = [TokenKind::Agent, TokenKind::Operator].into_iter().find(|k| text.starts_with(prefix(*k)))?;
+    let kind = TokenKind::ALL.into_iter().find(|k| text.starts_with(prefix(*k)))?;
     let random = text.strip_prefix(prefix(kind))?;
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (random.len() == RANDOM_CHARS && random.bytes().all(in_alphabet))
@@ -77,6 +77,7 @@ fn prefix(kind: TokenKind) -> &'static str {
     match kind {
         TokenKind::Agent => "kbt_",
         TokenKind::Operator => "kbo_",
+        TokenKind::Monitor => "kbm_",
     }
 }
 
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_fresh_token_parses_and_is_unlike_the_next() {
-        for kind in [TokenKind::Agent, TokenKind::Operator] {
+        for kind in TokenKind::ALL {
             let token = TokenText::fresh(kind);
             assert_eq!(token.as_str().len(), 47);
             let presented = parse(token.as_str()).unwrap();

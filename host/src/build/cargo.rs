@@ -23,9 +23,13 @@ const PROFILE: [&str; 5] = [
 /// The stack of every tool, in bytes. The linker's own choice, a megabyte, is more than a tool's shallow calls need.
 const STACK_BYTES: u32 = 256 * 1024;
 
-/// The memory that every tool begins with, in bytes. It holds stack, data and the heap of an ordinary call, so that
-/// an instance needn't grow it: that would cost each call system calls.
-const MEMORY_BYTES: u32 = 1024 * 1024;
+/// The heap that every tool begins with beyond its stack and its data, in bytes: enough for an ordinary call, so that an
+/// instance needn't grow its memory, which would cost each call system calls. The linker takes whole pages of 64 KiB. With
+/// the data of a small tool it's a megabyte in all.
+///
+/// It's the linker's business, since the SDK's allocator starts in what lies between the linker's `__heap_base` and
+/// `__heap_end`: a memory that is made larger afterwards would lie idle.
+const HEAP_BYTES: u32 = 704 * 1024;
 
 /// A core module that Cargo made.
 pub(super) struct Module {
@@ -88,7 +92,7 @@ fn command(options: &BuildOptions, manifest: &Path) -> Command {
     // Flags meant for native code don't reach the tool, and paths of this machine don't reach its digest.
     let mut flags = remapped_paths(manifest);
     flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}").into());
-    flags.push(format!("-Clink-arg=--initial-memory={MEMORY_BYTES}").into());
+    flags.push(format!("-Clink-arg=--initial-heap={HEAP_BYTES}").into());
     command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}".as_ref()));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -210,20 +214,29 @@ fn package_name(id: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildError, Message, explain, package_name};
+    use super::{BuildError, HEAP_BYTES, Message, STACK_BYTES, compile, explain, package_name};
     use crate::build::{BuildOptions, build_tool};
     use std::path::Path;
 
-    fn build(files: &[(&str, &str)]) -> BuildError {
+    use wasmparser::{Parser, Payload};
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
+        folder
+    }
+
+    fn options(folder: &tempfile::TempDir) -> BuildOptions {
         let out_dir = Some(folder.path().join("out"));
-        let options = BuildOptions { manifest_dir: folder.path().to_owned(), out_dir, locked: false };
-        build_tool(&options, &mut |_| ()).unwrap_err()
+        BuildOptions { manifest_dir: folder.path().to_owned(), out_dir, locked: false }
+    }
+
+    fn build(files: &[(&str, &str)]) -> BuildError {
+        build_tool(&options(&folder(files)), &mut |_| ()).unwrap_err()
     }
 
     const PACKAGE: &str =
@@ -256,6 +269,26 @@ mod tests {
         let manifest = format!("{PACKAGE}\n[lib]\ncrate-type = [\"cdylib\"]\n");
         let error = build(&[("Cargo.toml", &manifest), ("src/lib.rs", "")]);
         assert!(error.to_string().contains("keybearer_guest::export!"), "{error}");
+    }
+
+    #[test]
+    fn static_data_of_any_size_has_its_heap_beside_it() {
+        const DATA_BYTES: u32 = 2 * 1024 * 1024;
+        let manifest = format!("{PACKAGE}\n[lib]\ncrate-type = [\"cdylib\"]\n");
+        // Exported, or it would be left out.
+        let source =
+            format!("#[unsafe(no_mangle)]\npub static DATA: [u8; {DATA_BYTES}] = [7; {DATA_BYTES}];\n");
+        let folder = folder(&[("Cargo.toml", &manifest), ("src/lib.rs", &source)]);
+        let module = compile(&options(&folder), &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+        let bytes = std::fs::read(&module.path).unwrap();
+        let pages = Parser::new(0).parse_all(&bytes).find_map(|payload| match payload.unwrap() {
+            Payload::MemorySection(memories) => {
+                memories.into_iter().next().map(|memory| memory.unwrap().initial)
+            }
+            _ => None,
+        });
+        let needed = u64::from(DATA_BYTES + STACK_BYTES + HEAP_BYTES);
+        assert!(pages.unwrap() * 65_536 >= needed, "{pages:?} pages hold less than {needed} bytes");
     }
 
     #[test]

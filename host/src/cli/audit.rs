@@ -11,31 +11,28 @@ use super::Done;
 use super::context::Opened;
 use super::out::Out;
 use crate::audit::{self, Event, Row, SendBegun, SendKnown, SendRefused, export};
+use crate::clock::Millis;
 use crate::egress::Vault;
-use crate::ids::{CallId, TenantId};
+use crate::ids::{AgentId, CallId, ConversationId, TenantId, TokenId};
 use crate::pipeline::question_of;
 use crate::reach::Reach;
-use crate::store::sqlite::SqliteAudit;
-use crate::store::{RowFilter, StoreError};
+use crate::store::sqlite::{FoundRecord, SqliteAudit};
+use crate::store::{AuditStore as _, RowFilter, StoreError};
 
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 1_024;
 
+/// Of how many rows the numbers are looked up at once, where all rows are wanted: half a megabyte of them.
+const NUMBERS_MAX: u32 = 65_536;
+
+/// How many rows are listed where nobody says.
+const LISTED: u32 = 50;
+
 /// Commands on the audit trail.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Audit {
-    /// List the newest rows, oldest of them first.
-    List {
-        /// At most so many rows.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// Rows of this tenant only.
-        #[arg(long)]
-        tenant: Option<TenantId>,
-        /// Rows before this number only.
-        #[arg(long, value_name = "SEQ")]
-        before: Option<u64>,
-    },
+    /// List the newest rows, oldest of them first. Of several filters, all have to fit.
+    List(Wanted),
     /// Show everything that is recorded of one call.
     Show {
         /// The call's id (`call_…`).
@@ -59,25 +56,54 @@ pub(super) enum Audit {
     New,
 }
 
+/// Which rows to list.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Wanted {
+    /// At most so many rows, the newest: 50 unless given.
+    #[arg(long, conflicts_with = "all")]
+    limit: Option<u32>,
+    /// Every row, oldest first, however many there are: for an export, with `--json`.
+    #[arg(long)]
+    all: bool,
+    /// Rows of this tenant only.
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    /// Rows before this number only.
+    #[arg(long, value_name = "SEQ")]
+    before: Option<u64>,
+    /// All rows of the calls of this conversation.
+    #[arg(long)]
+    conversation: Option<ConversationId>,
+    /// All rows of the calls of this agent, and what was done to it and its tokens.
+    #[arg(long)]
+    agent: Option<AgentId>,
+    /// All rows of the calls with this token, and what was done to it (`tok_…`).
+    #[arg(long, value_name = "ID")]
+    token: Option<TokenId>,
+    /// Rows that were recorded then or later only: `2026-07-01`, or `2026-07-01T08:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = audit::when)]
+    since: Option<Millis>,
+    /// Rows that were recorded before only.
+    #[arg(long, value_name = "TIME", value_parser = audit::when)]
+    until: Option<Millis>,
+}
+
 impl Audit {
     pub(super) fn run(self, home: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> {
         let opened = Opened::open(home)?;
         match self {
             Self::New => begin(&opened, out),
-            Self::List { limit, tenant, before } => {
-                let reach = tenant.map(Reach::every);
-                let filter = RowFilter { reach, before, limit, newest_first: true, ..RowFilter::default() };
-                let mut found = rows(&*opened.audit_store()?, &filter)?;
-                found.reverse();
-                Ok(print(out, found))
-            }
+            Self::List(wanted) => list(&*opened.audit_store()?, out, wanted),
             Self::Show { call } => {
                 let filter = RowFilter { call: Some(call.clone()), limit: u32::MAX, ..RowFilter::default() };
-                let found = rows(&*opened.audit_store()?, &filter)?;
-                if found.is_empty() {
+                let store = opened.audit_store()?;
+                let numbers = store.numbers(&filter)?;
+                if numbers.is_empty() {
                     bail!("nothing is recorded of {call}");
                 }
-                Ok(print(out, found))
+                let mut list = List::new(out);
+                list.rows(&store, None, &numbers)?;
+                Ok(list.end())
             }
             Self::Questions { tenant } => questions(&opened, out, tenant.as_ref()),
             Self::Verify { holds } => verify(&*opened.audit_store()?, out, holds.as_ref()),
@@ -106,6 +132,48 @@ fn begin(opened: &Opened, out: &Out) -> anyhow::Result<Done> {
     out.line("began a new trail: nothing is spent, nothing is held, and no write was made before");
     out.value(&json!({ "file": file }));
     Ok(Done::Well)
+}
+
+/// The newest rows that fit, or all of them: page by page, so that no more than a page of them is in memory.
+fn list(store: &SqliteAudit, out: &Out, wanted: Wanted) -> anyhow::Result<Done> {
+    let Wanted { limit, all, tenant, before, conversation, agent, token, since, until } = wanted;
+    let filter = RowFilter {
+        reach: tenant.map(Reach::every),
+        conversation,
+        agent,
+        token,
+        since,
+        until,
+        before,
+        ..RowFilter::default()
+    };
+    if filter.is_of_no_time() {
+        bail!("--until comes after --since");
+    }
+    let mut list = List::new(out);
+    if all {
+        // What is written meanwhile isn't waited for.
+        let end = store.head()?.0.saturating_add(1);
+        let before = Some(before.map_or(end, |before| before.min(end)));
+        let mut next = RowFilter { before, limit: NUMBERS_MAX, ..filter.clone() };
+        loop {
+            let numbers = store.numbers(&next)?;
+            let Some(last) = numbers.last().filter(|_| out.written().is_ok()) else { break };
+            next.from = Some(last.saturating_add(1));
+            list.rows(store, filter.reach.as_ref(), &numbers)?;
+        }
+        return Ok(list.end());
+    }
+    let shown = limit.unwrap_or(LISTED);
+    let newest = RowFilter { limit: shown, newest_first: true, ..filter.clone() };
+    let mut numbers = store.numbers(&newest)?;
+    numbers.reverse();
+    list.rows(store, filter.reach.as_ref(), &numbers)?;
+    // Who asks about somebody would take it for all there is.
+    if limit.is_none() && filter.is_of_someone() && numbers.len() as u64 >= u64::from(shown) {
+        out.note(format!("these are the newest {shown} rows: --all lists every one"));
+    }
+    Ok(list.end())
 }
 
 /// All of them, oldest first. They go to standard output as they are, with `--json` or without. One that can't be read
@@ -138,9 +206,18 @@ fn questions(opened: &Opened, out: &Out, tenant: Option<&TenantId>) -> anyhow::R
         bail!("{lost} rows can't be read, or the questions in them; {printed} questions were printed");
     }
     if printed == 0 {
-        out.note("no question is kept: set [audit] keep_questions = true in keybearer.toml");
+        out.note(none_kept(opened.config.keep_questions));
     }
     Ok(Done::Well)
+}
+
+/// Why there may be no question.
+fn none_kept(are_kept: bool) -> &'static str {
+    if are_kept {
+        "no question is kept yet: those are kept that come up once a host was started with [audit] keep_questions = true"
+    } else {
+        "no question is kept: set [audit] keep_questions = true in keybearer.toml, and restart the host"
+    }
 }
 
 /// What the policies were asked, if a row has it.
@@ -183,30 +260,71 @@ type Found = (u64, Result<Row, String>);
 
 /// Rows with their numbers, or why one can't be read, which keeps back no other.
 fn rows(store: &SqliteAudit, filter: &RowFilter) -> Result<Vec<Found>, StoreError> {
+    Ok(readable(store.each_row(filter)?))
+}
+
+fn readable(records: Vec<FoundRecord>) -> Vec<Found> {
     let why = |error| match error {
         StoreError::Damaged(why) => why,
         other => other.to_string(),
     };
-    let each = store.each_row(filter)?.into_iter();
-    Ok(each.map(|(seq, record)| (seq, record.and_then(Row::try_from).map_err(why))).collect())
+    let each = records.into_iter();
+    each.map(|(seq, record)| (seq, record.and_then(Row::try_from).map_err(why))).collect()
 }
 
-fn print(out: &Out, found: Vec<Found>) -> Done {
-    let (mut read, mut done) = (Vec::with_capacity(found.len()), Done::Well);
-    for (_, row) in found {
-        match row {
-            Ok(row) => {
-                out.line(export::line(&row));
-                read.push(row);
-            }
-            Err(why) => {
-                out.note(format!("can't be read: {why}"));
-                done = Done::Problems;
-            }
-        }
+/// A list of rows as it's printed: lines, or one JSON array. A row that can't be read is told of, and keeps back no other.
+struct List<'o> {
+    out: &'o Out,
+    done: Done,
+    /// Whether a row was printed.
+    begun: bool,
+}
+
+impl<'o> List<'o> {
+    fn new(out: &'o Out) -> Self {
+        Self { out, done: Done::Well, begun: false }
     }
-    out.value(&read);
-    done
+
+    /// The rows with these numbers, some at a time.
+    fn rows(&mut self, store: &SqliteAudit, reach: Option<&Reach>, numbers: &[u64]) -> anyhow::Result<()> {
+        for page in numbers.chunks(PAGE_ROWS as usize) {
+            if self.out.written().is_err() {
+                break;
+            }
+            let mut text = String::new();
+            for (_, row) in readable(store.each_of(reach, page)?) {
+                match row {
+                    Ok(row) => self.add(&mut text, &row)?,
+                    Err(why) => {
+                        self.out.note(format!("can't be read: {why}"));
+                        self.done = Done::Problems;
+                    }
+                }
+            }
+            self.out.bytes(text.as_bytes());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, text: &mut String, row: &Row) -> anyhow::Result<()> {
+        if self.out.is_json() {
+            text.push_str(if self.begun { ",\n  " } else { "[\n  " });
+            // Within strings, JSON has no line breaks.
+            text.push_str(&serde_json::to_string_pretty(row)?.replace('\n', "\n  "));
+        } else {
+            text.push_str(&export::line(row));
+            text.push('\n');
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    fn end(self) -> Done {
+        if self.out.is_json() {
+            self.out.bytes(if self.begun { &b"\n]\n"[..] } else { &b"[]\n"[..] });
+        }
+        self.done
+    }
 }
 
 #[cfg(test)]
@@ -235,7 +353,7 @@ mod tests {
     }
 
     fn list() -> Audit {
-        Audit::List { limit: 50, tenant: None, before: None }
+        Audit::List(Wanted::default())
     }
 
     #[test]
@@ -260,6 +378,41 @@ mod tests {
             let error = run(Audit::Questions { tenant: None }, dir.path()).unwrap_err().to_string();
             assert!(error.starts_with("1 rows can't be read"), "{error}");
         }
+    }
+
+    #[test]
+    fn who_has_questions_kept_is_not_told_to_have_them_kept() {
+        assert!(none_kept(false).contains("set [audit] keep_questions = true"));
+        assert!(!none_kept(true).contains("set ") && none_kept(true).contains("no question is kept yet"));
+        let (dir, opened) = home();
+        std::fs::write(opened.home.config_file(), "[audit]\nkeep_questions = true\n").unwrap();
+        assert_eq!(run(Audit::Questions { tenant: None }, dir.path()).unwrap(), Done::Well);
+    }
+
+    #[test]
+    fn all_rows_are_listed_page_by_page_and_a_list_is_one_json_array() {
+        let (dir, opened) = home();
+        for n in 0..3 {
+            opened.record(None, "agent.register", &format!("agent-{n}")).unwrap();
+        }
+        let store = opened.audit_store().unwrap();
+        let out = Out::new(true);
+        let all = RowFilter { limit: 99, ..RowFilter::default() };
+        let (mut list, mut text) = (List::new(&out), String::new());
+        let whole: Vec<_> = rows(&store, &all).unwrap().into_iter().map(|(_, row)| row.unwrap()).collect();
+        whole.iter().for_each(|row| list.add(&mut text, row).unwrap());
+        assert_eq!(format!("{text}\n]"), serde_json::to_string_pretty(&whole).unwrap());
+        for wanted in [
+            Wanted { all: true, ..Wanted::default() },
+            Wanted { all: true, agent: Some("agent-1".parse().unwrap()), ..Wanted::default() },
+            Wanted { limit: Some(2), since: Some(Millis(0)), ..Wanted::default() },
+            Wanted { conversation: Some("nobody-s".parse().unwrap()), ..Wanted::default() },
+        ] {
+            assert_eq!(run(Audit::List(wanted), dir.path()).unwrap(), Done::Well);
+        }
+        let never = Wanted { since: Some(Millis(2)), until: Some(Millis(2)), ..Wanted::default() };
+        let error = run(Audit::List(never), dir.path()).unwrap_err().to_string();
+        assert_eq!(error, "--until comes after --since");
     }
 
     #[test]

@@ -96,11 +96,22 @@ fn check(home: &Home, file: Option<PathBuf>, out: &Out) -> anyhow::Result<Done> 
     }
     match Budgets::load(&file.unwrap_or_else(|| home.budgets_file()), &connections) {
         Ok(budgets) => {
-            out.line(format!("{} budgets: all well", budgets.rules().len()));
+            out.line(well(&budgets));
             out.value(&json!({ "problems": [], "budgets": budgets.rules().len() }));
             Ok(Done::Well)
         }
         Err(problems) => Ok(told(&problems, out)),
+    }
+}
+
+/// That a file is sound, and what becomes of one that says nothing.
+fn well(budgets: &Budgets) -> String {
+    if budgets.says_nothing() {
+        "there is no budget: a host starts without any, and one that has budgets keeps them until it stops; to have none from \
+         now on, write budget = []"
+            .to_owned()
+    } else {
+        format!("{} budgets: all well", budgets.rules().len())
     }
 }
 
@@ -276,5 +287,22 @@ fn cost(entry: &EntryRow) -> String {
     match &entry.cost {
         Some(cost) => money::shown(u64::try_from(cost.amount_minor).unwrap_or_default(), &cost.currency),
         None => "no money".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_says_nothing_is_told_from_one_that_says_none() {
+        let told = |text: &str| well(&Budgets::parse(text, "budgets.toml", &Connections::default()).unwrap());
+        for nothing in ["", "# [[budget]]\n# subject = \"tenant\"\n"] {
+            let told = told(nothing);
+            assert!(told.contains("keeps them until it stops") && told.contains("budget = []"), "{told}");
+        }
+        assert_eq!(told("budget = []"), "0 budgets: all well");
+        let one = "[[budget]]\nsubject = \"tenant\"\nunit = \"requests\"\nwindow = \"day\"\nlimit = 1\n";
+        assert_eq!(told(one), "1 budgets: all well");
     }
 }

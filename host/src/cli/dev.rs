@@ -109,8 +109,7 @@ impl Dev {
             }
         };
         let _lock = opened.home.lock()?;
-        let is_wanted = std::env::var_os("KEYBEARER_LOG").is_some();
-        let _log = is_wanted.then(|| log::start(LogFormat::Text)).transpose()?;
+        let _log = log::is_asked_for().then(|| log::start(LogFormat::Text)).transpose()?;
         if let Some(dir) = &self.connections {
             copy_files(dir, &opened.home.connections_dir())?;
         }
@@ -217,6 +216,8 @@ impl Dev {
             let name = match minted.row.kind {
                 TokenKind::Agent => "KEYBEARER_TOKEN",
                 TokenKind::Operator => "KEYBEARER_OPERATOR_TOKEN",
+                // None is minted here.
+                TokenKind::Monitor => continue,
             };
             command.env(name, minted.token.to_string());
         }
@@ -238,7 +239,7 @@ impl Dev {
 
     fn mint(&self, opened: &Opened, app: &App, kind: TokenKind) -> anyhow::Result<Minted> {
         let grant = match kind {
-            TokenKind::Operator => Grant::default(),
+            TokenKind::Operator | TokenKind::Monitor => Grant::default(),
             TokenKind::Agent => self.grant(&opened.home.connections_dir())?,
         };
         Ok(app.auth.mint(Mint {

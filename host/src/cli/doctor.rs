@@ -191,21 +191,23 @@ fn connections(opened: &Opened, set_up: &Result<Connections, Problems>) -> Vec<F
         Ok(connections) => connections,
         Err(problems) => return problems.0.iter().map(|problem| Problem(problem.to_string())).collect(),
     };
-    let secrets = opened.vault().and_then(|vault| Ok(vault.list(None)?)).unwrap_or_default();
-    let mut findings: Vec<_> = connections
-        .iter()
-        // Users bring theirs while the host runs.
-        .filter(|connection| connection.secret_of == SecretOf::Operator)
-        .filter(|connection| {
-            !secrets.iter().any(|secret| secret.user.is_none() && secret.label == connection.secret)
-        })
-        .map(|connection| {
+    let mut findings = Vec::new();
+    // Which secrets there are isn't known where the vault can't be opened, which is told of it.
+    if let Ok(secrets) = opened.vault().and_then(|vault| Ok(vault.list(None)?)) {
+        let lacking = connections
+            .iter()
+            // Users bring theirs while the host runs.
+            .filter(|connection| connection.secret_of == SecretOf::Operator)
+            .filter(|connection| {
+                !secrets.iter().any(|secret| secret.user.is_none() && secret.label == connection.secret)
+            });
+        findings.extend(lacking.map(|connection| {
             Warning(format!(
                 "{} wants the secret {}, which no realm has: `keybearer vault set {}`",
                 connection.name, connection.secret, connection.secret
             ))
-        })
-        .collect();
+        }));
+    }
     findings.push(Well(format!("{} set up", connections.iter().count())));
     findings
 }

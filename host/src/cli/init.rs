@@ -18,6 +18,16 @@ use crate::ids::Realm;
 use crate::store::TokenKind;
 use crate::store::sqlite::{SqliteAudit, SqliteControl};
 
+/// What a new home lacks before an agent can use it, in the order of use.
+const NEXT: [&str; 6] = [
+    "next:",
+    "  put a connection's file into connections/: where, how, and what may be done (examples/connections has two)",
+    "  keybearer vault set LABEL    for the secret that it names",
+    "  keybearer tool add FILE.wasm",
+    "  keybearer token mint --agent NAME --tool TOOL --operation CONNECTION:OPERATION",
+    "  keybearer serve",
+];
+
 /// Flags of `init`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Init {
@@ -37,7 +47,9 @@ impl Init {
         out.line("  policies/        who may do what: start.cedar permits what tokens carry");
         let realm = &minted.row.realm;
         out.line(format!("\noperator token for {realm}, shown this once: {}\n", minted.token));
-        out.line("next: keybearer tool add FILE.wasm · keybearer vault set LABEL · keybearer serve");
+        for line in NEXT {
+            out.line(line);
+        }
         out.value(&json!({ "home": root, "operator_token": minted.token.to_string() }));
         out.written().with_context(|| {
             format!(

@@ -15,7 +15,7 @@ use super::{Cli, Done};
 use crate::catalog::is_offered;
 use crate::connection::Connections;
 use crate::ids::{Environment, KillId, Realm, TenantId};
-use crate::kill::{Kills, Order, POLL_MS, Reason, Scope};
+use crate::kill::{InvalidScope, Kills, Order, POLL_MS, Reason, Scope};
 use crate::store::{KillRow, TokenKind, TokenRow};
 
 /// How long the command waits after a switch is thrown: a host sees it within half of that, whatever it's sending.
@@ -29,7 +29,7 @@ pub(super) struct Kill {
     command: Option<Command>,
     /// What to stop: call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, connection:NAME, token:ID, tenant, or
     /// everything. One switch is thrown for each.
-    #[arg(required = true, value_name = "SCOPE")]
+    #[arg(required = true, value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<Scope>,
     /// Why: one line. It's on record; agents aren't told it.
     #[arg(long, required = true, value_name = "TEXT")]
@@ -54,6 +54,11 @@ enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<KillId>,
     },
+}
+
+/// One wrong scope among several stops none of them, which mustn't be taken for the contrary.
+fn scope(text: &str) -> Result<Scope, String> {
+    text.parse().map_err(|error: InvalidScope| format!("{error}. Nothing was stopped"))
 }
 
 /// Whose calls a command is about.
@@ -312,6 +317,19 @@ mod tests {
         let tenants: Vec<_> =
             rows.iter().filter_map(|row| row.tenant.as_ref()).map(TenantId::as_str).collect();
         assert_eq!((rows.len(), &*tenants), (2, &["acme"][..]));
+    }
+
+    #[test]
+    fn a_wrong_scope_among_several_is_named_and_stops_none_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = made(dir.path());
+        let error = run(dir.path(), "kill agent:a token:kbt_x role:b --reason x").unwrap_err();
+        let error = error.downcast_ref::<clap::Error>().unwrap();
+        assert_eq!(error.exit_code(), 2);
+        let told = error.to_string();
+        assert!(told.contains("what stands after `token:` names no token: it is 'tok_' and 24"), "{told}");
+        assert!(told.contains("Nothing was stopped"), "{told}");
+        assert!(Kills::new(opened.control.clone(), opened.clock.clone()).list(None).unwrap().is_empty());
     }
 
     #[test]

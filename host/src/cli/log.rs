@@ -4,6 +4,7 @@
 //! who serves: someone may want to throw a kill switch just then. So lines are queued. Where too many wait, more are lost,
 //! and the log says how many as soon as it goes on.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,10 +12,14 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
+
+/// The environment variable that holds the log's filter.
+const VARIABLE: &str = "KEYBEARER_LOG";
 
 /// How much may wait to be written, in bytes: some ten thousand lines.
 const WAITING_BYTES_MAX: usize = 4 << 20;
@@ -27,12 +32,17 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Log(Arc<Lines>);
 
+/// Whether it's asked for: `KEYBEARER_LOG` is set, and not empty.
+pub(super) fn is_asked_for() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|text| !text.is_empty())
+}
+
 /// Starts it. `KEYBEARER_LOG` sets the filter.
 ///
 /// # Errors
-/// When there's no thread for it, or it was started before.
+/// When the filter is none, there's no thread for the log, or it was started before.
 pub(super) fn start(format: LogFormat) -> anyhow::Result<Log> {
-    let filter = EnvFilter::try_from_env("KEYBEARER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(&std::env::var_os(VARIABLE).unwrap_or_default())?;
     let (lines, queued) = Lines::new();
     let written = Arc::clone(&lines);
     thread::Builder::new()
@@ -48,6 +58,26 @@ pub(super) fn start(format: LogFormat) -> anyhow::Result<Log> {
     };
     started.map_err(|error| anyhow!("the log can't be started: {error}"))?;
     Ok(Log(lines))
+}
+
+/// The filter of this text; `info` where it's empty. A word that is no level would be taken for a target of that name, and
+/// everything else, errors among it, be left out: it's more often a slip.
+fn filter(text: &OsStr) -> anyhow::Result<EnvFilter> {
+    const WRITE: &str = "write off, error, warn, info, debug or trace, or TARGET=LEVEL as in \
+                         info,keybearer=debug; without it, it's info";
+    let readable = text.to_str().with_context(|| format!("{VARIABLE} is no UTF-8: {WRITE}"))?;
+    let parts: Vec<_> = readable.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Ok(EnvFilter::new("info"));
+    }
+    for part in &parts {
+        let is_word = !part.contains(['=', '[']);
+        ensure!(
+            !is_word || part.parse::<LevelFilter>().is_ok(),
+            "{VARIABLE}: {part:?} is no level of the log: {WRITE}"
+        );
+    }
+    EnvFilter::try_new(parts.join(",")).map_err(|error| anyhow!("{VARIABLE}: {readable:?}: {error}: {WRITE}"))
 }
 
 impl Log {
@@ -153,6 +183,8 @@ fn write(lines: &Lines, queued: &Receiver<Part>, to: &mut dyn Write) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     /// A reader that takes one line for each word that it's told: takes it, or breaks off.
@@ -185,6 +217,42 @@ mod tests {
             });
         });
         (Log(lines), take, seen)
+    }
+
+    #[test]
+    fn a_filter_that_would_leave_out_all_by_a_slip_is_refused() {
+        let level = |text: &str| filter(text.as_ref()).unwrap().max_level_hint();
+        for unset in ["", " ", ",", " , "] {
+            assert_eq!(level(unset), Some(LevelFilter::INFO), "{unset:?}");
+        }
+        for (text, shown) in [
+            ("debug", LevelFilter::DEBUG),
+            (" WARN\n", LevelFilter::WARN),
+            ("off", LevelFilter::OFF),
+            ("warn, keybearer=debug,", LevelFilter::DEBUG),
+            ("keybearer=debug,tool=info", LevelFilter::DEBUG),
+            ("info,tool=trace", LevelFilter::TRACE),
+        ] {
+            assert_eq!(level(text), Some(shown), "{text:?}");
+        }
+        for (text, told) in [
+            ("debugg", "\"debugg\" is no level"),
+            ("keybearer", "\"keybearer\" is no level"),
+            ("info,warning", "\"warning\" is no level"),
+            ("info;tool", "\"info;tool\" is no level"),
+            ("keybearer=debugg", "\"keybearer=debugg\": "),
+            ("[", "\"[\": "),
+        ] {
+            let error = filter(text.as_ref()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("KEYBEARER_LOG: {told}")), "{error}");
+            assert!(error.contains("write off, error, warn, info, debug or trace"), "{error}");
+        }
+        assert!(
+            filter(OsStr::from_bytes(b"\xff"))
+                .unwrap_err()
+                .to_string()
+                .starts_with("KEYBEARER_LOG is no UTF-8")
+        );
     }
 
     #[test]

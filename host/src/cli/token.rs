@@ -1,10 +1,12 @@
 //! `keybearer token`.
 
+mod notes;
+
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -57,13 +59,26 @@ pub(super) enum Which {
 fn which(text: &str) -> Result<Which, String> {
     match text {
         "-" => Ok(Which::StandardInput),
-        _ if text.starts_with("kbt_") || text.starts_with("kbo_") => {
+        _ if ["kbt_", "kbo_", "kbm_"].iter().any(|prefix| text.starts_with(prefix)) => {
             Err("this is a token and no id; `keybearer token revoke -` reads a token from standard input"
                 .to_owned())
         }
         id => id.parse().map(Which::Id).map_err(|error: InvalidName| error.to_string()),
     }
 }
+
+/// The flags that say what an agent may do, and for whom.
+const OF_AGENTS: [&str; 9] = [
+    "tools",
+    "operations",
+    "conversation",
+    "role",
+    "task",
+    "budgets",
+    "may_delegate",
+    "user",
+    "may_store_secrets",
+];
 
 /// Flags of `token mint`.
 #[derive(Debug, clap::Args)]
@@ -83,7 +98,8 @@ pub(super) struct MintArgs {
     /// A tool that it may call, or '*'. May be given several times.
     #[arg(long = "tool", value_name = "TOOL")]
     tools: Vec<ToolPattern>,
-    /// An operation that those tools may use: CONNECTION:OPERATION, or CONNECTION:*. May be given several times.
+    /// An operation that those tools may use, or a vendor's SDK at /proxy/CONNECTION, which needs no --tool:
+    /// CONNECTION:OPERATION, or CONNECTION:*. May be given several times.
     #[arg(long = "operation", value_name = "OPERATION")]
     operations: Vec<OperationPattern>,
     /// A limit: "50000 usd day" (500.00 USD, in cents), "60 requests minute", "5 requests at_once",
@@ -103,12 +119,14 @@ pub(super) struct MintArgs {
     #[arg(long, default_value = "1h", value_parser = span)]
     ttl: Duration,
     /// An operator's token: manages the environment that it's minted in, and calls no tools.
-    #[arg(long, conflicts_with_all = [
-        "tools", "operations", "conversation", "role", "task", "budgets", "may_delegate", "user", "may_store_secrets",
-    ])]
+    #[arg(long, group = "of_no_agent", conflicts_with_all = OF_AGENTS)]
     operator: bool,
-    /// The operator's token manages every environment of its tenant, and what is the tenant's as a whole.
-    #[arg(long, requires = "operator")]
+    /// A monitor's token: looks at what an operator manages in the environment that it's minted in, and changes nothing. For
+    /// dashboards and auditors.
+    #[arg(long, group = "of_no_agent", conflicts_with_all = OF_AGENTS)]
+    monitor: bool,
+    /// The operator's or the monitor's token reaches every environment of its tenant, and what is the tenant's as a whole.
+    #[arg(long, requires = "of_no_agent")]
     every_environment: bool,
     #[command(flatten)]
     realm: RealmArgs,
@@ -159,16 +177,11 @@ fn presented(auth: &Auth) -> anyhow::Result<TokenRow> {
 }
 
 fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Result<Done> {
-    let kind = if args.operator { TokenKind::Operator } else { TokenKind::Agent };
-    let (without_tools, without_operations) = (args.tools.is_empty(), args.operations.is_empty());
-    let may_send_nothing = kind == TokenKind::Agent && without_tools && without_operations;
-    if may_send_nothing && !args.may_store_secrets {
-        bail!(
-            "this token could do nothing: name what it may call with --tool NAME (or --tool '*'), or what a vendor's \
-             SDK may send with --operation CONNECTION:OPERATION; or let it store a user's secrets, with --user ID \
-             --may-store-secrets"
-        );
-    }
+    let kind = match (args.operator, args.monitor) {
+        (true, _) => TokenKind::Operator,
+        (false, true) => TokenKind::Monitor,
+        (false, false) => TokenKind::Agent,
+    };
     let realm = args.realm.realm();
     if args.budgets.iter().any(|budget| budget.connection.is_some()) {
         let connections = Connections::load(&opened.home.connections_dir())
@@ -206,18 +219,8 @@ fn mint(opened: &Opened, auth: &Auth, out: &Out, args: MintArgs) -> anyhow::Resu
         format!("{0} was minted and its token is lost: `keybearer token revoke {0}` ends it", row.id)
     })?;
     if !out.is_json() {
-        out.note(format!("{} · {} · valid until {} · shown this once", row.id, row.realm, row.expires_at));
-        if row.every_environment {
-            out.note(format!("it manages every environment of {}", row.realm.tenant));
-        } else if kind == TokenKind::Operator {
-            out.note(format!("it manages {} alone; for the whole tenant add --every-environment", row.realm));
-        }
-        if may_send_nothing {
-            out.note("it may call no tool and use no operation: it's for storing its user's secrets alone");
-        } else if kind == TokenKind::Agent && without_operations {
-            out.note("it may use no operation, so tools that send requests will be denied; add --operation CONNECTION:OPERATION");
-        } else if kind == TokenKind::Agent && without_tools {
-            out.note("it may call no tool: it's for a vendor's SDK at /proxy/CONNECTION alone; for tools add --tool NAME");
+        for note in notes::of(opened, row) {
+            out.note(note);
         }
     }
     Ok(Done::Well)
@@ -271,13 +274,17 @@ fn state(row: &TokenRow, now: Millis) -> &'static str {
 }
 
 fn rights(row: &TokenRow) -> String {
-    if row.kind == TokenKind::Operator {
-        return if row.every_environment { "operate-every-environment" } else { "operate" }.to_owned();
-    }
-    match &row.user {
-        Some(user) => format!("{} user={user}", row.grant),
-        None => row.grant.to_string(),
-    }
+    let does = match row.kind {
+        TokenKind::Operator => "operate",
+        TokenKind::Monitor => "look",
+        TokenKind::Agent => {
+            return match &row.user {
+                Some(user) => format!("{} user={user}", row.grant),
+                None => row.grant.to_string(),
+            };
+        }
+    };
+    if row.every_environment { format!("{does}-every-environment") } else { does.to_owned() }
 }
 
 /// `90s`, `30m`, `12h`, `7d`.

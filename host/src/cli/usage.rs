@@ -100,6 +100,10 @@ mod tests {
             (&["dev", "--secret", "k=sk_live_abcdef", "--", "true"], "write LABEL=@FILE"),
             (&["vault", "set"], "<LABEL>"),
             (&["token", "revoke", "kbt_AAAAAAAA"], "`keybearer token revoke -` reads a token"),
+            (&["token", "revoke", "kbm_AAAAAAAA"], "`keybearer token revoke -` reads a token"),
+            (&["token", "mint", "--agent", "a", "--monitor", "--tool", "x"], "cannot be used with"),
+            (&["token", "mint", "--agent", "a", "--monitor", "--operator"], "cannot be used with"),
+            (&["token", "mint", "--agent", "a", "--tool", "x", "--every-environment"], "--monitor"),
         ] {
             let text = told_of(arguments);
             assert!(text.contains(told), "{text}");

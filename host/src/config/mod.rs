@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::raw::Complaint;
 use crate::approval::ApprovalLimits;
 use crate::runtime::Limits;
 
@@ -143,11 +144,11 @@ impl Config {
             hint: None,
         })?;
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
-        raw.check(folder).map_err(|(key, message, hint)| ConfigError {
+        raw.check(folder).map_err(|Complaint { key, message, hint }| ConfigError {
             file: file.display().to_string(),
             place: raw::offset_of(text, key).map(|offset| place(text, offset)).unwrap_or_default(),
             message: format!("{key}: {message}"),
-            hint: Some(hint.to_owned()),
+            hint: Some(hint),
         })
     }
 }

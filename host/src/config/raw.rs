@@ -1,6 +1,5 @@
 //! The file as it's written. Every key has a default, every unknown key is an error.
 
-use std::iter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,8 +19,16 @@ const CALLS_LIMIT: u64 = 4_096;
 /// Executions of code at once, at most: each may take its memory in full.
 const CODE_LIMIT: u64 = 512;
 
-/// A key, what is wrong with its value, and what to do.
-pub(super) type Complaint = (&'static str, String, &'static str);
+/// What is wrong with a value.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    /// Which: `table.key`, as documented, or a table.
+    pub(super) key: &'static str,
+    /// What is wrong with it.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) hint: String,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -213,28 +220,28 @@ impl Default for RawApprovals {
 impl Raw {
     pub(super) fn check(self, folder: &Path) -> Result<Config, Complaint> {
         let (calls, code, doors, approvals) = (self.calls, self.code, self.doors, self.approvals);
-        in_range("deadline_ms_max", calls.deadline_ms_max, 1, 600_000)?;
-        in_range("deadline_ms", calls.deadline_ms, 1, calls.deadline_ms_max)?;
-        in_range("memory_bytes_max", calls.memory_bytes_max as u64, 1 << 20, 1 << 30)?;
-        in_range("output_bytes_max", calls.output_bytes_max as u64, 1, RESULT_BYTES_MAX as u64)?;
-        in_range("sends_max", u64::from(calls.sends_max), 0, 10_000)?;
-        in_range("log_lines_max", u64::from(calls.log_lines_max), 0, 100_000)?;
-        in_range("log_line_bytes_max", calls.log_line_bytes_max as u64, 1, 1 << 20)?;
-        in_range("timeout_ms_max", code.timeout_ms_max, 1, 3_600_000)?;
-        in_range("timeout_ms", code.timeout_ms, 1, code.timeout_ms_max)?;
-        in_range("executions_max", code.executions_max as u64, 1, CODE_LIMIT)?;
-        in_range("memory_bytes_max", code.memory_bytes_max as u64, 64 << 20, 1 << 30)?;
-        in_range("output_bytes_max", code.output_bytes_max as u64, 1 << 10, RESULT_BYTES_MAX as u64)?;
-        in_range("body_bytes_max", doors.body_bytes_max as u64, 1, ARGUMENTS_BYTES_MAX as u64)?;
-        in_range("header_bytes_max", doors.header_bytes_max as u64, 8 << 10, 1 << 20)?;
-        in_range("read_ms_max", doors.read_ms_max, 1, 120_000)?;
-        in_range("calls_max", doors.calls_max as u64, 1, CALLS_LIMIT)?;
-        in_range("connections_max", doors.connections_max as u64, 1, 1_000_000)?;
-        in_range("duplicate_window_hours", self.ledger.duplicate_window_hours, 1, 24 * 366)?;
-        in_range("drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
-        in_range("ttl_minutes", approvals.ttl_minutes, 1, 10_080)?;
-        in_range("per_token_max", u64::from(approvals.per_token_max), 1, 1_000)?;
-        in_range("per_environment_max", u64::from(approvals.per_environment_max), 1, 100_000)?;
+        in_range("calls.deadline_ms_max", calls.deadline_ms_max, 1, 600_000)?;
+        up_to("calls.deadline_ms", calls.deadline_ms, "calls.deadline_ms_max", calls.deadline_ms_max)?;
+        in_range("calls.memory_bytes_max", calls.memory_bytes_max as u64, 1 << 20, 1 << 30)?;
+        in_range("calls.output_bytes_max", calls.output_bytes_max as u64, 1, RESULT_BYTES_MAX as u64)?;
+        in_range("calls.sends_max", u64::from(calls.sends_max), 0, 10_000)?;
+        in_range("calls.log_lines_max", u64::from(calls.log_lines_max), 0, 100_000)?;
+        in_range("calls.log_line_bytes_max", calls.log_line_bytes_max as u64, 1, 1 << 20)?;
+        in_range("code.timeout_ms_max", code.timeout_ms_max, 1, 3_600_000)?;
+        up_to("code.timeout_ms", code.timeout_ms, "code.timeout_ms_max", code.timeout_ms_max)?;
+        in_range("code.executions_max", code.executions_max as u64, 1, CODE_LIMIT)?;
+        in_range("code.memory_bytes_max", code.memory_bytes_max as u64, 64 << 20, 1 << 30)?;
+        in_range("code.output_bytes_max", code.output_bytes_max as u64, 1 << 10, RESULT_BYTES_MAX as u64)?;
+        in_range("doors.body_bytes_max", doors.body_bytes_max as u64, 1, ARGUMENTS_BYTES_MAX as u64)?;
+        in_range("doors.header_bytes_max", doors.header_bytes_max as u64, 8 << 10, 1 << 20)?;
+        in_range("doors.read_ms_max", doors.read_ms_max, 1, 120_000)?;
+        in_range("doors.calls_max", doors.calls_max as u64, 1, CALLS_LIMIT)?;
+        in_range("doors.connections_max", doors.connections_max as u64, 1, 1_000_000)?;
+        in_range("ledger.duplicate_window_hours", self.ledger.duplicate_window_hours, 1, 24 * 366)?;
+        in_range("doors.drain_ms_max", doors.drain_ms_max, 0, 600_000)?;
+        in_range("approvals.ttl_minutes", approvals.ttl_minutes, 1, 10_080)?;
+        in_range("approvals.per_token_max", u64::from(approvals.per_token_max), 1, 1_000)?;
+        in_range("approvals.per_environment_max", u64::from(approvals.per_environment_max), 1, 100_000)?;
         let (master_key, next_master_key) = self.master_key.check(folder)?;
         Ok(Config {
             listen: self.listen,
@@ -297,15 +304,15 @@ impl RawMasterKey {
     /// The source of the key in use, and of the next.
     fn check(self, folder: &Path) -> Result<(MasterKeySource, Option<MasterKeySource>), Complaint> {
         for (key, name) in [
-            ("env", &self.env),
-            ("passphrase_env", &self.passphrase_env),
-            ("next_env", &self.next_env),
-            ("next_passphrase_env", &self.next_passphrase_env),
+            ("master_key.env", &self.env),
+            ("master_key.passphrase_env", &self.passphrase_env),
+            ("master_key.next_env", &self.next_env),
+            ("master_key.next_passphrase_env", &self.next_passphrase_env),
         ] {
             if name.as_ref().is_some_and(|name| !is_variable(name)) {
-                return Err((
+                return Err(Complaint::new(
                     key,
-                    "this is no name of an environment variable, and may be the key itself".to_owned(),
+                    "this is no name of an environment variable, and may be the key itself",
                     "write the variable's name here, and the key or the passphrase into the variable",
                 ));
             }
@@ -317,9 +324,9 @@ impl RawMasterKey {
             (None, Some(env), None) => MasterKeySource::Env(env),
             (None, None, Some(env)) => MasterKeySource::Passphrase(env),
             _ => {
-                return Err((
+                return Err(Complaint::new(
                     "master_key",
-                    "more than one source is named".to_owned(),
+                    "more than one source is named",
                     "keep one of file, env and passphrase_env",
                 ));
             }
@@ -329,9 +336,9 @@ impl RawMasterKey {
             (Some(env), None) => Some(MasterKeySource::Env(env)),
             (None, Some(env)) => Some(MasterKeySource::Passphrase(env)),
             (Some(_), Some(_)) => {
-                return Err((
+                return Err(Complaint::new(
                     "master_key",
-                    "more than one source of the next key is named".to_owned(),
+                    "more than one source of the next key is named",
                     "keep one of next_env and next_passphrase_env",
                 ));
             }
@@ -340,21 +347,35 @@ impl RawMasterKey {
     }
 }
 
+impl Complaint {
+    fn new(key: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { key, message: message.into(), hint: hint.into() }
+    }
+}
+
 fn in_range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), Complaint> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err((
-        key,
-        format!("{value} is out of range: it must be from {least} to {most}"),
-        "change the value or leave the key out",
-    ))
+    let message = format!("{value} is out of range: it must be from {least} to {most}");
+    Err(Complaint::new(key, message, "change the value or leave the key out"))
 }
 
-/// The byte offset of a key, which stands by itself or in one of the tables.
+/// As [`in_range`], where another key, of this value, says how far it goes.
+fn up_to(key: &'static str, value: u64, bound: &'static str, most: u64) -> Result<(), Complaint> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    let message = format!("{value} is out of range: it must be from 1 to {most}, which is {bound}");
+    Err(Complaint::new(key, message, format!("set it within that, or raise {bound}")))
+}
+
+/// The byte offset of `table.key`, or of a table. What is left out has none.
 pub(super) fn offset_of(text: &str, key: &str) -> Option<usize> {
     let file = DeTable::parse(text).ok()?.into_inner();
-    let tables = file.values().filter_map(|value| value.get_ref().as_table());
-    let (found, _) = iter::once(&file).chain(tables).find_map(|table| table.get_key_value(key))?;
+    let found = match key.split_once('.') {
+        None => file.get_key_value(key)?.0,
+        Some((table, key)) => file.get(table)?.get_ref().as_table()?.get_key_value(key)?.0,
+    };
     Some(found.span().start)
 }

@@ -23,11 +23,32 @@ fn an_unknown_key_is_named_with_its_place() {
 #[test]
 fn a_value_out_of_range_is_named_with_its_place() {
     let error = parse("[calls]\nmemory_bytes_max = 1\n").unwrap_err();
-    assert!(error.contains("keybearer.toml:2:1: memory_bytes_max: 1 is out of range"), "{error}");
+    assert!(error.contains("keybearer.toml:2:1: calls.memory_bytes_max: 1 is out of range"), "{error}");
     let error = parse("[calls]\ndeadline_ms = 0\n").unwrap_err();
-    assert!(error.contains("deadline_ms: 0 is out of range: it must be from 1 to 120000"), "{error}");
+    assert!(error.contains("calls.deadline_ms: 0 is out of range: it must be from 1 to 120000"), "{error}");
     let error = parse("calls = { deadline_ms=5, sends_max=20000 }\n").unwrap_err();
-    assert!(error.contains("keybearer.toml:1:26: sends_max: 20000 is out of range"), "{error}");
+    assert!(error.contains("keybearer.toml:1:26: calls.sends_max: 20000 is out of range"), "{error}");
+}
+
+#[test]
+fn of_two_tables_with_the_same_key_the_wrong_one_is_named() {
+    let text = "[calls]\nmemory_bytes_max = 2097152\noutput_bytes_max = 0\n[code]\nmemory_bytes_max = 1\n";
+    let error = parse(text).unwrap_err();
+    assert!(error.contains("keybearer.toml:3:1: calls.output_bytes_max: 0 is out of range"), "{error}");
+    let error = parse(&text.replace("= 0", "= 1")).unwrap_err();
+    assert!(error.contains("keybearer.toml:5:1: code.memory_bytes_max: 1 is out of range"), "{error}");
+    let error = parse("code.memory_bytes_max = 1\ncalls.memory_bytes_max = 2097152\n").unwrap_err();
+    assert!(error.contains("keybearer.toml:1:6: code.memory_bytes_max: 1 is out of range"), "{error}");
+}
+
+#[test]
+fn what_another_key_bounds_says_which_one() {
+    let error = parse("[calls]\ndeadline_ms = 200000\n").unwrap_err();
+    assert!(error.contains("it must be from 1 to 120000, which is calls.deadline_ms_max"), "{error}");
+    assert!(error.contains("or raise calls.deadline_ms_max"), "{error}");
+    let error = parse("[code]\ntimeout_ms_max = 10\n").unwrap_err();
+    assert!(error.contains("code.timeout_ms: 60000 is out of range"), "{error}");
+    assert!(error.contains("from 1 to 10, which is code.timeout_ms_max"), "{error}");
 }
 
 #[test]
@@ -35,7 +56,10 @@ fn a_default_that_the_template_shows_is_not_taken_for_the_value() {
     let text = format!("{CONFIG_TEMPLATE}[calls]\nsends_max = 20000\n");
     let error = parse(&text).unwrap_err();
     let line = text.lines().count();
-    assert!(error.contains(&format!("keybearer.toml:{line}:1: sends_max: 20000 is out of range")), "{error}");
+    assert!(
+        error.contains(&format!("keybearer.toml:{line}:1: calls.sends_max: 20000 is out of range")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -78,7 +102,10 @@ fn a_key_in_the_place_of_its_variable_s_name_is_not_repeated() {
     {
         for key in ["env", "passphrase_env", "next_env", "next_passphrase_env"] {
             let error = parse(&format!("[master_key]\n{key} = \"{text}\"\n")).unwrap_err();
-            assert!(error.contains(&format!("keybearer.toml:2:1: {key}: this is no name")), "{error}");
+            assert!(
+                error.contains(&format!("keybearer.toml:2:1: master_key.{key}: this is no name")),
+                "{error}"
+            );
             assert!(error.contains("hint") && !error.contains(text), "{error}");
         }
         let error = parse(&format!("master_key = \"{text}\"\n")).unwrap_err();
@@ -143,5 +170,8 @@ fn repetitions_are_always_recognised_for_some_time() {
         Duration::from_secs(3_600)
     );
     let error = parse("[ledger]\nduplicate_window_hours = 0\n").unwrap_err();
-    assert!(error.contains("keybearer.toml:2:1: duplicate_window_hours: 0 is out of range"), "{error}");
+    assert!(
+        error.contains("keybearer.toml:2:1: ledger.duplicate_window_hours: 0 is out of range"),
+        "{error}"
+    );
 }

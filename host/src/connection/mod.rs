@@ -33,7 +33,7 @@
 //! customer = "body.customer"                   # the parameter that budgets by customer go by
 //! refund = { of = "create_charge", id = "/id", amount = "/amount", currency = "/currency" }   # what it gives back
 //! repeatable = true                            # it sets something: the same write again is meant, see docs/BUDGETS.md
-//! conversation_field = "metadata[conversation]"  # a declared form field that the host writes the conversation into
+//! conversation_field = "metadata[conversation]"  # a declared field that the host writes the conversation into
 //! key_field = "metadata[keybearer_key]"        # a declared field that the host writes its key for the write into
 //!
 //! [operations.create_charge.reconcile]         # how a write is looked up whose reply was lost
@@ -54,7 +54,9 @@
 //! Parameter types are a subset of JSON Schema: `string` (`pattern`, `enum`, `min_length`, `max_length`), `integer`
 //! (`minimum`, `maximum`, `enum`), `number` (`minimum`, `maximum`), `boolean`, and in JSON bodies `array` (`items`,
 //! `min_items`, `max_items`) and `object` (`properties`). Every parameter is required unless it says
-//! `optional = true`, and what isn't declared is refused, at any depth.
+//! `optional = true`, none is null unless it says `nullable = true` (in JSON bodies only), and what isn't declared is
+//! refused, at any depth. `body_is = "items"` says that the JSON body isn't an object of its parameters, but the one that it
+//! names: an array.
 
 mod attach;
 mod base;
@@ -96,7 +98,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use self::file::Source;
-use crate::egress::{AddressRules, Canonical, Draft, DraftBody};
+use crate::egress::{AddressRules, Canonical, Draft};
 use crate::ids::{ConnectionName, ConversationId, Environment, OperationName, Realm, SecretLabel, TenantId};
 use crate::refusal::SendFailure;
 
@@ -208,30 +210,23 @@ impl Connection {
         self.type_request(Canonical::from_draft(draft, self)?)
     }
 
-    /// The same for a request that is part of a conversation: its id is written into the form field that the operation
-    /// names for it, before anything is decided, so that what is decided on and sent says it.
+    /// The same for a request that is part of a conversation: its id is written into the field of the body that the
+    /// operation names for it, before anything is decided, so that what is decided on and sent says it.
     ///
     /// # Errors
     /// As for [`Self::accept`], and [`InvalidRequest`](crate::refusal::FailureReason::InvalidRequest) when
     /// the request fills that field itself, or the one that the host writes its key into.
     pub fn accept_in(
         self: &Arc<Self>,
-        mut draft: Draft,
+        draft: Draft,
         conversation: Option<&ConversationId>,
     ) -> Result<TypedSend, SendFailure> {
-        // It's a field of a form, so a request with another body has none.
-        let form = matches!(draft.body, Some(DraftBody::Form(_)));
-        if !form || self.operations.iter().all(|operation| operation.conversation_field.is_none()) {
-            return self.accept(draft)?.untouched();
-        }
         // Which operation it is has to be known first.
-        let typed = self.accept(draft.clone())?.untouched()?;
-        let Some(field) = typed.operation().conversation_field.clone() else { return Ok(typed) };
-        let (Some(conversation), Some(DraftBody::Form(fields))) = (conversation, &mut draft.body) else {
-            return Ok(typed);
-        };
-        fields.push((field, conversation.to_string()));
-        self.accept(draft)
+        let typed = self.accept(draft)?.untouched()?;
+        match conversation {
+            Some(conversation) => typed.with_conversation(conversation),
+            None => Ok(typed),
+        }
     }
 }
 

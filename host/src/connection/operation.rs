@@ -32,6 +32,8 @@ pub struct Operation {
     pub query_parameters: BTreeMap<String, Parameter>,
     /// The fields of a form, or the top-level properties of a JSON body, by name.
     pub body_parameters: BTreeMap<String, Parameter>,
+    /// The one of them that is the whole JSON body, a list. `None`: the body is an object of them.
+    pub body_is: Option<String>,
     /// What it costs.
     pub cost: Option<CostRule>,
     /// The parameter that names the customer whom it concerns, for budgets by customer.
@@ -42,7 +44,7 @@ pub struct Operation {
     pub refund: Option<RefundRule>,
     /// Whether the same write again is meant: it sets something, as an update does. Then it's never taken for a repetition.
     pub repeatable: bool,
-    /// The form field that the host writes the conversation's id into, so that the vendor's own records show it.
+    /// The field of the body that the host writes the conversation's id into, so that the vendor's own records show it.
     pub conversation_field: Option<String>,
     /// The field of the body that the host writes its key for the write into, so that the vendor's own records show it.
     pub key_field: Option<String>,

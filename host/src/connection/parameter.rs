@@ -11,6 +11,9 @@ use crate::json;
 /// The longest JSON text that a number may be, in bytes: no 64-bit float needs more than 25.
 const NUMBER_BYTES_MAX: usize = 32;
 
+/// What a value that is null must be.
+const NO_NULL: &str = "must not be null, since it isn't declared with nullable = true";
+
 /// What an integer must be, in a text and in JSON.
 pub(crate) const INTEGER: &str = "must be an integer between -2^63 and 2^63-1, written plainly";
 
@@ -22,6 +25,8 @@ pub struct Parameter {
     pub kind: Kind,
     /// Whether it may be left out.
     pub optional: bool,
+    /// Whether it may be null, in JSON bodies only. To policies a null is as though it weren't there.
+    pub nullable: bool,
 }
 
 /// What a value may be. Bounds are inclusive.
@@ -188,7 +193,7 @@ fn number(text: &str) -> Option<Value> {
     Some(if value == 0.0 { Value::from(0) } else { number.into() })
 }
 
-/// Checks a closed object: no property missing, none undeclared, each of its type.
+/// Checks a closed object: no property missing, none undeclared, each of its type, or null where it may be.
 pub(super) fn check_object(
     properties: &BTreeMap<String, Parameter>,
     object: &Map<String, Value>,
@@ -197,7 +202,12 @@ pub(super) fn check_object(
         let Some(parameter) = properties.get(name) else {
             return Err(Mismatch::new("isn't declared").inside(shown_name(name)));
         };
-        parameter.kind.check(value).map_err(|mismatch| mismatch.inside(name))?;
+        let checked = match value {
+            Value::Null if parameter.nullable => Ok(()),
+            Value::Null => Err(Mismatch::new(NO_NULL)),
+            value => parameter.kind.check(value),
+        };
+        checked.map_err(|mismatch| mismatch.inside(name))?;
     }
     match properties.iter().find(|(name, parameter)| !parameter.optional && !object.contains_key(*name)) {
         Some((name, _)) => Err(Mismatch::new("is missing").inside(name)),
@@ -310,7 +320,7 @@ mod tests {
 
     #[test]
     fn nested_values_say_where_they_are_wrong() {
-        let item = Parameter { kind: integer(0, 9), optional: false };
+        let item = Parameter { kind: integer(0, 9), optional: false, nullable: false };
         let kind = Kind::Array {
             items: Box::new(Kind::Object { properties: BTreeMap::from([("n".to_owned(), item)]) }),
             min_items: 0,
@@ -327,5 +337,37 @@ mod tests {
             let mismatch = kind.check(&value).unwrap_err();
             assert_eq!((mismatch.at.as_str(), mismatch.rule.as_str()), (at, rule));
         }
+    }
+
+    #[test]
+    fn null_stands_only_where_it_may() {
+        let declared = |optional, nullable| {
+            let parameter = Parameter { kind: integer(1, 9), optional, nullable };
+            BTreeMap::from([("n".to_owned(), parameter)])
+        };
+        let checked = |declared: &BTreeMap<String, Parameter>, value: Value| {
+            check_object(declared, value.as_object().unwrap())
+                .map_err(|mismatch| format!("{} {}", mismatch.at, mismatch.rule))
+        };
+        for (optional, nullable, value, told) in [
+            (false, true, json!({"n": null}), Ok(())),
+            (true, true, json!({"n": null}), Ok(())),
+            (true, true, json!({}), Ok(())),
+            (false, true, json!({}), Err("n is missing")),
+            (false, true, json!({"n": 10}), Err("n must be from 1 to 9")),
+            (
+                true,
+                false,
+                json!({"n": null}),
+                Err("n must not be null, since it isn't declared with nullable = true"),
+            ),
+        ] {
+            assert_eq!(checked(&declared(optional, nullable), value), told.map_err(str::to_owned));
+        }
+        // In a list nothing is null, but in the objects of one.
+        let objects = Kind::Object { properties: declared(false, true) };
+        let list = Kind::Array { items: Box::new(objects), min_items: 0, max_items: 2 };
+        assert!(list.check(&json!([{"n": null}])).is_ok());
+        assert!(list.check(&json!([null])).is_err());
     }
 }

@@ -40,7 +40,7 @@ pub struct OperationSummary {
     pub request: String,
     /// `read` or `write`.
     pub effect: &'static str,
-    /// Its parameters, as in `body.amount`; those that may be left out end in `?`.
+    /// Its parameters, as in `body.amount`; those that may be left out end in `?`, those that may be null in `or null`.
     pub parameters: Vec<String>,
 }
 
@@ -88,7 +88,9 @@ impl Operation {
     fn summary(&self) -> OperationSummary {
         let listed = |place: &'static str, parameters: &BTreeMap<String, Parameter>| -> Vec<String> {
             let shown = |(name, p): (&String, &Parameter)| {
-                format!("{place}.{name}{}", if p.optional { "?" } else { "" })
+                let (optional, nullable) =
+                    (if p.optional { "?" } else { "" }, if p.nullable { " or null" } else { "" });
+                format!("{place}.{name}{optional}{nullable}")
             };
             parameters.iter().map(shown).collect()
         };

@@ -43,6 +43,19 @@ content_type = "application/merge-patch+json"
 path.n = { type = "integer" }
 body.tags = { type = "array", items = { type = "string" }, optional = true }
 body.of = { type = "object", optional = true, properties = { a = { type = "boolean" } } }
+body.due = { type = "integer", minimum = 1, optional = true, nullable = true }
+
+[operations.upload]
+request = "POST /v1/files"
+effect = "write"
+content_type = "multipart/form-data"
+
+[operations.put_lines]
+request = "POST /v1/lines"
+effect = "write"
+content_type = "application/json"
+body.lines = { type = "array", max_items = 2, items = { type = "object", properties = { sku = { type = "string" } } } }
+body_is = "lines"
 "#;
 
 fn stripe() -> Arc<Connection> {
@@ -172,11 +185,70 @@ fn json_bodies_are_closed_and_go_out_under_the_operation_s_type() {
         (r#"{"tags": [1]}"#, "body.tags[0] must be a string"),
         (r#"{"of": {"a": true, "b": 1}}"#, "body.of.b isn't declared"),
         (r#"{"of": {}}"#, "body.of.a is missing"),
-        (r#"{"of": null}"#, "body.of must be an object"),
+        (r#"{"of": null}"#, "body.of must not be null, since it isn't declared with nullable = true"),
+        (r#"{"tags": [null]}"#, "body.tags[0] must be a string"),
+        (r#"{"due": 0}"#, "body.due must be at least 1"),
         (r#"{"other": 1}"#, "body.other isn't declared"),
         ("[]", "the JSON body must be an object"),
     ] {
         assert_eq!(patch(text).unwrap_err().message, format!("stripe:note: {message}"));
+    }
+}
+
+#[test]
+fn null_goes_out_where_it_may_stand_and_is_another_request() {
+    let patch = |text: &str| {
+        stripe().accept(draft("PATCH", "/v1/notes/5", Some(DraftBody::Json(text.into())))).unwrap()
+    };
+    let (unset, left) = (patch(r#"{"due": null}"#), patch("{}"));
+    assert_eq!(unset.request().body_bytes(), r#"{"due":null}"#);
+    assert_eq!(unset.parameters().body["due"], serde_json::Value::Null);
+    assert_ne!(unset.request().digest(), left.request().digest());
+    let summary = stripe().summary();
+    let note = summary.operations.iter().find(|operation| operation.name == "note").unwrap();
+    assert!(note.parameters.contains(&"body.due? or null".to_owned()), "{note:?}");
+}
+
+#[test]
+fn a_body_that_is_a_list_is_its_one_parameter() {
+    let post = |text: &str| stripe().accept(draft("POST", "/v1/lines", Some(DraftBody::Json(text.into()))));
+    let sent = post(r#"[{"sku": "a"}, {"sku": "b"}]"#).unwrap();
+    assert_eq!(sent.request().body_bytes(), r#"[{"sku":"a"},{"sku":"b"}]"#);
+    assert_eq!(sent.parameters().body["lines"], json!([{"sku": "a"}, {"sku": "b"}]));
+    for (text, message) in [
+        (r#"{"lines": []}"#, "the JSON body must be an array"),
+        ("null", "the JSON body must be an array"),
+        (r#"[{"sku": 1}]"#, "body.lines[0].sku must be a string"),
+        (r#"[{"sku": "a", "more": 1}]"#, "body.lines[0].more isn't declared"),
+        ("[null]", "body.lines[0] must be an object"),
+        (r#"[{"sku": "a"}, {"sku": "b"}, {"sku": "c"}]"#, "body.lines must have 0 to 2 items"),
+    ] {
+        assert_eq!(post(text).unwrap_err().message, format!("stripe:put_lines: {message}"));
+    }
+}
+
+#[test]
+fn a_media_type_goes_out_with_its_parameters() {
+    let upload = |content_type: &str| {
+        let data = bytes::Bytes::from_static(b"--AbC--");
+        let body = DraftBody::Bytes { content_type: content_type.to_owned(), data };
+        stripe().accept(draft("POST", "/v1/files", Some(body)))
+    };
+    for (given, sent) in [
+        ("multipart/form-data", "multipart/form-data"),
+        ("Multipart/Form-Data;Boundary=AbC", "multipart/form-data; boundary=AbC"),
+        ("multipart/form-data; boundary=\"A b\"", "multipart/form-data; boundary=\"A b\""),
+    ] {
+        assert_eq!(upload(given).unwrap().request().content_type(), Some(sent));
+    }
+    for (given, message) in [
+        ("text/csv", "the body's type must be multipart/form-data"),
+        ("text/csv; a=\"multipart/form-data\"", "the body's type must be multipart/form-data"),
+        ("multipart/form-data; boundary=a, text/csv", "isn't valid"),
+        ("multipart/form-data; type=\"application/json\"", "names a type that the host reads itself"),
+    ] {
+        let refused = upload(given).unwrap_err();
+        assert!(refused.message.contains(message), "{given}: {}", refused.message);
     }
 }
 
@@ -215,6 +287,50 @@ fn the_host_alone_writes_the_conversation() {
 }
 
 #[test]
+fn the_conversation_is_a_member_of_a_json_body_too() {
+    let text = STRIPE.replace(
+        "path.n = { type = \"integer\" }",
+        "path.n = { type = \"integer\" }\nconversation_field = \"chat\"\n\
+         body.chat = { type = \"string\", max_length = 8, optional = true }",
+    );
+    let all = Connections::parse(&[("stripe.toml", &text)]).unwrap_or_else(|problems| panic!("{problems}"));
+    let stripe = all.iter().next().unwrap().clone();
+    let note = |body: &str, conversation: Option<&ConversationId>| {
+        stripe.accept_in(draft("PATCH", "/v1/notes/5", Some(DraftBody::Json(body.to_owned()))), conversation)
+    };
+    let conversation = "chat-7".parse().unwrap();
+    let (sent, without) =
+        (note(r#"{"tags":["a"]}"#, Some(&conversation)).unwrap(), note(r#"{"tags":["a"]}"#, None).unwrap());
+    assert_eq!(sent.parameters().body["chat"], "chat-7");
+    assert_eq!(sent.request().body_bytes(), r#"{"chat":"chat-7","tags":["a"]}"#);
+    assert_eq!(sent.request().content_type(), Some("application/merge-patch+json"));
+    assert_eq!(without.request().body_bytes(), r#"{"tags":["a"]}"#);
+    assert_ne!(sent.request().digest(), without.request().digest());
+
+    // Whoever asks can't say it, in whatever way it's spelled.
+    for conversation in [None, Some(&conversation)] {
+        for forged in [r#"{"chat":"chat-8"}"#, r#"{"ch\u0061t":"chat-7"}"#] {
+            let refused = note(forged, conversation).unwrap_err();
+            assert_eq!(refused.message, "stripe:note: body.chat is written by the host alone");
+        }
+    }
+    for (body, message) in [
+        ("[]", "the JSON body must be an object"),
+        ("\"chat\"", "the JSON body must be an object"),
+        (r#"{"chat":null}"#, "body.chat must not be null, since it isn't declared with nullable = true"),
+    ] {
+        let refused = note(body, Some(&conversation)).unwrap_err();
+        assert_eq!(refused.message, format!("stripe:note: {message}"));
+    }
+    // What the declaration doesn't take isn't left out.
+    let long = "chat-1234".parse().unwrap();
+    assert!(note("{}", Some(&long)).unwrap_err().message.contains("body.chat"));
+    // An operation that names no field takes the same conversation, and says nothing of it.
+    let read = stripe.accept_in(draft("GET", "/v1/invoices/in_1", None), Some(&conversation)).unwrap();
+    assert!(read.parameters().body.is_empty());
+}
+
+#[test]
 fn values_stand_for_the_request_that_they_would_be() {
     let stripe = stripe();
     let accept = |name: &str, values: serde_json::Value| {
@@ -241,6 +357,12 @@ fn values_stand_for_the_request_that_they_would_be() {
             json!({ "path": { "n": -5 }, "body": { "of": { "a": true }, "tags": [] } }),
             r#"PATCH /v1/notes/-5? {"of":{"a":true},"tags":[]}"#,
         ),
+        (
+            "note",
+            json!({ "path": { "n": 5 }, "body": { "due": null } }),
+            r#"PATCH /v1/notes/5? {"due":null}"#,
+        ),
+        ("put_lines", json!({ "body": { "lines": [{ "sku": "a" }] } }), r#"POST /v1/lines? [{"sku":"a"}]"#),
     ] {
         assert_eq!(accept(name, values).unwrap(), sent);
     }
@@ -300,7 +422,7 @@ fn all_problems_are_told_at_once_with_their_places() {
          c.toml:5:11: operations.get.request: unknown method \"GTE\"\n  hint: did you mean GET?\n\
          c.toml:6:10: operations.get.effect: must be a string, not an integer\n\
          c.toml:7:1: operations.get.colour: unknown key\n  hint: known keys here: request, effect, content_type, \
-         path, query, body, cost, customer, settle, refund, conversation_field, key_field, reconcile, repeatable"
+         path, query, body, body_is, cost, customer, settle, refund, conversation_field, key_field, reconcile, repeatable"
     );
 }
 
@@ -396,6 +518,7 @@ fn every_rule_of_operations_has_its_message() {
         (format!("{get}content_type = \"application/json\""), "GET request has no body"),
         (format!("{get}body.a = {{ type = \"string\" }}"), "no content_type"),
         (post.replace("application/json", "JSON"), "isn't a media type"),
+        (post.replace("application/json", "text/csv; charset=utf-8"), "isn't a media type"),
         (
             format!("{}body.a = {{ type = \"string\" }}", post.replace("application/json", "text/csv")),
             "no parameters that",
@@ -412,6 +535,83 @@ fn every_rule_of_operations_has_its_message() {
             "minimum is above maximum",
         ),
         (format!("{post}body.a = {{ type = \"array\" }}"), "items: is missing"),
+        (
+            format!(
+                "{post}body.a = {{ type = \"array\", items = {{ type = \"string\", nullable = true }} }}"
+            ),
+            "items.nullable: unknown key",
+        ),
+        (format!("{post}body.a = {{ type = \"string\", nullable = \"yes\" }}"), "must be true or false"),
+        (
+            format!("{form}body.a = {{ type = \"string\", nullable = true }}"),
+            "null stands in JSON bodies only",
+        ),
+        (
+            format!("{get}query.a = {{ type = \"string\", nullable = false }}"),
+            "null stands in JSON bodies only",
+        ),
+        (
+            get.replace("GET /x", "GET /{id}") + "path.id = { type = \"string\", nullable = true }",
+            "null stands in JSON bodies only",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"integer\", minimum = 0, nullable = true }}\n\
+                 cost = {{ amount = \"body.a\", currency = \"usd\" }}"
+            ),
+            "cost.amount: names a parameter that may be null",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"integer\", minimum = 0 }}\n\
+                 body.b = {{ type = \"string\", nullable = true }}\n\
+                 cost = {{ amount = \"body.a\", currency = \"body.b\" }}"
+            ),
+            "cost.currency: names a parameter that may be null",
+        ),
+        (
+            format!("{post}body.a = {{ type = \"string\", nullable = true }}\ncustomer = \"body.a\""),
+            "customer: names a parameter that may be null",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"string\", optional = true, nullable = true }}\n\
+                 conversation_field = \"a\""
+            ),
+            "conversation_field: names a parameter that may be null",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"string\", optional = true, nullable = true }}\nkey_field = \"a\""
+            ),
+            "key_field: names a parameter that may be null",
+        ),
+        (format!("{post}body_is = \"a\""), "must name the only parameter of a JSON body"),
+        (
+            format!("{post}body.a = {{ type = \"string\" }}\nbody_is = \"a\""),
+            "must name the only parameter of a JSON body",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"array\", items = {{ type = \"string\" }}, optional = true }}\n\
+                 body_is = \"a\""
+            ),
+            "must name the only parameter of a JSON body",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"array\", items = {{ type = \"string\" }}, nullable = true }}\n\
+                 body_is = \"a\""
+            ),
+            "must name the only parameter of a JSON body",
+        ),
+        (
+            format!(
+                "{post}body.a = {{ type = \"array\", items = {{ type = \"string\" }} }}\n\
+                 body.b = {{ type = \"string\" }}\nbody_is = \"a\""
+            ),
+            "must name the only parameter of a JSON body",
+        ),
         (format!("{post}body.\"a b\" = {{ type = \"string\" }}"), "a parameter's name is"),
         (format!("{form}body.a = {{ type = \"array\", items = {{ type = \"string\" }} }}"), "JSON body only"),
         (
@@ -430,7 +630,7 @@ fn every_rule_of_operations_has_its_message() {
         ),
         (format!("{post}settle = {{ amount = \"amount\" }}"), "isn't a JSON pointer"),
         (format!("{post}customer = \"body.a\""), "isn't declared"),
-        (format!("{post}conversation_field = \"a\""), "this operation's body is no form"),
+        (format!("{post}conversation_field = \"a\""), "isn't declared as an optional string"),
         (format!("{form}conversation_field = \"a\""), "isn't declared as an optional string"),
         (
             format!("{form}body.a = {{ type = \"string\" }}\nconversation_field = \"a\""),

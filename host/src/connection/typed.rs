@@ -10,13 +10,14 @@ use super::file::parameters::stem;
 use super::parameter::{check_object, shown_name};
 use super::{Connection, Cost, Operation, Parameter, SecretOf, Segment};
 use crate::egress::{Canonical, CanonicalBody, is_json};
-use crate::ids::{ConnectionName, OperationName, SecretLabel, UserId};
+use crate::ids::{ConnectionName, ConversationId, OperationName, SecretLabel, UserId};
 use crate::refusal::{FailureReason, SendFailure};
 
 /// A canonical request, matched to an operation, every parameter checked against its type.
 ///
-/// INVARIANT (typed): built only by [`Connection::accept`], and from what that built by `with_key`, which types the
-/// request anew: so it has the canonical form of the same connection's rules, and the parameters are those of its bytes.
+/// INVARIANT (typed): built only by [`Connection::accept`], and from what that built by `with_conversation` and `with_key`,
+/// which type the request anew: so it has the canonical form of the same connection's rules, and the parameters are those
+/// of its bytes.
 #[derive(Debug)]
 pub struct TypedSend {
     connection: Arc<Connection>,
@@ -37,7 +38,7 @@ pub struct Parameters {
     pub path: Map<String, Value>,
     /// Those in the query.
     pub query: Map<String, Value>,
-    /// The fields of a form, or the top-level properties of a JSON body.
+    /// The fields of a form, or the top-level properties of a JSON body; the one that a body which is a list stands for.
     pub body: Map<String, Value>,
 }
 
@@ -94,6 +95,17 @@ impl TypedSend {
     #[must_use]
     pub fn idempotency(&self) -> Option<&(HeaderName, HeaderValue)> {
         self.idempotency.as_ref()
+    }
+
+    /// The same request with its conversation's id in its body, where the operation says in which field. It comes before
+    /// whatever else is added to the request: neither its user nor its key is there yet.
+    ///
+    /// # Errors
+    /// [`FailureReason::InvalidRequest`] where the body becomes too large, or the id isn't what is declared for the field.
+    pub(super) fn with_conversation(self, conversation: &ConversationId) -> Result<Self, SendFailure> {
+        let Some(field) = self.operation.conversation_field.clone() else { return Ok(self) };
+        let request = self.request.with_member(&field, conversation.as_str(), &self.connection)?;
+        self.connection.type_request(request)
     }
 
     /// The same request with the host's own key for this write in its body, where the operation says in which field. It's
@@ -253,9 +265,10 @@ impl Connection {
         })
     }
 
-    /// The body must be of the operation's media type; JSON goes out under the operation's own name for it.
+    /// The body must be of the operation's media type, with whatever parameters; JSON goes out under the operation's own name
+    /// for it.
     fn settle_content_type(&self, operation: &Operation, request: Canonical) -> Result<Canonical, String> {
-        match (operation.content_type.as_deref(), request.content_type()) {
+        match (operation.content_type.as_deref(), request.media_type()) {
             (None, None) => Ok(request),
             (None, Some(_)) => Err("this operation has no body".into()),
             (Some(expected), None) => Err(format!("this operation needs a body of type {expected}")),
@@ -314,12 +327,17 @@ fn type_body(operation: &Operation, body: &CanonicalBody) -> Result<Map<String, 
     match body {
         CanonicalBody::None | CanonicalBody::Raw => Ok(Map::new()),
         CanonicalBody::Form(fields) => type_pairs("body", &operation.body_parameters, fields),
-        CanonicalBody::Json(Value::Object(object)) => {
-            match check_object(&operation.body_parameters, object) {
-                Ok(()) => Ok(object.clone()),
+        CanonicalBody::Json(body) => {
+            let members = match (&operation.body_is, body) {
+                (None, Value::Object(object)) => object.clone(),
+                (None, _) => return Err("the JSON body must be an object".into()),
+                (Some(name), Value::Array(_)) => Map::from_iter([(name.clone(), body.clone())]),
+                (Some(_), _) => return Err("the JSON body must be an array".into()),
+            };
+            match check_object(&operation.body_parameters, &members) {
+                Ok(()) => Ok(members),
                 Err(mismatch) => Err(format!("body.{} {}", mismatch.at, mismatch.rule)),
             }
         }
-        CanonicalBody::Json(_) => Err("the JSON body must be an object".into()),
     }
 }

@@ -61,7 +61,8 @@ fn body(operation: &Operation, values: &Map<String, Value>) -> Option<DraftBody>
     Some(if content_type == FORM {
         DraftBody::Form(pairs(values))
     } else if is_json(content_type) {
-        DraftBody::Json(Value::Object(values.clone()).to_string())
+        let whole = operation.body_is.as_ref().and_then(|name| values.get(name));
+        DraftBody::Json(whole.map_or_else(|| Value::Object(values.clone()).to_string(), Value::to_string))
     } else {
         DraftBody::Bytes { content_type: content_type.to_owned(), data: Bytes::new() }
     })

@@ -2,6 +2,9 @@
 //!
 //! INVARIANT (one 401): no token, a malformed one, one in the wrong place, an unknown, an expired and a revoked one get
 //! the same answer, byte for byte. It carries no call id, since that alone would tell two of them apart.
+//!
+//! INVARIANT (looking): a monitor comes in through [`Door::reader`] and [`Door::any_reader`] alone. A route that asks for
+//! anyone else is closed to it, so one that says nothing of monitors is.
 
 use std::sync::Arc;
 
@@ -18,7 +21,8 @@ impl Door {
     /// A caller that may call tools.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`]; [`Code::Denied`] for an operator's token, which manages and calls nothing.
+    /// [`Code::Unauthorized`]; [`Code::Denied`] for an operator's token, which manages and calls nothing, and for a
+    /// monitor's, which looks.
     pub(super) fn agent(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         // The empty text is no token: what has none goes the same way as what has a wrong one.
         self.agent_by(headers::bearer(headers).unwrap_or(""))
@@ -32,35 +36,66 @@ impl Door {
         let caller = self.caller(token)?;
         match caller.kind() {
             TokenKind::Agent => Ok(caller),
-            TokenKind::Operator => Err(Refusal::new(
-                Code::Denied,
-                "an operator's token (kbo_…) can't call tools; use an agent's token (kbt_…)",
-            )),
+            TokenKind::Operator => {
+                denied("an operator's token (kbo_…) can't call tools; use an agent's token (kbt_…)")
+            }
+            TokenKind::Monitor => denied(
+                "a monitor's token (kbm_…) only looks, and can't call tools; use an agent's token (kbt_…)",
+            ),
         }
     }
 
     /// A caller that may manage what is within its reach. Its token may stand in `X-Api-Key`.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`]; [`Code::Denied`] for an agent's token.
+    /// [`Code::Unauthorized`]; [`Code::Denied`] for an agent's token, and for a monitor's.
     pub(super) fn operator(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.caller(headers::operator_key(headers).unwrap_or(""))?;
+        let caller = self.any_reader(headers)?;
         match caller.kind() {
             TokenKind::Operator => Ok(caller),
-            TokenKind::Agent => Err(Refusal::new(
-                Code::Denied,
-                "an agent's token (kbt_…) can't manage the host; use an operator's token (kbo_…)",
-            )),
+            TokenKind::Agent => {
+                denied("an agent's token (kbt_…) can't manage the host; use an operator's token (kbo_…)")
+            }
+            TokenKind::Monitor => denied(ONLY_LOOKS),
         }
     }
 
-    /// A caller of either kind.
+    /// A caller that may look at what is managed within its reach: an operator or a monitor. Its token may stand in
+    /// `X-Api-Key`. For routes that change nothing.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`]; [`Code::Denied`] for an agent's token.
+    pub(super) fn reader(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.any_reader(headers)?;
+        match caller.kind() {
+            TokenKind::Operator | TokenKind::Monitor => Ok(caller),
+            TokenKind::Agent => denied(
+                "an agent's token (kbt_…) can't look at what operators manage; use an operator's token (kbo_…) or a \
+                 monitor's (kbm_…)",
+            ),
+        }
+    }
+
+    /// An agent or an operator, whose token may stand in `X-Api-Key`.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`]; [`Code::Denied`] for a monitor's token.
+    pub(super) fn anyone(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.any_reader(headers)?;
+        match caller.kind() {
+            TokenKind::Agent | TokenKind::Operator => Ok(caller),
+            TokenKind::Monitor => denied(ONLY_LOOKS),
+        }
+    }
+
+    /// A caller of any kind, a monitor too. An operator's or a monitor's token may stand in `X-Api-Key`. For routes that
+    /// change nothing.
     ///
     /// # Errors
     /// [`Code::Unauthorized`].
-    pub(super) fn anyone(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    pub(super) fn any_reader(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         // The empty text is no token: what has none goes the same way as what has a wrong one.
-        self.caller(headers::bearer(headers).unwrap_or(""))
+        self.caller(headers::token(headers).unwrap_or(""))
     }
 
     fn caller(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
@@ -72,4 +107,12 @@ impl Door {
             other => unable("check tokens", &other),
         })
     }
+}
+
+/// What a monitor is told that wants to change something.
+const ONLY_LOOKS: &str = "a monitor's token (kbm_…) only looks: it changes, decides and mints nothing; use an operator's \
+     token (kbo_…)";
+
+fn denied<T>(sentence: &str) -> Result<T, Refusal> {
+    Err(Refusal::new(Code::Denied, sentence))
 }

@@ -1,7 +1,8 @@
 //! `GET /v1/approvals`, `GET /v1/approvals/{id}`, and `POST …/approve` and `…/deny`.
 //!
-//! An operator sees and decides what is within its reach. An agent sees how its own requests stand and nothing more:
-//! not what approvers read, not who decides.
+//! An operator sees and decides what is within its reach. A monitor sees there what is asked by whom and who has decided,
+//! but not what approvers read: that is sealed in the store, and the trail hasn't it. An agent sees how its own requests
+//! stand and nothing more: not what approvers read, not who decides.
 
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ impl ApprovalEntry {
 }
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.operator(request.headers())?;
+    let caller = door.reader(request.headers())?;
     let [state, limit] = query::read(request.uri(), ["state", "limit"])?;
     let state = state.map(str::parse::<ApprovalState>).transpose().map_err(|rule| bad(&rule))?;
     let limit = number("limit", limit, PAGE_MAX)?.unwrap_or(PAGE);
@@ -149,7 +150,7 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 }
 
 async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.anyone(request.headers())?;
+    let caller = door.any_reader(request.headers())?;
     let id: ApprovalId = last_segment(&request).parse().map_err(|_| missing())?;
     let approvals = door.app.approvals.approvals().clone();
     let now = approvals.now();
@@ -158,6 +159,7 @@ async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
         let row = row.filter(|row| is_seen_by(row, &caller));
         Ok(row.map(|row| match caller.kind() {
             TokenKind::Agent => json(&status(&row, now)),
+            TokenKind::Monitor => json(&ApprovalEntry::of(row, now)),
             TokenKind::Operator => {
                 let note = approvals.note(&row).inspect_err(|error| {
                     tracing::error!(approval = %row.id, cause = %error, "an approval can't be shown");
@@ -172,10 +174,10 @@ async fn shown(door: &Door, request: Request) -> Result<Response, Refusal> {
     .ok_or_else(missing)
 }
 
-/// An operator sees what is within its reach; an agent what its own token asked for.
+/// An operator and a monitor see what is within their reach; an agent what its own token asked for.
 fn is_seen_by(row: &ApprovalRow, caller: &Caller) -> bool {
     match caller.kind() {
-        TokenKind::Operator => caller.reach().covers(&row.realm),
+        TokenKind::Operator | TokenKind::Monitor => caller.reach().covers(&row.realm),
         TokenKind::Agent => row.token == *caller.token() && row.realm == *caller.realm(),
     }
 }

@@ -162,7 +162,7 @@ pub(super) struct HeldAnswer {
 }
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.operator(request.headers())?;
+    let caller = door.reader(request.headers())?;
     let limit = limit(&request)?;
     let app = door.app.clone();
     let all = blocking(move || {
@@ -177,7 +177,7 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 }
 
 async fn list_held(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.operator(request.headers())?;
+    let caller = door.reader(request.headers())?;
     let limit = limit(&request)?;
     let app = door.app.clone();
     let rows = blocking(move || app.ledger.held(Some(&caller.reach()), asked(limit)));

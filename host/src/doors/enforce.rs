@@ -161,8 +161,8 @@ fn read(bytes: &[u8]) -> Result<EnforceBody, Refusal> {
     serde_json::from_value(value).map(|Object(body)| body).map_err(|error| unusable(error.to_string()))
 }
 
-/// Whom the question is about. One answer for a token that is unknown, no longer valid, an operator's, or beyond the
-/// asking operator's reach.
+/// Whom the question is about. One answer for a token that is unknown, no longer valid, no agent's, or beyond the asking
+/// operator's reach.
 fn subject(app: &App, operator: &Caller, token: &str) -> Result<Arc<Caller>, Refusal> {
     let nobody = || Refusal::new(Code::Unauthorized, "the capability token is not valid");
     match app.auth.verify(token) {

@@ -23,7 +23,7 @@ pub(super) const INTENT: HeaderName = HeaderName::from_static("keybearer-intent"
 pub(super) const APPROVAL: HeaderName = HeaderName::from_static("keybearer-approval");
 /// `yes`: wait for a person up to the deadline.
 pub(super) const APPROVAL_WAIT: HeaderName = HeaderName::from_static("keybearer-approval-wait");
-/// Where an operator's token may stand instead of `Authorization`.
+/// Where an operator's or a monitor's token may stand instead of `Authorization`.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What the model calls this call.
 pub(super) const MODEL_CALL: HeaderName = HeaderName::from_static("keybearer-model-call");
@@ -46,13 +46,14 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// An operator's token: the bearer token, or what stands in `X-Api-Key`, once. Where both are there they must be the
-/// same: which of two operators is meant is not for the host to guess. Only an operator's token is read from there.
-pub(super) fn operator_key(headers: &HeaderMap) -> Option<&str> {
+/// The bearer token; or an operator's or a monitor's that stands in `X-Api-Key`, once. Where both are there they must be the
+/// same: which of two operators is meant is not for the host to guess. No agent's token is read from there.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     let mut keys = headers.get_all(API_KEY).iter();
     let (key, more) = (keys.next(), keys.next());
     let Some(key) = key else { return bearer(headers) };
-    let key = key.to_str().ok().filter(|key| more.is_none() && key.starts_with("kbo_"))?;
+    let is_one = |key: &str| ["kbo_", "kbm_"].iter().any(|prefix| key.starts_with(prefix));
+    let key = key.to_str().ok().filter(|key| more.is_none() && is_one(key))?;
     if headers.contains_key(AUTHORIZATION) {
         bearer(headers).filter(|bearer| *bearer == key)
     } else {
@@ -181,12 +182,14 @@ mod tests {
 
     #[test]
     fn an_operator_s_key_stands_in_one_place() {
-        let key = |pairs: &[(HeaderName, &str)]| operator_key(&headers(pairs)).map(str::to_owned);
+        let key = |pairs: &[(HeaderName, &str)]| token(&headers(pairs)).map(str::to_owned);
         assert_eq!(key(&[(API_KEY, "kbo_a")]).as_deref(), Some("kbo_a"));
+        assert_eq!(key(&[(API_KEY, "kbm_a")]).as_deref(), Some("kbm_a"));
         assert_eq!(key(&[(AUTHORIZATION, "Bearer kbo_a")]).as_deref(), Some("kbo_a"));
         assert_eq!(key(&[(API_KEY, "kbo_a"), (AUTHORIZATION, "Bearer kbo_a")]).as_deref(), Some("kbo_a"));
         for pairs in [
             &[(API_KEY, "kbo_a"), (AUTHORIZATION, "Bearer kbo_b")][..],
+            &[(API_KEY, "kbm_a"), (AUTHORIZATION, "Bearer kbo_a")],
             &[(API_KEY, "kbo_a"), (AUTHORIZATION, "Basic kbo_a")],
             &[(API_KEY, "kbo_a"), (AUTHORIZATION, "")],
             &[(API_KEY, "kbo_a"), (API_KEY, "kbo_a")],

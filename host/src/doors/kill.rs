@@ -75,7 +75,7 @@ pub(super) async fn lift(State(door): State<Arc<Door>>, request: Request) -> Res
 }
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.operator(request.headers())?;
+    let caller = door.reader(request.headers())?;
     let app = door.app.clone();
     let rows = blocking(move || app.kills.list(Some(&caller.reach()))).await?;
     let kills = rows.map_err(|error| failed(&error))?.into_iter().map(KillEntry::from).collect();

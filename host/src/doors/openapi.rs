@@ -57,6 +57,9 @@ pub fn document() -> Value {
                 "operator": { "type": "http", "scheme": "bearer",
                     "description": "A token `kbo_…`: it manages the environment that it was minted in, or every one of its \
                         tenant if it was minted for that: its reach. It may stand in `X-Api-Key` instead." },
+                "monitor": { "type": "http", "scheme": "bearer",
+                    "description": "A token `kbm_…`: it looks at what an operator of the same reach manages, and changes \
+                        nothing. It may stand in `X-Api-Key` instead." },
             },
             "responses": {
                 "Problem": {
@@ -191,7 +194,7 @@ fn list_tokens() -> Value {
     operation(
         "listTokens",
         "The tokens within the operator's reach, newest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([
             query(
                 "limit",
@@ -240,7 +243,7 @@ fn list_audit() -> Value {
     operation(
         "listAudit",
         "The audit trail within the operator's reach, newest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([
             query(
                 "limit",
@@ -253,17 +256,39 @@ fn list_audit() -> Value {
                 json!({ "type": "integer", "minimum": 1 })
             ),
             query("call", "Rows of this call only.", reference("CallId")),
+            query(
+                "conversation",
+                "All rows of the calls of this conversation only, and those that say that a token was made for it.",
+                reference("Label")
+            ),
+            query(
+                "agent",
+                "All rows of the calls of this agent, and those that say what was done to it or its tokens.",
+                reference("Label")
+            ),
+            query(
+                "token",
+                "All rows of the calls with this token, and those that say what was done to it.",
+                reference("TokenId")
+            ),
+            query("since", "Rows that were recorded then or later only.", moment()),
+            query("until", "Rows that were recorded before only.", moment()),
         ]),
         ("200", answer("A page.", "AuditPage")),
     )
     .into()
 }
 
+/// A time in a query: RFC 3339, or a date.
+fn moment() -> Value {
+    json!({ "type": "string", "examples": ["2026-07-01T08:00:00Z", "2026-07-01"] })
+}
+
 fn show_call() -> Value {
     operation(
         "showCall",
         "One call in the audit trail, from its beginning on",
-        Some("operator"),
+        Some(LOOKING),
         json!([path_parameter("call", "The call's id.", "CallId")]),
         ("200", answer("Its rows.", "AuditCall")),
     )
@@ -291,6 +316,9 @@ fn open(id: &str, summary: &str, schema: &str, about: &str) -> Value {
     operation(id, summary, None, json!([]), ("200", answer(about, schema))).into()
 }
 
+/// For an operation that changes nothing of what an operator manages: a monitor's token does, and so does an operator's.
+const LOOKING: &str = "monitor";
+
 fn operation(
     id: &str,
     summary: &str,
@@ -298,7 +326,11 @@ fn operation(
     parameters: Value,
     (status, answer): (&str, Value),
 ) -> Map<String, Value> {
-    let security = token.map_or(json!([]), |scheme| json!([{ scheme: [] }]));
+    let security = match token {
+        None => json!([]),
+        Some(LOOKING) => json!([{ "operator": [] }, { LOOKING: [] }]),
+        Some(scheme) => json!([{ scheme: [] }]),
+    };
     let problem = json!({ "$ref": "#/components/responses/Problem" });
     let mut operation = Map::new();
     operation.insert("operationId".to_owned(), id.into());

@@ -72,7 +72,7 @@ pub(super) async fn remove(State(door): State<Arc<Door>>, request: Request) -> R
 }
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.operator(request.headers())?;
+    let caller = door.reader(request.headers())?;
     let app = door.app.clone();
     let rows = blocking(move || app.control.policies(Some(&caller.reach()))).await?;
     let policies = rows.map_err(|error| failed(&error))?.into_iter().map(PolicyEntry::from).collect();

@@ -1,4 +1,4 @@
-//! What a request asks for behind its `?`. None of the values needs an escape, so none is understood.
+//! What a request asks for behind its `?`. Escapes are understood where a value may need one, and nowhere else.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -40,6 +40,31 @@ where
     }
 }
 
+/// What a value means whose characters may be escaped, as the colons of a time are by most clients: `%3A` is a colon. A plus
+/// is a plus. It's parsed by `parse`, whose error says what the value should be.
+pub(super) fn parsed<T, E: Display>(
+    key: &str,
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let meant =
+        unescaped(text).ok_or_else(|| bad(&format!("{key}: after a % come two hexadecimal digits")))?;
+    parse(&meant).map(Some).map_err(|error| bad(&format!("{key}: {error}")))
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut meant = parts.next()?.to_owned();
+    for part in parts {
+        let (escape, rest) = part.split_at_checked(2)?;
+        // No value that is valid has a character beyond ASCII.
+        meant.push(char::from(*hex::decode(escape).ok()?.first()?));
+        meant.push_str(rest);
+    }
+    Some(meant)
+}
+
 /// It can't be read, or asks for what there isn't.
 pub(super) fn bad(what: &str) -> Refusal {
     Refusal::new(Code::BadRequest, format!("the query is not valid: {what}"))
@@ -48,11 +73,27 @@ pub(super) fn bad(what: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ConversationId;
 
     fn asked(uri: &str) -> Result<(Option<u32>, Option<u64>), Refusal> {
         let uri: Uri = uri.parse().unwrap();
         let [limit, before] = read(&uri, ["limit", "before"])?;
         Ok((number("limit", limit, 1_000)?, number("before", before, u64::MAX)?))
+    }
+
+    #[test]
+    fn escapes_are_understood_where_a_value_may_need_one() {
+        let conversation = |text| {
+            let parse = |text: &str| text.parse::<ConversationId>().map_err(|error| error.rule);
+            parsed("conversation", Some(text), parse).map(|name| name.unwrap().to_string())
+        };
+        assert_eq!(conversation("c-1@a.b:7").unwrap(), "c-1@a.b:7");
+        assert_eq!(conversation("c%2D1%40a.b%3a7").unwrap(), "c-1@a.b:7");
+        for bad in ["", "%", "%3", "c%zz", "c%", "c%20d", "c+d", "%C3%A9", "a%ffb", "é"] {
+            let refusal = conversation(bad).unwrap_err();
+            assert_eq!(refusal.code, Code::BadRequest, "{bad}");
+            assert!(refusal.message.contains("conversation: "), "{bad}: {}", refusal.message);
+        }
     }
 
     #[test]

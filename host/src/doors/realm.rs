@@ -1,6 +1,6 @@
-//! Which environment an operator's request is about.
+//! Which environment an operator's or a monitor's request is about.
 //!
-//! INVARIANT (one 403): an environment that the operator's token doesn't reach gets one answer, whether there is anything
+//! INVARIANT (one 403): an environment that the token doesn't reach gets one answer, whether there is anything
 //! in it or not. Whatever else is beyond the token's reach is answered as what isn't there.
 
 use crate::auth::Caller;
@@ -29,7 +29,7 @@ pub(super) fn recorded_in(caller: &Caller, environment: Option<&Environment>) ->
 /// The one answer for an environment beyond a token's reach.
 fn beyond(own: &Realm) -> Refusal {
     let sentence = format!(
-        "this operator's token manages the environment {} alone; leave the environment out, or use a token that was \
+        "this token reaches the environment {} alone; leave the environment out, or use a token that was \
          minted in it or for every environment",
         own.environment
     );

@@ -1,8 +1,8 @@
 //! `POST|GET /v1/tokens` and `DELETE /v1/tokens/{id}`: what an operator uses.
 //!
 //! An operator sees and changes the tokens within its reach alone. Another tenant's token, or one of an environment beyond
-//! that, is answered as one that doesn't exist. Operator tokens are minted on the host's command line only, so that a stolen one can't be used to
-//! make itself a successor.
+//! that, is answered as one that doesn't exist. Operators' and monitors' tokens are minted on the host's command line only, so that a stolen one can't
+//! be used to make itself a successor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) async fn revoke(State(door): State<Arc<Door>>, request: Request) -> R
 }
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.operator(request.headers())?;
+    let caller = door.reader(request.headers())?;
     let [limit, before] = query::read(request.uri(), ["limit", "before"])?;
     let limit = number("limit", limit, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
     let before = before.map(str::parse::<TokenId>).transpose();

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,7 +19,6 @@ use zeroize::Zeroizing;
 
 use super::body;
 use super::change::{blocking, done, settled, unable, unrecorded};
-use super::headers::API_KEY;
 use super::query::{self, bad};
 use super::realm::realm_of;
 use super::router::{Door, Route, last_but_one_segment, last_segment, segment_before_last};
@@ -86,7 +84,8 @@ pub(super) fn reference(label: &SecretLabel) -> String {
 }
 
 async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let whose = Whose::of(door, &request, last_but_one_segment(&request))?;
+    let caller = door.any_reader(request.headers())?;
+    let whose = Whose::of(caller, &request, last_but_one_segment(&request))?;
     let app = door.app.clone();
     let rows = blocking(move || app.vault.own(&whose.realm, &whose.user)).await?;
     let secret = |info: crate::egress::SecretInfo| OwnSecret {
@@ -100,7 +99,8 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 }
 
 async fn stored(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let whose = Whose::of(door, &request, segment_before_last(&request, 2))?;
+    let caller = door.anyone(request.headers())?;
+    let whose = Whose::of(caller, &request, segment_before_last(&request, 2))?;
     let label = label(&request)?;
     let bytes_max = door.body_bytes_max.min(BODY_BYTES_MAX);
     let bytes = body::read(request.into_body(), bytes_max, door.body_time_max).await?;
@@ -110,14 +110,15 @@ async fn stored(door: &Door, request: Request) -> Result<Response, Refusal> {
 }
 
 async fn removed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let whose = Whose::of(door, &request, segment_before_last(&request, 2))?;
+    let caller = door.anyone(request.headers())?;
+    let whose = Whose::of(caller, &request, segment_before_last(&request, 2))?;
     let missing = || Refusal::new(Code::NotFound, "this user has no secret of this label here");
     let label: SecretLabel = plain(last_segment(&request)).parse().map_err(|_| missing())?;
     let found = settled(remove_recorded(door.app.clone(), whose, label)).await?;
     if found { Ok(done()) } else { Err(missing()) }
 }
 
-/// Whose secrets a request is about, once it's known that its sender may change them.
+/// Whose secrets a request is about, once it's known that they are its sender's business.
 struct Whose {
     caller: Arc<Caller>,
     realm: Realm,
@@ -125,17 +126,17 @@ struct Whose {
 }
 
 impl Whose {
-    /// An operator changes those of every user, in its own environment or the one within its reach that `?environment=`
-    /// names; an agent those of the user that its token is bound to, in the token's realm, if the token says so.
-    fn of(door: &Door, request: &Request, user: &str) -> Result<Self, Refusal> {
-        let caller = caller(door, request.headers())?;
+    /// For an operator and a monitor those of every user, in its own environment or the one within its reach that
+    /// `?environment=` names; for an agent those of the user that its token is bound to, in the token's realm, if the token
+    /// says so. That a monitor changes none is [`Door::anyone`]'s to see to.
+    fn of(caller: Arc<Caller>, request: &Request, user: &str) -> Result<Self, Refusal> {
         let user = plain(user).parse::<UserId>();
         let environment = environment(request)?;
         match (caller.kind(), user) {
-            (TokenKind::Operator, Ok(user)) => {
+            (TokenKind::Operator | TokenKind::Monitor, Ok(user)) => {
                 Ok(Self { realm: realm_of(&caller, environment)?, user, caller })
             }
-            (TokenKind::Operator, Err(error)) => {
+            (TokenKind::Operator | TokenKind::Monitor, Err(error)) => {
                 Err(Refusal::new(Code::BadRequest, format!("the user's id is not valid: {}", error.rule)))
             }
             (TokenKind::Agent, Ok(user))
@@ -157,11 +158,6 @@ impl Whose {
 /// escape of text stays what neither can hold.
 fn plain(segment: &str) -> Cow<'_, str> {
     percent_decode_str(segment).decode_utf8_lossy()
-}
-
-/// An operator's key may stand in `X-Api-Key`, as elsewhere.
-fn caller(door: &Door, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-    if headers.contains_key(API_KEY) { door.operator(headers) } else { door.anyone(headers) }
 }
 
 /// `?environment=NAME`, and nothing else.

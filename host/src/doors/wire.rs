@@ -106,7 +106,7 @@ pub(super) struct TokenEntry {
     kind: TokenKind,
     tenant: TenantId,
     environment: Environment,
-    /// An operator's: whether it manages every environment of the tenant.
+    /// An operator's or a monitor's: whether it reaches every environment of the tenant.
     every_environment: bool,
     agent: AgentId,
     conversation: Option<ConversationId>,

@@ -5,6 +5,7 @@
 //! carry is refused when the tool is loaded, with what to write instead, rather than when an agent first calls it.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -151,6 +152,16 @@ const ABOUT_ITSELF: &[&str] = &["$schema", "$id"];
 /// Keywords that bound a number.
 const BOUNDS: &[&str] = &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
 
+/// What leaves room for a value: the least of it, the most of it, and whether the two may be equal.
+const ROOM: &[(&str, &str, bool)] = &[
+    ("minLength", "maxLength", true),
+    ("minItems", "maxItems", true),
+    ("minimum", "maximum", true),
+    ("minimum", "exclusiveMaximum", false),
+    ("exclusiveMinimum", "maximum", false),
+    ("exclusiveMinimum", "exclusiveMaximum", false),
+];
+
 /// Keywords that every schema may have and that say nothing about values.
 const NOTES: &[&str] = &["title", "description", "default", "examples", "deprecated"];
 
@@ -185,6 +196,7 @@ impl Walk {
             }
         }
         self.choices(schema, kind, at)?;
+        room(schema, at)?;
         if kind == "integer" && self.direction == Direction::Input {
             whole_bounds(schema, at)?;
         }
@@ -324,6 +336,27 @@ impl Walk {
             Some(choices) if !choices.is_empty() && choices.iter().all(fits) => Ok(()),
             _ => Err(error(&format!("{at}/enum"), &format!("write at least one choice, each a JSON {kind}"))),
         }
+    }
+}
+
+/// Checks that the bounds of a value leave room for one: otherwise nobody could ever send it, or return it.
+fn room(schema: &Map<String, Value>, at: &str) -> Result<(), SchemaError> {
+    let empty = |(least, most, equal): &&(&str, &str, bool)| {
+        let order = schema.get(*least).zip(schema.get(*most)).and_then(|(least, most)| order(least, most));
+        order.is_some_and(|order| order == Ordering::Greater || order == Ordering::Equal && !equal)
+    };
+    ROOM.iter().find(empty).map_or(Ok(()), |(least, most, _)| {
+        let rule = format!("no value is within this and {most:?}; write bounds that leave room for one");
+        Err(error(&format!("{at}/{least}"), &rule))
+    })
+}
+
+/// How two numbers stand to each other. `None`: one of them is none, which is told elsewhere.
+fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    let whole = |number: &Value| number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    match (whole(a), whole(b)) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
     }
 }
 

@@ -8,6 +8,7 @@ mod draft;
 mod handover;
 mod live;
 mod per_realm;
+mod redact;
 mod reply;
 mod resolve;
 mod secret;
@@ -27,6 +28,7 @@ pub(crate) use handover::Handover;
 #[cfg(test)]
 pub(crate) use handover::WatchedBody;
 pub use live::LiveWire;
+pub(crate) use redact::redact;
 pub(crate) use resolve::may_be_allowed;
 pub use resolve::{AddressClass, AddressRules, PublicAddr, Resolve, ResolveError, SystemResolver};
 pub use secret::Secret;

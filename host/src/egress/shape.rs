@@ -3,63 +3,236 @@
 //! The sweep finds the secret that was injected, and refuses. This finds what has the shape of some vendor's secret: an
 //! upstream that hands out keys in its replies, or a tool that has one built in. It may as well be a name or an example,
 //! so it's only told to the operator, and no reply is refused for it. What an operator writes where it's kept in clear is
-//! refused: another name costs nothing.
+//! refused: another name costs nothing. From a line of a log it's cut out, and there shorter ones are too: nobody acts on
+//! such a line.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
+use memchr::memmem;
 
 use crate::ids::{InvalidName, SecretLabel};
 
-/// A beginning that only credentials have, and how many characters of a token have to follow.
-const SHAPES: &[(&str, usize)] = &[
-    ("sk_live_", 16),
-    ("sk_test_", 16),
-    ("rk_live_", 16),
-    ("rk_test_", 16),
-    ("whsec_", 24),
-    ("ghp_", 36),
-    ("gho_", 36),
-    ("ghu_", 36),
-    ("ghs_", 36),
-    ("ghr_", 36),
-    ("github_pat_", 50),
-    ("glpat-", 20),
-    ("xoxb-", 20),
-    ("xoxp-", 20),
-    ("sk-ant-", 24),
-    ("AKIA", 16),
-    ("AIza", 35),
-    ("kbt_", 43),
-    ("kbo_", 43),
-    ("-----BEGIN PRIVATE KEY-----", 0),
-    ("-----BEGIN RSA PRIVATE KEY-----", 0),
-    ("-----BEGIN EC PRIVATE KEY-----", 0),
-    ("-----BEGIN OPENSSH PRIVATE KEY-----", 0),
+/// What a vendor's credentials look like.
+struct Shape {
+    /// A beginning that only credentials have.
+    beginning: &'static str,
+    /// What follows it.
+    follows: Follows,
+    /// How many characters of that make it better left out of a log.
+    doubtful: usize,
+    /// How many make it a credential.
+    sure: usize,
+}
+
+const fn shape(beginning: &'static str, follows: Follows, doubtful: usize, sure: usize) -> Shape {
+    Shape { beginning, follows, doubtful, sure }
+}
+
+/// One list for all that asks. The Python package knows the same ones (`secrets/detect.py`). Where one begins as another one
+/// does, the longer comes first.
+const SHAPES: &[Shape] = &[
+    shape("sk_live_", Follows::Token, 8, 16),
+    shape("sk_test_", Follows::Token, 8, 16),
+    shape("rk_live_", Follows::Token, 8, 16),
+    shape("rk_test_", Follows::Token, 8, 16),
+    shape("whsec_", Follows::Base64, 16, 24),
+    shape("ghp_", Follows::Token, 20, 36),
+    shape("gho_", Follows::Token, 20, 36),
+    shape("ghu_", Follows::Token, 20, 36),
+    shape("ghs_", Follows::Token, 20, 36),
+    shape("ghr_", Follows::Token, 20, 36),
+    shape("github_pat_", Follows::Token, 20, 50),
+    shape("glpat-", Follows::Token, 16, 20),
+    shape("gldt-", Follows::Token, 16, 20),
+    shape("glrt-", Follows::Token, 16, 20),
+    shape("glcbt-", Follows::Token, 16, 20),
+    shape("glptt-", Follows::Token, 16, 20),
+    shape("glsoat-", Follows::Token, 16, 20),
+    shape("xoxa-", Follows::Token, 10, 20),
+    shape("xoxb-", Follows::Token, 10, 20),
+    shape("xoxe-", Follows::Token, 10, 20),
+    shape("xoxo-", Follows::Token, 10, 20),
+    shape("xoxp-", Follows::Token, 10, 20),
+    shape("xoxr-", Follows::Token, 10, 20),
+    shape("xoxs-", Follows::Token, 10, 20),
+    shape("xapp-", Follows::Token, 10, 20),
+    shape("hooks.slack.com/services/", Follows::Base64, 16, 20),
+    shape("hooks.slack.com/workflows/", Follows::Base64, 16, 20),
+    shape("hooks.slack.com/triggers/", Follows::Base64, 16, 20),
+    shape("sk-ant-", Follows::Token, 12, 24),
+    shape("sk-proj-", Follows::Numbered, 11, 20),
+    shape("sk-", Follows::Numbered, 16, 40),
+    shape("AKIA", Follows::Capitals, 16, 16),
+    shape("ASIA", Follows::Capitals, 16, 16),
+    shape("AIza", Follows::Token, 35, 35),
+    shape("ya29.", Follows::Dotted, 20, 40),
+    shape("SG.", Follows::Dotted, 33, 60),
+    shape("npm_", Follows::Token, 30, 36),
+    shape("pypi-", Follows::Token, 40, 60),
+    shape("hf_", Follows::Token, 30, 34),
+    shape("eyJ", Follows::Signed, 0, 0),
+    shape("kbt_", Follows::Token, 16, 43),
+    shape("kbo_", Follows::Token, 16, 43),
+    shape("kbm_", Follows::Token, 16, 43),
+    shape("-----BEGIN PRIVATE KEY-----", Follows::Key, 0, 0),
+    shape("-----BEGIN RSA PRIVATE KEY-----", Follows::Key, 0, 0),
+    shape("-----BEGIN EC PRIVATE KEY-----", Follows::Key, 0, 0),
+    shape("-----BEGIN DSA PRIVATE KEY-----", Follows::Key, 0, 0),
+    shape("-----BEGIN OPENSSH PRIVATE KEY-----", Follows::Key, 0, 0),
+    shape("-----BEGIN ENCRYPTED PRIVATE KEY-----", Follows::Key, 0, 0),
+    shape("-----BEGIN PGP PRIVATE KEY BLOCK-----", Follows::Key, 0, 0),
 ];
 
-/// The first shape of a credential in these bytes: its beginning, which says whose it is and is no secret.
-#[must_use]
-pub(crate) fn credential_shape(bytes: &[u8]) -> Option<&'static str> {
-    // The leftmost match is what the automaton finds several bytes at a time.
+/// What follows the beginning of a credential.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// Letters, digits, `-` and `_`.
+    Token,
+    /// The same, with a digit early on: `sk-` begins words as well.
+    Numbered,
+    /// Capital letters and digits.
+    Capitals,
+    /// What base64 and base64url have, and so what a path has.
+    Base64,
+    /// A token with dots in it.
+    Dotted,
+    /// The rest of a JSON Web Token.
+    Signed,
+    /// A private key, up to the line that ends it.
+    Key,
+}
+
+impl Follows {
+    fn takes(self, byte: u8) -> bool {
+        match self {
+            Self::Token | Self::Numbered => is_token(byte),
+            Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Self::Base64 => is_token(byte) || matches!(byte, b'+' | b'/' | b'='),
+            Self::Dotted | Self::Signed => is_token(byte) || byte == b'.',
+            Self::Key => true,
+        }
+    }
+
+    /// Whether enough of it stands at the beginning of these bytes.
+    fn begins(self, after: &[u8], least: usize) -> bool {
+        const DIGIT_WITHIN: usize = 65;
+        let all = |least: usize| after.get(..least).is_some_and(|first| first.iter().all(|b| self.takes(*b)));
+        match self {
+            Self::Numbered => {
+                let mut early = after.iter().take(DIGIT_WITHIN).take_while(|byte| is_token(**byte));
+                all(least) && early.any(u8::is_ascii_digit)
+            }
+            Self::Signed => is_signed(after),
+            _ => all(least),
+        }
+    }
+
+    /// Where it ends that goes on at this place.
+    fn end(self, bytes: &[u8], from: usize) -> usize {
+        let rest = bytes.get(from..).unwrap_or_default();
+        from + match self {
+            Self::Key => end_of_key(rest),
+            _ => rest.iter().take_while(|byte| self.takes(**byte)).count(),
+        }
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Whether these bytes go on as a JSON Web Token does after its first three characters: three parts and two dots.
+///
+/// The first part ends where another token may begin, so that a run of beginnings is read once.
+fn is_signed(after: &[u8]) -> bool {
+    const PART_MIN: usize = 8;
+    let first = after
+        .iter()
+        .enumerate()
+        .take_while(|(at, byte)| {
+            let anew =
+                matches!(byte, b'-' | b'_') && after.get(at + 1..).is_some_and(|b| b.starts_with(b"eyJ"));
+            is_token(**byte) && !anew
+        })
+        .count();
+    let Some(rest) = after.get(first..).and_then(|rest| rest.strip_prefix(b".")) else { return false };
+    let second = rest.iter().take_while(|byte| is_token(**byte)).count();
+    first >= PART_MIN && second >= PART_MIN && rest.get(second) == Some(&b'.')
+}
+
+/// How long the rest of a private key is: up to the end of the line that ends it, or all of it.
+fn end_of_key(rest: &[u8]) -> usize {
+    const LAST: &[u8] = b"PRIVATE KEY";
+    const DASHES: &[u8] = b"-----";
+    let last = memmem::find(rest, LAST).map(|at| at + LAST.len());
+    let end = last.and_then(|at| Some(at + memmem::find(rest.get(at..)?, DASHES)? + DASHES.len()));
+    end.unwrap_or(rest.len())
+}
+
+/// Whether a word may begin after these bytes. In the middle of a longer one it doesn't; after a line break that was written
+/// as `\n` it does.
+pub(super) fn may_begin(before: &[u8]) -> bool {
+    let in_a_word = before.last().is_some_and(u8::is_ascii_alphanumeric);
+    !in_a_word || matches!(before, [.., b'\\', b'n' | b'r' | b't'])
+}
+
+/// Finds beginnings; the leftmost one is what it finds several bytes at a time.
+fn finder() -> Option<&'static AhoCorasick> {
     static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-        let beginnings = SHAPES.iter().map(|(beginning, _)| beginning);
+        let beginnings = SHAPES.iter().map(|shape| shape.beginning);
         AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(beginnings).ok()
     });
-    let finder = FINDER.as_ref()?;
-    let mut from = 0;
+    FINDER.as_ref()
+}
+
+/// The next place at or after `from` where something has the shape of a credential, and which shape. `least` says how many
+/// characters that takes.
+fn next(
+    finder: &AhoCorasick,
+    bytes: &[u8],
+    mut from: usize,
+    least: fn(&Shape) -> usize,
+) -> Option<(usize, &'static Shape)> {
     while let Some(found) = finder.find(Input::new(bytes).range(from..)) {
-        let (beginning, more) = SHAPES.get(found.pattern().as_usize())?;
+        let shape = SHAPES.get(found.pattern().as_usize())?;
         let (before, after) = (bytes.get(..found.start())?, bytes.get(found.end()..)?);
-        let is_token = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        // In the middle of a longer word it's no beginning.
-        let begins = !before.last().is_some_and(u8::is_ascii_alphanumeric);
-        if begins && after.iter().take(*more).take_while(is_token).count() == *more {
-            return Some(beginning);
+        let stands_alone = shape.follows == Follows::Key || may_begin(before);
+        if stands_alone && shape.follows.begins(after, least(shape)) {
+            return Some((found.start(), shape));
         }
         from = found.start() + 1;
     }
     None
+}
+
+/// The first shape of a credential in these bytes: its beginning, which says whose it is and is no secret.
+#[must_use]
+pub(crate) fn credential_shape(bytes: &[u8]) -> Option<&'static str> {
+    let (_, shape) = next(finder()?, bytes, 0, |shape| shape.sure)?;
+    Some(shape.beginning)
+}
+
+/// Where a text has what may well be a credential by its shape, from left to right, no two overlapping. `None`: there's no
+/// telling.
+///
+/// No byte is gone over more than a few times, whoever wrote the text.
+pub(super) fn credential_places(text: &str) -> Option<Vec<Range<usize>>> {
+    let (finder, bytes) = (finder()?, text.as_bytes());
+    let mut places: Vec<Range<usize>> = Vec::new();
+    let mut from = 0;
+    while let Some((start, shape)) = next(finder, bytes, from, |shape| shape.doubtful) {
+        // One that begins inside another goes on from where that ends.
+        let known = places.last().map_or(0, |place| place.end);
+        let end = shape.follows.end(bytes, known.max(start + shape.beginning.len()));
+        match places.last_mut() {
+            Some(last) if start < last.end => last.end = end,
+            _ => places.push(start..end),
+        }
+        from = start + 1;
+    }
+    Some(places)
 }
 
 /// The label that a secret is stored under, or that a connection names, as someone wrote it. The secret itself, in its
@@ -86,9 +259,16 @@ mod tests {
             (format!("token=ghp_{}", "x".repeat(36)), "ghp_"),
             (format!("AKIA{}", "Z2".repeat(8)), "AKIA"),
             (format!("a kbt_{}", "a".repeat(43)), "kbt_"),
+            (format!("a kbm_{}", "a".repeat(43)), "kbm_"),
             ("-----BEGIN RSA PRIVATE KEY-----\nMII".to_owned(), "-----BEGIN RSA PRIVATE KEY-----"),
             (format!("sk_live_short and sk_test_{}", "b".repeat(20)), "sk_test_"),
             ("xoxb------BEGIN PRIVATE KEY-----".to_owned(), "-----BEGIN PRIVATE KEY-----"),
+            (format!("OPENAI_API_KEY=sk-proj-{}", "a1".repeat(24)), "sk-proj-"),
+            (format!("sk-{}", "a1".repeat(24)), "sk-"),
+            (format!("sk-ant-api03-{}", "a1".repeat(24)), "sk-ant-"),
+            (format!("ASIA{}", "Z2".repeat(8)), "ASIA"),
+            (format!("eyJ{}.eyJ{}.{}", "a".repeat(12), "b".repeat(12), "c".repeat(43)), "eyJ"),
+            (format!(r"first\nglpat-{}", "x".repeat(20)), "glpat-"),
         ] {
             assert_eq!(credential_shape(text.as_bytes()), Some(shape), "{text}");
         }
@@ -113,6 +293,60 @@ mod tests {
             ["", "sk_live_", "sk_live_…", "keys begin with sk_live_ or ghp_", "AKIA is a prefix", &in_a_word]
         {
             assert_eq!(credential_shape(text.as_bytes()), None, "{text}");
+        }
+        for text in [
+            "sk-circle-fade-dot-of-the-spinner-that-is-shown-for-a-while",
+            "sk-production-eu-1",
+            "eyJhbGciOiJub25lIn0 and eyJhbGciOiJub25lIn0.eyJhbGciOiJub25lIn0",
+            "SG.1",
+        ] {
+            assert_eq!(credential_shape(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_shape_is_found_from_its_least_length_on_and_no_earlier() {
+        for shape in SHAPES.iter().filter(|shape| !matches!(shape.follows, Follows::Signed | Follows::Key)) {
+            let text =
+                |length: usize| format!("{}{}", shape.beginning, "A1".repeat(length).split_at(length).0);
+            let is_sure = |text: &str| credential_shape(text.as_bytes()).is_some();
+            let is_doubtful = |text: &str| {
+                let places = credential_places(text).unwrap();
+                places.first().is_some_and(|place| place.start == 0 && place.end == text.len())
+            };
+            assert!(is_sure(&text(shape.sure)) && !is_sure(&text(shape.sure - 1)), "{}", shape.beginning);
+            let least = shape.doubtful;
+            assert!(is_doubtful(&text(least)) && !is_doubtful(&text(least - 1)), "{}", shape.beginning);
+            assert!(shape.doubtful <= shape.sure, "{}", shape.beginning);
+        }
+    }
+
+    #[test]
+    fn places_end_where_the_credential_does() {
+        let rsa = "-----BEGIN RSA PRIVATE KEY-----\\nMII\\n-----END RSA PRIVATE KEY-----";
+        for (before, credential, after) in [
+            ("key ", "sk_live_abcdefgh", ", thanks"),
+            ("", "sk-ant-abcdefgh1234_sk_live_abcdefgh", " "),
+            (r"here:\n", rsa, r"\nthat's it"),
+            ("", "xoxb------BEGIN PRIVATE KEY-----MII", ""),
+            ("ü ", "eyJabcdefgh.abcdefgh.", " ü"),
+            ("https://", "hooks.slack.com/services/T0/B0/abcdefghijkl", "?x=1"),
+        ] {
+            let text = format!("{before}{credential}{after}");
+            let place = before.len()..before.len() + credential.len();
+            assert_eq!(credential_places(&text), Some(vec![place]), "{text}");
+        }
+    }
+
+    #[test]
+    fn beginnings_without_end_are_read_in_time_that_grows_with_their_number_alone() {
+        for beginning in ["_eyJabcdefgh", "-sk-ant-abcdefgh1234", "-----BEGIN PRIVATE KEY-----", "_sk-proj-"]
+        {
+            let text = beginning.repeat((1 << 20) / beginning.len());
+            let begun = std::time::Instant::now();
+            let (shape, places) = (credential_shape(text.as_bytes()), credential_places(&text).unwrap());
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{beginning} {shape:?}");
+            assert!(places.len() <= 1, "{beginning}");
         }
     }
 }

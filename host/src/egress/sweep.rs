@@ -21,7 +21,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use filter::Filter;
 
 /// What stands in a redacted text.
-const REDACTED: &str = "[REDACTED]";
+pub(super) const REDACTED: &str = "[REDACTED]";
 /// A longer secret is searched for by its first bytes: whoever has the whole has those too, and the automaton stays
 /// small.
 const SEARCHED_BYTES_MAX: usize = 256;

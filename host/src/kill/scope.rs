@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentId, CallId, ConnectionName, ConversationId, RoleName, TokenId, ToolName};
+use crate::ids::{AgentId, CallId, ConnectionName, ConversationId, InvalidName, RoleName, TokenId, ToolName};
 
 /// What a switch stops. Whose, and in which environment, stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,33 +33,55 @@ pub enum Scope {
 
 /// A text that names nothing that can be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is nothing that can be stopped: write call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, \
-     connection:NAME, token:ID, tenant, or everything"
-)]
-pub struct InvalidScope(String);
+pub enum InvalidScope {
+    /// There's nothing of this kind, cut to 80 characters.
+    #[error(
+        "{0:?} is nothing that can be stopped: write call:ID, conversation:ID, agent:NAME, role:NAME, tool:NAME, \
+         connection:NAME, token:ID, tenant, or everything"
+    )]
+    Kind(String),
+    /// The name or id of this kind isn't one. It isn't repeated, since it may be a token.
+    #[error("what stands after `{kind}:` names no {kind}: {rule}")]
+    Name {
+        /// What stands before the colon.
+        kind: &'static str,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// This is a scope by itself.
+    #[error("`{0}` stands alone, without a name after it")]
+    Alone(&'static str),
+}
 
 impl FromStr for Scope {
     type Err = InvalidScope;
 
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
-        let parsed = match text.split_once(':') {
-            None => match text {
-                "tenant" => Some(Self::Tenant),
-                "everything" => Some(Self::Everything),
-                _ => None,
-            },
-            Some(("call", id)) => id.parse().ok().map(Self::Call),
-            Some(("conversation", id)) => id.parse().ok().map(Self::Conversation),
-            Some(("agent", name)) => name.parse().ok().map(Self::Agent),
-            Some(("role", name)) => name.parse().ok().map(Self::Role),
-            Some(("tool", name)) => name.parse().ok().map(Self::Tool),
-            Some(("connection", name)) => name.parse().ok().map(Self::Connection),
-            Some(("token", id)) => id.parse().ok().map(Self::Token),
-            Some(_) => None,
+        let unknown = |kind: &str| InvalidScope::Kind(kind.chars().take(80).collect());
+        let Some((kind, name)) = text.split_once(':') else {
+            return match text {
+                "tenant" => Ok(Self::Tenant),
+                "everything" => Ok(Self::Everything),
+                _ => Err(unknown(text)),
+            };
         };
-        parsed.ok_or_else(|| InvalidScope(text.chars().take(80).collect()))
+        match kind {
+            "call" => named("call", name).map(Self::Call),
+            "conversation" => named("conversation", name).map(Self::Conversation),
+            "agent" => named("agent", name).map(Self::Agent),
+            "role" => named("role", name).map(Self::Role),
+            "tool" => named("tool", name).map(Self::Tool),
+            "connection" => named("connection", name).map(Self::Connection),
+            "token" => named("token", name).map(Self::Token),
+            "tenant" => Err(InvalidScope::Alone("tenant")),
+            "everything" => Err(InvalidScope::Alone("everything")),
+            _ => Err(unknown(kind)),
+        }
     }
+}
+
+fn named<T: FromStr<Err = InvalidName>>(kind: &'static str, name: &str) -> Result<T, InvalidScope> {
+    name.parse().map_err(|error: InvalidName| InvalidScope::Name { kind, rule: error.rule })
 }
 
 impl fmt::Display for Scope {
@@ -115,25 +137,30 @@ mod tests {
 
     #[test]
     fn what_names_nothing_is_refused() {
-        for text in [
-            "",
-            ":",
-            "agent",
-            "agent:",
-            "agent:a b",
-            "agent:a\n",
-            "billing",
-            "Tenant",
-            "tenant:acme",
-            "everything:",
-            "call:1",
-            "token:kbt_x",
-            "tool:Create",
-            "customer:c",
-            "all",
-        ] {
+        for text in ["", ":", "agent", "billing", "Tenant", "customer:c", "all", "\u{e9}:x"] {
             let error = text.parse::<Scope>().unwrap_err().to_string();
             assert!(error.contains("connection:NAME"), "{error}");
+        }
+        for (text, told) in [
+            ("agent:", "names no agent: use 1 to 128 letters"),
+            ("agent:a b", "names no agent: use 1 to 128 letters"),
+            ("agent:a\n", "names no agent: use 1 to 128 letters"),
+            ("conversation:", "names no conversation: use 1 to 128 letters"),
+            ("role:A", "names no role: use 1 to 64 lower-case letters"),
+            ("tool:Create", "names no tool: use a lower-case letter"),
+            ("connection:A", "names no connection: use 1 to 64 lower-case letters"),
+            ("call:1", "names no call: it is 'call_' and 32 lower-case hexadecimal digits"),
+            ("token:kbt_x", "names no token: it is 'tok_' and 24 lower-case hexadecimal digits"),
+        ] {
+            let error = text.parse::<Scope>().unwrap_err().to_string();
+            let (kind, _) = text.split_once(':').unwrap();
+            assert!(error.starts_with(&format!("what stands after `{kind}:` ")), "{error}");
+            assert!(error.contains(told) && !error.contains("kbt_"), "{error}");
+        }
+        for (text, told) in
+            [("tenant:acme", "`tenant` stands alone"), ("everything:", "`everything` stands alone")]
+        {
+            assert!(text.parse::<Scope>().unwrap_err().to_string().starts_with(told));
         }
     }
 }

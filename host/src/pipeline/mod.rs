@@ -16,7 +16,7 @@ pub use answer::Answer;
 pub use forward::ForwardRequest;
 pub(crate) use gate::question_of;
 pub use reconcile::{ReconcileError, Reconciler, Report};
-pub use sends::{ToolLog, TracingLog};
+pub use sends::{LogLine, ToolLog, TracingLog};
 pub use spending::Spending;
 
 use std::sync::Arc;

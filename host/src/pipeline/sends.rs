@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::egress::{Draft, Reply};
+use crate::egress::{Draft, Reply, redact};
 use crate::ids::{CallId, ToolName};
 use crate::kill::Killed;
 use crate::refusal::{FailureReason, SendFailure};
@@ -13,10 +13,20 @@ use crate::runtime::{BoxFuture, GuestReply, LogLevel, Outbound};
 use super::Parts;
 use super::gate::{CallState, Gate};
 
-/// Where tools' log lines go. They are bounded and redacted by then.
+/// A line of a tool's log as it may be written: bounded, and `[REDACTED]` where the secrets that were injected for the call
+/// so far stood, or what looks like a credential, whosever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// The line.
+    pub text: String,
+    /// Whether an injected secret stood in it. The tool never had that from the host.
+    pub held_secret: bool,
+}
+
+/// Where tools' log lines go.
 pub trait ToolLog: Send + Sync + 'static {
     /// Takes one line.
-    fn line(&self, call: &CallId, tool: &ToolName, level: LogLevel, message: &str);
+    fn line(&self, call: &CallId, tool: &ToolName, level: LogLevel, line: LogLine);
 }
 
 /// Sends tools' log lines to the host's own log.
@@ -24,7 +34,8 @@ pub trait ToolLog: Send + Sync + 'static {
 pub struct TracingLog;
 
 impl ToolLog for TracingLog {
-    fn line(&self, call: &CallId, tool: &ToolName, level: LogLevel, message: &str) {
+    fn line(&self, call: &CallId, tool: &ToolName, level: LogLevel, line: LogLine) {
+        let message = line.text;
         match level {
             LogLevel::Debug => tracing::debug!(target: "tool", %call, %tool, "{message}"),
             LogLevel::Info => tracing::info!(target: "tool", %call, %tool, "{message}"),
@@ -105,7 +116,8 @@ impl Outbound for CallSends {
     }
 
     fn log(&mut self, level: LogLevel, message: &str) {
-        let clean = self.state.sweeps().iter().fold(message.to_owned(), |text, sweep| sweep.redact(&text));
-        self.parts.log.line(self.state.call(), &self.tool, level, &clean);
+        let swept = self.state.sweeps().iter().fold(message.to_owned(), |text, sweep| sweep.redact(&text));
+        let line = LogLine { held_secret: swept != message, text: redact(&swept) };
+        self.parts.log.line(self.state.call(), &self.tool, level, line);
     }
 }

@@ -88,7 +88,7 @@ impl Spending {
         Self { budgets: budgets.into(), salt, window_ms, vault }
     }
 
-    /// No budgets but those on tokens, and no reply is kept: for fixtures and benchmarks.
+    /// No budgets but those on tokens, and no reply is kept: for tests.
     #[must_use]
     pub fn none() -> Self {
         Self::new(Budgets::default(), [0; 32], Duration::from_secs(86_400), None)

@@ -70,9 +70,7 @@ impl Policy {
     pub fn judge_call(&self, facts: &Facts, now: Millis) -> Option<Result<Judged, String>> {
         let tool = facts.tool.as_ref().filter(|_| facts.operation.is_some())?;
         let what = match facts.door {
-            Door::Tool if self.inner.set.load().world.tool(tool).is_none() => {
-                return Some(Err(format!("there is no tool {tool} here")));
-            }
+            Door::Tool if !self.knows_tool(tool) => return Some(Err(no_tool(tool))),
             Door::Tool => What::Call { tool, component: None, arguments: None, approvers: None },
             Door::Code => What::Code { tool, component: None, bytes: 0, approvers: None },
             Door::Proxy => return None,
@@ -86,6 +84,16 @@ impl Policy {
             None => Ok(judged(decided)),
         })
     }
+
+    /// Whether there's such a tool. Sandboxes' are none: they're asked about as code.
+    pub(super) fn knows_tool(&self, tool: &ToolName) -> bool {
+        self.inner.set.load().world.tool(tool).is_some()
+    }
+}
+
+/// What is said of a question about a tool that there isn't.
+pub(super) fn no_tool(tool: &ToolName) -> String {
+    format!("there is no tool {tool} here: tools are a home's, or with --connections those of --tools")
 }
 
 /// What the policy says of a call that it doesn't deny.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::kinds::{Record, Unfit};
 use super::looks::Looks;
 use super::names;
+use super::nulls::nulls;
 use super::question::{AgentFacts, Question, What, Who};
 use super::world::World;
 use crate::connection::Cost;
@@ -64,6 +65,7 @@ pub(super) fn context(
             pairs.typed("path", &typed.path, &parameters.path)?;
             pairs.typed("query", &typed.query, &parameters.query)?;
             pairs.typed("body", &typed.body, &parameters.body)?;
+            pairs.nulls(&typed.body, &parameters.body);
         }
         What::Call { tool, component, arguments, .. } => {
             let typed = world
@@ -174,6 +176,13 @@ impl Pairs<'_> {
             self.made.push((name.to_owned(), record));
         }
         Ok(())
+    }
+
+    /// Where the body holds null, of an operation whose body may.
+    fn nulls(&mut self, kind: &Record, body: &Map<String, Value>) {
+        if kind.has_nullable() {
+            self.add("nulls", || Expression::new_set(nulls(body).into_iter().map(Expression::new_string)));
+        }
     }
 
     /// What the caller gave, of its declared type.

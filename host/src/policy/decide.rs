@@ -129,11 +129,11 @@ impl Policy {
     /// May this caller use the proxy door at all? Answers what is known of its call.
     ///
     /// # Errors
-    /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::Denied`] for an
-    /// operator's token.
+    /// [`Code::ConversationMismatch`] when the token is bound to another conversation; [`Code::Denied`] for a
+    /// token that is no agent's.
     pub fn admit_forward(&self, caller: &Caller, context: CallContext) -> Result<CallContext, Refusal> {
         if caller.kind() != TokenKind::Agent {
-            return Err(Refusal::new(Code::Denied, "an operator's token can't send requests"));
+            return Err(Refusal::new(Code::Denied, "only an agent's token can send requests"));
         }
         bind(caller, context)
     }

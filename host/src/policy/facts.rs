@@ -8,9 +8,10 @@ use super::ask::{Door, SendAsk, Via};
 use super::call::{CallContext, Invocation};
 use super::decide::code_bytes;
 use super::enforce::Enforced;
+use super::fit::{check_api, check_sandbox};
 use super::names::{CALL, RUN_CODE};
 use super::question::{AgentFacts, Question, What, Who};
-use super::set::Ruling;
+use super::set::{Decided, Ruling};
 use super::{About, Policy, grants};
 use crate::auth::Caller;
 use crate::catalog::SANDBOX_TOOL;
@@ -294,11 +295,13 @@ impl Policy {
     /// time.
     ///
     /// # Errors
-    /// A sentence that says why the facts are no question: they name no operation that there is, or its parameters
-    /// don't fit.
+    /// A sentence that says why the facts are no question: they name no operation or tool that there is, parameters or
+    /// arguments don't fit, or a key is missing, or goes with another kind of question.
     pub fn judge(&self, facts: &Facts, now: Millis) -> Result<Judged, String> {
+        facts.check_keys()?;
         let (realm, now) = (facts.realm(), facts.now.unwrap_or(now));
-        let approvers = facts.approvers.as_deref();
+        // An approval that nobody gave is none.
+        let approvers = facts.approvers.as_deref().filter(|approvers| !approvers.is_empty());
         let decide = |what| {
             let everyone = facts.agents().map(Who::Agent);
             let questions = everyone.map(|who| Question { realm: &realm, who, now, what });
@@ -324,19 +327,26 @@ impl Policy {
                 }))
             }
             (None, Some(tool), None, None, None) => {
-                let arguments = Some(&facts.arguments);
-                Ok(decide(What::Call { tool, component: None, arguments, approvers }))
+                let arguments = self.arguments(tool, &facts.arguments)?;
+                Ok(decide(What::Call { tool, component: None, arguments: Some(&arguments), approvers }))
             }
             (None, None, Some(tool), None, None) => {
+                check_sandbox(tool)?;
                 let bytes = i64::from(facts.bytes.ok_or("`code` needs `bytes`, the code's size, as 200")?);
                 Ok(decide(What::Code { tool, component: None, bytes, approvers }))
             }
             (None, None, None, Some(url), None) => {
+                check_api(url)?;
                 let action = facts.action.as_deref().ok_or("`api` needs an `action`, as \"read\"")?;
                 Ok(decide(What::Api { action, url, approvers }))
             }
             (None, None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
+                self.check_approve(facts, name)?;
+                if *operator == facts.agent {
+                    let cause = "nobody agrees to their own request, whatever the policies say";
+                    return Ok(judged(Decided::no(cause.to_owned())));
+                }
                 let (about, effect) = self.about(&realm, name, facts.action.as_ref())?;
                 let cost = facts
                     .cost
@@ -378,7 +388,7 @@ impl Policy {
     }
 }
 
-pub(super) fn judged(decided: super::set::Decided) -> Judged {
+pub(super) fn judged(decided: Decided) -> Judged {
     let verdict = match decided.ruling {
         Ruling::Allowed => Enforced::Allowed,
         Ruling::NeedsApproval { quorum } => Enforced::ApprovalRequired { quorum },

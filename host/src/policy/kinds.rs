@@ -8,6 +8,7 @@
 //! | number | `decimal`: a value with more than four decimal places has none, and is refused likewise |
 //! | array | `Set`: order and repetition can't be asked for |
 //! | object | a record; members that may be absent have a `?` |
+//! | null, where it may be | nothing: the member is absent |
 //!
 //! Every type of the subset that connections and tools may use has its place here; nothing is left out.
 
@@ -45,7 +46,9 @@ pub(super) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) kind: Type,
+    /// Whether it may be absent, as what is null is.
     pub(super) optional: bool,
+    pub(super) nullable: bool,
 }
 
 /// Why a value can't be given to the policy: where, and what.
@@ -61,7 +64,11 @@ pub(super) struct Unfit {
 impl Record {
     /// The type of an operation's parameters of one place.
     pub(super) fn of_parameters(parameters: &BTreeMap<String, Parameter>) -> Self {
-        let member = |p: &Parameter| Member { kind: Type::of_kind(&p.kind), optional: p.optional };
+        let member = |p: &Parameter| Member {
+            kind: Type::of_kind(&p.kind),
+            optional: p.optional || p.nullable,
+            nullable: p.nullable,
+        };
         Self { members: parameters.iter().map(|(name, p)| (name.clone(), member(p))).collect() }
     }
 
@@ -75,9 +82,14 @@ impl Record {
         let properties = schema.get("properties").and_then(Value::as_object);
         let member = |(name, schema): (&String, &Value)| {
             let optional = !required.contains(&name.as_str());
-            Some((name.clone(), Member { kind: Type::of_schema(schema)?, optional }))
+            Some((name.clone(), Member { kind: Type::of_schema(schema)?, optional, nullable: false }))
         };
         Self { members: properties.into_iter().flatten().filter_map(member).collect() }
+    }
+
+    /// Whether anything in it may be null, at any depth.
+    pub(super) fn has_nullable(&self) -> bool {
+        self.members.values().any(|member| member.nullable || member.kind.has_nullable())
     }
 
     /// As Cedar's schema writes it.
@@ -106,6 +118,9 @@ impl Record {
             let Some(member) = self.members.get(name) else {
                 return Err(Unfit { at: within(at, name), rule: "isn't declared" });
             };
+            if value.is_null() && member.nullable {
+                continue;
+            }
             let looks = looks.and_then(|looks| looks.member(name));
             let value = member.kind.value(value, looks).map_err(|unfit| unfit.inside(at, name))?;
             pairs.extend(value.map(|value| (name.clone(), value)));
@@ -140,6 +155,14 @@ impl Type {
             "object" => Self::Record(Record::of_schema(schema)),
             _ => return None,
         })
+    }
+
+    fn has_nullable(&self) -> bool {
+        match self {
+            Self::String | Self::Long | Self::Bool | Self::Decimal => false,
+            Self::Set(items) => items.has_nullable(),
+            Self::Record(record) => record.has_nullable(),
+        }
     }
 
     fn write(&self, out: &mut String) {

@@ -54,6 +54,9 @@ fn operation_of(out: &mut String, connection: &ConnectionName, typed: &Operation
         record.write(out);
         out.push_str(",\n");
     }
+    if typed.body.has_nullable() {
+        out.push_str("    \"nulls\": Set<String>,\n");
+    }
     out.push_str("  },\n};\n");
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::kinds::Record;
-use crate::catalog::Snapshot;
+use crate::catalog::{Snapshot, Tool};
 use crate::connection::{Connection, Connections, Operation};
 use crate::ids::{ConnectionName, Digest, OperationName, ToolName};
 use crate::store::ComponentKind;
@@ -34,14 +34,25 @@ pub(super) struct OperationType {
 pub(super) struct ToolType {
     pub(super) component: Digest,
     pub(super) arguments: Record,
+    /// The whole input schema, which knows more than types: what was never called is held to it.
+    pub(super) input: Value,
 }
 
 impl World {
     /// What the operator set up, and the tools of a catalog.
     #[must_use]
     pub fn new(connections: Arc<Connections>, catalog: &Snapshot) -> Self {
+        Self::of_tools(connections, catalog.tools())
+    }
+
+    /// What the operator set up, and these tools.
+    #[must_use]
+    pub fn of_tools<'t>(
+        connections: Arc<Connections>,
+        tools: impl IntoIterator<Item = &'t Arc<Tool>>,
+    ) -> Self {
         let (sandboxes, tools): (Vec<_>, Vec<_>) =
-            catalog.tools().partition(|tool| tool.kind == ComponentKind::Sandbox);
+            tools.into_iter().partition(|tool| tool.kind == ComponentKind::Sandbox);
         let tools = tools.iter().map(|tool| (tool.name.clone(), tool.component, tool.input.value()));
         let sandboxes = sandboxes.iter().map(|tool| (tool.name.clone(), tool.component));
         Self::of(connections, tools).with_sandboxes(sandboxes)
@@ -78,7 +89,7 @@ impl World {
         let tools = tools
             .into_iter()
             .map(|(name, component, schema)| {
-                (name, ToolType { component, arguments: Record::of_schema(schema) })
+                (name, ToolType { component, arguments: Record::of_schema(schema), input: schema.clone() })
             })
             .collect();
         Self { connections, operations, tools, sandboxes: BTreeMap::new() }

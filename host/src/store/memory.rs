@@ -1,9 +1,10 @@
 //! An audit trail in memory, for fixtures and for benchmarks that leave the disk out.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, MemoryLedger, RowFilter,
+    AuditRecord, AuditStore, CounterRow, EntryRow, Filed, LedgerStore, LedgerTx, MemoryLedger, RowFilter,
     StoreError, TrailTx, TrailWork, WriteRow,
 };
 use crate::clock::Millis;
@@ -49,9 +50,31 @@ impl AuditStore for MemoryAudit {
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
         let records = self.records();
+        let is_within = |record: &AuditRecord| {
+            let covers = |reach: &Reach| record.realm.as_ref().is_some_and(|realm| reach.covers(realm));
+            filter.reach.as_ref().is_none_or(covers)
+        };
+        let is_theirs = |record: &AuditRecord| {
+            record.realm.is_some() && is_within(record) && is_filed(&record.filed, filter)
+        };
+        let calls: HashSet<_> = if filter.is_of_someone() {
+            records
+                .iter()
+                .filter(|record| is_theirs(record))
+                .filter_map(|record| record.call.clone())
+                .collect()
+        } else {
+            HashSet::new()
+        };
         let wanted = |record: &&AuditRecord| {
-            let within = |reach: &Reach| record.realm.as_ref().is_some_and(|realm| reach.covers(realm));
-            filter.reach.as_ref().is_none_or(within)
+            let is_of_them = || match &record.call {
+                Some(call) => calls.contains(call),
+                None => is_theirs(record),
+            };
+            is_within(record)
+                && (!filter.is_of_someone() || is_of_them())
+                && filter.since.is_none_or(|since| record.at >= since)
+                && filter.until.is_none_or(|until| record.at < until)
                 && filter.call.as_ref().is_none_or(|wanted| record.call.as_ref() == Some(wanted))
                 && filter.before.is_none_or(|before| record.seq < before)
                 && filter.from.is_none_or(|from| record.seq >= from)
@@ -125,6 +148,13 @@ impl LedgerStore for MemoryAudit {
     fn reservation(&self, id: &ReservationId) -> Result<Option<(EntryRow, Option<WriteRow>)>, StoreError> {
         Ok(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).reservation(id))
     }
+}
+
+/// Whether a record is filed under all that is asked for.
+fn is_filed(filed: &Filed, filter: &RowFilter) -> bool {
+    filter.token.as_ref().is_none_or(|token| filed.token.as_ref() == Some(token))
+        && filter.agent.as_ref().is_none_or(|agent| filed.agent.as_ref() == Some(agent))
+        && filter.conversation.as_ref().is_none_or(|name| filed.conversation.as_ref() == Some(name))
 }
 
 fn head(records: &[AuditRecord]) -> (u64, Digest) {

@@ -31,14 +31,16 @@ pub use memory::MemoryAudit;
 pub use memory_control::MemoryControl;
 pub use memory_ledger::MemoryLedger;
 pub use policies::{PolicyRow, PolicyStore};
-pub use rows::{AuditRecord, ComponentKind, ComponentRow, SecretRow, TenantKeyRow, TokenKind, TokenRow};
+pub use rows::{
+    AuditRecord, ComponentKind, ComponentRow, Filed, SecretRow, TenantKeyRow, TokenKind, TokenRow,
+};
 pub use watch::POLL_MS;
 pub(crate) use watch::{Waiter, Watch};
 
 use std::time::Instant;
 
 use crate::clock::Millis;
-use crate::ids::{CallId, Digest, Realm, SecretLabel, TenantId, TokenId, UserId};
+use crate::ids::{AgentId, CallId, ConversationId, Digest, Realm, SecretLabel, TenantId, TokenId, UserId};
 use crate::reach::Reach;
 
 /// Why the store couldn't do what was asked.
@@ -190,6 +192,17 @@ pub struct RowFilter {
     pub reach: Option<Reach>,
     /// Rows of this call only.
     pub call: Option<CallId>,
+    /// All rows of the calls of this conversation, and those without a call that are filed under it. The host's own aren't
+    /// anybody's.
+    pub conversation: Option<ConversationId>,
+    /// The same of an agent.
+    pub agent: Option<AgentId>,
+    /// The same of a token.
+    pub token: Option<TokenId>,
+    /// Rows that were recorded at this time or later only.
+    pub since: Option<Millis>,
+    /// Rows that were recorded before this time only.
+    pub until: Option<Millis>,
     /// Rows before this sequence number only, for paging backwards.
     pub before: Option<u64>,
     /// Rows from this sequence number on only, for walking forwards.
@@ -198,6 +211,20 @@ pub struct RowFilter {
     pub limit: u32,
     /// Newest first, instead of oldest first.
     pub newest_first: bool,
+}
+
+impl RowFilter {
+    /// Whether the rows are those of somebody: of a conversation, an agent or a token.
+    #[must_use]
+    pub fn is_of_someone(&self) -> bool {
+        self.conversation.is_some() || self.agent.is_some() || self.token.is_some()
+    }
+
+    /// Whether no time is in between its two, whatever there is.
+    #[must_use]
+    pub fn is_of_no_time(&self) -> bool {
+        self.since.zip(self.until).is_some_and(|(since, until)| since >= until)
+    }
 }
 
 /// One transaction on the audit trail. No other process writes to it meanwhile.
@@ -230,4 +257,9 @@ pub trait AuditStore: Send + Sync + 'static {
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError>;
     /// The number and hash of the last record; `(0, all zeros)` when there's none.
     fn head(&self) -> Result<(u64, Digest), StoreError>;
+    /// The numbers of the records that are older, by the clock, than the one before them, in order: where the store keeps
+    /// them, to find records by their time.
+    fn set_back(&self) -> Result<Option<Vec<u64>>, StoreError> {
+        Ok(None)
+    }
 }

@@ -18,6 +18,13 @@ pub enum TokenKind {
     Agent,
     /// Manages tokens and reads the audit trail of its environment, or of its whole tenant (`kbo_…`).
     Operator,
+    /// Looks at what an operator of the same reach manages, and changes nothing (`kbm_…`).
+    Monitor,
+}
+
+impl TokenKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Agent, Self::Operator, Self::Monitor];
 }
 
 /// A minted token. The token itself is not stored, only its hash.
@@ -31,7 +38,7 @@ pub struct TokenRow {
     pub kind: TokenKind,
     /// Whose it is.
     pub realm: Realm,
-    /// An operator's: whether it manages every environment of its tenant, and not its own alone.
+    /// An operator's or a monitor's: whether it reaches every environment of its tenant, and not its own alone.
     pub every_environment: bool,
     /// The agent it was minted for.
     pub agent: AgentId,
@@ -144,6 +151,17 @@ pub struct ComponentRow {
     pub active: bool,
 }
 
+/// Whose a row of the audit trail is, where its event says so: the first row of a call does, and stands for all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filed {
+    /// The token that asked, or that something was done to.
+    pub token: Option<TokenId>,
+    /// The agent that it was minted for, or that something was done to.
+    pub agent: Option<AgentId>,
+    /// The conversation.
+    pub conversation: Option<ConversationId>,
+}
+
 /// A row of the audit trail as it lies on disk.
 ///
 /// The event is kept as the text that was hashed, not as a parsed value: so a change that parses to the same value
@@ -158,6 +176,8 @@ pub struct AuditRecord {
     pub realm: Option<Realm>,
     /// The call it belongs to, if any.
     pub call: Option<CallId>,
+    /// What else it's found by. It's no part of the hash, since the event says it.
+    pub filed: Filed,
     /// What happened, as JSON.
     pub event: String,
     /// The hash of the record before; all zeros for the first.

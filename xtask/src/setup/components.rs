@@ -7,8 +7,8 @@ use crate::failure::Outcome;
 use crate::place::{Place, folders_with, name_of};
 use crate::step::Step;
 
-/// Builds the component of each crate below `parent`, and says where they are.
-pub(super) fn build(place: &Place, parent: &str, what: &str) -> Outcome<Vec<PathBuf>> {
+/// Builds the component of each crate below `parent`, with these flags, and says where they are.
+pub(super) fn build(place: &Place, parent: &str, what: &str, flags: &[&str]) -> Outcome<Vec<PathBuf>> {
     let crates = folders_with(&place.root.join(parent), "Cargo.toml");
     let mut step = Step::begin(format!("components: {what}"));
     let folder = place.folder(&parent.replace('/', "-"))?;
@@ -20,8 +20,8 @@ pub(super) fn build(place: &Place, parent: &str, what: &str) -> Outcome<Vec<Path
         let stamp = Stamp::over_files(place, &format!("component-{name}"), &sources(place, source))?;
         if !(stamp.is_fresh() && component.is_file()) {
             let mut build = place.host()?;
-            build.args(["tool", "build", "--locked"]).arg(source).arg("--out-dir").arg(&folder);
-            step.must(place, build, "The compiler's message above says what's wrong with the tool.")?;
+            build.args(["tool", "build", "--locked"]).args(flags).arg(source).arg("--out-dir").arg(&folder);
+            step.must(place, build, "The message above says what's wrong with the tool.")?;
             stamp.write()?;
             built += 1;
         }

@@ -113,6 +113,48 @@ async fn a_changed_byte_of_any_column_of_any_row_is_found() {
 }
 
 #[tokio::test]
+async fn a_row_that_is_filed_under_another_name_or_time_than_it_says_is_found() {
+    let (_folder, path) = filled().await;
+    let trail = Tampered::new(&path);
+    let began = 2;
+    assert!(trail.length(began, "conversation").is_some() && trail.length(began + 1, "agent").is_none());
+    for (row, sql) in [
+        (began, "conversation = 'c-2'"),
+        (began, "conversation = NULL"),
+        (began, "agent = 'another'"),
+        (began, "token = 'tok_000000000000000000000001'"),
+        (began + 1, "conversation = 'c-1'"),
+        (1, "agent = 'billing-bot'"),
+    ] {
+        let sql = format!("UPDATE audit SET {sql} WHERE seq = {row}");
+        assert_broken(trail.after(&sql), row, |fault| *fault == Fault::Misfiled);
+    }
+    let unreadable = format!("UPDATE audit SET agent = ' ' WHERE seq = {began}");
+    assert_broken(trail.after(&unreadable), began, |fault| matches!(fault, Fault::Unreadable(_)));
+    trail.connection.execute_batch("INSERT INTO audit_back VALUES (5)").unwrap();
+    assert_broken(verify(&trail.store, None), 5, |fault| *fault == Fault::Misfiled);
+}
+
+#[tokio::test]
+async fn where_the_clock_went_back_is_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteAudit::open(&folder.path().join("audit.db")).unwrap());
+    let clock = Arc::new(ManualClock::at(Millis(2_000)));
+    let audit = Audit::start(store.clone(), clock.clone()).unwrap();
+    for now in [2_000, 1_000, 1_000, 3_000] {
+        clock.put(Millis(now));
+        audit.admin(None, "kill.throw", "everything", "cli").await.unwrap();
+    }
+    assert_eq!(store.set_back().unwrap(), Some(vec![2]));
+    audit.verify(None).unwrap();
+    Connection::open(folder.path().join("audit.db"))
+        .unwrap()
+        .execute_batch("DELETE FROM audit_back")
+        .unwrap();
+    assert_broken(audit.verify(None), 2, |fault| *fault == Fault::Misfiled);
+}
+
+#[tokio::test]
 async fn a_change_that_means_the_same_is_found_too() {
     let (_folder, path) = filled().await;
     let trail = Tampered::new(&path);
@@ -150,8 +192,8 @@ async fn a_row_that_was_removed_moved_or_added_is_found() {
         );
         assert_broken(trail.after(&swapped), seq, |fault| *fault == Fault::Changed);
     }
-    let copied = "INSERT INTO audit SELECT seq + 1, at, tenant, environment, call, event, prev, hash FROM audit \
-                  WHERE seq = 9";
+    let copied = "INSERT INTO audit SELECT seq + 1, at, tenant, environment, call, token, agent, conversation, event, \
+                  prev, hash FROM audit WHERE seq = 9";
     assert_broken(trail.after(copied), 10, |fault| *fault == Fault::Changed);
     assert_broken(trail.after("UPDATE audit SET seq = 4000000 WHERE seq = 9"), 9, |fault| {
         *fault == Fault::Missing
@@ -292,7 +334,7 @@ fn rows_are_shown_on_one_line_each() {
     );
     let call = CallBegun { model_call: Some("toolu_01/x".parse().unwrap()), ..intent() };
     let line = export::line(&record(Event::CallBegun(call)));
-    assert!(line.contains("  conversation=c-1  model_call=toolu_01/x  arguments="), "{line}");
+    assert!(line.contains("  conversation=c-1  model_call=toolu_01/x  door=tool  component="), "{line}");
     let mut begun = record(Event::SendBegun(send_intent(1)));
     (begun.realm, begun.call) = (Some(realm()), Some(CallId::fresh(Millis(0))));
     let line = export::line(&begun);

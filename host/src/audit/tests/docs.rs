@@ -25,10 +25,46 @@ fn every_act_is_in_the_guide() {
     let row = GUIDE.lines().find(|line| line.starts_with("| `admin` |")).unwrap();
     let told: BTreeSet<_> = row.split('`').filter(|text| is_act(text)).map(str::to_owned).collect();
     let mut known = BTreeSet::new();
-    for folder in ["audit", "cli", "doors"] {
+    for folder in ["audit", "cli", "doors", "fixture"] {
         add_acts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder), &mut known);
     }
     assert_eq!(told, known);
+}
+
+#[test]
+fn what_a_call_s_rows_hold_is_in_the_guide() {
+    let call = CallBegun {
+        task: Some("collect".to_owned()),
+        model_call: Some("toolu_01".parse().unwrap()),
+        ..intent()
+    };
+    let send = SendBegun {
+        user: Some("ann".parse().unwrap()),
+        question: Some("00".to_owned()),
+        key: Some("key".to_owned()),
+        ..send_intent(1)
+    };
+    let finished = SendFinished {
+        send: 1,
+        status: None,
+        failure: None,
+        request_sent: RequestSent::No,
+        secret_version: None,
+        settlement: None,
+        refunded: Some(crate::connection::Cost { amount_minor: 1, currency: "usd".to_owned() }),
+        reply: None,
+        reply_bytes: 0,
+        took_ms: 0,
+    };
+    for event in [Event::CallBegun(call), Event::SendBegun(send), Event::SendFinished(finished)] {
+        let written = serde_json::to_value(&event).unwrap();
+        let name = written["event"].as_str().unwrap();
+        let row = GUIDE.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let told: BTreeSet<_> = row.split('`').skip(1).step_by(2).collect();
+        for member in written.as_object().unwrap().keys().filter(|member| *member != "event") {
+            assert!(told.contains(member.as_str()), "{name}: {member}");
+        }
+    }
 }
 
 /// Adds the acts that stand in quotes in the sources below a folder, tests aside.

@@ -82,6 +82,59 @@ fn a_refused_request_is_shown_with_what_is_known_of_it() {
 }
 
 #[test]
+fn a_call_and_what_came_of_its_sends_are_shown_whole() {
+    let begun = CallBegun { role: Some("billing".parse().unwrap()), ..intent() };
+    let line = shown(Event::CallBegun(begun));
+    let component = Digest::of(b"component").short();
+    assert!(line.contains(&format!("  door=tool  role=billing  component={component}  ")), "{line}");
+    let line = shown(Event::SendBegun(SendBegun { budgets: 3, ..send_intent(1) }));
+    assert!(line.contains("  budgets=3  secret="), "{line}");
+    let finished = SendFinished {
+        send: 1,
+        status: Some(200),
+        failure: None,
+        request_sent: RequestSent::Yes,
+        secret_version: Some(2),
+        settlement: Some("settled".to_owned()),
+        refunded: known().cost,
+        reply: None,
+        reply_bytes: 0,
+        took_ms: 7,
+    };
+    assert_eq!(
+        shown(Event::SendFinished(finished)),
+        "send 1 finished  status=200  sent=yes  secret_version=2  settlement=settled  refunded=99.00 USD  7 ms"
+    );
+}
+
+#[tokio::test]
+async fn calls_and_what_is_done_to_tokens_and_agents_are_filed_under_them() {
+    let trail = fixture();
+    let row = token();
+    trail.audit.given("token.mint", &row, "tok_000000000000000000000009").await.unwrap();
+    trail.audit.admin(Some(realm()), "token.revoke", row.id.as_str(), "cli").await.unwrap();
+    trail.audit.admin(Some(realm()), "agent.remove", "billing-1", "cli").await.unwrap();
+    trail.audit.admin(Some(realm()), "tool.add", "billing-1", "cli").await.unwrap();
+    let pending = trail.begin().await.unwrap();
+    begin_send(&pending).await.unwrap().finished(answered(), SETTLED, None);
+    pending.finish(Outcome::ok(b"{}"), ()).await.unwrap();
+    let told_of = |filter: RowFilter| {
+        let rows = trail.audit.rows(&RowFilter { limit: 99, ..filter }).unwrap();
+        rows.iter().map(|row| told(&row.event)).collect::<Vec<_>>()
+    };
+    let of_token = RowFilter { token: Some(row.id.clone()), ..RowFilter::default() };
+    assert_eq!(told_of(of_token), ["token.mint", "token.revoke"]);
+    let of_agent = |name: &str| RowFilter { agent: Some(name.parse().unwrap()), ..RowFilter::default() };
+    assert_eq!(told_of(of_agent("billing-1")), ["token.mint", "agent.remove"]);
+    let call = ["call", "send 1", "send 1 done: sent yes", "Ok: 1 sends, sent yes"];
+    assert_eq!(told_of(of_agent("billing-bot")), call);
+    let of = |name: &str| RowFilter { conversation: Some(name.parse().unwrap()), ..RowFilter::default() };
+    assert_eq!(told_of(of("march")), ["token.mint"]);
+    assert_eq!(told_of(of("c-1")), call);
+    verify(&*trail.store, None).unwrap();
+}
+
+#[test]
 fn a_token_s_row_is_shown_with_who_got_it_for_what_and_what_it_may_do() {
     let given = |row: &TokenRow| Event::Admin {
         action: "token.mint".to_owned(),
@@ -109,6 +162,11 @@ fn a_token_s_row_is_shown_with_who_got_it_for_what_and_what_it_may_do() {
     assert!(
         shown(given(&operator))
             .ends_with("  operator=alice  expires=1970-01-01T00:01:00.000Z  every_environment")
+    );
+    let monitor = TokenRow { kind: TokenKind::Monitor, ..operator };
+    assert!(
+        shown(given(&monitor))
+            .ends_with("  monitor=alice  expires=1970-01-01T00:01:00.000Z  every_environment")
     );
     let approval = Some("apr_000000000000000000000001".parse().unwrap());
     let begun = shown(Event::CallBegun(CallBegun { task: token().task, approval, ..intent() }));

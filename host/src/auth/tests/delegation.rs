@@ -262,11 +262,13 @@ fn a_row_that_was_tampered_with_opens_nothing_more() {
 
     // Standing where it may not.
     let operator = w.auth.mint(mint(TokenKind::Operator)).unwrap().row.id;
+    let monitor = w.auth.mint(mint(TokenKind::Monitor)).unwrap().row.id;
     let bound = w.auth.mint(Mint { conversation: Some("c1".parse().unwrap()), ..root() }).unwrap().row.id;
     let closed = w.auth.mint(mint(TokenKind::Agent)).unwrap().row.id;
     for row in [
         TokenRow { realm: realm("other"), ..fresh() },
         TokenRow { parent: Some(operator), ..fresh() },
+        TokenRow { parent: Some(monitor), ..fresh() },
         TokenRow { parent: Some(closed), ..fresh() },
         TokenRow { parent: Some(TokenId::fresh()), ..fresh() },
         TokenRow { parent: Some(bound.clone()), conversation: None, ..fresh() },

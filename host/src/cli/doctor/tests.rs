@@ -31,10 +31,27 @@ fn store_a_secret(home: &Home, tenant: &str) {
 
 /// Whether there's a warning about the vault that says this.
 fn is_warned(home: &Home, of: &str) -> bool {
-    let warns = |(part, finding): &(&str, Finding)| {
-        *part == "vault" && matches!(finding, Warning(text) if text.contains(of))
+    is_warned_about("vault", home, of)
+}
+
+fn is_warned_about(part: &str, home: &Home, of: &str) -> bool {
+    let warns = |(about, finding): &(&str, Finding)| {
+        *about == part && matches!(finding, Warning(text) if text.contains(of))
     };
     look(home, &Out::new(false)).iter().any(warns)
+}
+
+#[test]
+fn nothing_is_said_of_secrets_that_nobody_can_look_up() {
+    let (_dir, home) = home();
+    let text = "base_url = \"https://api.example.com\"\nsecret = \"k\"\nattach = { kind = \"bearer\" }\n\
+         [operations.get]\nrequest = \"GET /x\"\neffect = \"read\"\n";
+    fs::write(home.connections_dir().join("upstream.toml"), text).unwrap();
+    let warned = || is_warned_about("connections", &home, "which no realm has");
+    assert!(warned());
+    fs::write(home.root().join("master.key"), "short").unwrap();
+    assert_eq!(problems(&home, "vault").len(), 1);
+    assert!(!warned(), "the vault can't be opened, and that is all");
 }
 
 #[test]

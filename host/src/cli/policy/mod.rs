@@ -4,6 +4,7 @@ mod check;
 mod judge;
 mod prove;
 mod table;
+mod tools;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,9 +67,12 @@ pub(super) enum Policy {
 /// What policies are about.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct WorldArgs {
-    /// Take the connections from this folder, and no tools, instead of a home's.
+    /// Take the connections from this folder instead of a home's, and no tools but those of --tools.
     #[arg(long, value_name = "DIR")]
     connections: Option<PathBuf>,
+    /// Know the tools of this component, or of every component (`*.wasm`) of this folder. May be given several times.
+    #[arg(long, value_name = "PATH", requires = "connections")]
+    tools: Vec<PathBuf>,
 }
 
 /// Which policies.
@@ -113,7 +117,7 @@ impl WorldArgs {
         };
         if let Some(dir) = &self.connections {
             anyhow::ensure!(dir.is_dir(), "{} is no folder", dir.display());
-            return Ok(World::of(load(dir)?, []));
+            return Ok(World::of_tools(load(dir)?, &tools::read(&self.tools)?));
         }
         let opened = Opened::open(home)?;
         let connections = load(&opened.home.connections_dir())?;

@@ -1,4 +1,4 @@
-//! `keybearer policy test`: tables of requests and verdicts.
+//! `keybearer policy test`: tables of requests and verdicts. What is no question fails its case, whatever that expects.
 //!
 //! ```toml
 //! [request]                       # what all cases have, unless they say otherwise
@@ -101,5 +101,51 @@ fn judge(common: &Map<String, Value>, case: &Case, policy: &Policy, now: Millis)
             Err(format!("{verdict}, but by {:?} rather than {by:?}{cause}", judged.policies))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::connection::Connections;
+    use crate::policy::{PolicyFile, World};
+
+    /// The examples' tables, as CI runs them: over their policies and connection, with no tool known.
+    #[test]
+    fn the_tables_of_the_examples_hold() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        let connections = Arc::new(Connections::load(&examples.join("connections")).unwrap());
+        for (situation, cases) in [("billing-agent", 9), ("group-chat", 6), ("retry-storm", 4)] {
+            let folder = examples.join("governance").join(situation);
+            let files = PolicyFile::read_all(&folder.join("policies")).unwrap();
+            let policy = Policy::of(&files, &[], World::of(connections.clone(), [])).unwrap();
+            let said = run(&folder.join("verdicts.toml"), &policy).unwrap();
+            assert_eq!(said.len(), cases, "{situation}");
+            let failed: Vec<_> = said.iter().filter(|(_, failure)| failure.is_some()).collect();
+            assert!(failed.is_empty(), "{situation}: {failed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_question_fails_its_case_whatever_that_expects() {
+        let permit = PolicyFile::new("p.cedar", "permit (principal, action, resource);");
+        let policy = Policy::of(&[permit], &[], World::of(Arc::default(), [])).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (asked, said) in [
+            ("call = 'create_charge'", "there is no tool create_charge here"),
+            ("code = 'nosuch'\nbytes = 1", "nosuch is no sandbox's tool"),
+            ("api = 'http://x/y'\naction = 'read'", "is no resource"),
+            ("api = 'api://x'\naction = 'read'\nbody = { a = 1 }", "`body` goes with `operation`"),
+        ] {
+            for expect in ["allowed", "denied"] {
+                let case = format!("[[case]]\nname = 'a'\nagent = 'bot'\n{asked}\nexpect = '{expect}'\n");
+                std::fs::write(file.path(), case).unwrap();
+                let failures = run(file.path(), &policy).unwrap();
+                let failure = failures.first().and_then(|(_, failure)| failure.as_deref());
+                assert!(failure.is_some_and(|failure| failure.contains(said)), "{asked}: {failure:?}");
+            }
+        }
     }
 }

@@ -77,13 +77,96 @@ fn a_token_that_only_stores_a_user_s_secrets_is_minted() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("home");
     let (opened, _) = made(&root);
-    let error = run(&root, &["mint", "--agent", "chat", "--user", "u-17"]).unwrap_err().to_string();
-    assert!(error.contains("could do nothing") && error.contains("--may-store-secrets"), "{error}");
     run(&root, &["mint", "--agent", "chat", "--user", "u-17", "--may-store-secrets"]).unwrap();
     let tokens = opened.control.tokens(None).unwrap();
     let minted = tokens.iter().find(|row| row.kind == TokenKind::Agent).unwrap();
     assert!(minted.grant.may_store_secrets && minted.grant.tools.is_empty());
     assert_eq!(value(minted, opened.clock.now())["user"], "u-17");
+    let told = notes::of(&opened, minted);
+    assert!(told.iter().any(|note| note.contains("storing its user's secrets alone")), "{told:?}");
+}
+
+#[test]
+fn a_token_for_questions_alone_is_minted_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let (opened, _) = made(&root);
+    run(&root, &["mint", "--agent", "planner"]).unwrap();
+    let tokens = opened.control.tokens(None).unwrap();
+    let minted = tokens.iter().find(|row| row.kind == TokenKind::Agent).unwrap();
+    assert_eq!(minted.grant, Grant::default());
+    let told = notes::of(&opened, minted);
+    assert!(told.iter().any(|note| note.contains("it's for /v1/enforce alone; add --tool")), "{told:?}");
+}
+
+#[test]
+fn a_name_in_a_grant_that_there_is_nothing_of_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let (opened, _) = made(&root);
+    let stripe = "base_url = \"https://api.example.com\"\nsecret = \"k\"\nattach = { kind = \"bearer\" }\n\
+         environments = [\"test\"]\n[operations.pay]\nrequest = \"POST /x\"\neffect = \"write\"\n";
+    std::fs::write(root.join("connections/stripe.toml"), stripe).unwrap();
+    let told = |agent: &str, environment: &str, flags: &[&str]| -> Vec<String> {
+        run(&root, &[&["mint", "--agent", agent, "--environment", environment][..], flags].concat()).unwrap();
+        let tokens = opened.control.tokens(None).unwrap();
+        let minted = tokens.iter().find(|row| row.agent.as_str() == agent).unwrap();
+        notes::of(&opened, minted).into_iter().filter(|note| note.contains("at this moment")).collect()
+    };
+    let known = ["--tool", "*", "--operation", "stripe:*", "--operation", "stripe:pay"];
+    assert_eq!(told("one", "test", &known), [""; 0]);
+    let found = told(
+        "two",
+        "test",
+        &[
+            "--tool",
+            "nosuch",
+            "--operation",
+            "nosuch:op",
+            "--operation",
+            "nosuch:*",
+            "--operation",
+            "stripe:pai",
+        ],
+    );
+    assert_eq!(
+        found,
+        [
+            "there is no tool nosuch at this moment; one that is added under that name is open to it",
+            "there is no connection nosuch in default/test at this moment",
+            "the connection stripe has no operation pai at this moment",
+        ]
+    );
+    let found = told("three", "production", &known);
+    assert_eq!(found, ["there is no connection stripe in default/production at this moment"]);
+    std::fs::write(root.join("connections/stripe.toml"), "?").unwrap();
+    assert_eq!(told("four", "test", &known), [""; 0], "nobody knows");
+}
+
+#[test]
+fn a_monitor_s_token_is_minted_shown_and_on_record_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let (opened, _) = made(&root);
+    for (more, may) in [(&["--every-environment"][..], "look-every-environment"), (&[], "look")] {
+        run(&root, &[&["mint", "--monitor", "--agent", "dashboard"][..], more].concat()).unwrap();
+        let minted = opened.control.tokens(None).unwrap().remove(0);
+        assert_eq!((minted.kind, &minted.grant), (TokenKind::Monitor, &Grant::default()));
+        assert!(minted.minted_by.is_some());
+        assert_eq!(value(&minted, opened.clock.now())["kind"], "monitor");
+        assert_eq!(rights(&minted), may);
+    }
+    let trail = Audit::start(opened.audit_store().unwrap(), opened.clock.clone()).unwrap();
+    let rows = trail.rows(&RowFilter { limit: 2, newest_first: true, ..RowFilter::default() }).unwrap();
+    for (row, minted) in rows.iter().zip(opened.control.tokens(None).unwrap()) {
+        match &row.event {
+            Event::Admin { action, token: Some(given), .. } => {
+                assert_eq!((action.as_str(), &**given), ("token.mint", &TokenGiven::from(&minted)));
+                assert_eq!(given.kind, TokenKind::Monitor);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

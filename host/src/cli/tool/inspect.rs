@@ -22,7 +22,7 @@ pub(in crate::cli) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(self, out: &Out) -> anyhow::Result<Done> {
-        let inspection = inspect(&self.file)?;
+        let inspection = inspect(&self.file, CodeCache::off())?;
         show(out, &inspection, &inspection.connections);
         out.value(&value(&inspection));
         Ok(Done::Well)
@@ -30,12 +30,13 @@ impl Inspect {
 }
 
 /// Reads, compiles and describes a component.
-fn inspect(file: &Path) -> anyhow::Result<Inspection> {
+///
+/// # Errors
+/// Whatever would keep it from being added, with the file's name.
+pub(super) fn inspect(file: &Path, cache: CodeCache) -> anyhow::Result<Inspection> {
     let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
     let runtime = Arc::new(Runtime::new(&RuntimeConfig::for_commands())?);
-    Loader::new(runtime, CodeCache::off())
-        .inspect(&bytes)
-        .with_context(|| format!("{} can't be used", file.display()))
+    Loader::new(runtime, cache).inspect(&bytes).with_context(|| format!("{} can't be used", file.display()))
 }
 
 /// For people, with the connections that it's to use.

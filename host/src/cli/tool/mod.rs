@@ -15,7 +15,7 @@ use super::out::Out;
 /// Commands on tools.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Tool {
-    /// Build a tool's crate into a component.
+    /// Build a tool's crate into a component, and check that a host would take it.
     Build(build::Build),
     /// Show what a component is: its digest, imports, tools and connections.
     Inspect(inspect::Inspect),

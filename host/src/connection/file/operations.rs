@@ -83,12 +83,14 @@ fn operation<'c, 'i>(field: &Field<'c, 'i>) -> Option<(Operation, Option<Field<'
     let is_form = media_type.as_deref() == Some(FORM);
     let body_parameters = group("body", if is_form { Where::Pair } else { Where::Json });
     check_body(field, &table, media_type.as_deref(), &body_parameters);
+    let body_is =
+        table.optional("body_is").and_then(|f| body_is(&f, media_type.as_deref(), &body_parameters));
     let cost = table.optional("cost");
     let customer = table.optional("customer");
     let settle = table.optional("settle").and_then(|f| settle_rule(&f));
     let refund = table.optional("refund").and_then(|f| refund_rule(&f));
     let conversation_field =
-        table.optional("conversation_field").and_then(|f| conversation_field(&f, is_form, &body_parameters));
+        table.optional("conversation_field").and_then(|f| conversation_field(&f, &body_parameters));
     let key_field = table
         .optional("key_field")
         .and_then(|f| key_field(&f, effect, &body_parameters, conversation_field.as_ref()));
@@ -113,6 +115,7 @@ fn operation<'c, 'i>(field: &Field<'c, 'i>) -> Option<(Operation, Option<Field<'
         path_parameters,
         query_parameters,
         body_parameters,
+        body_is,
         cost: None,
         customer: None,
         settle,
@@ -175,7 +178,7 @@ fn media_type(field: &Field<'_, '_>) -> Option<String> {
     if !plain || text.matches('/').count() != 1 || text.starts_with('/') || text.ends_with('/') {
         field.problem_hint(
             "isn't a media type",
-            "write \"application/json\", in lower case and without parameters",
+            "write \"application/json\", in lower case and without parameters: those are each request's own",
         );
         return None;
     }
@@ -201,6 +204,25 @@ fn check_body(
         }
         Some(_) => {}
     }
+}
+
+/// The one parameter that the whole JSON body is.
+fn body_is(
+    field: &Field<'_, '_>,
+    media_type: Option<&str>,
+    body: &BTreeMap<String, Parameter>,
+) -> Option<String> {
+    let name = field.string()?;
+    let is_list = |p: &&Parameter| matches!(p.kind, Kind::Array { .. }) && !p.optional && !p.nullable;
+    let is_whole = body.len() == 1 && body.get(name).filter(is_list).is_some();
+    if !is_whole || !media_type.is_some_and(is_json) {
+        field.problem_hint(
+            "must name the only parameter of a JSON body, an array that is always there",
+            "write body.items = { type = \"array\", items = { … } } beside body_is = \"items\"",
+        );
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 fn check_path(request: &Field<'_, '_>, path: &PathTemplate, declared: &BTreeMap<String, Parameter>) {
@@ -266,19 +288,24 @@ pub(super) fn final_status(field: &Field<'_, '_>) -> Option<(String, String)> {
     Some((at?, is?))
 }
 
-/// A field that a request may lack, since not every call is part of a conversation.
-fn conversation_field(
-    field: &Field<'_, '_>,
-    is_form: bool,
-    body: &BTreeMap<String, Parameter>,
-) -> Option<String> {
-    let name = field.string()?;
-    if !is_form {
-        field.problem("is a form's field, and this operation's body is no form");
-        return None;
+/// What the host writes itself, or goes by, is never null: nothing could be counted, or found again, by that.
+pub(super) fn never_null(field: &Field<'_, '_>, parameter: Option<&Parameter>) -> Option<()> {
+    if parameter.is_none_or(|parameter| !parameter.nullable) {
+        return Some(());
     }
+    field.problem_hint(
+        "names a parameter that may be null, which the host can't go by",
+        "take nullable = true out of that parameter's declaration",
+    );
+    None
+}
+
+/// A field that a request may lack, since not every call is part of a conversation.
+fn conversation_field(field: &Field<'_, '_>, body: &BTreeMap<String, Parameter>) -> Option<String> {
+    let name = field.string()?;
+    never_null(field, body.get(name))?;
     match body.get(name) {
-        Some(Parameter { kind: Kind::String { .. }, optional: true }) => Some(name.to_owned()),
+        Some(Parameter { kind: Kind::String { .. }, optional: true, .. }) => Some(name.to_owned()),
         _ => {
             field.problem_hint(
                 format!("names body.{name}, which isn't declared as an optional string"),
@@ -302,6 +329,7 @@ pub(super) fn pointer(field: &Field<'_, '_>) -> Option<String> {
 
 fn customer_place(field: &Field<'_, '_>, operation: &Operation) -> Option<Place> {
     let place = place(field, operation)?;
+    never_null(field, place.parameter(operation))?;
     if matches!(place.parameter(operation)?.kind, Kind::String { .. }) {
         return Some(place);
     }
@@ -312,6 +340,7 @@ fn customer_place(field: &Field<'_, '_>, operation: &Operation) -> Option<Place>
 fn amount(field: &Field<'_, '_>, operation: &Operation) -> Option<Place> {
     let place = place(field, operation)?;
     let parameter = place.parameter(operation)?;
+    never_null(field, Some(parameter))?;
     match parameter.kind {
         // A negative amount would give a budget back what was never spent.
         Kind::Integer { minimum, .. } if minimum >= 0 && !parameter.optional => Some(place),
@@ -341,6 +370,7 @@ fn currency(field: &Field<'_, '_>, operation: &Operation) -> Option<Currency> {
     }
     let place = place(field, operation)?;
     let parameter = place.parameter(operation)?;
+    never_null(field, Some(parameter))?;
     if matches!(parameter.kind, Kind::String { .. }) && !parameter.optional {
         return Some(Currency::Parameter(place));
     }

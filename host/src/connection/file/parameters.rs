@@ -63,9 +63,15 @@ fn parameter(field: &Field<'_, '_>, place: Where, depth: usize) -> Option<Parame
         optional.problem("a path parameter is always there");
     }
     let optional = optional.and_then(|f| f.boolean()).unwrap_or(false);
+    let nullable = table.optional("nullable");
+    if let Some(nullable) = nullable.as_ref().filter(|_| place != Where::Json) {
+        nullable
+            .problem("null stands in JSON bodies only: a path, a query and a form have no way to write it");
+    }
+    let nullable = nullable.and_then(|f| f.boolean()).unwrap_or(false);
     let kind = kind(&mut table, place, depth);
     table.finish();
-    Some(Parameter { kind: kind?, optional })
+    Some(Parameter { kind: kind?, optional, nullable })
 }
 
 fn kind(table: &mut Table<'_, '_>, place: Where, depth: usize) -> Option<Kind> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::Value;
 
-use super::operations::{final_status, pointer};
+use super::operations::{final_status, never_null, pointer};
 use super::reader::{Field, Table};
 use crate::clock::Millis;
 use crate::connection::{Effect, Given, LostWrite, Operation, Parameter, ReconcileRule, values};
@@ -32,6 +32,7 @@ pub(super) fn key_field(
     if conversation_field.is_some_and(|other| other == name) {
         field.problem("is the conversation's field: declare one of its own");
     }
+    never_null(field, body.get(name))?;
     let takes_key = |p: &&Parameter| p.optional && p.kind.check(&Value::from(KEY)).is_ok();
     if body.get(name).filter(takes_key).is_none() {
         field.problem_hint(

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::schemas::{closed, list as list_of, nullable, with};
-use super::{answer, operation, path_parameter, query, reference};
+use super::{LOOKING, answer, operation, path_parameter, query, reference};
 
 pub(super) fn list() -> Value {
     operation(
         "listApprovals",
         "The requests within the operator's reach that were put before people, newest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([
             query("state", "Those in this state only.", reference("ApprovalState")),
             query(
@@ -25,14 +25,14 @@ pub(super) fn list() -> Value {
 
 pub(super) fn show() -> Value {
     let shown = json!({
-        "description": "All of it for an operator who reaches it. The token that asked sees how it stands; for any other \
-            agent it doesn't exist.",
+        "description": "All of it for an operator who reaches it; for a monitor all but what would be sent. The token that \
+            asked sees how it stands; for any other agent it doesn't exist.",
         "content": { "application/json": { "schema": {
-            "oneOf": [reference("ApprovalDetail"), reference("ApprovalStatus")],
+            "oneOf": [reference("ApprovalDetail"), reference("Approval"), reference("ApprovalStatus")],
         } } },
     });
     let mut show = operation("showApproval", "One of them", None, json!([id()]), ("200", shown));
-    show.insert("security".to_owned(), json!([{ "operator": [] }, { "agent": [] }]));
+    show.insert("security".to_owned(), json!([{ "operator": [] }, { LOOKING: [] }, { "agent": [] }]));
     Value::Object(show)
 }
 

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::schemas::{closed, list as list_of, nullable};
-use super::{answer, operation, path_parameter, query, reference};
+use super::{LOOKING, answer, operation, path_parameter, query, reference};
 
 pub(super) fn list() -> Value {
     operation(
         "listBudgets",
         "How the budgets within the operator's reach stand that anything was spent of",
-        Some("operator"),
+        Some(LOOKING),
         json!([limit()]),
         ("200", answer("They, by whom they limit.", "BudgetList")),
     )
@@ -20,7 +20,7 @@ pub(super) fn held() -> Value {
     operation(
         "listHeld",
         "The requests within the operator's reach that nobody knows the end of, the oldest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([limit()]),
         ("200", answer("They.", "HeldList")),
     )

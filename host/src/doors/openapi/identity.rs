@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::schemas::{
     closed, described, list, may_delegate, may_store_secrets, nullable, operations, task, tools, user,
 };
-use super::{answer, operation, path_parameter, reference};
+use super::{LOOKING, answer, operation, path_parameter, reference};
 use crate::ledger::Window;
 
 pub(super) fn delegate_token() -> Value {
@@ -28,7 +28,7 @@ pub(super) fn list_kills() -> Value {
     operation(
         "listKills",
         "The kill switches within the operator's reach that are in force, newest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([]),
         ("200", answer("The switches.", "KillList")),
     )
@@ -78,7 +78,7 @@ pub(super) fn list_agents() -> Value {
     operation(
         "listAgents",
         "The registered agents within the operator's reach, the oldest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([]),
         ("200", answer("The agents.", "AgentList")),
     )

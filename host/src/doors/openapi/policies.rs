@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::identity::with_body;
 use super::schemas::{closed, described, list as list_of, nullable};
-use super::{answer, operation, path_parameter, reference};
+use super::{LOOKING, answer, operation, path_parameter, reference};
 
 pub(super) fn list() -> Value {
     operation(
         "listPolicies",
         "The posted policies within the operator's reach, the oldest first",
-        Some("operator"),
+        Some(LOOKING),
         json!([]),
         ("200", answer("The policies.", "PolicyList")),
     )

@@ -94,11 +94,11 @@ fn code() -> Value {
 fn token() -> Value {
     json!({
         "id": reference("TokenId"),
-        "kind": { "enum": ["agent", "operator"] },
+        "kind": { "enum": ["agent", "operator", "monitor"] },
         "tenant": reference("Slug"),
         "environment": reference("Slug"),
         "every_environment": { "type": "boolean",
-            "description": "An operator's: whether it manages every environment of the tenant." },
+            "description": "An operator's or a monitor's: whether it reaches every environment of the tenant." },
         "agent": reference("Label"),
         "conversation": nullable("Label"),
         "role": nullable("Slug"),
@@ -279,7 +279,7 @@ fn token_given() -> Value {
     });
     closed(
         json!({
-            "kind": { "enum": ["agent", "operator"] }, "every_environment": { "type": "boolean" },
+            "kind": { "enum": ["agent", "operator", "monitor"] }, "every_environment": { "type": "boolean" },
             "agent": reference("Label"), "role": nullable("Slug"), "task": { "type": ["string", "null"] },
             "conversation": nullable("Label"), "user": nullable("Label"), "minted_by": nullable("Label"),
             "expires_at": reference("Time"),

@@ -116,7 +116,8 @@ fn tokens_fit_and_hide_what_is_secret() {
     let mut revoked = token(TokenKind::Operator);
     revoked.revoked_at = Some(Millis(3));
     revoked.conversation = None;
-    let tokens = vec![token(TokenKind::Agent).into(), TokenEntry::from(revoked)];
+    let monitor = TokenRow { conversation: None, grant: Grant::default(), ..token(TokenKind::Monitor) };
+    let tokens = vec![token(TokenKind::Agent).into(), TokenEntry::from(revoked), monitor.into()];
     fits("TokenList", &TokenList { tokens, next_before: Some(TokenId::fresh()) });
     fits("TokenList", &TokenList { tokens: Vec::new(), next_before: None });
     fits("MintedToken", &MintedBody { token: "kbt_…", entry: token(TokenKind::Agent).into() });
@@ -140,6 +141,7 @@ fn what_can_be_minted_is_what_is_described() {
     }
     for (member, bad) in [
         ("kind", json!("operator")),
+        ("kind", json!("monitor")),
         ("tenant", json!("other")),
         ("agent", json!("a b")),
         ("tools", json!(["get*"])),
@@ -463,6 +465,13 @@ fn audit_rows_of_every_event_fit() {
             by: "cli".to_owned(),
             reason: None,
             token: Some(Box::new(TokenGiven::from(&token(TokenKind::Agent)))),
+        },
+        Event::Admin {
+            action: "token.mint".to_owned(),
+            subject: "tok".to_owned(),
+            by: "cli".to_owned(),
+            reason: None,
+            token: Some(Box::new(TokenGiven::from(&token(TokenKind::Monitor)))),
         },
         Event::Admin {
             action: "kill.throw".to_owned(),

@@ -3,16 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::{closed, list as list_of, with};
-use super::{answer, operation, path_parameter, query, reference};
+use super::{LOOKING, answer, operation, path_parameter, query, reference};
 
 pub(super) fn list() -> Value {
-    of_both(operation(
+    let mut list = operation(
         "listUserSecrets",
         "The labels and versions of a user's own secrets: never a value",
         None,
         json!([user(), environment()]),
         ("200", answer("They.", "OwnSecretList")),
-    ))
+    );
+    list.insert("security".to_owned(), json!([{ "operator": [] }, { LOOKING: [] }, { "agent": [] }]));
+    list.into()
 }
 
 pub(super) fn put() -> Value {

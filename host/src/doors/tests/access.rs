@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
+use serde_json::json;
 
 use super::super::openapi;
 use super::super::router::Route;
@@ -19,6 +20,7 @@ struct Guarded {
     path: String,
     for_agents: bool,
     for_operators: bool,
+    for_monitors: bool,
 }
 
 /// One for each method of every other route. The description has them all: `routes` holds it against the router. An answer to
@@ -36,6 +38,7 @@ fn guarded() -> Vec<Guarded> {
                 path: route.path().replace(['{', '}'], ""),
                 for_agents: opens("agent"),
                 for_operators: opens("operator"),
+                for_monitors: opens("monitor"),
             });
         }
     }
@@ -59,9 +62,11 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same() {
         bearer("not a token"),
         bearer(&unknown),
         bearer(&unknown.replace("kbt_", "kbo_")),
+        bearer(&unknown.replace("kbt_", "kbm_")),
         bearer(&expired),
         bearer(&revoked),
         bearer(&valid.replace("kbt_", "kbo_")),
+        bearer(&valid.replace("kbt_", "kbm_")),
         bearer(&valid[..46]),
         vec![("authorization", format!("Basic {valid}"))],
         vec![("authorization", valid.clone())],
@@ -103,7 +108,7 @@ async fn each_kind_of_token_opens_its_own_routes_alone() {
     let host = Host::start();
     let (_, agent) = host.token(TokenKind::Agent);
     let (_, operator) = host.token(TokenKind::Operator);
-    for Guarded { method, path, for_agents, for_operators } in guarded() {
+    for Guarded { method, path, for_agents, for_operators, .. } in guarded() {
         let (wrong, hint) = match (for_agents, for_operators) {
             (true, false) => (&operator, "use an agent's token (kbt_…)"),
             (false, true) => (&agent, "use an operator's token (kbo_…)"),
@@ -116,6 +121,36 @@ async fn each_kind_of_token_opens_its_own_routes_alone() {
     assert_eq!(host.get("/v1/tools", &agent).await.status, 200);
     assert_eq!(host.get("/v1/tokens", &operator).await.status, 200);
     assert_eq!(host.get("/v1/audit", &operator).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_monitor_opens_what_shows_something_to_operators_and_nothing_else() {
+    let host = Host::start();
+    let (_, monitor) = host.token(TokenKind::Monitor);
+    for Guarded { method, path, for_operators, for_monitors, .. } in guarded() {
+        // A route that's added has to say so, here as there.
+        assert_eq!(for_monitors, for_operators && method == "GET", "{method} {path}");
+        let reply = host.ask(&method, &path, &monitor, "{}").await;
+        if for_monitors {
+            // There's nothing under the names that stand in these paths.
+            assert!([200, 404].contains(&reply.status.as_u16()), "{method} {path}: {reply:?}");
+            assert_eq!(reply, host.ask_with_key(&method, &path, &monitor, &json!({})).await);
+            continue;
+        }
+        let other =
+            if for_operators { "an operator's token (kbo_…)" } else { "an agent's token (kbt_…)" };
+        let mut replies = vec![reply];
+        if for_operators {
+            replies.push(host.ask_with_key(&method, &path, &monitor, &json!({})).await);
+        }
+        for reply in replies {
+            let detail = reply.problem(403, "denied");
+            assert!(
+                detail.contains("a monitor's token (kbm_…) only looks") && detail.contains(other),
+                "{detail}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) fn token(host: &Host, tenant: &str, name: &str, kind: TokenKind) -> (
             user: None,
             grant: match kind {
                 TokenKind::Agent => Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() },
-                TokenKind::Operator => Grant::default(),
+                TokenKind::Operator | TokenKind::Monitor => Grant::default(),
             },
             lifetime: std::time::Duration::from_secs(7_200),
         })
@@ -109,6 +109,29 @@ async fn an_agent_sees_how_its_own_requests_stand_and_nothing_more() {
         host.ask(method, &path, &agent, "").await.problem(403, "denied");
     }
     assert_eq!(host.get(&format!("/v1/approvals/{id}"), &agent).await.json()["state"], "pending");
+}
+
+#[tokio::test]
+async fn a_monitor_sees_who_asks_and_who_decided_not_what_approvers_read_and_decides_nothing() {
+    let host = Host::start();
+    let (_, agent) = token(&host, "acme", "billing", TokenKind::Agent);
+    let (_, alice) = token(&host, "acme", "alice", TokenKind::Operator);
+    let (_, monitor) = token(&host, "acme", "dashboard", TokenKind::Monitor);
+    let (_, rival) = token(&host, "beta", "dashboard", TokenKind::Monitor);
+    let id = asked(&host, &agent, "a very private sentence");
+    for word in ["approve", "deny"] {
+        let refused = host.ask("POST", &format!("/v1/approvals/{id}/{word}"), &monitor, "").await;
+        assert!(refused.problem(403, "denied").contains("only looks"), "{refused:?}");
+    }
+    let path = format!("/v1/approvals/{id}");
+    let shown = host.get(&path, &monitor).await;
+    assert_eq!(shown.json(), host.get("/v1/approvals", &monitor).await.json()["approvals"][0]);
+    assert_eq!((&shown.json()["state"], &shown.json()["agent"]), (&"pending".into(), &"billing".into()));
+    assert!(host.get(&path, &alice).await.body.contains("a very private sentence"));
+    assert!(!shown.body.contains("private"), "{shown:?}");
+    host.get(&path, &rival).await.problem(404, "not_found");
+    host.ask("POST", &format!("{path}/approve"), &alice, "").await;
+    assert_eq!(host.get(&path, &monitor).await.json()["votes"][0]["by"], "alice");
 }
 
 #[tokio::test]

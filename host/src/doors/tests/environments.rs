@@ -117,6 +117,44 @@ async fn tokens_of_another_environment_do_not_exist_and_are_not_minted() {
 }
 
 #[tokio::test]
+async fn a_monitor_looks_as_far_as_an_operator_of_its_reach_and_no_further() {
+    let walls = Walls::start();
+    let monitor = |environment, every| minted(&walls.host, TokenKind::Monitor, environment, every).1;
+    let (dev, prod, every) = (monitor("dev", false), monitor("prod", false), monitor("dev", true));
+    walls.agent("dev");
+    walls.made("/v1/kill", &walls.dev, &json!({ "scope": "agent:loop", "reason": "a loop" })).await;
+    walls.made("/v1/agents", &walls.prod, &json!({ "name": "planner" })).await;
+    let secret: Value = serde_json::from_str(SECRET).unwrap();
+    assert_eq!(walls.ask("PUT", "/v1/users/ann/secrets/github", &walls.dev, &secret).await.status, 200);
+    for (monitor, operator) in [(&dev, &walls.dev), (&prod, &walls.prod), (&every, &walls.every)] {
+        for path in [
+            "/v1/tokens",
+            "/v1/agents",
+            "/v1/policies",
+            "/v1/approvals",
+            "/v1/budgets",
+            "/v1/budgets/held",
+            "/v1/kill",
+            "/v1/audit",
+            "/v1/users/ann/secrets",
+        ] {
+            assert_eq!(walls.get(path, monitor).await, walls.get(path, operator).await, "{path}");
+        }
+    }
+    assert_eq!(walls.get("/v1/users/ann/secrets", &dev).await["secrets"][0]["label"], "github");
+    assert_eq!(walls.get("/v1/kill", &prod).await, json!({ "kills": [] }));
+    for (token, status) in [(&prod, 403), (&every, 200)] {
+        let named = walls.host.get("/v1/users/ann/secrets?environment=dev", token).await;
+        assert_eq!(named.status, status, "{named:?}");
+    }
+    for method in ["PUT", "DELETE"] {
+        let refused = walls.ask(method, "/v1/users/ann/secrets/github", &dev, &secret).await;
+        assert!(refused.problem(403, "denied").contains("only looks"), "{refused:?}");
+    }
+    assert_eq!(walls.get("/v1/users/ann/secrets", &dev).await["secrets"][0]["version"], 1);
+}
+
+#[tokio::test]
 async fn an_operator_of_one_environment_neither_sees_nor_revokes_one_of_every() {
     let walls = Walls::start();
     let listed = walls.get("/v1/tokens", &walls.every).await["tokens"].as_array().unwrap().clone();

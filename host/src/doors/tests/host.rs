@@ -217,7 +217,7 @@ impl Host {
             TokenKind::Agent => {
                 Grant { tools: vec!["*".parse().unwrap()], operations: Vec::new(), ..Grant::default() }
             }
-            TokenKind::Operator => Grant::default(),
+            TokenKind::Operator | TokenKind::Monitor => Grant::default(),
         };
         self.token_with(tenant, kind, grant)
     }

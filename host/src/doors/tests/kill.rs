@@ -169,7 +169,7 @@ async fn what_can_not_be_thrown_is_explained() {
         (r#"{"scope": "agent:a"}"#, "reason"),
         (r#"{"reason": "r"}"#, "scope"),
         (r#"{"scope": "billing", "reason": "r"}"#, "connection:NAME"),
-        (r#"{"scope": "tenant:rival", "reason": "r"}"#, "connection:NAME"),
+        (r#"{"scope": "tenant:rival", "reason": "r"}"#, "`tenant` stands alone"),
         (r#"{"scope": "agent:a", "reason": "r", "tenant": "rival"}"#, "unknown field `tenant`"),
         (r#"{"scope": "agent:a", "reason": ""}"#, "one line"),
         (r#"{"scope": "agent:a", "reason": "a\nb"}"#, "one line"),

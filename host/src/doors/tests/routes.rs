@@ -223,6 +223,52 @@ async fn the_trail_is_paged_and_holds_its_own_tenant_alone() {
     }
 }
 
+/// Other tenants' agents and conversations may have the same names.
+#[tokio::test]
+async fn the_trail_is_asked_about_a_conversation_an_agent_a_token_and_a_time_of_its_own_tenant_alone() {
+    let host = Host::start();
+    let (_, operator) = host.token_in("acme", TokenKind::Operator);
+    let (_, rival) = host.token_in("rival", TokenKind::Operator);
+    let mint = async |by: &str, agent: &str, conversation: &str| {
+        let body =
+            format!(r#"{{"agent": "{agent}", "conversation": "{conversation}", "expires_in_seconds": 1}}"#);
+        let minted = host.ask("POST", "/v1/tokens", by, &body).await;
+        assert_eq!(minted.status, 201, "{}", minted.body);
+        minted.json()["id"].as_str().unwrap().to_owned()
+    };
+    let (own, theirs) = (mint(&operator, "bot", "march").await, mint(&rival, "bot", "march").await);
+    mint(&operator, "bot", "april:1").await;
+    mint(&rival, "theirs", "secret-1").await;
+    let numbers = async |query: &str| {
+        let page = host.get(&format!("/v1/audit?{query}"), &operator).await;
+        assert_eq!(page.status, 200, "{query}: {}", page.body);
+        let rows = page.json()["rows"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let asked: [(&str, &[u64]); 10] = [
+        ("conversation=march", &[1]),
+        ("conversation=april%3A1", &[3]),
+        ("conversation=april:1&agent=bot", &[3]),
+        ("agent=bot", &[3, 1]),
+        ("agent=bot&limit=1", &[3]),
+        ("agent=bot&limit=1&before=3", &[1]),
+        (&format!("token={own}"), &[1]),
+        (&format!("token={own}&conversation=april:1"), &[]),
+        ("since=1971-01-01T00%3A00%3A00%2B02%3A00", &[3, 1]),
+        ("agent=bot&until=1971-01-01", &[]),
+    ];
+    for (query, wanted) in asked {
+        assert_eq!(numbers(query).await, wanted, "{query}");
+    }
+    // What another tenant has is answered as what nobody has.
+    let nobody = host.get("/v1/audit?conversation=nothing", &operator).await;
+    for query in ["conversation=secret-1", "agent=theirs", format!("token={theirs}").as_str()] {
+        assert_eq!(host.get(&format!("/v1/audit?{query}"), &operator).await, nobody, "{query}");
+    }
+    let wrong = host.get("/v1/audit?conversation=a%20b", &operator).await;
+    assert!(wrong.body.contains("conversation: use 1 to 128 letters"), "{}", wrong.body);
+}
+
 #[tokio::test]
 async fn what_no_list_can_be_asked_for_is_refused() {
     let host = Host::start();
@@ -231,6 +277,15 @@ async fn what_no_list_can_be_asked_for_is_refused() {
         "/v1/audit?limit=1001",
         "/v1/audit?before=0",
         "/v1/audit?call=x",
+        "/v1/audit?conversation=",
+        "/v1/audit?conversation=a%20b",
+        "/v1/audit?agent=%zz",
+        "/v1/audit?token=kbt_1",
+        "/v1/audit?since=monday",
+        "/v1/audit?until=2026-07-01T00:00:00",
+        "/v1/audit?since=2026-07-02&until=2026-07-01",
+        "/v1/audit?since=2026-07-01&since=2026-07-01",
+        "/v1/audit?operation=create_charge",
         "/v1/tokens?limit=1001",
         "/v1/tokens?before=7",
         "/v1/approvals?limit=1001",

@@ -78,6 +78,31 @@ fn what_breaks_a_client_is_refused_with_advice() {
 }
 
 #[test]
+fn bounds_that_no_value_is_within_are_refused() {
+    for (kind, least, most, bounds) in [
+        ("string", "minLength", "maxLength", [json!(5), json!(4)]),
+        ("array", "minItems", "maxItems", [json!(1), json!(0)]),
+        ("integer", "minimum", "maximum", [json!(5), json!(3)]),
+        ("integer", "minimum", "maximum", [json!(i64::MAX), json!(i64::MAX - 1)]),
+        ("number", "minimum", "maximum", [json!(0.5), json!(0.25)]),
+        ("number", "minimum", "exclusiveMaximum", [json!(1), json!(1)]),
+        ("number", "exclusiveMinimum", "maximum", [json!(1.5), json!(1.5)]),
+        ("integer", "exclusiveMinimum", "exclusiveMaximum", [json!(2), json!(2)]),
+    ] {
+        let [low, high] = bounds;
+        let mut property = json!({"type": kind, least: low, most: high});
+        if kind == "array" {
+            property["items"] = json!({"type": "string"});
+        }
+        refused(json!({"a": property}), &format!("/properties/a/{least}"), "leave room for one");
+        let result = OutputSchema::parse(&closed(&json!({"a": property})).to_string()).unwrap_err();
+        assert!(result.message.contains(&format!("{most:?}")), "{result}");
+    }
+    let exact = json!({"type": "string", "minLength": 4, "maxLength": 4});
+    input(json!({"a": exact, "b": {"type": "integer", "minimum": -3, "maximum": -3}})).unwrap();
+}
+
+#[test]
 fn a_text_that_can_not_be_seen_is_refused_wherever_it_is() {
     for (property, pointer) in [
         (json!({"type": "string", "description": "a\u{202e}b"}), "/properties/a/description"),

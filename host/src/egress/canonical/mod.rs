@@ -1,6 +1,7 @@
 //! A request in the one form that is matched, decided on and sent.
 
 mod header;
+mod media;
 mod pairs;
 mod path;
 #[cfg(test)]
@@ -164,10 +165,17 @@ impl Canonical {
         &self.headers
     }
 
-    /// The body's media type, in lower case.
+    /// The body's media type as it's sent: in lower case, its parameters' values as they were given. JSON and forms, which are
+    /// UTF-8, have no parameters.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.content_type.as_deref()
+    }
+
+    /// The body's media type without its parameters.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.content_type().map(media::essence)
     }
 
     /// What the body says.
@@ -250,7 +258,7 @@ fn body(draft: Option<DraftBody>, bytes_max: usize) -> Result<Body, String> {
             if data.len() > bytes_max {
                 return Err(too_large());
             }
-            Ok((Some(raw_content_type(&content_type)?), CanonicalBody::Raw, data))
+            Ok((Some(media::raw_media_type(&content_type)?), CanonicalBody::Raw, data))
         }
     }
 }
@@ -262,25 +270,6 @@ fn holds_nul(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(holds_nul),
         Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// A media type whose bytes the host doesn't look into. Types that it does look into have to come as what they are.
-fn raw_content_type(text: &str) -> Result<String, String> {
-    let lower = text.to_ascii_lowercase();
-    header_value("content-type", &lower)?;
-    let essence = lower.split(';').next().unwrap_or_default().trim();
-    if essence == FORM || is_json(essence) {
-        return Err(format!(
-            "a body of type {essence} must be given as JSON or as form fields, not as bytes"
-        ));
-    }
-    let token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
-    };
-    match essence.split_once('/') {
-        Some((kind, subtype)) if token(kind) && token(subtype) => Ok(lower),
-        _ => Err(format!("the content type {} isn't valid", shown(text))),
     }
 }
 

@@ -184,6 +184,10 @@ fn every_part_is_in_the_digest() {
         ..draft()
     };
     let digest = |draft: Draft| Canonical::from_draft(draft, &connection()).unwrap().digest();
+    let bytes = |content_type: &str| Draft {
+        body: Some(DraftBody::Bytes { content_type: content_type.into(), data: Bytes::from_static(b"b=2") }),
+        ..base()
+    };
     let changed = [
         Draft { method: "PUT".into(), ..base() },
         Draft { path: "/v1/thing".into(), ..base() },
@@ -193,19 +197,19 @@ fn every_part_is_in_the_digest() {
         Draft { headers: pairs(&[("if-match", "x")]), ..base() },
         Draft { body: None, ..base() },
         Draft { body: Some(DraftBody::Form(pairs(&[("b", "3")]))), ..base() },
-        Draft {
-            body: Some(DraftBody::Bytes { content_type: "a/b".into(), data: Bytes::from_static(b"b=2") }),
-            ..base()
-        },
+        bytes("a/b"),
+        bytes("a/b; boundary=x"),
+        bytes("a/b; boundary=X"),
     ];
     let mut digests: Vec<_> = changed.into_iter().map(digest).collect();
     digests.push(digest(base()));
     digests.sort();
     digests.dedup();
-    assert_eq!(digests.len(), 10);
+    assert_eq!(digests.len(), 12);
     assert_eq!(
         digest(base()),
         digest(Draft { path: "/v1/%74hings".into(), ..base() }),
         "one form, one digest"
     );
+    assert_eq!(digest(bytes("a/b; boundary=x")), digest(bytes("A/B;Boundary=x")), "one form, one digest");
 }

@@ -93,6 +93,12 @@ impl Budgets {
             .map(|rules| Self { said: rules.is_some(), rules: rules.unwrap_or_default() })
     }
 
+    /// Whether the file holds no budget and doesn't say either that there are none, with `budget = []`.
+    #[must_use]
+    pub fn says_nothing(&self) -> bool {
+        !self.said
+    }
+
     /// The budgets.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {

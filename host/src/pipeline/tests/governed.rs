@@ -1,6 +1,7 @@
 //! Budgets and kill switches on the way of a request, and what else the ledger and the gate refuse: it never leaves.
 
 mod approved;
+mod logged;
 mod recorded;
 mod repeated;
 mod under_way;

@@ -10,6 +10,12 @@ fn charge(body: Value) -> Value {
     json!({ "operation": "stripe:create_charge", "body": body })
 }
 
+/// Whether this operator may agree to a charge, which has a cost.
+fn approve_charge(operator: &str) -> Value {
+    let cost = json!({ "amount": 5, "currency": "usd" });
+    json!({ "approve": "stripe:create_charge", "operator": operator, "cost": cost })
+}
+
 fn with(mut fields: Value, more: Value) -> Value {
     for (name, value) in more.as_object().unwrap() {
         fields[name] = value.clone();
@@ -136,7 +142,7 @@ fn scopes_choose_the_policies() {
     let issue = json!({ "operation": "github:create_issue", "path": { "owner": "o", "repo": "r" }, "body": { "title": "t" } });
     let run = json!({ "call": "run_command", "arguments": { "command": "ls" } });
     let api = json!({ "api": "api://tasks/7", "action": "read" });
-    let approve = json!({ "approve": "stripe:create_charge", "operator": "ann" });
+    let approve = approve_charge("ann");
     let questions = [&read, &write, &issue, &run, &api, &approve];
     for (scope, allowed) in [
         ("principal, action, resource", [true; 6]),
@@ -210,8 +216,9 @@ fn a_denial_names_the_smallest_rule_that_would_allow_it() {
     for question in [
         charge(json!({ "amount": 5, "currency": "usd" })),
         json!({ "call": "run_command", "arguments": { "command": "ls" } }),
-        json!({ "api": "api://tasks/\"7\"", "action": "re\"ad" }),
-        json!({ "approve": "stripe:create_charge", "operator": "ann" }),
+        json!({ "api": "api://tasks/o'7", "action": "re\"ad" }),
+        approve_charge("ann"),
+        json!({ "approve": "api://tasks/7", "action": "re\"ad", "operator": "ann" }),
         json!({ "approve": "call:run_command", "operator": "ann" }),
         json!({ "approve": "run_code", "operator": "ann" }),
     ] {
@@ -237,6 +244,7 @@ fn what_is_allowed_only_with_approval_asks_for_it() {
     let asked = |approvers: Value| facts(with(charge(body.clone()), json!({ "approvers": approvers })));
     for (condition, approvers, known) in [
         ("context.approval.granted", Value::Null, "approval 1"),
+        ("context.approval.granted", json!([]), "approval 1"),
         ("context.approval.granted", json!(["ann"]), "allowed"),
         ("context.approval.count >= 2", Value::Null, "approval 2"),
         ("context.approval.count >= 2", json!(["ann"]), "approval 2"),
@@ -319,11 +327,11 @@ fn who_agrees_to_calls_and_to_code_is_chosen_by_policy() {
         ("ann", "call:run_command", "denied"),
         ("bob", "run_code", "denied"),
         ("bob", "call:run_command", "allowed"),
-        ("bob", "stripe:create_charge", "denied"),
     ] {
         let question = facts(json!({ "approve": what, "operator": operator }));
         assert_eq!(verdict(&policy, &question), known, "{operator} {what}");
     }
+    assert_eq!(verdict(&policy, &facts(approve_charge("bob"))), "denied");
     let gone = facts(json!({ "approve": "call:gone", "operator": "bob" }));
     assert!(policy.judge(&gone, NOON).unwrap_err().contains("no operation"));
 }
@@ -399,13 +407,19 @@ fn approvers_are_chosen_by_policy() {
         ("cfo", "call:run_command", "allowed"),
         ("cfo", "run_code", "allowed"),
     ] {
-        let question = facts(json!({ "approve": resource, "action": "execute", "operator": operator,
-            "cost": { "amount": 1, "currency": "usd" } }));
-        assert_eq!(verdict(&policy, &question), known, "{operator} {resource}");
+        let mut question = json!({ "approve": resource, "operator": operator });
+        if resource.starts_with("api://") {
+            question["action"] = json!("execute");
+        }
+        assert_eq!(verdict(&policy, &facts(question)), known, "{operator} {resource}");
     }
     assert!(ask("cfo", "bot"));
     assert!(!ask("ann", "bot"));
     assert!(!ask("cfo", "cfo"), "nobody approves their own");
+    let own = facts(with(approve_charge("cfo"), json!({ "agent": "cfo" })));
+    let judged = policy.judge(&own, NOON).unwrap();
+    assert_eq!(judged.verdict, Enforced::Denied);
+    assert!(judged.cause.unwrap().contains("nobody agrees to their own request"));
 }
 
 #[test]
@@ -430,6 +444,7 @@ fn commands_are_blocked_by_pattern() {
 #[test]
 fn odd_questions_are_refused() {
     let policy = policy("permit (principal, action, resource);");
+    let run = |arguments: Value| json!({ "call": "run_command", "arguments": arguments });
     for (question, sentence) in [
         (json!({}), "exactly one"),
         (json!({ "operation": "stripe:create_charge", "call": "t" }), "exactly one"),
@@ -441,13 +456,42 @@ fn odd_questions_are_refused() {
         (charge(json!({ "amount": 5, "currency": "usd", "extra": 1 })), "body.extra isn't declared"),
         (json!({ "api": "api://x" }), "needs an `action`"),
         (json!({ "approve": "stripe:create_charge" }), "needs an `operator`"),
+        (json!({ "call": "another_tool" }), "there is no tool another_tool here: tools are a home's"),
+        (json!({ "call": "another_tool" }), "with --connections those of --tools"),
+        (json!({ "call": "run_python" }), "ask with `code` and `bytes`"),
+        (json!({ "call": "run_command" }), "run_command: argument `command` is missing"),
+        (run(json!({ "comand": "ls" })), "argument `comand` is not known"),
+        (run(json!({ "command": 5 })), "argument `command` must be a string"),
+        (run(json!({ "command": "ls", "shell": "fish" })), "argument `shell` must be one of"),
+        (json!({ "code": "nosuch", "bytes": 1 }), "nosuch is no sandbox's tool"),
+        (json!({ "code": "run_command", "bytes": 1 }), "write `code = \"run_python\"`"),
+        (json!({ "api": "http://x/y", "action": "read" }), "\"http://x/y\" is no resource"),
+        (json!({ "api": "api://x/../y", "action": "read" }), "is no resource"),
+        (json!({ "approve": "stripe:create_charge", "operator": "ann" }), "has a cost, which policies see"),
+        (with(approve_charge("ann"), json!({ "cost": { "amount": -1, "currency": "usd" } })), "at least 0"),
+        (with(approve_charge("ann"), json!({ "cost": { "amount": 1, "currency": "USD" } })), "lower case"),
+        (with(approve_charge("ann"), json!({ "approve": "stripe:nothing" })), "no operation"),
+        (with(approve_charge("ann"), json!({ "approve": "stripe:list_charges" })), "has no cost"),
+        (
+            with(approve_charge("ann"), json!({ "action": "read" })),
+            "`action` goes with an `api://…` resource",
+        ),
+        (with(approve_charge("ann"), json!({ "approve": "api://x", "action": "read" })), "has no cost"),
+        (json!({ "approve": "api://x", "operator": "ann" }), "needs an `action` as well"),
+        (json!({ "approve": "api://x/%2e", "action": "read", "operator": "ann" }), "is no resource"),
+        (
+            with(approve_charge("ann"), json!({ "body": { "amount": 5 } })),
+            "`body` goes with `operation`, and not with `approve`: take it out",
+        ),
+        (
+            with(charge(json!({ "amount": 5, "currency": "usd" })), json!({ "action": "read" })),
+            "`action` goes with `api` or `approve`, and not with `operation`",
+        ),
     ] {
         let error = policy.judge(&facts(question.clone()), NOON).unwrap_err();
         assert!(error.contains(sentence), "{question} → {error}");
     }
-    let unknown = facts(json!({ "call": "another_tool" }));
-    assert_eq!(verdict(&policy, &unknown), "denied", "a tool that the policies weren't checked against");
-    let wide = facts(json!({ "call": "run_command", "arguments": { "command": "ls", "times": u64::MAX } }));
+    let wide = facts(run(json!({ "command": "ls", "times": u64::MAX })));
     assert_eq!(verdict(&policy, &wide), "allowed", "nothing looks at it");
     let looks = self::policy(
         "permit (principal, action == Action::\"call:run_command\", resource)
@@ -511,10 +555,7 @@ fn what_start_says() {
         assert_eq!(verdict(&start, &facts(question)), known);
     }
     assert_eq!(verdict(&start, &facts(charge(json!({ "amount": 5, "currency": "usd" })))), "allowed");
-    assert_eq!(
-        verdict(&start, &facts(json!({ "approve": "stripe:create_charge", "operator": "ann" }))),
-        "allowed"
-    );
+    assert_eq!(verdict(&start, &facts(approve_charge("ann"))), "allowed");
     assert!(start.warnings().is_empty(), "{:?}", start.warnings());
     let empty = World::of(Arc::new(Connections::parse(&[]).unwrap()), []);
     Policy::of(&[PolicyFile::new("start.cedar", START)], &[], empty).unwrap();

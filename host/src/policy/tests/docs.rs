@@ -1,5 +1,7 @@
 //! Every example of the guide is sound.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const GUIDE: &str = include_str!("../../../../docs/POLICY.md");
@@ -65,4 +67,45 @@ fn what_the_guide_says_of_delegated_tokens_holds() {
     assert_eq!(verdict(&policy, &refund(1)), "denied");
     let list = facts(json!({ "operation": "stripe:list_charges", "depth": 1 }));
     assert_eq!(verdict(&policy, &list), "allowed");
+}
+
+/// What stands between backticks.
+fn ticked(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_key_of_a_request_is_in_the_guide_with_what_it_goes_with() {
+    let (_, table) = GUIDE.split_once("| key | with | |\n|---|---|---|\n").unwrap();
+    let mut told = BTreeMap::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let mut cells = row.split('|').skip(1);
+        let (keys, with) = (ticked(cells.next().unwrap()), cells.next().unwrap().trim());
+        told.extend(keys.into_iter().map(|key| (key, with)));
+    }
+    let unknown = serde_json::from_str::<Facts>(r#"{ "agent": "a", "nosuch": 1 }"#).unwrap_err().to_string();
+    let (_, known) = unknown.split_once("expected one of").unwrap();
+    let mut known = ticked(known);
+    known.sort_unstable();
+    assert_eq!(told.keys().copied().collect::<Vec<_>>(), known);
+
+    let kinds = json!({
+        "operation": "stripe:list_charges", "call": "run_command", "code": "run_python", "api": "api://x",
+        "approve": "stripe:create_refund",
+    });
+    let keys = json!({
+        "door": "proxy", "tool": "t", "path": { "a": 1 }, "query": { "a": 1 }, "body": { "a": 1 },
+        "approvers": ["ann"], "arguments": { "a": 1 }, "bytes": 1, "action": "read", "operator": "ann",
+        "cost": { "amount": 1, "currency": "usd" },
+    });
+    let limited = told.iter().filter(|(_, with)| !matches!(**with, "" | "all"));
+    assert_eq!(limited.clone().count(), keys.as_object().unwrap().len());
+    for ((key, with), (kind, what)) in
+        limited.flat_map(|told| kinds.as_object().unwrap().iter().map(move |kind| (told, kind)))
+    {
+        let mut question = json!({ *key: keys[*key] });
+        question[kind] = what.clone();
+        let checked = facts(question).check_keys();
+        assert_eq!(checked.is_ok(), ticked(with).contains(&kind.as_str()), "{key} {kind}: {checked:?}");
+    }
 }

@@ -5,6 +5,7 @@ mod decisions;
 mod docs;
 mod grants;
 mod loading;
+mod nulls;
 mod reload;
 mod shadow;
 mod shortened;
@@ -79,8 +80,11 @@ pub(super) fn connections() -> Arc<Connections> {
 
 pub(super) fn world() -> World {
     let schema = json!({
-        "type": "object", "required": ["command"],
-        "properties": { "command": { "type": "string" }, "times": { "type": "integer" } },
+        "type": "object", "required": ["command"], "additionalProperties": false,
+        "properties": {
+            "command": { "type": "string" }, "times": { "type": "integer" },
+            "shell": { "type": "string", "enum": ["sh", "bash"] },
+        },
     });
     World::of(connections(), [("run_command".parse().unwrap(), Digest::of(b"component"), &schema)])
 }

@@ -1,5 +1,8 @@
 //! The audit trail in SQLite.
 
+mod found;
+mod times;
+
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,8 +16,8 @@ use crate::clock::Millis;
 use crate::ids::{Digest, Realm, ReservationId};
 use crate::reach::Reach;
 use crate::store::{
-    AuditRecord, AuditStore, CounterRow, EntryRow, LedgerStore, LedgerTx, RowFilter, StoreError, TrailTx,
-    TrailWork, WriteRow,
+    AuditRecord, AuditStore, CounterRow, EntryRow, Filed, LedgerStore, LedgerTx, RowFilter, StoreError,
+    TrailTx, TrailWork, WriteRow,
 };
 
 pub(super) const SCHEMA: Schema = Schema {
@@ -24,26 +27,38 @@ pub(super) const SCHEMA: Schema = Schema {
     tables: &[
         "
         CREATE TABLE IF NOT EXISTS audit (
-            seq         INTEGER PRIMARY KEY CHECK (seq > 0),
-            at          INTEGER NOT NULL,
-            tenant      TEXT,
-            environment TEXT,
-            call        TEXT,
-            event       TEXT NOT NULL,
-            prev        BLOB NOT NULL,
-            hash        BLOB NOT NULL
+            seq          INTEGER PRIMARY KEY CHECK (seq > 0),
+            at           INTEGER NOT NULL,
+            tenant       TEXT,
+            environment  TEXT,
+            call         TEXT,
+            token        TEXT,
+            agent        TEXT,
+            conversation TEXT,
+            event        TEXT NOT NULL,
+            prev         BLOB NOT NULL,
+            hash         BLOB NOT NULL
         ) STRICT;
         CREATE INDEX IF NOT EXISTS audit_call ON audit (call) WHERE call IS NOT NULL;
         CREATE INDEX IF NOT EXISTS audit_tenant ON audit (tenant) WHERE tenant IS NOT NULL;
         CREATE INDEX IF NOT EXISTS audit_realm ON audit (tenant, environment) WHERE tenant IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_conversation ON audit (tenant, environment, conversation)
+            WHERE conversation IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_agent ON audit (tenant, environment, agent, token)
+            WHERE agent IS NOT NULL OR token IS NOT NULL;
     ",
+        times::TABLE,
         ledger::TABLES,
     ],
     remedy: "put its copy back; without one, `keybearer audit new` begins another, with nothing spent and nothing held",
 };
 
-const INSERT: &str = "INSERT INTO audit (seq, at, tenant, environment, call, event, prev, hash) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const INSERT: &str = "INSERT INTO audit \
+                      (seq, at, tenant, environment, call, token, agent, conversation, event, prev, hash) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+/// What is read of a row.
+const COLUMNS: &str = "seq, at, tenant, environment, call, token, agent, conversation, event, prev, hash";
 
 /// The audit trail in a file of its own.
 #[derive(Debug)]
@@ -115,22 +130,54 @@ impl SqliteAudit {
     /// # Errors
     /// Where the file itself can't be read, or a row has an impossible number.
     pub fn each_row(&self, filter: &RowFilter) -> Result<Vec<FoundRecord>, StoreError> {
-        self.read(filter, |row| Ok((named(row).unsigned("seq")?, record(row))))
+        self.read(filter, COLUMNS, |row| Ok((named(row).unsigned("seq")?, record(row))))
     }
 
+    /// The numbers of the records that [`Self::each_row`] would read: eight bytes for each, however many of them are wanted.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or a row has an impossible number.
+    pub fn numbers(&self, filter: &RowFilter) -> Result<Vec<u64>, StoreError> {
+        if !filter.is_of_someone() {
+            return self.read(filter, "seq", |row| named(row).unsigned("seq"));
+        }
+        let mut connection = self.reader.lock();
+        let transaction = connection.transaction()?;
+        let Some(range) = times::range(&transaction, filter)? else { return Ok(Vec::new()) };
+        let numbers = found::numbers(&transaction, filter, range)?.into_iter();
+        numbers.map(|seq| u64::try_from(seq).map_err(|_| impossible(seq))).collect()
+    }
+
+    /// Reads the records within reach that have these numbers, as [`Self::each_row`] does. One that is gone meanwhile is left
+    /// out.
+    ///
+    /// # Errors
+    /// As for [`Self::each_row`].
+    pub fn each_of(&self, reach: Option<&Reach>, numbers: &[u64]) -> Result<Vec<FoundRecord>, StoreError> {
+        let numbers = numbers.iter().copied().map(signed);
+        one_by_one(&self.reader.lock(), reach, numbers, |row| Ok((named(row).unsigned("seq")?, record(row))))
+    }
+
+    /// Reads these `columns` of what a filter wants, in one transaction.
     fn read<T>(
         &self,
         filter: &RowFilter,
+        columns: &str,
         of: impl Fn(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let connection = self.reader.lock();
-        let mut statement = connection.prepare_cached(&query(filter))?;
+        let mut connection = self.reader.lock();
+        let transaction = connection.transaction()?;
+        let Some((from, last)) = times::range(&transaction, filter)? else { return Ok(Vec::new()) };
+        if filter.is_of_someone() {
+            let numbers = found::numbers(&transaction, filter, (from, last))?;
+            return one_by_one(&transaction, filter.reach.as_ref(), numbers, of);
+        }
+        let mut statement = transaction.prepare_cached(&query(filter, columns))?;
         let (tenant, environment) = within::parts(filter.reach.as_ref());
         let call = filter.call.as_ref().map(|call| call.as_str());
-        // Without a bound, rows with impossible numbers are read too, and reported.
-        let from = filter.from.map_or(i64::MIN, signed);
-        let last = filter.before.map_or(i64::MAX, |before| signed(before).saturating_sub(1));
-        all(&mut statement, rusqlite::params![tenant, environment, call, from, last, filter.limit], of)
+        let (since, until) = (filter.since.map(|since| since.0), filter.until.map(|until| until.0));
+        let with = rusqlite::params![tenant, environment, call, from, last, since, until, filter.limit];
+        all(&mut statement, with, of)
     }
 }
 
@@ -157,7 +204,9 @@ impl AuditStore for SqliteAudit {
     fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
         // INVARIANT (one chain): the head is read under the lock that the rows are written under, so two processes
         // can't chain on to the same row.
-        self.transact(|transaction, ledger| work(&mut Tx { transaction, insert: None, ledger }))
+        self.transact(|transaction, ledger| {
+            work(&mut Tx { transaction, insert: None, last_at: None, ledger })
+        })
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -165,11 +214,16 @@ impl AuditStore for SqliteAudit {
     }
 
     fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
-        self.read(filter, record)
+        self.read(filter, COLUMNS, record)
     }
 
     fn head(&self) -> Result<(u64, Digest), StoreError> {
         head(&self.reader.lock())
+    }
+
+    fn set_back(&self) -> Result<Option<Vec<u64>>, StoreError> {
+        let numbers = times::set_back(&self.reader.lock())?.into_iter();
+        numbers.map(|seq| u64::try_from(seq).map_err(|_| impossible(seq))).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -177,6 +231,8 @@ impl AuditStore for SqliteAudit {
 struct Tx<'t> {
     transaction: &'t Connection,
     insert: Option<CachedStatement<'t>>,
+    /// When the last record was recorded, once one was inserted.
+    last_at: Option<Millis>,
     ledger: &'t mut dyn LedgerTx,
 }
 
@@ -188,6 +244,14 @@ impl TrailTx for Tx<'_> {
     fn insert(&mut self, record: AuditRecord) -> Result<(), StoreError> {
         let seq = i64::try_from(record.seq)
             .map_err(|_| StoreError::Failed("the audit trail has used up its numbers".to_owned()))?;
+        let last_at = match self.last_at {
+            Some(last_at) => Some(last_at),
+            None => times::at(self.transaction, seq - 1)?,
+        };
+        if last_at.is_some_and(|last_at| record.at < last_at) {
+            times::add(self.transaction, seq)?;
+        }
+        self.last_at = Some(record.at);
         let realm = record.realm.as_ref();
         // Looked up once: a transaction has up to a thousand rows.
         let insert = match &mut self.insert {
@@ -200,6 +264,9 @@ impl TrailTx for Tx<'_> {
             realm.map(|realm| realm.tenant.as_str()),
             realm.map(|realm| realm.environment.as_str()),
             record.call.as_ref().map(|call| call.as_str()),
+            record.filed.token.as_ref().map(|token| token.as_str()),
+            record.filed.agent.as_ref().map(|agent| agent.as_str()),
+            record.filed.conversation.as_ref().map(|conversation| conversation.as_str()),
             record.event,
             record.prev.0.as_slice(),
             record.hash.0.as_slice(),
@@ -249,23 +316,52 @@ impl LedgerStore for SqliteAudit {
     }
 }
 
-/// Its parameters: tenant, environment, call, first and last number, limit.
-fn query(filter: &RowFilter) -> String {
+/// Reads rows by their numbers, as far as they are within reach.
+fn one_by_one<T>(
+    connection: &Connection,
+    reach: Option<&Reach>,
+    numbers: impl IntoIterator<Item = i64>,
+    of: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE {} AND seq = ?3", looked_through(reach));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let (tenant, environment) = within::parts(reach);
+    let mut rows = Vec::new();
+    for seq in numbers {
+        rows.extend(first(&mut statement, rusqlite::params![tenant, environment, seq], &of)?);
+    }
+    Ok(rows)
+}
+
+/// The condition that rows are within reach, of rows that are found otherwise: `+` keeps SQLite from the indexes.
+fn looked_through(reach: Option<&Reach>) -> &'static str {
+    match reach.map(Reach::environment) {
+        None => within::condition(None),
+        Some(None) => "+tenant = ?1 AND ?2 IS NULL",
+        Some(Some(_)) => "+tenant = ?1 AND +environment = ?2",
+    }
+}
+
+/// Its parameters: tenant, environment, call, first and last number, since, until, limit.
+fn query(filter: &RowFilter, columns: &str) -> String {
     // Each index ends in `seq`, so each of these reads the rows it answers and no others; with a call, its few rows are
-    // looked through for those within reach (`+` keeps SQLite from the other indexes). Of the two that begin with the
-    // tenant, SQLite can't know that one has far fewer rows.
-    let within = match (filter.reach.as_ref().map(Reach::environment), &filter.call) {
-        (Some(None), Some(_)) => "+tenant = ?1 AND ?2 IS NULL",
-        (Some(Some(_)), Some(_)) => "+tenant = ?1 AND +environment = ?2",
-        (None, _) | (Some(_), None) => within::condition(filter.reach.as_ref()),
-    };
+    // looked through for those within reach. Of those that begin with the tenant, SQLite can't know that one has far fewer
+    // rows.
+    let reach = filter.reach.as_ref();
+    let within = if filter.call.is_some() { looked_through(reach) } else { within::condition(reach) };
     let call = if filter.call.is_some() { "call = ?3" } else { "?3 IS NULL" };
-    let is_of_one = filter.reach.as_ref().is_some_and(|reach| reach.environment().is_some());
-    let index = if is_of_one && filter.call.is_none() { "INDEXED BY audit_realm" } else { "" };
+    let index = match (reach.map(Reach::environment), &filter.call) {
+        (Some(None), None) => "INDEXED BY audit_tenant",
+        (Some(Some(_)), None) => "INDEXED BY audit_realm",
+        _ => "",
+    };
+    // Beyond the numbers alone only where the clock went back.
+    let since = if filter.since.is_some() { "at >= ?6" } else { "?6 IS NULL" };
+    let until = if filter.until.is_some() { "at < ?7" } else { "?7 IS NULL" };
     let order = if filter.newest_first { "DESC" } else { "ASC" };
     format!(
-        "SELECT seq, at, tenant, environment, call, event, prev, hash FROM audit {index} \
-         WHERE {within} AND {call} AND seq >= ?4 AND seq <= ?5 ORDER BY seq {order} LIMIT ?6"
+        "SELECT {columns} FROM audit {index} \
+         WHERE {within} AND {call} AND seq >= ?4 AND seq <= ?5 AND {since} AND {until} ORDER BY seq {order} LIMIT ?8"
     )
 }
 
@@ -290,6 +386,11 @@ fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
         at: Millis(fields.get("at")?),
         realm,
         call: fields.parse_optional("call")?,
+        filed: Filed {
+            token: fields.parse_optional("token")?,
+            agent: fields.parse_optional("agent")?,
+            conversation: fields.parse_optional("conversation")?,
+        },
         event: fields.get("event")?,
         prev: Digest(fields.get("prev")?),
         hash: Digest(fields.get("hash")?),
@@ -298,6 +399,10 @@ fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
 
 fn named<'a, 's>(row: &'a Row<'s>) -> Fields<'a, 's> {
     Fields::new(row, "audit row", &["seq"])
+}
+
+fn impossible(seq: i64) -> StoreError {
+    StoreError::Damaged(format!("audit row {seq}: column seq: it has an impossible number"))
 }
 
 fn signed(seq: u64) -> i64 {

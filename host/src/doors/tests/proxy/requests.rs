@@ -66,6 +66,25 @@ async fn every_kind_of_body_is_taken_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn parameters_of_a_media_type_go_upstream_where_the_host_does_not_read_the_body() {
+    let stage = Stage::start();
+    for (path, content_type, body, sent) in [
+        (
+            "/v2/files/a",
+            "Application/Octet-Stream;Name=\"A.bin\"",
+            "\x01",
+            "application/octet-stream; name=\"A.bin\"",
+        ),
+        ("/v2/notes/a", "application/json; charset=UTF-8", "{\"text\":\"a\"}", "application/json"),
+    ] {
+        let headers = [("content-type", content_type)];
+        let reply = stage.ask("PUT", &format!("/proxy/plain{path}"), &headers, body).await;
+        assert_eq!(reply.status, 200, "{content_type}: {reply:?}");
+        assert_eq!(stage.upstream.one().headers["content-type"], sent);
+    }
+}
+
+#[tokio::test]
 async fn no_rule_for_tools_is_looser_here() {
     let stage = Stage::start();
     let json = ("content-type", "application/json");
@@ -110,6 +129,20 @@ async fn no_rule_for_tools_is_looser_here() {
             vec![("content-type", "multipart/form-data; boundary=x")],
             "--x--",
             "type must be",
+        ),
+        (
+            "PUT",
+            "/v2/files/a",
+            vec![("content-type", "application/octet-stream; a=b, application/json")],
+            "{}",
+            "isn't valid",
+        ),
+        (
+            "PUT",
+            "/v2/notes/a",
+            vec![("content-type", "application/json; charset=utf-16")],
+            "{}",
+            "charset=utf-8",
         ),
         ("GET", "/v1/charges", vec![FORM], "limit=1", "has no body"),
         ("DELETE", "/v2/notes/a", vec![FORM], "a=1", "has no body"),

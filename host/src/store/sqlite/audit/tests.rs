@@ -30,6 +30,7 @@ fn append(store: &dyn AuditStore, calls: &[(&str, &CallId)]) -> Result<(), Store
                 at: Millis(-5),
                 realm: (!tenant.is_empty()).then(|| realm(tenant)),
                 call: Some((*call).clone()),
+                filed: Filed::default(),
                 event: "{\"é\":1}".to_owned(),
                 prev,
                 hash: head.1,
@@ -76,6 +77,7 @@ fn both_stores_read_the_same() {
                         from,
                         limit,
                         newest_first,
+                        ..RowFilter::default()
                     };
                     let found = memory.rows(&filter).unwrap();
                     assert_eq!(sqlite.rows(&filter).unwrap(), found, "{filter:?}");
@@ -109,8 +111,164 @@ fn each_filter_reads_by_an_index() {
         (Some(every), call.clone(), by_call),
         (Some(one), call, by_call),
     ] {
-        let sql = query(&RowFilter { reach, call, newest_first: true, ..RowFilter::default() });
-        assert_eq!(plan(&connection, &sql, rusqlite::params!["a", "e", "c", 1, 9, 9]), [wanted]);
+        for since in [None, Some(Millis(1))] {
+            let (reach, call) = (reach.clone(), call.clone());
+            let filter = RowFilter { reach, call, since, newest_first: true, ..RowFilter::default() };
+            let with = rusqlite::params!["a", "e", "c", 1, 9, 1, 9, 9];
+            assert_eq!(plan(&connection, &query(&filter, COLUMNS), with), [wanted]);
+        }
+    }
+}
+
+/// A record of a call or of none, filed under a token, an agent and a conversation where they're not empty, recorded at a time.
+type Kept<'k> = (&'k str, Option<&'k CallId>, [&'k str; 3], i64);
+
+fn keep(store: &dyn AuditStore, kept: &[Kept<'_>]) {
+    let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    for (tenant, call, [token, agent, conversation], at) in kept {
+        let write = store.write(&mut |tx| {
+            let (seq, prev) = tx.head()?;
+            tx.insert(AuditRecord {
+                seq: seq + 1,
+                at: Millis(*at),
+                realm: Some(realm(tenant)),
+                call: call.cloned(),
+                filed: Filed {
+                    token: named(token).map(|text| text.parse().unwrap()),
+                    agent: named(agent).map(|text| text.parse().unwrap()),
+                    conversation: named(conversation).map(|text| text.parse().unwrap()),
+                },
+                event: "{}".to_owned(),
+                prev,
+                hash: Digest::of(&seq.to_be_bytes()),
+            })
+        });
+        write.unwrap();
+    }
+}
+
+const TOKENS: [&str; 2] = ["tok_000000000000000000000001", "tok_000000000000000000000002"];
+const NOTHING: [&str; 3] = ["", "", ""];
+
+/// Filters for everybody and every time that there is in a trail, one by one and together.
+fn filters() -> Vec<RowFilter> {
+    let (agents, conversations, times) = (["", "a", "b"], ["", "c", "d"], [None, Some(16), Some(31)]);
+    let mut filters = Vec::new();
+    for token in ["", TOKENS[0], TOKENS[1]] {
+        for (agent, conversation) in agents.iter().flat_map(|agent| conversations.map(|name| (*agent, name)))
+        {
+            for (since, until) in times.iter().flat_map(|since| times.map(|until| (*since, until))) {
+                filters.push(RowFilter {
+                    token: (!token.is_empty()).then(|| token.parse().unwrap()),
+                    agent: (!agent.is_empty()).then(|| agent.parse().unwrap()),
+                    conversation: (!conversation.is_empty()).then(|| conversation.parse().unwrap()),
+                    since: since.map(Millis),
+                    until: until.map(Millis),
+                    ..RowFilter::default()
+                });
+            }
+        }
+    }
+    filters
+}
+
+#[test]
+fn all_rows_of_somebody_s_calls_are_found_page_by_page_whatever_the_clock_did() {
+    let (_folder, _path, sqlite) = opened();
+    let memory = MemoryAudit::new();
+    let calls: Vec<_> = (1..=4).map(|at| CallId::fresh(Millis(at))).collect();
+    let [one, two, three, theirs] = [0, 1, 2, 3].map(|at| Some(&calls[at]));
+    let kept = [
+        ("acme", None, [TOKENS[0], "a", "c"], 10),
+        ("acme", one, [TOKENS[0], "a", "c"], 11),
+        ("globex", theirs, [TOKENS[1], "a", "c"], 12),
+        ("acme", two, [TOKENS[1], "b", "c"], 20),
+        ("acme", one, NOTHING, 30),
+        ("globex", theirs, NOTHING, 31),
+        // The clock was put back, twice.
+        ("acme", three, [TOKENS[0], "b", ""], 12),
+        ("acme", two, NOTHING, 16),
+        ("acme", three, NOTHING, 15),
+        ("acme", one, NOTHING, 40),
+        ("acme", None, [TOKENS[0], "", ""], 41),
+    ];
+    for store in [&sqlite as &dyn AuditStore, &memory] {
+        keep(store, &kept);
+    }
+    assert_eq!(sqlite.set_back().unwrap(), Some(vec![7, 9]));
+    let of = |filter: RowFilter| {
+        let rows = sqlite.rows(&RowFilter { limit: 99, ..filter }).unwrap();
+        rows.into_iter().map(|row| row.seq).collect::<Vec<_>>()
+    };
+    let acme = RowFilter { reach: Some(Reach::one(realm("acme"))), ..RowFilter::default() };
+    assert_eq!(
+        of(RowFilter { conversation: Some("c".parse().unwrap()), ..acme.clone() }),
+        [1, 2, 4, 5, 8, 10]
+    );
+    assert_eq!(of(RowFilter { agent: Some("b".parse().unwrap()), ..acme.clone() }), [4, 7, 8, 9]);
+    // The last says what was done to it, and not whose it was.
+    assert_eq!(
+        of(RowFilter { token: Some(TOKENS[0].parse().unwrap()), ..acme.clone() }),
+        [1, 2, 5, 7, 9, 10, 11]
+    );
+    assert_eq!(of(RowFilter { since: Some(Millis(16)), until: Some(Millis(40)), ..acme.clone() }), [4, 5, 8]);
+
+    let reaches = [None, Some(Reach::every(realm("acme").tenant)), Some(Reach::one(realm("globex")))];
+    for (filter, reach) in
+        filters().iter().flat_map(|filter| reaches.iter().map(move |reach| (filter, reach)))
+    {
+        for (call, newest_first) in [(None, true), (None, false), (Some(calls[0].clone()), true)] {
+            let all = RowFilter { reach: reach.clone(), call, newest_first, limit: 99, ..filter.clone() };
+            let found = memory.rows(&all).unwrap();
+            assert_eq!(sqlite.rows(&all).unwrap(), found, "{all:?}");
+            let numbers: Vec<_> = found.iter().map(|row| row.seq).collect();
+            assert_eq!(sqlite.numbers(&all).unwrap(), numbers, "{all:?}");
+            // Page by page, they're the same.
+            let (mut page, mut paged) = (RowFilter { limit: 2, ..all.clone() }, Vec::new());
+            loop {
+                let rows = sqlite.rows(&page).unwrap();
+                let Some(last) = rows.last().map(|row| row.seq) else { break };
+                (page.before, page.from) =
+                    if newest_first { (Some(last), None) } else { (None, Some(last + 1)) };
+                paged.extend(rows.iter().map(|row| row.seq));
+            }
+            assert_eq!(paged, numbers, "{all:?}");
+        }
+    }
+}
+
+#[test]
+fn somebody_s_rows_are_read_by_indexes_of_their_realm_alone() {
+    let (_folder, _path, store) = opened();
+    let connection = store.reader.lock();
+    let call = Some(CallId::fresh(Millis(1)));
+    for filter in filters().into_iter().filter(RowFilter::is_of_someone) {
+        for call in [None, call.clone()] {
+            let filter = RowFilter { call, newest_first: true, ..filter.clone() };
+            for sql in found::queries(&filter) {
+                let steps =
+                    plan(&connection, &sql, rusqlite::params!["t", "e", "c", "a", "k", "l", 1, 9, 1, 9, 9]);
+                let is_by_index = |step: &String| {
+                    step.starts_with("SEARCH f USING INDEX audit_conversation (tenant=? AND environment=? AND conversation=?")
+                        || step.starts_with("SEARCH f USING INDEX audit_agent (tenant=? AND environment=? AND agent=?")
+                        || step.starts_with("SEARCH f USING INDEX audit_call (call=?")
+                        || (step.starts_with("SEARCH r USING ") && step.contains("INDEX audit_call (call=?"))
+                        || step == "USE TEMP B-TREE FOR ORDER BY"
+                };
+                assert!(steps.iter().all(is_by_index), "{sql}: {steps:?}");
+            }
+        }
+    }
+    for (sql, index) in [
+        (found::NEXT_REALM, "audit_realm"),
+        (found::NEXT_ENVIRONMENT, "audit_realm"),
+        (found::NEXT_AGENT, "audit_agent"),
+    ] {
+        let with: &[&dyn rusqlite::ToSql] =
+            if sql == found::NEXT_AGENT { &[&"t", &"e", &"a"] } else { &[&"t", &"e"] };
+        let steps = plan(&connection, sql, with);
+        let wanted = format!("SEARCH audit USING COVERING INDEX {index} (");
+        assert!(matches!(&steps[..], [step] if step.starts_with(&wanted)), "{sql}: {steps:?}");
     }
 }
 

@@ -109,6 +109,16 @@ fn tokens_are_found_listed_and_revoked() {
 }
 
 #[test]
+fn tokens_of_every_kind_come_back_as_they_were() {
+    let Fixture { store, .. } = &fixture();
+    for kind in TokenKind::ALL {
+        let row = TokenRow { kind, ..token("acme", 1) };
+        store.insert_token(&row).unwrap();
+        assert_eq!(store.token_by_id(&row.id).unwrap(), Some(row));
+    }
+}
+
+#[test]
 fn tokens_know_their_parents() {
     let Fixture { store, .. } = &fixture();
     let parent = token("acme", 1);

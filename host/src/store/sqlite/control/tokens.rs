@@ -183,9 +183,10 @@ fn kind_text(kind: TokenKind) -> &'static str {
     match kind {
         TokenKind::Agent => "agent",
         TokenKind::Operator => "operator",
+        TokenKind::Monitor => "monitor",
     }
 }
 
 fn kind_of(text: &str) -> Option<TokenKind> {
-    [TokenKind::Agent, TokenKind::Operator].into_iter().find(|kind| kind_text(*kind) == text)
+    TokenKind::ALL.into_iter().find(|kind| kind_text(*kind) == text)
 }
