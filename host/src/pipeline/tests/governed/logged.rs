@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::ids::ToolName;
 use crate::runtime::{LogLevel, Outbound};
 
 /// Keeps what it's given.
