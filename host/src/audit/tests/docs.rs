@@ -91,5 +91,5 @@ fn is_act(text: &str) -> bool {
     let (of, act) = text.split_once('.').unwrap_or_default();
     is_word(of)
         && is_word(act)
-        && !["cedar", "db", "db-shm", "db-wal", "key", "pem", "toml", "wasm"].contains(&act)
+        && !["cedar", "db", "db-shm", "db-wal", "html", "key", "pem", "rs", "toml", "wasm"].contains(&act)
 }

@@ -44,7 +44,8 @@ impl Stage {
 
     async fn approve(&self, id: &ApprovalId) {
         let done = self.decide(id, "approve", "alice").await;
-        assert_eq!(done.json()["state"], "granted", "{done:?}");
+        // Who waits for it may have used it by the time of the answer.
+        assert!(["granted", "used"].map(serde_json::Value::from).contains(&done.json()["state"]), "{done:?}");
     }
 
     /// Waits until something waits for people, and answers what.
