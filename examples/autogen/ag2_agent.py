@@ -23,7 +23,8 @@ HOST = os.environ.get("KEYBEARER_URL", "http://127.0.0.1:7411")
 async def get_invoice(id: str) -> str:
     """Looks up a Stripe invoice by id and returns its status and the amount due."""
     headers = {"Authorization": f"Bearer {os.environ['KEYBEARER_TOKEN']}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=10) as client:
+    # A proxy of the environment would get to see the token.
+    async with httpx2.AsyncClient(headers=headers, timeout=10, trust_env=False) as client:
         try:
             return (await client.post(f"{HOST}/v1/tools/get_invoice", json={"id": id})).text
         except httpx2.TransportError:

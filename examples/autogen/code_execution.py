@@ -16,7 +16,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.messages import ToolCallExecutionEvent
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
-from keybearer_autogen import KeybearerCodeExecutor
+from keybearer_autogen import KeybearerCodeExecutor, cancellation
 
 HOW = """You answer questions about invoices by writing Python.
 To read one: `import keybearer; keybearer.http("stripe").get("/v1/invoices/in_1Abc").json()`.
@@ -32,7 +32,9 @@ async def main(task: str) -> None:
         system_message=HOW,
         reflect_on_tool_use=True,
     )
-    result = await agent.run(task=task)
+    # Code that runs when the time is up, or when Ctrl-C comes, is stopped: what it hasn't sent by then isn't sent.
+    with cancellation(seconds=300) as token:
+        result = await agent.run(task=task, cancellation_token=token)
     for message in result.messages:
         if isinstance(message, ToolCallExecutionEvent):
             print("[sees]", *(result.content for result in message.content))

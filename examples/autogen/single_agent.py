@@ -36,7 +36,8 @@ def keybearer_tools(token: str | None = None) -> list[HttpTool]:
     except KeyError as missing:
         sys.exit(f"the variable {missing} isn't set: `keybearer dev … -- python single_agent.py` sets both")
     try:
-        reply = httpx.get(url.join("/v1/tools"), headers=headers)
+        # A proxy of the environment would get to see the token.
+        reply = httpx.get(url.join("/v1/tools"), headers=headers, trust_env=False)
     except httpx.TransportError as error:
         sys.exit(f"no Keybearer host answers at {url}: {error}")
     if reply.is_error:

@@ -14,7 +14,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.base import TaskResult
 from autogen_agentchat.messages import ModelClientStreamingChunkEvent, ToolCallExecutionEvent, ToolCallRequestEvent
 from autogen_ext.models.openai import OpenAIChatCompletionClient
-from keybearer_autogen import KeybearerWorkbench
+from keybearer_autogen import KeybearerWorkbench, cancellation
 
 
 async def main(task: str) -> None:
@@ -28,15 +28,17 @@ async def main(task: str) -> None:
             reflect_on_tool_use=True,
             model_client_stream=True,
         )
-        async for event in agent.run_stream(task=task):
-            if isinstance(event, ModelClientStreamingChunkEvent):
-                print(event.content, end="", flush=True)
-            elif isinstance(event, ToolCallRequestEvent):
-                print("[calls]", *(f"{call.name} {call.arguments}" for call in event.content))
-            elif isinstance(event, ToolCallExecutionEvent):
-                print("[sees]", *(result.content for result in event.content))
-            elif isinstance(event, TaskResult):
-                print(f"\n[ended after {len(event.messages)} messages]")
+        # Whatever ends this block, Ctrl-C too, stops the call that is under way.
+        with cancellation() as token:
+            async for event in agent.run_stream(task=task, cancellation_token=token):
+                if isinstance(event, ModelClientStreamingChunkEvent):
+                    print(event.content, end="", flush=True)
+                elif isinstance(event, ToolCallRequestEvent):
+                    print("[calls]", *(f"{call.name} {call.arguments}" for call in event.content))
+                elif isinstance(event, ToolCallExecutionEvent):
+                    print("[sees]", *(result.content for result in event.content))
+                elif isinstance(event, TaskResult):
+                    print(f"\n[ended after {len(event.messages)} messages]")
     await model.close()
 
 

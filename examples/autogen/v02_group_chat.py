@@ -22,7 +22,9 @@ ROLES = ["billing", "analytics"]
 
 def keybearer_tools(token: str) -> list[Tool]:
     """The tools that this token may call, with the host's own descriptions and schemas."""
-    client = httpx.Client(base_url=HOST, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    # A proxy of the environment would get to see the token.
+    headers = {"Authorization": f"Bearer {token}"}
+    client = httpx.Client(base_url=HOST, headers=headers, timeout=10, trust_env=False)
     reply = client.get("/v1/tools")
     if reply.is_error:
         sys.exit(f"the host refused: {reply.json()['detail']}")

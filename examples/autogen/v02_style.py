@@ -22,7 +22,10 @@ def keybearer(tool: str, **arguments) -> str:
     """The tool's result, or an error in words. Both are for the model."""
     headers = {"Authorization": f"Bearer {os.environ['KEYBEARER_TOKEN']}"}
     try:
-        return httpx.post(f"{HOST}/v1/tools/{tool}", json=arguments, headers=headers, timeout=10).text
+        # A proxy of the environment would get to see the token.
+        return httpx.post(
+            f"{HOST}/v1/tools/{tool}", json=arguments, headers=headers, timeout=10, trust_env=False
+        ).text
     except httpx.TransportError:
         return f"The call failed: no Keybearer host answers at {HOST}."
 

@@ -86,6 +86,11 @@ class Guided(Reader):
         """The commands of this situation that begin so."""
         return [command for command in commands(self.section) if command.startswith(starts)]
 
+    def shown(self, *starts):
+        """The commands of this situation that it shows after a `$`, and that begin so."""
+        lines = re.findall(r"(?m)^\$ (.*)$", text_of(self.section))
+        return [line for line in lines if line.startswith(starts)]
+
     def mint(self, *words):
         """The token and its id that the guide's `token mint` with these words gives."""
         [command] = [line for line in self.typed("keybearer token mint") if all(word in line for word in words)]

@@ -1,6 +1,7 @@
 """A server on loopback that answers as it's told, for answers that a host gives rarely or never: it's down, slow, wrong,
 or not a host at all."""
 
+import contextlib
 import http.server
 import json
 import socket
@@ -13,12 +14,13 @@ OPERATOR = "kbo_" + "b" * 43
 
 @dataclass
 class Reply:
-    """What is answered. A body that isn't bytes is written as JSON."""
+    """What is answered, after so many seconds. A body that isn't bytes is written as JSON."""
 
     status: int = 200
     body: object = field(default_factory=dict)
     media_type: str = "application/json"
     headers: dict = field(default_factory=dict)
+    wait_s: float = 0
 
 
 def problem(status, code, retry="no", request_sent="no", **headers):
@@ -36,14 +38,15 @@ def problem(status, code, retry="no", request_sent="no", **headers):
 
 
 class Scripted:
-    """The server: its replies, one after the other (the last one for all that follow), what was asked of it, and over
-    which connection.
+    """The server: its replies, one after the other (the last one for all that follow), what was asked of it, over which
+    connection, and how many answers have been written.
 
     A reply of `None` closes the connection without an answer; one that is a `threading.Event` is none until it's set.
     """
 
     def __init__(self, *replies):
-        self.replies, self.asked, self.peers = list(replies), [], []
+        self.replies, self.asked, self.peers, self.answered = list(replies), [], [], 0
+        self.over = threading.Event()
         script = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,13 +63,17 @@ class Scripted:
                 if reply is None:
                     self.close_connection = True
                     return
+                script.over.wait(reply.wait_s)
                 content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": reply.media_type, **reply.headers}.items():
                     self.send_header(name.replace("_", "-"), value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                # Who asked may have gone by then.
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(content)
+                    script.answered += 1
 
             do_GET = do_POST = do_PUT = do_DELETE = do
 
@@ -81,6 +88,7 @@ class Scripted:
         return self
 
     def __exit__(self, *_):
+        self.over.set()
         for reply in self.replies:
             if isinstance(reply, threading.Event):
                 reply.set()

@@ -6,6 +6,8 @@ import re
 import socket
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +21,7 @@ from keybearer_autogen import KeybearerWorkbench
 from single_agent import keybearer_tools, new_agent, replayed_model
 
 from frameworks import ABILITIES, EXAMPLES, python_of, run_script
+from scripted import Reply, Scripted
 from surroundings import KEYBEARER, PLAIN, ROOT, clean_environment
 
 PAGE = (ROOT / "docs/FIRST-DAY.md").read_text()
@@ -81,9 +84,9 @@ def post(host, path, token=None, arguments=None, **headers):
     return httpx.post(host.url + path, json=arguments or {"id": "in_1"}, headers=headers, **PLAIN)
 
 
-def keybearer(*arguments):
+def keybearer(*arguments, ends_with=1):
     done = subprocess.run([KEYBEARER, *arguments], env=clean_environment(), cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1, done
+    assert done.returncode == ends_with, done
     return done.stderr
 
 
@@ -103,6 +106,16 @@ def result(tool):
 @mistake("The package of the old API is installed")
 def _():
     return python("classic", "from autogen_agentchat.agents import AssistantAgent")
+
+
+@mistake("Half of AutoGen is installed")
+def _(tmp_path):
+    # All that is here but autogen-ext, which autogen-agentchat doesn't bring.
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.startswith("autogen_ext"):
+            (tmp_path / package.name).symlink_to(package)
+    code = "import autogen_agentchat.agents\nfrom autogen_ext.tools.http import HttpTool"
+    return run_script("-S", "-c", code, code=1, PYTHONPATH=str(tmp_path))
 
 
 @mistake("The old API is wanted, the new one is installed")
@@ -194,6 +207,13 @@ def _(host):
 @mistake("The token is empty")
 def _(host):
     return single_agent(host.url, "")
+
+
+@mistake("A proxy answers in the host's place")
+def _(host):
+    with Scripted(Reply(502, b"<html><h1>Bad Gateway</h1></html>", "text/html")) as proxy:
+        env = {"KEYBEARER_URL": host.url, "KEYBEARER_TOKEN": host.token, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
+        return run_script(EXAMPLES / "single_agent.py", "--invoice", "in_1", **env)
 
 
 @mistake("The host went away while the agent ran")
@@ -298,9 +318,9 @@ def tools_of(host, monkeypatch):
     return keybearer_tools(host.token)
 
 
-@mistake("The token could do nothing")
+@mistake("The token opens nothing")
 def _(host):
-    return keybearer("--home", host.home, "token", "mint", "--agent", "billing")
+    return keybearer("--home", host.home, "token", "mint", "--agent", "billing", ends_with=0)
 
 
 @mistake("`dev` finds no components")

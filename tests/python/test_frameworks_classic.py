@@ -5,7 +5,9 @@ import json
 import pytest
 
 from frameworks import EXAMPLES, codes, last_seq, python_of, rows_after, run_script
+from scripted import TOKEN, Reply, Scripted
 from surroundings import charges, new_customer
+from test_package_docs import blocks
 
 GET_INVOICE = {"operations": ["stripe:get_invoice"], "tools": ["get_invoice"]}
 
@@ -64,3 +66,59 @@ def test_each_of_a_group_chat_acts_with_its_own_token(host, models, upstream, ru
     assert sorted(calls) == [(role, tool) for role in ("analytics", "billing") for tool in tools]
     for token in tokens.values():
         assert token.encode() not in models.everything()
+
+
+# A person, three agents and a manager. Each agent notes what its model would read.
+CHAT = """
+import json, os
+from autogen import ConversableAgent, GroupChat, GroupChatManager
+from keybearer_autogen.secrets import SecretFilter
+
+SECRET, KEPT = os.environ["SECRET"], os.environ["HOOKS"].split()
+secrets = SecretFilter("u-17")
+read = []
+
+def member(name):
+    agent = ConversableAgent(name, llm_config=False, human_input_mode="NEVER")
+    def reply(recipient, messages=None, sender=None, config=None):
+        read.append(json.dumps(messages))
+        return True, f"I am {name}."
+    agent.register_reply([ConversableAgent, None], reply, position=0)
+    return agent
+
+agents = [member(name) for name in ("first", "second", "third")]
+user = ConversableAgent("user", llm_config=False, human_input_mode="NEVER")
+PAGE
+for agent in (user, *agents):
+    for name, hooks in agent.hook_lists.items():
+        if name not in KEPT:
+            hooks.clear()
+
+chat = GroupChat(agents, max_round=7, speaker_selection_method="round_robin")
+manager = GroupChatManager(chat, llm_config=False, human_input_mode="NEVER")
+user.initiate_chat(manager, message=f"My token is {SECRET}", silent=True)
+message = {"content": f"My token is {SECRET}", "context": {"more": SECRET}}
+user.initiate_chat(agents[0], message=message, max_turns=1, silent=True)
+stored = [json.dumps(list(one._oai_messages.values())) for one in (user, manager, *agents)] + [json.dumps(chat.messages)]
+print(json.dumps({"read": read, "stored": stored}))
+"""
+
+
+@pytest.mark.parametrize("hooks", ["process_message_before_send", "process_all_messages_before_reply"])
+def test_no_agent_of_a_group_chat_reads_what_a_user_typed(hooks, tmp_path):
+    """Each of the page's two hooks by itself keeps it from the agents, the first one from all that is stored as well."""
+    secret, script = "ghp_" + "a1B2c3D4e5F6" * 3, tmp_path / "chat.py"
+    [page] = blocks("docs/AUTOGEN.md", "The same in v0.2 and AG2 classic")
+    script.write_text(CHAT.replace("PAGE", page))
+    with Scripted(Reply(200, {"reference": "secret:x", "label": "x", "version": 1})) as host:
+        env = {"KEYBEARER_URL": host.url, "KEYBEARER_TOKEN": TOKEN, "SECRET": secret, "HOOKS": hooks}
+        seen = json.loads(run_script(script, python=python_of("classic"), **env).splitlines()[-1])
+    assert len(seen["read"]) == 7, "each of the three twice, and the first once more"
+    assert not [one for one in seen["read"] if secret in one]
+    if hooks == "process_message_before_send":
+        assert not [one for one in seen["stored"] if secret in one]
+        assert [body for _, _, _, body in host.asked] == [{"secret": secret}]
+        assert "[secret:github-token-" in seen["read"][0]
+    else:
+        assert host.asked == [], "what others say is stored for nobody"
+        assert "[secret removed: github-token]" in seen["read"][0]

@@ -140,7 +140,8 @@ def test_three_roles_in_one_chat(guided):
         "analytics": ["denied", None],
     }
     host.sh(f"keybearer token revoke {minted['analytics'][1]}")
-    host.sh('keybearer kill agent:reconciliation --reason "it asks for charges"')
+    [stop_one] = host.shown("keybearer kill agent:")
+    host.sh(stop_one)
     chat.go_on()
     lines = chat.rest()
     said = {role: codes(seen(lines, role)) for role in roles}
@@ -152,6 +153,10 @@ def test_three_roles_in_one_chat(guided):
     [switch] = re.findall(r"kill_\w+", host.sh("keybearer kill list"))
     host.sh(f"keybearer kill lift {switch}")
     assert codes(host.ask(minted["reconciliation"][0], "get_customer id=cus_Acme")) == [None]
+    [stop_all] = host.typed("keybearer kill conversation:")
+    host.sh(stop_all)
+    for role in ("billing", "reconciliation"):
+        assert codes(host.ask(minted[role][0], "get_customer id=cus_Acme")) == ["killed"], role
 
 
 def test_a_part_of_a_role_is_handed_on_and_ends_with_it(guided):

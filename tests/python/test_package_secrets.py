@@ -2,20 +2,39 @@
 
 import asyncio
 import base64
+import copy
 import io
 import json
 import logging
+import logging.handlers
+import pickle
+import queue
 import random
+import socket
 import string
+import sys
+import threading
 import time
 import timeit
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.messages import HandoffMessage, MultiModalMessage, TextMessage, ToolCallRequestEvent
+from autogen_agentchat.state import AssistantAgentState
 from autogen_core import FunctionCall, Image
-from autogen_core.model_context import BufferedChatCompletionContext, ChatCompletionContext
-from autogen_core.models import AssistantMessage, FunctionExecutionResult, FunctionExecutionResultMessage, UserMessage
+from autogen_core.memory import ListMemory, MemoryContent, MemoryMimeType
+from autogen_core.model_context import (
+    BufferedChatCompletionContext,
+    ChatCompletionContext,
+    UnboundedChatCompletionContext,
+)
+from autogen_core.models import (
+    AssistantMessage,
+    FunctionExecutionResult,
+    FunctionExecutionResultMessage,
+    SystemMessage,
+    UserMessage,
+)
 from keybearer_autogen import ConfigurationError
 from keybearer_autogen.secrets import (
     RedactingFormatter,
@@ -68,6 +87,7 @@ SECRETS = [
     ("pypi-token", "pypi-" + some(60), "{}"),
     ("huggingface-token", "hf_" + some(34), "{}"),
     ("keybearer-token", "kbt_" + some(43), "KEYBEARER_TOKEN={}"),
+    ("keybearer-token", "kbm_" + some(43), "the dashboard has {}"),
     ("jwt", JWT, "Authorization: Bearer {}"),
     ("bearer-token", some(30), "curl -H 'Authorization: Bearer {}'"),
     ("private-key", PEM, "here:\n{}\nthat's it"),
@@ -107,6 +127,29 @@ SECRETS = [
     ("url-password", "pass@word", "postgres://app:{}@db/x"),
     ("url-password", "p@ssw0rd", "postgres://app:{}@db"),
     ("url-password", "hunter2", '{{"url":"postgres://app:{}@db","mail":"me@example.com"}}'),
+    # In Markdown, as people paste it.
+    ("password", "hunter2", "**Password:** {}"),
+    ("password", "hunter2", "**Password**: {}"),
+    ("password", "hunter2", "- **DB password:** {}, thanks"),
+    ("password", "hunter2", "*password:* {}"),
+    ("password", "hunter2", "~~password:~~ {}"),
+    ("password", "hunter2", "`password:` {}"),
+    ("password", "hunter2", "Password: **{}**"),
+    ("password", "hunter2", "**Password: {}**"),
+    ("password", "hunter2", "Password: `{}`"),
+    ("password", "hunter2**", "password: {}"),
+    ("password", "hunter2", "Password:\n\n    {}"),
+    ("password", "hunter2", "Password:\n\n\t  \t  {}  \nis it."),
+    ("password", "hunter2", "Password:\n```\n{}\n```"),
+    ("password", "hunter2", "**Password:**\n\n```text\n{}\n```"),
+    ("password", "hunter2", "密码 / password：{}"),
+    ("secret", "abc-123-def", "__API key:__ {}"),
+    # In a command.
+    ("password", "hunter2", "mysql -u root --password {} db"),
+    ("password", "two words", "mysql --db-password '{}'"),
+    ("secret", "abc-123-def", "deploy --api-key {} --now"),
+    ("secret", "abc-123-def", "deploy -token {}"),
+    ("password", "hunter2!", "deploy --pass {}"),
 ]
 
 INNOCENT = [
@@ -141,6 +184,12 @@ INNOCENT = [
     "pip install sk-learn-contrib-something",
     "The bearer understands responsibilities.",
     "my-very-long-branch-name-without-any-secret-in-it",
+    "Use --password to log in, the --token option, --pass through or --password-stdin example.com.",
+    "login --password --user me, --token-file /run/token9, --max-tokens 4096",
+    "login --password $PASSWORD --token '<your token>' --api-key ${KEY}",
+    "**Password:** <your password>. The **token:** is wrong.",
+    "To reset your password:\n\n```sh\npasswd somebody\n```",
+    "To reset your password:\n\n      passwd somebody",
     "👍 déjà vu 秘密",
 ]
 
@@ -177,6 +226,8 @@ def test_secrets_beside_each_other_are_found_each():
 
 NEAR_MISSES = ["password ", "password=", "passphrase: ", "pass=", 'token="', r"token=\"", "token='\n", "secret: ${"]
 NEAR_MISSES += ["pin=<", "api_key_", "token is ", "tokens=1", ",a", "'", "\\", "authorization: ", "bearer ", "[secret:", "a."]
+NEAR_MISSES += ["--password ", "--password x", '--token "', r"--token \"", "-a_", "--a-", "-a", "**password:** ", "password:** "]
+NEAR_MISSES += ["password:\n      ", "password:```\n", "password: **", "**", "password: **a", "``` "]
 NEAR_MISSES += ["a://b:", "a://b:@", "@", "eyJ", "-eyJ", "_eyJ", "sk-", "SG.", "-----BEGIN PRIVATE KEY-----", "A" * 9]
 
 
@@ -424,10 +475,42 @@ def test_a_context_stores_the_user_s_words_and_cuts_out_other_agents():
     assert [body for *_, body in host.asked] == [{"secret": mine}]
 
 
+def test_a_context_cuts_out_what_memory_and_a_loaded_state_bring():
+    secret, said = "ghp_" + some(36), model("One.")
+    called = FunctionExecutionResultMessage(content=[FunctionExecutionResult(content=secret, name="t", call_id="1")])
+
+    async def run():
+        remembered = ListMemory()
+        await remembered.add(MemoryContent(content=f"Their token is {secret}", mime_type=MemoryMimeType.TEXT))
+        context = SecretFreeContext(secret_filter(host))
+        agent = AssistantAgent("helper", said, model_context=context, memory=[remembered])
+        before = UnboundedChatCompletionContext()
+        await before.add_message(SystemMessage(content=f"It is {secret}"))
+        await before.add_message(UserMessage(content=[f"Mine is {secret}"], source="user"))
+        await before.add_message(called)
+        state = await before.save_state()
+        unchanged = copy.deepcopy(state)
+        await agent.load_state(AssistantAgentState(llm_context=state).model_dump())
+        assert state == unchanged
+        await agent.run(task="Hello.")
+        return await context.get_messages()
+
+    with Scripted(stored()) as host:
+        messages = asyncio.run(run())
+    assert [message.content for message in messages[:2]] == [
+        "It is [secret removed: github-token]",
+        ["Mine is [secret removed: github-token]"],
+    ]
+    assert messages[2] == called, "what tools answer has been looked at by the host"
+    assert isinstance(messages[4], SystemMessage) and "[secret removed: github-token]" in messages[4].content
+    assert repr(said.create_calls).count(secret) == repr(called).count(secret) and host.asked == []
+
+
 def test_a_context_is_dumped_without_a_key_and_loads(monkeypatch):
     monkeypatch.setenv("KEYBEARER_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("KEYBEARER_TOKEN", TOKEN)
-    context = SecretFreeContext(SecretFilter("u-17", labels={"github-token": "github"}), sources=["user", "boss"])
+    one = SecretFilter("u-17", labels={"github-token": "github"}, conversation="c-17")
+    context = SecretFreeContext(one, sources=["user", "boss"])
     dumped = context.dump_component()
     assert TOKEN not in dumped.model_dump_json()
     again = ChatCompletionContext.load_component(dumped)
@@ -443,6 +526,43 @@ def test_either_kind_of_token_may_store(clean):
         with Scripted(stored()) as host:
             clean(SecretFilter("u-17", url=host.url, token=token), "password: hunter22")
         assert host.asked[0][2]["Authorization"] == f"Bearer {token}"
+
+
+def test_a_lease_s_connection_is_all_it_takes(clean):
+    given = {"url": None, "token": TOKEN, "ca_file": None, "insecure_http": False, "conversation": "c-17"}
+    with Scripted(stored()) as host:
+        assert clean(SecretFilter("u-17", **given | {"url": host.url}), KEY).startswith("[secret:github-token-")
+    with pytest.raises(ConfigurationError, match="the conversation isn't valid"):
+        SecretFilter("u-17", **given | {"conversation": "a b"})
+
+
+def test_threads_share_a_filter(monkeypatch):
+    """Each finds what it stored itself, whatever the others store meanwhile."""
+    failed, digest = [], SecretFilter._digest
+
+    def slow_digest(self, secret):
+        time.sleep(0.002)
+        return digest(self, secret)
+
+    def type_in(number):
+        for turn in range(10):
+            secret = f"ghp_{number:02}{turn:02}{'a1B2c3D4' * 4}"
+            try:
+                first, second = one.clean_now(secret), one.clean_now(secret, store=False)
+            except Exception as error:
+                failed.append(repr(error))
+            else:
+                failed.extend([] if first == second else [f"{first} was forgotten"])
+
+    monkeypatch.setattr(SecretFilter, "_digest", slow_digest)
+    with Scripted(stored()) as host:
+        one = secret_filter(host)
+        threads = [threading.Thread(target=type_in, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
 
 
 @pytest.mark.parametrize("user", ["", "a/b", "../x", "a b", "ü"])
@@ -487,3 +607,96 @@ def test_a_handler_writes_nothing_of_it():
     assert secret not in written and written.count("[REDACTED]") == 2
     assert "test_package_secrets key [REDACTED]" in written and "RuntimeError" in written
     assert isinstance(handler.formatter, RedactingFormatter)
+
+
+@pytest.fixture
+def logger():
+    """A logger of this test's own."""
+    one = logging.Logger("test_package_secrets.handing_on")
+    yield one
+    for handler in one.handlers:
+        handler.close()
+
+
+def leave(logger, secret):
+    """Everything that a record may hold a secret in."""
+    logger.error("key %s", secret, extra={"given": f"key {secret}"})
+    logger.error("key %d", f"token {secret}", stack_info=True)
+    try:
+        raise RuntimeError(f"no: {secret}")
+    except RuntimeError:
+        logger.exception("failed: %(key)s", {"key": secret})
+
+
+def test_a_handler_that_hands_records_on_hands_on_nothing_of_it(logger):
+    secret, queued, handed = "sk_live_" + some(24), queue.Queue(), []
+
+    class Collector(logging.Handler):
+        """As collectors of logs and errors do, it looks at the record and formats nothing."""
+
+        def emit(self, record):
+            handed.append(f"{vars(record)!r} {record.getMessage()}")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for handler in (
+            logging.handlers.QueueHandler(queued),
+            logging.handlers.SocketHandler(*server.getsockname()),
+            logging.handlers.MemoryHandler(100, target=Collector()),
+            Collector(),
+        ):
+            logger.addHandler(handler)
+        redact_logs(logger)
+        redact_logs(logger)
+        leave(logger, secret)
+        logger.handlers[2].flush()
+        connection, _ = server.accept()
+        logger.handlers[1].close()
+        with connection, connection.makefile("rb") as sent:
+            shipped = []
+            while size := sent.read(4):
+                shipped.append(repr(pickle.loads(sent.read(int.from_bytes(size, "big")))))
+    left = [repr(vars(queued.get())) for _ in range(3)]
+    for records in (left, shipped, handed):
+        assert len(records) in (3, 6)
+        for record in records:
+            assert secret not in record and "[REDACTED]" in record
+        assert sum("RuntimeError" in record for record in records) == len(records) // 3
+    assert [len(handler.filters) for handler in logger.handlers] == [1, 1, 1, 1]
+
+
+def test_a_record_without_secrets_is_left_as_it_is(logger):
+    seen = []
+
+    class Collector(logging.Handler):
+        def emit(self, record):
+            seen.append(record)
+
+    logger.addHandler(Collector())
+    redact_logs(logger)
+    try:
+        raise RuntimeError("no")
+    except RuntimeError:
+        logger.exception("failed: %s", "it", extra={"given": "this"})
+    [record] = seen
+    assert (record.msg, record.args, record.given) == ("failed: %s", ("it",), "this")
+    assert record.exc_info is not None and record.exc_text is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a filter can't put a copy in a record's place")
+def test_other_handlers_get_the_record_as_it_was(logger):
+    secret, seen = "sk_live_" + some(24), []
+
+    class Collector(logging.Handler):
+        def emit(self, record):
+            seen.append(record.getMessage())
+
+    logger.addHandler(Collector())
+    redact_logs(logger)
+    logger.addHandler(Collector())
+    logger.error("key %s", secret)
+    assert seen == ["key [REDACTED]", f"key {secret}"]
+
+
+def test_a_logger_without_handlers_is_told_of(logger):
+    with pytest.raises(ConfigurationError, match="'test_package_secrets.handing_on' has no handlers"):
+        redact_logs(logger)

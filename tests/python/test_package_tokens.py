@@ -83,7 +83,7 @@ def test_a_token_has_what_its_grant_says(host, mint):
 
 
 def test_another_environment_takes_an_operator_of_it(mint):
-    with pytest.raises(Refused, match="manages the environment production alone"):
+    with pytest.raises(Refused, match="reaches the environment production alone"):
         mint.mint(Grant("nobody", environment="staging"))
 
 
@@ -169,6 +169,88 @@ def test_an_async_lease_ends_when_its_task_is_cancelled_again(host, async_mint, 
     leased = []
     asyncio.run(scope() if way == "a scope of anyio" else twice())
     assert on_record(host, leased[0])["revoked_at"] is not None
+
+
+GIVEN = {"token": TOKEN, "id": "tok_1", "agent": "reader", "expires_at": 1795630848428}
+
+
+@pytest.mark.parametrize("way", ["a scope of anyio", "once"])
+@pytest.mark.parametrize("of_a_group", [False, True])
+def test_a_token_that_is_minted_while_its_task_is_cancelled_is_revoked(way, of_a_group):
+    async def hold():
+        mint = AsyncTokenMint(url=host.url, token=OPERATOR)
+        async with mint.group({"reader": READER}) if of_a_group else mint.lease(READER):
+            raise AssertionError("it was cancelled before there was one")
+
+    async def asked():
+        while not host.asked:
+            await asyncio.sleep(0.01)
+
+    async def scope():
+        async with anyio.create_task_group() as group:
+            group.start_soon(hold)
+            await asked()
+            group.cancel_scope.cancel()
+
+    async def once():
+        task = asyncio.ensure_future(hold())
+        await asked()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Scripted(Reply(201, GIVEN, wait_s=0.3), Reply(204)) as host:
+        asyncio.run(scope() if way == "a scope of anyio" else once())
+    assert [(command, path) for command, path, _, _ in host.asked] == [
+        ("POST", "/v1/tokens"),
+        ("DELETE", "/v1/tokens/tok_1"),
+    ]
+
+
+def test_a_task_that_is_cancelled_ends_so_though_nothing_was_minted(caplog):
+    async def run():
+        task = asyncio.ensure_future(hold())
+        while not host.asked:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def hold():
+        async with AsyncTokenMint(url=host.url, token=OPERATOR).lease(READER):
+            raise AssertionError("there is none")
+
+    with Scripted(problem(403, "denied")) as host:
+        host.replies[0].wait_s = 0.3
+        asyncio.run(run())
+    assert len(host.asked) == 1 and "it isn't known whether" not in caplog.text
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "cancelled"])
+def test_a_token_that_may_have_been_minted_is_told_of(way, caplog):
+    async def cancelled():
+        task = asyncio.ensure_future(AsyncTokenMint(url=host.url, token=OPERATOR).mint(READER))
+        while not host.asked:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with Scripted(Reply(201, GIVEN, wait_s=20) if way == "cancelled" else None) as host:
+        with pytest.raises((KeybearerError, asyncio.CancelledError)):
+            if way == "sync":
+                TokenMint(url=host.url, token=OPERATOR).mint(READER)
+            else:
+                asyncio.run(
+                    cancelled() if way == "cancelled" else AsyncTokenMint(url=host.url, token=OPERATOR).mint(READER)
+                )
+    assert "it isn't known whether a token for the agent reader was minted" in caplog.text
+    assert "ends by itself after 60 s" in caplog.text and OPERATOR not in caplog.text
+
+
+def test_what_was_not_minted_for_sure_is_no_riddle(caplog):
+    with Scripted(problem(403, "denied")) as host, pytest.raises(Refused):
+        TokenMint(url=host.url, token=OPERATOR).mint(READER)
+    assert "it isn't known whether" not in caplog.text
 
 
 def test_each_role_has_a_token_of_its_own(host, stripe, mint):

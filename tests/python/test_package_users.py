@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 from autogen_agentchat.agents import AssistantAgent
-from keybearer_autogen import Grant, KeybearerWorkbench, TokenMint
+from keybearer_autogen import AsyncTokenMint, Grant, KeybearerWorkbench, TokenMint
 from keybearer_autogen.secrets import SecretFilter, SecretFreeContext, SecretNotStored
 
 from surroundings import SECRET
@@ -123,10 +123,10 @@ def test_all_kinds_of_secrets_fit_what_the_host_takes(host, tokens):
             assert re.search(r"\[secret:[\w-]+\]", cleaned), (kind, cleaned)
 
 
-def test_the_page_s_example(host, stripe, tokens, monkeypatch):
+def test_the_page_s_examples(host, stripe, tokens, monkeypatch):
     monkeypatch.setenv("KEYBEARER_URL", host.url)
     monkeypatch.setenv("KEYBEARER_TOKEN", host.token)
-    [code] = blocks("docs/AUTOGEN.md", "A user's own secrets")
+    code, leased = blocks("docs/AUTOGEN.md", "A user's own secrets")
     minted = TokenMint(url=host.url, token=host.operator_token).mint(Grant("chat", user="u-17", may_store_secrets=True))
     monkeypatch.setenv("KEYBEARER_STORING_TOKEN", minted.token.reveal())
     secret = "ghp_" + secrets.token_hex(18)
@@ -138,3 +138,9 @@ def test_the_page_s_example(host, stripe, tokens, monkeypatch):
     }
     asyncio.run(run(names, code))
     assert names["result"].messages[0].content == "my token is [secret:github]"
+    # With a lease's token, bound to a conversation.
+    monkeypatch.setenv("KEYBEARER_STORING_TOKEN", "gone")
+    agent = AssistantAgent("helper", model("It's kept, too."))
+    names |= {"agent": agent, "mint": AsyncTokenMint(url=host.url, token=host.operator_token), "Grant": Grant}
+    asyncio.run(run(names, leased))
+    assert names["result"].messages[0].content.startswith("my token is [secret:github-token-")

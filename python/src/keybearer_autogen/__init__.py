@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .access import Access
+from .cancelling import cancellation
 from .client import AsyncClient, Client
 from .context import Context, calling
 from .errors import ConfigurationError, HostTimeout, HostUnreachable, KeybearerError, NotAHost, Refused
@@ -57,6 +58,7 @@ __all__ = [
     "TokenMint",
     "__version__",
     "calling",
+    "cancellation",
 ]
 
 

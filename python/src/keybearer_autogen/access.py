@@ -144,8 +144,8 @@ class Access:
         except ConfigurationError:
             pass
         raise ConfigurationError(
-            f"the environment variable {self._token_env} doesn't hold a Keybearer token: those begin with kbt_ (an "
-            "agent's) or kbo_ (an operator's). If it's a vendor's key, it belongs into the host's vault"
+            f"the environment variable {self._token_env} holds neither an agent's token (kbt_…) nor an operator's "
+            "(kbo_…). If it's a vendor's key, it belongs into the host's vault"
         )
 
     def _checked(self, text: str, what: str) -> httpx.URL:
@@ -174,7 +174,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _variable(name: str, what: str) -> str:
-    if name.startswith(("kbt_", "kbo_")):
+    if name.startswith(("kbt_", "kbo_", "kbm_")):
         raise ConfigurationError(f"{what} takes the NAME of an environment variable, and was given a token")
     if not _VARIABLE.fullmatch(name):
         raise ConfigurationError(f"{what} takes the name of an environment variable, for example KEYBEARER_TOKEN")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from . import wire
 from .access import Access
@@ -58,7 +58,7 @@ class KeybearerCodeEnvironment:
         self._client = AsyncClient(self._access)
 
     @property
-    def supported_languages(self) -> tuple[str, ...]:
+    def supported_languages(self) -> tuple[Literal["python"], ...]:
         """What the model is told that it may write."""
         return ("python",)
 

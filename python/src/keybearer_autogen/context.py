@@ -89,6 +89,11 @@ def calling(
 
         with calling(turn="3"):
             await agent.run(task=…)
+
+    A team with a runtime of your own (`SingleThreadedAgentRuntime`) handles its messages in tasks that `runtime.start()`
+    started: for those, what was said around `start` holds, and what is said around `team.run` doesn't. Give the
+    components of such a team their `conversation`, start the runtime outside of any such block, and say the rest inside
+    the handler of a message.
     """
     context = Context(conversation, turn, intent, approval, wait_for_approval).over(_current.get())
     token = _current.set(context)

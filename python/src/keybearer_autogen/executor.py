@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import wire
 from .access import Access
-from .cancelling import only_token_cancelled, stopped_by
+from .cancelling import Stopped, stopped_by
 from .client import AsyncClient
 from .coding import Run, Workspace
 from .context import Context, current_context
@@ -139,6 +138,9 @@ class KeybearerCodeExecutor(CodeExecutor, Component[KeybearerCodeExecutorConfig]
 
         Returns:
             What they wrote, and how they ended. A refusal is a result too, with exit code 126.
+
+        Raises:
+            asyncio.CancelledError: The task was cancelled, and not by the token.
         """
         run = Run(self._workspace)
         try:
@@ -148,13 +150,13 @@ class KeybearerCodeExecutor(CodeExecutor, Component[KeybearerCodeExecutorConfig]
                 try:
                     context = current_context().over(self._context)
                     ask = wire.run_code(block.language, block.code, context, self._timeout)
-                    run.ended(wire.read_json(await stopped_by(cancellation_token, self._client.ask(ask))))
+                    # AutoGen's agents wait for ever for a tool that raises when their token cancels it.
+                    answer = await stopped_by(cancellation_token, self._client.ask(ask), linked=True)
+                    run.ended(wire.read_json(answer))
                 except KeybearerError as error:
                     run.failed(error)
-                except asyncio.CancelledError:
+                except Stopped:
                     run.cancelled()
-                    if not only_token_cancelled(cancellation_token):
-                        raise
         finally:
             outcome = run.outcome()
         return KeybearerCodeResult(**asdict(outcome))

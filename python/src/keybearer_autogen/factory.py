@@ -6,7 +6,7 @@ import inspect
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from .grant import Grant, Minted
 from .mint import AsyncTokenMint
@@ -36,12 +36,18 @@ class AgentFactory(Generic[Agent]):
         mint: Where tokens come from.
     """
 
+    @overload
     def __init__(
-        self,
-        build: Callable[[Minted], Agent | Awaitable[Agent] | AbstractAsyncContextManager[Agent]],
-        grant: Grant,
-        mint: AsyncTokenMint,
-    ) -> None:
+        self, build: Callable[[Minted], AbstractAsyncContextManager[Agent]], grant: Grant, mint: AsyncTokenMint
+    ) -> None: ...
+
+    @overload
+    def __init__(self, build: Callable[[Minted], Awaitable[Agent]], grant: Grant, mint: AsyncTokenMint) -> None: ...
+
+    @overload
+    def __init__(self, build: Callable[[Minted], Agent], grant: Grant, mint: AsyncTokenMint) -> None: ...
+
+    def __init__(self, build: Callable[[Minted], Any], grant: Grant, mint: AsyncTokenMint) -> None:
         self._build, self._grant, self._mint = build, grant, mint
 
     @asynccontextmanager

@@ -6,14 +6,13 @@ for programs that speak MCP to everything.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from . import wire
 from .access import Access
-from .cancelling import only_token_cancelled, stopped_by
+from .cancelling import Stopped, stopped_by
 from .client import AsyncClient
 from .context import Context, current_context
 from .errors import ConfigurationError, KeybearerError
@@ -226,9 +225,7 @@ class KeybearerMcpWorkbench(McpWorkbench, Component[KeybearerMcpWorkbenchConfig]
         except ConfigurationError as error:
             # It wasn't started, and can't be.
             return result(name, self._format_errors(error), is_error=True)
-        except asyncio.CancelledError:
-            if not only_token_cancelled(cancellation_token):
-                raise
+        except Stopped:
             return result(name, CANCELLED, is_error=True)
 
     def _format_errors(self, error: Exception) -> str:

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from . import wire
 from .access import Access
@@ -31,6 +32,8 @@ from .token import Token
 from .wire import Answer, Ask
 
 log = logging.getLogger("keybearer_autogen")
+
+T = TypeVar("T")
 
 
 class _Minting:
@@ -94,9 +97,10 @@ class TokenMint(_Minting):
         """A token with these rights, bound to this conversation.
 
         Raises:
-            KeybearerError: There is none.
+            KeybearerError: There is none, or none that is known here: the log says where the host may have minted one.
         """
-        return self._minted(self._client.ask(wire.mint_token(grant.body(conversation))), conversation)
+        with _told_if_unknown(grant):
+            return self._minted(self._client.ask(wire.mint_token(grant.body(conversation))), conversation)
 
     def revoke(self, minted: Minted | str) -> None:
         """Ends a token: the very next send with it is refused. One that is gone already is no error.
@@ -183,9 +187,10 @@ class AsyncTokenMint(_Minting):
         """A token with these rights, bound to this conversation.
 
         Raises:
-            KeybearerError: There is none.
+            KeybearerError: There is none, or none that is known here: the log says where the host may have minted one.
         """
-        return self._minted(await self._client.ask(wire.mint_token(grant.body(conversation))), conversation)
+        with _told_if_unknown(grant):
+            return self._minted(await self._client.ask(wire.mint_token(grant.body(conversation))), conversation)
 
     async def revoke(self, minted: Minted | str) -> None:
         """Ends a token: the very next send with it is refused. One that is gone already is no error.
@@ -208,12 +213,18 @@ class AsyncTokenMint(_Minting):
 
     @asynccontextmanager
     async def lease(self, grant: Grant, *, conversation: str | None = None) -> AsyncIterator[Minted]:
-        """A token for the block, revoked at its end.
+        """A token for the block, revoked at its end. One that is minted while the task is cancelled is revoked as well.
 
         Raises:
             KeybearerError: There is none; or, at the end of a block that went well, it couldn't be revoked.
         """
-        minted = await self.mint(grant, conversation=conversation)
+        minting, cancelled = await _to_its_end(self.mint(grant, conversation=conversation))
+        if cancelled is not None:
+            # A failure is no matter any more, and has been logged if it left something behind.
+            if not minting.cancelled() and minting.exception() is None:
+                await self._end(minting.result(), cancelled)
+            raise cancelled
+        minted = minting.result()
         try:
             yield minted
         except BaseException:
@@ -224,21 +235,19 @@ class AsyncTokenMint(_Minting):
             raise
         await self._end(minted)
 
-    async def _end(self, minted: Minted) -> None:
-        """Revokes a token and waits for that, however often the task is cancelled meanwhile: anyio's scopes cancel it
-        again with each pass of the loop. The log says what failed.
+    async def _end(self, minted: Minted, cancelled: asyncio.CancelledError | None = None) -> None:
+        """Revokes a token and waits for that. The log says what failed.
+
+        Args:
+            minted: The token.
+            cancelled: That the task was cancelled before.
 
         Raises:
             KeybearerError: It may still be valid.
-            asyncio.CancelledError: The task was cancelled meanwhile.
+            asyncio.CancelledError: The task was cancelled, before or meanwhile.
         """
-        ending = asyncio.ensure_future(self.revoke(minted))
-        cancelled: asyncio.CancelledError | None = None
-        while not ending.done():
-            try:
-                await asyncio.wait([ending])
-            except asyncio.CancelledError as error:
-                cancelled = error
+        ending, meanwhile = await _to_its_end(self.revoke(minted))
+        cancelled = cancelled or meanwhile
         try:
             ending.result()
         except (Exception, asyncio.CancelledError) as error:
@@ -267,6 +276,37 @@ class AsyncTokenMint(_Minting):
 
 def _with_roles(roles: Mapping[str, Grant]) -> dict[str, Grant]:
     return {role: grant if grant.role else replace(grant, role=role) for role, grant in roles.items()}
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], asyncio.CancelledError | None]:
+    """Waits for work, however often the task is cancelled meanwhile: anyio's scopes cancel it again with each pass of the
+    loop. Whether it was is the second of the pair.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return task, cancelled
+
+
+@contextmanager
+def _told_if_unknown(grant: Grant) -> Iterator[None]:
+    """Has the log say it if nobody knows here whether the host has minted a token."""
+    try:
+        yield
+    except (KeybearerError, asyncio.CancelledError, KeyboardInterrupt) as error:
+        if not isinstance(error, KeybearerError) or error.request_sent != "no":
+            log.warning(
+                "it isn't known whether a token for the agent %s was minted (`keybearer token list` shows it); one that "
+                "was ends by itself after %s s: %s",
+                grant.agent,
+                grant.expires_in_seconds,
+                str(error) or type(error).__name__,
+            )
+        raise
 
 
 def _end_of(minted: Minted | str) -> Ask:

@@ -8,7 +8,8 @@ from typing import NoReturn
 
 from .errors import ConfigurationError
 
-# What the host mints: `kbt_` for agents, `kbo_` for operators, then 256 random bits in base64url.
+# What the host mints: `kbt_` for agents, `kbo_` for operators, then 256 random bits in base64url. What it mints for
+# monitors (`kbm_`) only looks, which nothing here does.
 _SHAPE = re.compile(r"kb([to])_[A-Za-z0-9_-]{16,128}", re.ASCII)
 
 
@@ -21,7 +22,7 @@ class Token:
         text: The token, as the host minted it. Spaces and line ends around it are taken off.
 
     Raises:
-        ConfigurationError: It isn't a token of this host. The text isn't repeated.
+        ConfigurationError: It's neither an agent's token nor an operator's. The text isn't repeated.
     """
 
     __slots__ = ("_text",)
@@ -30,8 +31,8 @@ class Token:
         self._text = text.strip()
         if not _SHAPE.fullmatch(self._text):
             raise ConfigurationError(
-                "what was given isn't a Keybearer token: those begin with kbt_ (an agent's) or kbo_ (an operator's). "
-                "`keybearer token mint` makes one"
+                "what was given is neither an agent's token (kbt_…) nor an operator's (kbo_…). `keybearer token mint` "
+                "makes one"
             )
 
     def reveal(self) -> str:

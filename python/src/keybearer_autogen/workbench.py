@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from . import wire
 from .access import Access
-from .cancelling import only_token_cancelled, stopped_by
+from .cancelling import Stopped, stopped_by
 from .client import AsyncClient
 from .context import Context, current_context
 from .errors import KeybearerError, NotAHost
@@ -132,9 +131,7 @@ class KeybearerWorkbench(Workbench, Component[KeybearerWorkbenchConfig]):
         except KeybearerError as error:
             log.warning("a call of %r failed: %s", name, error)
             return result(name, error.detail, is_error=True)
-        except asyncio.CancelledError:
-            if not only_token_cancelled(cancellation_token):
-                raise
+        except Stopped:
             return result(name, CANCELLED, is_error=True)
         except Exception:
             log.exception("a call of %r failed in a way that wasn't foreseen", name)

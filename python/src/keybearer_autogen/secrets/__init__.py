@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from .detect import Found, find
 from .filter import SecretFilter, SecretNotStored
-from .redact import RedactingFormatter, redact, redact_logs
+from .redact import RedactingFilter, RedactingFormatter, redact, redact_logs
 
 if TYPE_CHECKING:
     from .context import SecretFreeContext as SecretFreeContext
 
 __all__ = [
     "Found",
+    "RedactingFilter",
     "RedactingFormatter",
     "SecretFilter",
     "SecretFreeContext",

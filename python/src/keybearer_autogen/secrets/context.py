@@ -12,11 +12,14 @@ from .filter import SecretFilter
 with needs("autogen", "SecretFreeContext"):
     from autogen_core import Component, ComponentModel
     from autogen_core.model_context import ChatCompletionContext, UnboundedChatCompletionContext
-    from autogen_core.models import LLMMessage, UserMessage
+    from autogen_core.models import LLMMessage, SystemMessage, UserMessage
     from pydantic import Field
     from typing_extensions import Self
 
     from ..component import HostConfig
+
+
+_CLEANED = ("UserMessage", "SystemMessage")
 
 
 class SecretFreeContextConfig(HostConfig):
@@ -30,7 +33,7 @@ class SecretFreeContextConfig(HostConfig):
 
 
 class SecretFreeContext(ChatCompletionContext, Component[SecretFreeContextConfig]):
-    """A context whose messages hold no secret that a user typed::
+    """A context whose messages hold no secret of the kinds that are found::
 
         secrets = SecretFilter("u-17")
         agent = AssistantAgent("helper", model_client=model, model_context=SecretFreeContext(secrets), …)
@@ -43,8 +46,9 @@ class SecretFreeContext(ChatCompletionContext, Component[SecretFreeContextConfig
         secrets: What takes secrets out, and has them stored.
         inner: The context that keeps the messages; an unbounded one if left out.
         sources: Whose messages are the user's own words. Secrets in them are stored; in all other messages with the
-            role of a user, such as those of other agents, they are cut out. Results of tools aren't looked at: the
-            host has.
+            role of a user, such as those of other agents, they are cut out. So they are in what is added for the
+            system, as AutoGen's memory is, and in a state that is loaded. What the model itself said isn't looked at,
+            nor are results of tools: the host has.
     """
 
     component_config_schema = SecretFreeContextConfig
@@ -68,8 +72,9 @@ class SecretFreeContext(ChatCompletionContext, Component[SecretFreeContextConfig
         Raises:
             SecretNotStored: The host didn't keep a secret that is in it. The message isn't added.
         """
-        if isinstance(message, UserMessage):
-            message = await self._filter.clean(message, store=message.source in self._sources)
+        if isinstance(message, (UserMessage, SystemMessage)):
+            own_words = isinstance(message, UserMessage) and message.source in self._sources
+            message = await self._filter.clean(message, store=own_words)
         await self._inner.add_message(message)
 
     async def get_messages(self) -> list[LLMMessage]:
@@ -85,22 +90,26 @@ class SecretFreeContext(ChatCompletionContext, Component[SecretFreeContextConfig
         return await self._inner.save_state()
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restores the state of the context inside."""
-        await self._inner.load_state(state)
+        """Restores the state of the context inside. Its messages are cleaned; nothing in them is stored."""
+        await self._inner.load_state(await self._without_secrets(state))
+
+    async def _without_secrets(self, state: Any) -> Any:
+        """A state, or a part of one, in which messages of users and the system are cleaned, wherever they stand."""
+        if isinstance(state, Mapping):
+            if state.get("type") in _CLEANED:
+                return await self._filter.clean(dict(state), store=False)
+            return {name: await self._without_secrets(part) for name, part in state.items()}
+        if isinstance(state, (list, tuple)):
+            return [await self._without_secrets(part) for part in state]
+        return state
 
     def _to_config(self) -> SecretFreeContextConfig:
-        access, user, labels, on_failure = self._filter.for_config()
         return SecretFreeContextConfig(
-            **access,
-            user=user,
-            labels=labels,
-            on_failure=on_failure,
-            sources=self._sources,
-            inner=self._inner.dump_component(),
+            **self._filter.for_config(), sources=self._sources, inner=self._inner.dump_component()
         )
 
     @classmethod
     def _from_config(cls, config: SecretFreeContextConfig) -> Self:
-        given = config.model_dump(exclude={"inner", "sources", "conversation"})
+        given = config.model_dump(exclude={"inner", "sources"})
         inner = ChatCompletionContext.load_component(config.inner)
         return cls(SecretFilter(**given), inner, config.sources)

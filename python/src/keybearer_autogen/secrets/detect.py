@@ -37,7 +37,7 @@ def find(text: str, *, broad: bool = False) -> list[Found]:
             `Authorization:`.
     """
     shaped = list(_shaped(text))
-    around = [*_named(text), *_sent(text), *_random(text), *(_broad(text) if broad else ())]
+    around = [*_named(text), *_options(text), *_sent(text), *_random(text), *(_broad(text) if broad else ())]
     references = [match.span() for match in _REFERENCE.finditer(text)]
     return list(_merged(shaped, [one for one in around if not _touches(one, references)]))
 
@@ -53,7 +53,7 @@ _SHAPES = [
             r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----.*?"
             r"(?:-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----|\Z)",
         ),
-        ("keybearer-token", _BEFORE + r"kb[to]_[A-Za-z0-9_-]{16,}"),
+        ("keybearer-token", _BEFORE + r"kb[tom]_[A-Za-z0-9_-]{16,}"),
         ("stripe-key", _BEFORE + r"[sr]k_(?:live|test)_[A-Za-z0-9]{8,}"),
         ("stripe-webhook-secret", _BEFORE + r"whsec_[A-Za-z0-9+/=_-]{16,}"),
         ("anthropic-key", _BEFORE + r"sk-ant-[A-Za-z0-9_-]{16,}"),
@@ -90,19 +90,32 @@ _PHRASES = r"pass ?phrase|seed phrase|recovery phrase|mnemonic|mot de passe"
 # A word for much else too: tests pass, and passes are boarded with.
 _PASSES = r"(?<![A-Za-z])pass|(?-i:(?<=[a-z])Pass)"
 
-# What stands before a value: a name that ends in such a word, and a sign that the value follows. All that repeats in
-# here has a limit, and values are read once, so that a text is read in time that grows with its length alone.
-_NAME = re.compile(
+_WORD = (
     rf"(?:(?P<password>{_PASSWORDS})|(?P<phrase>{_PHRASES})|(?P<key>{_KEYS})|(?P<short>{_PASSES}))"
     r"(?:(?P<plural>s)|[0-9]{1,3}|(?P<more>[_-][A-Za-z0-9_-]{1,20}))?"
-    r"(?:\\{0,8}[\"'`])?"
-    r"(?:\s{0,4}(?P<sign>:=|=>|={1,3}|:)|\s{1,4}(?:is|was|ist|lautet|est|es)\b\s{0,2}(?P<colon>:?))\s{0,4}",
+)
+# What Markdown puts around words.
+_MARKS = r"(?:\*{1,3}|_{1,3}|~~|`)"
+
+# What stands before a value: a name that ends in such a word, and a sign that the value follows, bold in Markdown with
+# the sign or without it. All that repeats in here has a limit, and values are read once, so that a text is read in time
+# that grows with its length alone.
+_NAME = re.compile(
+    rf"{_WORD}(?:\\{{0,8}}[\"'`]|{_MARKS})?"
+    r"(?:\s{0,4}(?P<sign>:=|=>|={1,3}|:|：)|\s{1,4}(?:is|was|ist|lautet|est|es)\b\s{0,2}(?P<colon>:?))"
+    rf"(?:{_MARKS}\s{{1,4}}|\s{{0,4}})",
     re.IGNORECASE,
 )
+# A value by itself in a block of code, indented or fenced.
+_BLOCK = re.compile(
+    r"\s{1,12}(?P<indented>\S{3,256})[ \t]{0,4}(?:\n|\Z)|\s{0,4}```[a-z]{0,12}\s{1,12}(?P<fenced>\S{3,256})\s{1,4}```"
+)
+# The option of a command, whose value follows without a sign.
+_OPTION = re.compile(rf"(?<![A-Za-z0-9_-])--?(?:[A-Za-z0-9]{{1,20}}[_-]){{0,4}}{_WORD}[ \t]{{1,4}}", re.IGNORECASE)
 # The end of a name for what is known of a secret, and is none: `token_env`, `secret_name`.
 _ABOUT = re.compile(
     r"(?i)[_-](?:env|var|name|file|path|type|kind|counts?|limit|budget|usage|rate|ur[il]|endpoint|ttl|length|size|"
-    r"field|header|policy|expiry|expires(?:[_-](?:in|at))?)$"
+    r"field|header|policy|stdin|expiry|expires(?:[_-](?:in|at))?)$"
 )
 _CHARACTERS_MIN = 3
 _NUMBER = re.compile(r"[0-9][0-9_.,]*")
@@ -114,6 +127,8 @@ _BARE = re.compile(
     r"(?:[^\s\"'`,;&]+|[\"'`](?![\s,;)\]}>]|\Z)|"
     r"[,;&](?!\\{0,8}[\"'`]?[A-Za-z_][A-Za-z0-9_.-]{0,63}\\{0,8}[\"'`]?[:=]))*"
 )
+_BOLD = ("***", "**", "*", "__")
+_LINE_REACH = 128
 _AFTER_BARE = ".,;&)]}>\"'`\\"
 _BEARER = re.compile(r"(?i)\bbearer\s{1,4}(?=[A-Za-z._~+/=-]{0,64}[0-9])([A-Za-z0-9._~+/=-]{12,})")
 _AUTHORIZATION = r"\b(?:proxy-)?authorization(?:\\{0,8}[\"'])?\s{0,4}[:=]\s{0,4}(?:\\{0,8}[\"'])?"
@@ -181,8 +196,29 @@ def _named(text: str) -> Iterator[tuple[str, int, int]]:
             at = end
 
 
+def _options(text: str) -> Iterator[tuple[str, int, int]]:
+    """Values of a command's options: `--password …`. Words in a sentence about one are left alone."""
+    for option in _OPTION.finditer(text):
+        # The next option, or a name for what is known of a secret.
+        if text.startswith("-", option.end()) or (option["more"] and _ABOUT.search(option["more"])):
+            continue
+        start, end, quoted = _value(text, option.end())
+        elsewhere = _ELSEWHERE.match(text, start)
+        if elsewhere is not None and elsewhere.end() >= end:
+            continue
+        kind = _kind(option, text[start:end], quoted or option["short"] is not None)
+        if kind is not None:
+            yield kind, start, end
+
+
 def _value(text: str, at: int) -> tuple[int, int, bool]:
     """The value that begins here: its start, its end, and whether it stands in quotes."""
+    block = _BLOCK.match(text, at)
+    if block is not None:
+        return *block.span("fenced" if block["fenced"] else "indented"), False
+    if text.startswith("```", at):
+        # More than a value.
+        return at, at, False
     quote = _QUOTE.match(text, at)
     if quote is not None:
         at = quote.end()
@@ -190,7 +226,21 @@ def _value(text: str, at: int) -> tuple[int, int, bool]:
         if end is not None and end - at >= _CHARACTERS_MIN:
             return at, end, True
     bare = _BARE.match(text, at)
-    return at, at + len(bare[0].rstrip(_AFTER_BARE) if bare else ""), False
+    start, end = at, at + len(bare[0].rstrip(_AFTER_BARE) if bare else "")
+    return *_without_marks(text, start, end), False
+
+
+def _without_marks(text: str, start: int, end: int) -> tuple[int, int]:
+    """A value without Markdown's bold type around it, or its end, where that began on the line before it."""
+    before = text[max(0, start - _LINE_REACH) : start].rpartition("\n")[2]
+    for mark in _BOLD:
+        if not text.startswith(mark, end - len(mark)) or end - start < len(mark) + _CHARACTERS_MIN:
+            continue
+        if text.startswith(mark, start) and end - start >= 2 * len(mark) + _CHARACTERS_MIN:
+            return start + len(mark), end - len(mark)
+        if len(mark) > 1 and before.count(mark) % 2:
+            return start, end - len(mark)
+    return start, end
 
 
 def _closing(text: str, start: int, depth: int, mark: str) -> int | None:

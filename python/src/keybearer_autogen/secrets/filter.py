@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 from .. import wire
 from ..access import Access, AccessConfig
 from ..client import AsyncClient, Client
+from ..context import Context
 from ..errors import ConfigurationError, KeybearerError, Refused
 from ..token import Token
 from ..wire import Answer, Ask
@@ -46,6 +47,15 @@ class SecretNotStored(KeybearerError):
         )
 
 
+class FilterConfig(AccessConfig):
+    """What of a :class:`SecretFilter` may be stored."""
+
+    conversation: str | None
+    user: str
+    labels: dict[str, str]
+    on_failure: Literal["raise", "remove"]
+
+
 class SecretFilter:
     """Takes secrets out of a person's messages, has the host keep them for that person, and leaves references.
 
@@ -77,6 +87,8 @@ class SecretFilter:
         token_env: The name of the environment variable that holds the token: an agent's that is bound to this user
             and may store secrets, or an operator's of the tenant.
         token: The token itself, for factories.
+        conversation: The conversation that a token is bound to, as a lease gives it
+            (`SecretFilter("u-17", **minted.connection)`). What is stored belongs to the person and to no conversation.
         ca_file: A PEM file of authorities, if the host's certificate is by one of your own.
         insecure_http: Allows `http://` beyond loopback.
     """
@@ -91,6 +103,7 @@ class SecretFilter:
         url_env: str = "KEYBEARER_URL",
         token_env: str = "KEYBEARER_TOKEN",
         token: Token | str | None = None,
+        conversation: str | None = None,
         ca_file: str | None = None,
         insecure_http: bool = False,
     ) -> None:
@@ -103,9 +116,11 @@ class SecretFilter:
         if on_failure not in ("raise", "remove"):
             raise ConfigurationError("on_failure is 'raise' or 'remove'")
         self._user, self._labels, self._on_failure = user, dict(labels or {}), on_failure
+        self._context = Context(conversation=conversation)
         self._async, self._sync = AsyncClient(self._access, operator=None), Client(self._access, operator=None)
-        # Which secret has which label, by a digest that means nothing outside this object.
-        self._digest_key, self._known = token_bytes(32), dict[bytes, str]()
+        # Which secret is under which label, by a digest that means nothing outside this object. Threads share it: each
+        # of them reads a copy of its items, and writes one of them.
+        self._digest_key, self._known = token_bytes(32), dict[str, bytes]()
 
     async def clean(self, message: Message, *, store: bool = True) -> Message:
         """The message without secrets.
@@ -130,7 +145,22 @@ class SecretFilter:
         return cast(Message, step)
 
     def clean_now(self, message: Message, *, store: bool = True) -> Message:
-        """:meth:`clean`, for programs that block: `agent.register_hook("process_last_received_message", f.clean_now)`."""
+        """:meth:`clean`, for programs that block, as those with a `ConversableAgent` do. Threads may share a filter.
+
+        What the agent that speaks for the person sends is cleaned before anyone has it, and what any other agent is about
+        to read once more::
+
+            user.register_hook("process_message_before_send", lambda message, **_: secrets.clean_now(message))
+            agent.register_hook(
+                "process_all_messages_before_reply", lambda messages: secrets.clean_now(messages, store=False)
+            )
+
+        The hook `process_last_received_message` isn't enough: it's handed the last message alone, and not if that has a
+        `context`.
+
+        Raises:
+            SecretNotStored: The host didn't keep one, and `on_failure` is `raise`.
+        """
         steps = self._cleaned(message, store)
         step = wire.advance(steps, None)
         while isinstance(step, Ask):
@@ -142,9 +172,19 @@ class SecretFilter:
             step = wire.advance(steps, got)
         return cast(Message, step)
 
-    def for_config(self) -> tuple[AccessConfig, str, dict[str, str], Literal["raise", "remove"]]:
-        """What a component that holds this one may store: where the host is, the user, labels, what failures do."""
-        return self._access.for_config(), self._user, dict(self._labels), self._on_failure
+    def for_config(self) -> FilterConfig:
+        """What a component that holds this one may store.
+
+        Raises:
+            ConfigurationError: The token was given directly: there's no name to store for it.
+        """
+        return {
+            **self._access.for_config(),
+            "conversation": self._context.conversation,
+            "user": self._user,
+            "labels": dict(self._labels),
+            "on_failure": self._on_failure,
+        }
 
     async def close(self) -> None:
         """Closes kept connections."""
@@ -200,7 +240,7 @@ class SecretFilter:
         references = []
         for kind, start, end in found.values:
             secret = text[start:end]
-            label = self._known.get(self._digest(secret))
+            label = self._label_of(secret)
             if label is None and store and _can_be_kept(secret):
                 references.append((yield from self._stored(kind, secret)))
             else:
@@ -224,9 +264,13 @@ class SecretFilter:
                 return f"[secret removed: {kind}]"
             raise SecretNotStored(kind, got)
         # Under a label that is used again, the one before isn't kept any more: typed once more, it's stored once more.
-        self._known = {digest: other for digest, other in self._known.items() if other != label}
-        self._known[self._digest(secret)] = label
+        self._known[label] = self._digest(secret)
         return f"[secret:{label}]"
+
+    def _label_of(self, secret: str) -> str | None:
+        """The label that it's kept under. One person has a hundred at most."""
+        digest = self._digest(secret)
+        return next((label for label, known in list(self._known.items()) if known == digest), None)
 
     def _digest(self, secret: str) -> bytes:
         return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=self._digest_key, digest_size=16).digest()
