@@ -144,6 +144,11 @@ SECRETS = [
     ("password", "hunter2", "**Password:**\n\n```text\n{}\n```"),
     ("password", "hunter2", "密码 / password：{}"),
     ("secret", "abc-123-def", "__API key:__ {}"),
+    # After what stands for another character.
+    ("github-token", "ghp_" + some(36), "see x%3D{}&y"),
+    ("github-token", "ghp_" + some(36), "\x1b[31m{}\x1b[0m"),
+    ("aws-access-key-id", "AKIA" + "IOSFODNN7EXAMPLE", "\x1b[m\x1b[1;38;5;196m{}\x1b[m"),
+    ("github-token", "ghp_" + some(36), r"first\n{}"),
     # In a command.
     ("password", "hunter2", "mysql -u root --password {} db"),
     ("password", "two words", "mysql --db-password '{}'"),
@@ -190,6 +195,7 @@ INNOCENT = [
     "**Password:** <your password>. The **token:** is wrong.",
     "To reset your password:\n\n```sh\npasswd somebody\n```",
     "To reset your password:\n\n      passwd somebody",
+    "the list[31msk_live_abcdefgh12345678, and %sksk_live_abcdefgh12345678",
     "👍 déjà vu 秘密",
 ]
 
@@ -229,6 +235,7 @@ NEAR_MISSES += ["pin=<", "api_key_", "token is ", "tokens=1", ",a", "'", "\\", "
 NEAR_MISSES += ["--password ", "--password x", '--token "', r"--token \"", "-a_", "--a-", "-a", "**password:** ", "password:** "]
 NEAR_MISSES += ["password:\n      ", "password:```\n", "password: **", "**", "password: **a", "``` "]
 NEAR_MISSES += ["a://b:", "a://b:@", "@", "eyJ", "-eyJ", "_eyJ", "sk-", "SG.", "-----BEGIN PRIVATE KEY-----", "A" * 9]
+NEAR_MISSES += ["\x1b[1m", "\x1b[1;", "%3Dghp_", "1;1;1;1;1;1;1;1;1mghp_", r"\nghp_"]
 
 
 @pytest.mark.parametrize("piece", NEAR_MISSES)

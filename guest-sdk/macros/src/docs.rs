@@ -1,6 +1,6 @@
 //! Doc comments as descriptions.
 
-use syn::{Attribute, Expr, Lit, Meta};
+use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// The most characters of a description: what model providers take for a function.
 const DESCRIPTION_CHARS_MAX: usize = 1024;
@@ -10,14 +10,16 @@ const DESCRIPTION_CHARS_MAX: usize = 1024;
 ///
 /// # Errors
 ///
-/// When it's too long.
+/// When it's too long, or isn't written as text.
 pub(crate) fn description(attributes: &[Attribute]) -> syn::Result<Option<String>> {
     let mut text = Text::default();
-    for line in attributes.iter().filter_map(doc).flat_map(|comment| lines(&comment)) {
-        if text.fence.is_none() && is_heading(line.trim()) {
-            break;
+    'comments: for value in attributes.iter().filter_map(doc) {
+        for line in lines(&written(value)?) {
+            if text.fence.is_none() && is_heading(line.trim()) {
+                break 'comments;
+            }
+            text.push(&line);
         }
-        text.push(&line);
     }
     let text = text.written.trim_end().to_owned();
     match text.chars().count() {
@@ -125,7 +127,8 @@ fn ends(fence: &str, line: &str) -> bool {
     line.starts_with(fence) && line.chars().all(|c| fence.starts_with(c))
 }
 
-fn doc(attribute: &Attribute) -> Option<String> {
+/// What a doc comment says, if it's one.
+fn doc(attribute: &Attribute) -> Option<&Expr> {
     let Meta::NameValue(pair) = &attribute.meta else { return None };
     if !pair.path.is_ident("doc") {
         return None;
@@ -135,11 +138,16 @@ fn doc(attribute: &Attribute) -> Option<String> {
     while let Expr::Group(group) = value {
         value = &group.expr;
     }
+    Some(value)
+}
+
+/// Its text, as it's written there. Of `include_str!` and the like, the compiler alone knows what they make.
+fn written(value: &Expr) -> syn::Result<String> {
     match value {
-        Expr::Lit(literal) => match &literal.lit {
-            Lit::Str(text) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.value()),
+        _ => Err(syn::Error::new_spanned(
+            value,
+            "a description is written as text: what a macro makes of it can't be read here",
+        )),
     }
 }

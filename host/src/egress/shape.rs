@@ -4,7 +4,8 @@
 //! upstream that hands out keys in its replies, or a tool that has one built in. It may as well be a name or an example,
 //! so it's only told to the operator, and no reply is refused for it. What an operator writes where it's kept in clear is
 //! refused: another name costs nothing. From a line of a log it's cut out, and there shorter ones are too: nobody acts on
-//! such a line.
+//! such a line. JSON Web Tokens, some of which are for everyone, and ids of AWS's temporary keys, which every signed link
+//! has, are cut out of logs and are no labels; nothing else is said of them.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -22,9 +23,19 @@ struct Shape {
     follows: Follows,
     /// How many characters of that make it better left out of a log.
     doubtful: usize,
-    /// How many make it a credential.
+    /// How many make it a credential; [`NEVER`]: it may be meant for everyone.
     sure: usize,
 }
+
+impl Shape {
+    /// How many make it something that no label is.
+    fn no_label(&self) -> usize {
+        if self.sure == NEVER { self.doubtful } else { self.sure }
+    }
+}
+
+/// More than any text has.
+const NEVER: usize = usize::MAX;
 
 const fn shape(beginning: &'static str, follows: Follows, doubtful: usize, sure: usize) -> Shape {
     Shape { beginning, follows, doubtful, sure }
@@ -65,14 +76,14 @@ const SHAPES: &[Shape] = &[
     shape("sk-proj-", Follows::Numbered, 11, 20),
     shape("sk-", Follows::Numbered, 16, 40),
     shape("AKIA", Follows::Capitals, 16, 16),
-    shape("ASIA", Follows::Capitals, 16, 16),
+    shape("ASIA", Follows::Capitals, 16, NEVER),
     shape("AIza", Follows::Token, 35, 35),
     shape("ya29.", Follows::Dotted, 20, 40),
     shape("SG.", Follows::Dotted, 33, 60),
     shape("npm_", Follows::Token, 30, 36),
     shape("pypi-", Follows::Token, 40, 60),
     shape("hf_", Follows::Token, 30, 34),
-    shape("eyJ", Follows::Signed, 0, 0),
+    shape("eyJ", Follows::Signed, 0, NEVER),
     shape("kbt_", Follows::Token, 16, 43),
     shape("kbo_", Follows::Token, 16, 43),
     shape("kbm_", Follows::Token, 16, 43),
@@ -92,7 +103,7 @@ enum Follows {
     Token,
     /// The same, with a digit early on: `sk-` begins words as well.
     Numbered,
-    /// Capital letters and digits.
+    /// Capital letters and digits: so many of them, and then neither a letter nor a digit.
     Capitals,
     /// What base64 and base64url have, and so what a path has.
     Base64,
@@ -124,7 +135,8 @@ impl Follows {
                 let mut early = after.iter().take(DIGIT_WITHIN).take_while(|byte| is_token(**byte));
                 all(least) && early.any(u8::is_ascii_digit)
             }
-            Self::Signed => is_signed(after),
+            Self::Capitals => all(least) && !after.get(least).is_some_and(u8::is_ascii_alphanumeric),
+            Self::Signed => least != NEVER && is_signed(after),
             _ => all(least),
         }
     }
@@ -171,11 +183,23 @@ fn end_of_key(rest: &[u8]) -> usize {
     end.unwrap_or(rest.len())
 }
 
-/// Whether a word may begin after these bytes. In the middle of a longer one it doesn't; after a line break that was written
-/// as `\n` it does.
+/// Whether a word may begin after these bytes. In the middle of a longer one it doesn't; after what stands for another
+/// character it does: a line break that was written as `\n`, a byte of an address as `%3D`, a terminal's color.
 pub(super) fn may_begin(before: &[u8]) -> bool {
     let in_a_word = before.last().is_some_and(u8::is_ascii_alphanumeric);
-    !in_a_word || matches!(before, [.., b'\\', b'n' | b'r' | b't'])
+    !in_a_word
+        || matches!(before, [.., b'\\', b'n' | b'r' | b't'])
+        || matches!(before, [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
+        || ends_color(before)
+}
+
+/// Whether a terminal's color ends here, as a line of a log has it: `\u{1b}[1;31m`.
+fn ends_color(before: &[u8]) -> bool {
+    const NUMBERS_MAX: usize = 16;
+    let Some(rest) = before.strip_suffix(b"m") else { return false };
+    let is_number = |byte: &&u8| byte.is_ascii_digit() || **byte == b';';
+    let numbers = rest.iter().rev().take(NUMBERS_MAX).take_while(is_number).count();
+    rest.get(..rest.len() - numbers).is_some_and(|rest| rest.ends_with(br"\u{1b}["))
 }
 
 /// Finds beginnings; the leftmost one is what it finds several bytes at a time.
@@ -242,7 +266,8 @@ pub(super) fn credential_places(text: &str) -> Option<Vec<Range<usize>>> {
 /// # Errors
 /// What is wrong, without a word of the text.
 pub(crate) fn new_label(text: &str) -> Result<SecretLabel, &'static str> {
-    if credential_shape(text.as_bytes()).is_some() {
+    let looks_like_one = |finder| next(finder, text.as_bytes(), 0, Shape::no_label).is_some();
+    if finder().is_none_or(looks_like_one) {
         return Err("this looks like a credential, not like the label of one");
     }
     text.parse().map_err(|error: InvalidName| error.rule)
@@ -266,9 +291,10 @@ mod tests {
             (format!("OPENAI_API_KEY=sk-proj-{}", "a1".repeat(24)), "sk-proj-"),
             (format!("sk-{}", "a1".repeat(24)), "sk-"),
             (format!("sk-ant-api03-{}", "a1".repeat(24)), "sk-ant-"),
-            (format!("ASIA{}", "Z2".repeat(8)), "ASIA"),
-            (format!("eyJ{}.eyJ{}.{}", "a".repeat(12), "b".repeat(12), "c".repeat(43)), "eyJ"),
             (format!(r"first\nglpat-{}", "x".repeat(20)), "glpat-"),
+            (format!("token%3Dghp_{}", "x".repeat(36)), "ghp_"),
+            (format!(r"\u{{1b}}[1;31mghp_{}\u{{1b}}[0m", "x".repeat(36)), "ghp_"),
+            (format!(r"\u{{1b}}[mAKIA{}\u{{1b}}[m", "Z2".repeat(8)), "AKIA"),
         ] {
             assert_eq!(credential_shape(text.as_bytes()), Some(shape), "{text}");
         }
@@ -277,7 +303,10 @@ mod tests {
     #[test]
     fn a_credential_is_no_label_and_is_not_repeated() {
         let credential = format!("sk_live_{}", "a1".repeat(12));
-        for text in ["sk/+=", "", "a b", &credential, &format!("stripe:{credential}")] {
+        let signed = format!("eyJ{}.eyJ{}.{}", "a".repeat(12), "b".repeat(12), "c".repeat(43));
+        let temporary = format!("ASIA{}", "Z2".repeat(8));
+        let prefixed = format!("stripe:{credential}");
+        for text in ["sk/+=", "", "a b", &credential, &prefixed, &signed, &temporary] {
             let said = new_label(text).unwrap_err();
             assert!(text.is_empty() || !said.contains(text), "{said}");
         }
@@ -299,9 +328,32 @@ mod tests {
             "sk-production-eu-1",
             "eyJhbGciOiJub25lIn0 and eyJhbGciOiJub25lIn0.eyJhbGciOiJub25lIn0",
             "SG.1",
+            "%sksk_live_abcdefghijklmnopqrst",
+            "[31msk_live_abcdefghijklmnopqrst",
+            "AKIAPACIFICREGIONSOUTHEASTHUB",
         ] {
             assert_eq!(credential_shape(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_may_be_meant_for_everyone_is_cut_out_of_logs_alone() {
+        for credential in [
+            format!("eyJ{}.eyJ{}.{}", "a".repeat(12), "b".repeat(12), "c".repeat(43)),
+            format!("ASIA{}", "Z2".repeat(8)),
+        ] {
+            for text in [
+                credential.clone(),
+                format!("Bearer {credential}"),
+                format!("https://s3.example.com/f?X-Amz-Credential={credential}%2F20260101"),
+            ] {
+                assert_eq!(credential_shape(text.as_bytes()), None, "{text}");
+                let start = text.find(&credential).unwrap();
+                let place = start..start + credential.len();
+                assert_eq!(credential_places(&text), Some(vec![place]), "{text}");
+            }
+        }
+        assert_eq!(credential_places("AWS: ASIAPACIFICREGIONSOUTHEASTHUB"), Some(vec![]));
     }
 
     #[test]
@@ -314,7 +366,11 @@ mod tests {
                 let places = credential_places(text).unwrap();
                 places.first().is_some_and(|place| place.start == 0 && place.end == text.len())
             };
-            assert!(is_sure(&text(shape.sure)) && !is_sure(&text(shape.sure - 1)), "{}", shape.beginning);
+            if shape.sure == NEVER {
+                assert!(!is_sure(&text(shape.doubtful)), "{}", shape.beginning);
+            } else {
+                assert!(is_sure(&text(shape.sure)) && !is_sure(&text(shape.sure - 1)), "{}", shape.beginning);
+            }
             let least = shape.doubtful;
             assert!(is_doubtful(&text(least)) && !is_doubtful(&text(least - 1)), "{}", shape.beginning);
             assert!(shape.doubtful <= shape.sure, "{}", shape.beginning);
@@ -340,8 +396,14 @@ mod tests {
 
     #[test]
     fn beginnings_without_end_are_read_in_time_that_grows_with_their_number_alone() {
-        for beginning in ["_eyJabcdefgh", "-sk-ant-abcdefgh1234", "-----BEGIN PRIVATE KEY-----", "_sk-proj-"]
-        {
+        for beginning in [
+            "_eyJabcdefgh",
+            "-sk-ant-abcdefgh1234",
+            "-----BEGIN PRIVATE KEY-----",
+            "_sk-proj-",
+            "%3Dghp_",
+            "1;1;1;1;1;1;1;1;1mghp_",
+        ] {
             let text = beginning.repeat((1 << 20) / beginning.len());
             let begun = std::time::Instant::now();
             let (shape, places) = (credential_shape(text.as_bytes()), credential_places(&text).unwrap());

@@ -42,7 +42,7 @@ pub struct WriteFacts<'a> {
     /// What it does there.
     pub operation: &'a OperationName,
     /// The request. One of its headers may name another account, or a version that it's about; those that say how the reply
-    /// is to look don't matter.
+    /// is to look don't matter, nor do parameters of its media type.
     pub request: &'a Canonical,
     /// The header that the upstream takes a key in. It doesn't matter, nor does `Idempotency-Key`: SDKs put random ones there.
     pub idempotency_header: Option<&'a HeaderName>,
@@ -107,7 +107,8 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
     let request = write.request;
     part(request.method().as_str().as_bytes());
     part(request.path().as_bytes());
-    part(request.content_type().unwrap_or_default().as_bytes());
+    // Without its parameters: clients differ in `charset=utf-8`, and mean the same bytes.
+    part(request.media_type().unwrap_or_default().as_bytes());
     // By name: the order in which an SDK writes them out isn't always the same.
     let mut pairs = |pairs: &[(String, String)]| {
         let mut sorted: Vec<_> = pairs.iter().collect();

@@ -1,6 +1,7 @@
 //! A decided question as plain data: what `policy explain` and `policy test` read, and what a replay asks again.
 
 use jiff::Timestamp;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -21,7 +22,11 @@ use crate::ids::{
     AgentId, ConversationId, Environment, IntentId, Realm, RoleName, TenantId, TokenId, ToolName, TurnId,
     UserId,
 };
+use crate::json;
 use crate::store::ComponentKind;
+
+/// The most bytes of a body that is written as JSON text. A connection takes less.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A question that was put to the policies, or could be. It holds a request's parameters, and so whatever the caller put
 /// into them, but no credential.
@@ -86,8 +91,8 @@ pub struct Facts {
     /// Those in the query.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub query: Map<String, Value>,
-    /// Those in the body.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    /// Those in the body. It's read from the text of a JSON object as well: TOML has no null, and a body may.
+    #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "read_body")]
     pub body: Map<String, Value>,
     /// Who has agreed, if the request was approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -343,7 +348,9 @@ impl Policy {
             (None, None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
                 self.check_approve(facts, name)?;
-                if *operator == facts.agent {
+                // As the host has it: nor does whoever the token was handed on by.
+                let is_own = |agent: &AgentId| agent.as_str().eq_ignore_ascii_case(operator.as_str());
+                if is_own(&facts.agent) || facts.above.iter().any(|link| is_own(&link.agent)) {
                     let cause = "nobody agrees to their own request, whatever the policies say";
                     return Ok(judged(Decided::no(cause.to_owned())));
                 }
@@ -416,10 +423,23 @@ fn write_time<S: Serializer>(time: &Option<Millis>, to: S) -> Result<S::Ok, S::E
     time.map(|time| time.to_string()).serialize(to)
 }
 
+fn read_body<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    let body = match Value::deserialize(from)? {
+        Value::String(text) => json::parse(text.as_bytes(), BODY_BYTES_MAX).map_err(|error| {
+            D::Error::custom(format!("`body`: a string here is the text of a JSON object, and {error}"))
+        })?,
+        body => body,
+    };
+    match body {
+        Value::Object(body) => Ok(body),
+        _ => Err(D::Error::custom("`body` is no object: write a table, or the text of a JSON object")),
+    }
+}
+
 fn read_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Millis>, D::Error> {
     let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
     let time: Timestamp = text.parse().map_err(|_| {
-        serde::de::Error::custom(format!("{text:?} is no time: write it as \"2026-01-31T12:00:00Z\""))
+        D::Error::custom(format!("{text:?} is no time: write it as \"2026-01-31T12:00:00Z\""))
     })?;
     Ok(Some(Millis(time.as_millisecond())))
 }

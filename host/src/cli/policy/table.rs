@@ -129,6 +129,62 @@ mod tests {
     }
 
     #[test]
+    fn a_body_may_be_json_text_so_that_a_null_can_be_asked_about() {
+        const CRM: &str = r#"
+            base_url = "https://api.example.com"
+            secret = "key"
+            attach = { kind = "bearer" }
+            [operations.update]
+            request = "PATCH /v1/accounts"
+            effect = "write"
+            content_type = "application/json"
+            body.owner = { type = "string", optional = true }
+            body.limit = { type = "integer", minimum = 0, optional = true, nullable = true }
+        "#;
+        let connections = Arc::new(Connections::parse(&[("crm.toml", CRM)]).unwrap());
+        let rules = "permit (principal, action, resource);
+                     @id(\"limits-stay\") forbid (principal, action == Action::\"crm:update\", resource)
+                     when { context.nulls.contains(\"limit\") };";
+        let files = [PolicyFile::new("p.cedar", rules)];
+        let policy = Policy::of(&files, &[], World::of(connections, [])).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failure = |body: &str, expect: &str| {
+            let case = format!(
+                "[[case]]\nname = 'a'\nagent = 'bot'\noperation = 'crm:update'\nbody = {body}\n{expect}\n"
+            );
+            std::fs::write(file.path(), case).unwrap();
+            run(file.path(), &policy).unwrap().into_iter().find_map(|(_, failure)| failure)
+        };
+        let (allowed, denied) = ("expect = 'allowed'", "expect = 'denied'\nby = ['limits-stay']");
+        for (body, expect) in [
+            (r#"'{ "owner": "a", "limit": null }'"#, denied),
+            (r#"'{ "owner": "a", "limit": 7 }'"#, allowed),
+            ("{ owner = 'a', limit = 7 }", allowed),
+            ("'{}'", allowed),
+        ] {
+            assert_eq!(failure(body, expect), None, "{body}");
+        }
+        for (body, said) in [
+            (
+                "'{ \"limit\": '",
+                "`body`: a string here is the text of a JSON object, and it is not valid JSON",
+            ),
+            (r#"'{ "limit": 1, "limit": null }'"#, "appears twice"),
+            ("'[]'", "`body` is no object"),
+            ("[1]", "`body` is no object"),
+            ("1", "`body` is no object"),
+        ] {
+            for expect in [allowed, denied] {
+                let failure = failure(body, expect);
+                assert!(
+                    failure.as_ref().is_some_and(|failure| failure.contains(said)),
+                    "{body}: {failure:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_question_fails_its_case_whatever_that_expects() {
         let permit = PolicyFile::new("p.cedar", "permit (principal, action, resource);");
         let policy = Policy::of(&[permit], &[], World::of(Arc::default(), [])).unwrap();

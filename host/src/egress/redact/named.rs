@@ -1,4 +1,4 @@
-//! Values that something names as a secret: `password: …`, `the API key is …`.
+//! Values that something names as a secret: `password: …`, `the API key is …`, `--password …`.
 
 use std::ops::Range;
 
@@ -35,8 +35,10 @@ enum Word {
 
 /// Finds names and their values.
 pub(super) struct Named {
-    /// A name that ends in such a word, and a sign that the value follows.
+    /// A name that ends in such a word, and a sign that the value follows, bold in Markdown with the sign or without it.
     name: Regex,
+    /// The option of a command, whose value follows without a sign.
+    option: Regex,
     /// The end of a name for what is known of a secret, and is none: `token_env`, `secret_name`.
     about: Regex,
     /// A list of values: each has a name of its own, or none.
@@ -47,19 +49,28 @@ pub(super) struct Named {
 
 impl Named {
     pub(super) fn new() -> Option<Self> {
-        let name = [
-            "(?i)(?:(?P<password>",
+        let word = [
+            "(?:(?P<password>",
             PASSWORDS,
             ")|(?P<pin>pin)|(?P<phrase>",
             PHRASES,
             ")|(?P<key>",
             KEYS,
-            r#")|(?P<pass>pass))(?:(?P<many>s)|[0-9]{1,3}|(?P<more>[_-][A-Za-z0-9_-]{1,20}))?(?:\\{0,8}["'`])?"#,
-            r"(?:\s{0,4}(?P<sign>:=|=>|={1,3}|:)|\s{1,4}(?:is|was|ist|lautet|est|es)\b\s{0,2}(?P<colon>:?))\s{0,4}",
+            r")|(?P<pass>pass))(?:(?P<many>s)|[0-9]{1,3}|(?P<more>[_-][A-Za-z0-9_-]{1,20}))?",
+        ]
+        .concat();
+        let name = [
+            "(?i)",
+            word.as_str(),
+            r#"(?:\\{0,8}["'`]|\*{1,3}|_{1,3}|~~)?"#,
+            r"(?:\s{0,4}(?P<sign>:=|=>|={1,3}|:|：)|\s{1,4}(?:is|was|ist|lautet|est|es)\b\s{0,2}(?P<colon>:?))",
+            r"(?:(?:\*{1,3}|_{1,3}|~~|`)(?:\s|\\[nrt]){1,4}|(?:\s|\\[nrt]){0,4})",
         ];
-        let about = r"(?i)[_-](?:env|var|name|file|path|type|kind|counts?|limit|budget|usage|rate|ur[il]|endpoint|ttl|length|size|field|header|policy|expiry|expires(?:[_-](?:in|at))?)$";
+        let option = [r"(?i)--?(?:[A-Za-z0-9]{1,20}[_-]){0,4}", word.as_str(), r"[ \t]{1,4}"];
+        let about = r"(?i)[_-](?:env|var|name|file|path|type|kind|counts?|limit|budget|usage|rate|ur[il]|endpoint|ttl|length|size|field|header|policy|stdin|expiry|expires(?:[_-](?:in|at))?)$";
         Some(Self {
             name: Regex::new(&name.concat()).ok()?,
+            option: Regex::new(&option.concat()).ok()?,
             about: Regex::new(about).ok()?,
             several: Regex::new(r#"^[\[({]{1,8}\\{0,8}["'`]"#).ok()?,
             values: Values::new()?,
@@ -78,8 +89,7 @@ impl Named {
                 continue;
             };
             at = whole.end();
-            let is_about = name.name("more").is_some_and(|more| self.about.is_match(more.as_str()));
-            if is_about || self.several.is_match(text.get(at..).unwrap_or_default()) {
+            if self.is_about(&name) || self.several.is_match(text.get(at..).unwrap_or_default()) {
                 continue;
             }
             let mut value = self.values.at(text, at);
@@ -102,7 +112,42 @@ impl Named {
                 at = value.end;
             }
         }
+        places.extend(self.options(text));
         places
+    }
+
+    /// Values of a command's options: `--password …`. Words in a sentence about one are left alone.
+    fn options(&self, text: &str) -> Vec<Range<usize>> {
+        let mut places = Vec::new();
+        let mut at = 0;
+        while let Some(option) = self.option.captures_at(text, at) {
+            let Some(whole) = option.get(0) else { break };
+            let before = text.get(..whole.start()).unwrap_or_default();
+            if !may_begin(before.as_bytes()) || before.ends_with(['-', '_']) {
+                // A dash is one byte.
+                at = whole.start() + 1;
+                continue;
+            }
+            at = whole.end();
+            let next_option = text.get(at..).is_some_and(|after| after.starts_with('-'));
+            // A dash stands before the word, so it's never the end of another one.
+            let Some(word) = word("-", &option).filter(|_| !next_option && !self.is_about(&option)) else {
+                continue;
+            };
+            let value = self.values.at(text, at);
+            let blank = self.blank.len(text.get(value.start..).unwrap_or_default());
+            let is_blank = blank.is_some_and(|length| value.start + length >= value.end);
+            let said = value.quoted || word == Word::Pass;
+            if !is_blank && is_secret(word, text.get(value.start..value.end).unwrap_or_default(), said) {
+                places.push(value.start..value.end);
+            }
+        }
+        places
+    }
+
+    /// Whether a name is one for what is known of a secret.
+    fn is_about(&self, name: &Captures<'_>) -> bool {
+        name.name("more").is_some_and(|more| self.about.is_match(more.as_str()))
     }
 }
 

@@ -37,6 +37,9 @@ fn vendors_keys_are_cut_out_by_their_shape() {
         ("KEYBEARER_TOKEN={}", format!("kbt_{}", some(43))),
         ("Authorization: Bearer {}", format!("eyJ{}.{}.{}", some(20), some(20), some(43))),
         (r"here:\n{}\nthat's it", pem),
+        ("see x%3D{}&y", format!("ghp_{}", some(36))),
+        (r"\u{1b}[31m{}\u{1b}[0m", format!("ghp_{}", some(36))),
+        (r"\u{1b}[m\u{1b}[1;38;5;196m{}\u{1b}[m", format!("AKIA{}", "Z2".repeat(8))),
     ] {
         cut(around, &secret);
     }
@@ -68,6 +71,23 @@ fn what_is_named_a_secret_is_cut_out() {
         ("token=${TOKEN}&password={}", "hunter2"),
         ("token=$(cat /run/token);password={};user=me", "hunter2"),
         ("token=[REDACTED],password={}", "hunter2"),
+        ("**Password:** {}", "hunter2"),
+        ("**Password**: {}", "hunter2"),
+        ("*password:* {}", "hunter2"),
+        ("~~password:~~ {}", "hunter2"),
+        ("`password:` {}", "hunter2"),
+        ("__API key:__ {}", "abc-123-def"),
+        ("password：{}", "hunter2"),
+        (r"Password:\n{}", "hunter2"),
+        (r"Password:\n  {} is it", "hunter2"),
+        (r"**Password:**\n{}", "hunter2"),
+        (r"Password:\n\n    {}", "hunter2"),
+        (r"Password:\n\n\t  \t  {}  \nis it.", "hunter2"),
+        ("--password {}", "hunter2"),
+        ("mysql -u root --password {} db", "hunter2"),
+        ("mysql --db-password '{}'", "two words"),
+        ("deploy --api-key {} --now", "abc-123-def"),
+        ("deploy --pass {}", "hunter2!"),
     ] {
         cut(around, secret);
     }
@@ -123,6 +143,12 @@ fn what_is_no_credential_stays() {
         "password: [REDACTED]",
         "Authorization: Bearer [REDACTED]",
         "overbearer abcdefgh",
+        "Use --password to log in, the --token option, --pass through or --password-stdin example.com.",
+        "login --password --user me, --token-file /run/token9, --max-tokens 4096",
+        "login --password $PASSWORD --token '<your token>' --api-key ${KEY}",
+        "**Password:** <your password>. The **token:** is wrong.",
+        r"To reset your password:\n\n      passwd somebody",
+        "the list[31msk_live_abcdefgh12345678, and %sksk_live_abcdefgh12345678",
         "commit 9fceb02d0ae598e95dc970b74767f19372d61af8 fixes it",
         "The key is on page 123e4567-e89b-12d3-a456-426614174000.",
         "about the key, see https://example.com/docs/a1B2c3D4e5F6g7H8i9J0k1L2m3",
@@ -151,6 +177,14 @@ fn lines_that_nearly_match_are_read_in_time_that_grows_with_their_length_alone()
         "-----BEGIN PRIVATE KEY-----",
         "passphrase:x",
         "aaaaaaaaaaaaaaaaaaaaaaaa/",
+        "--password ",
+        r#"--token "a "#,
+        "-a_-",
+        "password:** ",
+        r"password:\n  ",
+        r"password:\n      a ",
+        "%3Dghp_",
+        "1;1;1;1;1;1;1;1;1mghp_",
         "ü is ",
     ] {
         let line = format!("secret={}", part.repeat((256 << 10) / part.len()));

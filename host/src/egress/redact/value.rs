@@ -18,6 +18,8 @@ pub(super) struct Value {
 
 /// Reads values.
 pub(super) struct Values {
+    /// A value by itself on its line, indented: line breaks are written as `\n` by then.
+    alone: Regex,
     /// The next name, after a comma or the like.
     next_name: Regex,
 }
@@ -25,11 +27,16 @@ pub(super) struct Values {
 impl Values {
     pub(super) fn new() -> Option<Self> {
         let next_name = r#"^\\{0,8}["'`]?[A-Za-z_][A-Za-z0-9_.-]{0,63}\\{0,8}["'`]?[:=]"#;
-        Some(Self { next_name: Regex::new(next_name).ok()? })
+        let alone = r"^(?:\s|\\[nrt]){1,12}(?P<value>\S{3,256}?)[ \t]{0,4}(?:\\[nr]|\n|$)";
+        Some(Self { alone: Regex::new(alone).ok()?, next_name: Regex::new(next_name).ok()? })
     }
 
     /// The value that begins here.
     pub(super) fn at(&self, text: &str, at: usize) -> Value {
+        let alone = self.alone.captures(text.get(at..).unwrap_or_default());
+        if let Some(value) = alone.and_then(|alone| alone.name("value")) {
+            return Value { start: at + value.start(), end: at + value.end(), quoted: false };
+        }
         let rest = text.as_bytes().get(at..).unwrap_or_default();
         let depth = rest.iter().take_while(|byte| **byte == b'\\').count();
         let mut start = at;

@@ -242,6 +242,10 @@ content_type = "application/json"
 path.id = { type = "string" }
 body.text = { type = "string" }
 body.more = { type = "string", optional = true }
+[operations.import]
+request = "POST /v1/import"
+effect = "write"
+content_type = "text/csv"
 "#;
 
 struct Ask<'a> {
@@ -318,6 +322,19 @@ fn the_same_write_has_the_same_key_whatever_an_sdk_adds_and_however_it_sorts() {
     assert_eq!(ask().key(), Ask { body: form(&[("customer", "cus_1"), ("amount", "500")]), ..ask() }.key());
     let note = |text: &str| Ask { path: "/v1/notes/1", body: Body::Json(text.to_owned()), ..ask() }.key();
     assert_eq!(note(r#"{"text":"a","more":"b"}"#), note(r#"{ "more": "b", "text": "a" }"#));
+}
+
+#[test]
+fn parameters_of_the_media_type_make_no_other_write() {
+    let import = |content_type: &str, data: &'static str| {
+        let body = Body::Bytes { content_type: content_type.to_owned(), data: data.into() };
+        Ask { path: "/v1/import", body, ..ask() }.key()
+    };
+    let plain = import("text/csv", "a,b");
+    for content_type in ["text/csv; charset=utf-8", "text/csv; charset=UTF-8", "text/csv;header=present"] {
+        assert_eq!(import(content_type, "a,b"), plain, "{content_type}");
+        assert_ne!(import(content_type, "a,c"), plain, "{content_type}");
+    }
 }
 
 #[test]

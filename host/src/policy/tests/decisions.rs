@@ -315,6 +315,18 @@ fn calls_and_code_that_are_allowed_only_with_approval_ask_for_it() {
 }
 
 #[test]
+fn nobody_agrees_to_what_they_ask_for_themselves_or_have_asked_for() {
+    let any = policy("permit (principal, action == Action::\"approve\", resource);");
+    let handed = |operator: &str| with(approve_charge(operator), json!({ "above": [{ "agent": "boss" }] }));
+    assert_eq!(verdict(&any, &facts(handed("ann"))), "allowed");
+    for operator in ["bot", "Bot", "boss", "BOSS"] {
+        let judged = any.judge(&facts(handed(operator)), NOON).unwrap();
+        let cause = judged.cause.unwrap();
+        assert!(cause.contains("nobody agrees to their own request"), "{operator}: {cause}");
+    }
+}
+
+#[test]
 fn who_agrees_to_calls_and_to_code_is_chosen_by_policy() {
     let policy = policy(
         "permit (principal == Operator::\"acme/ann\", action == Action::\"approve\", resource == Tool::\"run_python\")

@@ -55,6 +55,27 @@ fn what_the_guide_says_of_reading_code_holds() {
 }
 
 #[test]
+fn who_reads_code_is_who_the_guides_name_though_start_cedar_lets_every_operator_approve() {
+    let governance = include_str!("../../../../docs/GOVERNANCE.md");
+    for (guide, id, tenant, readers) in [
+        (GUIDE, "reviewers-read-code", "acme", ["rita", "cfo"]),
+        (governance, "rita-reads-code", "default", ["rita", "cli"]),
+    ] {
+        let mut blocks = guide.split("```cedar\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let text = blocks.find(|block| block.contains(&format!("@id(\"{id}\")"))).unwrap();
+        let policy = policy(&format!("{START}\n{text}"));
+        let may = |operator: &str| {
+            let asked = json!({ "tenant": tenant, "approve": "run_code", "operator": operator });
+            verdict(&policy, &facts(asked))
+        };
+        for reader in readers {
+            assert_eq!(may(reader), "allowed", "{id}: {reader}");
+        }
+        assert_eq!(may("ann"), "denied", "{id}");
+    }
+}
+
+#[test]
 fn what_the_guide_says_of_delegated_tokens_holds() {
     let text =
         blocks("cedar").into_iter().find(|block| block.contains("delegated-tokens-only-read")).unwrap();

@@ -42,7 +42,17 @@ def find(text: str, *, broad: bool = False) -> list[Found]:
     return list(_merged(shaped, [one for one in around if not _touches(one, references)]))
 
 
-_BEFORE = r"(?<![A-Za-z0-9])"
+# A terminal's color: `ESC[1;31m`. What looks back has one length each.
+_COLOR = "|".join(rf"(?<=\x1b\[[0-9;]{{{length}}}m)" for length in range(17))
+# Where a word may begin: not in the middle of a longer one, unless what is before it stands for another character, as
+# `%3D` and `\n` do. It's asked where a beginning is, and nowhere else.
+_BEFORE = rf"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\[nrt])|(?<=[\[0-9;]m)(?:{_COLOR}))"
+
+
+def _word(beginning: str, rest: str) -> str:
+    """What begins and goes on like this, where a word may begin."""
+    return f"(?={beginning}){_BEFORE}{beginning}{rest}"
+
 
 # Kinds by shape. The more special come first: where two begin at the same place, the first is the kind.
 _SHAPES = [
@@ -53,26 +63,27 @@ _SHAPES = [
             r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----.*?"
             r"(?:-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----|\Z)",
         ),
-        ("keybearer-token", _BEFORE + r"kb[tom]_[A-Za-z0-9_-]{16,}"),
-        ("stripe-key", _BEFORE + r"[sr]k_(?:live|test)_[A-Za-z0-9]{8,}"),
-        ("stripe-webhook-secret", _BEFORE + r"whsec_[A-Za-z0-9+/=_-]{16,}"),
-        ("anthropic-key", _BEFORE + r"sk-ant-[A-Za-z0-9_-]{16,}"),
-        ("openai-key", _BEFORE + r"sk-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{16,}"),
-        ("github-token", _BEFORE + r"(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
-        ("gitlab-token", _BEFORE + r"gl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_-]{16,}"),
-        ("slack-token", _BEFORE + r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}"),
+        ("keybearer-token", _word(r"kb[tom]_", r"[A-Za-z0-9_-]{16,}")),
+        ("stripe-key", _word(r"[sr]k_(?:live|test)_", r"[A-Za-z0-9]{8,}")),
+        ("stripe-webhook-secret", _word(r"whsec_", r"[A-Za-z0-9+/=_-]{16,}")),
+        ("anthropic-key", _word(r"sk-ant-", r"[A-Za-z0-9_-]{16,}")),
+        ("openai-key", _word(r"sk-", r"(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{16,}")),
+        ("github-token", _word(r"gh[opsur]_", r"[A-Za-z0-9]{20,}")),
+        ("github-token", _word(r"github_pat_", r"[A-Za-z0-9_]{20,}")),
+        ("gitlab-token", _word(r"gl(?:pat|dt|rt|cbt|ptt|soat)-", r"[A-Za-z0-9_-]{16,}")),
+        ("slack-token", _word(r"(?:xox[abeoprs]|xapp)-", r"[A-Za-z0-9-]{10,}")),
         ("slack-webhook", r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{16,}"),
-        ("aws-access-key-id", _BEFORE + r"A(?:KI|SI)A[A-Z0-9]{16}(?![A-Za-z0-9])"),
-        ("google-api-key", _BEFORE + r"AIza[A-Za-z0-9_-]{35}"),
-        ("google-oauth-token", _BEFORE + r"ya29\.[A-Za-z0-9_.-]{20,}"),
-        ("sendgrid-key", _BEFORE + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
-        ("npm-token", _BEFORE + r"npm_[A-Za-z0-9]{30,}"),
-        ("pypi-token", _BEFORE + r"pypi-[A-Za-z0-9_-]{40,}"),
-        ("huggingface-token", _BEFORE + r"hf_[A-Za-z0-9]{30,}"),
+        ("aws-access-key-id", _word(r"A(?:KI|SI)A", r"[A-Z0-9]{16}(?![A-Za-z0-9])")),
+        ("google-api-key", _word(r"AIza", r"[A-Za-z0-9_-]{35}")),
+        ("google-oauth-token", _word(r"ya29\.", r"[A-Za-z0-9_.-]{20,}")),
+        ("sendgrid-key", _word(r"SG\.", r"[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}")),
+        ("npm-token", _word(r"npm_", r"[A-Za-z0-9]{30,}")),
+        ("pypi-token", _word(r"pypi-", r"[A-Za-z0-9_-]{40,}")),
+        ("huggingface-token", _word(r"hf_", r"[A-Za-z0-9]{30,}")),
         # Its first part ends where another one may begin, so that a run of beginnings is read once.
         (
             "jwt",
-            _BEFORE + r"eyJ(?:(?![_-]eyJ)[A-Za-z0-9_-]){8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}",
+            _word(r"eyJ", r"(?:(?![_-]eyJ)[A-Za-z0-9_-]){8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}"),
         ),
     ]
 ]
