@@ -239,6 +239,27 @@ def test_the_token_is_in_its_header_and_nowhere_else(ask, caplog):
     assert TOKEN not in f"{access!r} {access.__dict__}"
 
 
+SOME, OTHER = f"apr_{'1' * 24}", f"apr_{'2' * 24}"
+
+
+@pytest.mark.parametrize(
+    "detail, waits",
+    [
+        (f"a person has to approve this first: it waits as {SOME} until then; once it's approved, come back", SOME),
+        (f"… it waits as {SOME} until then; … (this isn't what was approved as {OTHER})", SOME),
+        (f"a person has to approve this first, and {SOME} still waits for that; once it's approved, come back", SOME),
+        (f"the approval {SOME} was used before, and holds for one request; make the request without it", None),
+        (f"the approval {SOME} has expired; ask anew by making the request without it", None),
+        (f"there is no approval {SOME} for this request: one holds for exactly the request", None),
+        (f"it waits as {SOME}0 until then", None),
+        ("a person has to approve this first, and nobody can here", None),
+    ],
+)
+def test_the_approval_of_an_error_is_one_that_waits(detail, waits):
+    assert KeybearerError("approval_required", f"The call failed (approval_required): {detail}.").approval == waits
+    assert KeybearerError("denied", detail).approval is None
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -18,9 +18,9 @@ use crate::reach::Reach;
 use crate::refusal::SendFailure;
 use crate::store::{ApprovalRow, ApprovalState, StoreError};
 
-/// How long before its deadline a call stops waiting for people, so that its caller still hears which approval to come
-/// back with.
-const ANSWER_BEFORE: Duration = Duration::from_millis(250);
+/// How long before its deadline, at least, a call stops waiting for people, so that its caller still hears which approval to
+/// come back with.
+pub(crate) const ANSWER_BEFORE: Duration = Duration::from_millis(250);
 
 /// Says who may approve what. Default deny.
 pub trait MayApprove: Send + Sync + 'static {
@@ -79,13 +79,15 @@ pub enum Approver {
     },
 }
 
-/// People's yes that was used up, and what exactly it was for.
+/// People's yes, and what exactly it's for.
 #[derive(Debug)]
 pub struct Obtained {
     /// The yes.
     pub approved: Approved,
-    /// What it was for.
+    /// What it's for.
     pub fingerprint: Fingerprint,
+    realm: Realm,
+    by: By,
 }
 
 /// Which approval a request comes with, or waits for.
@@ -174,8 +176,26 @@ impl ApprovalDesk {
         own
     }
 
-    /// Has a request, a call or code approved: uses that of the `given` approvals which is for it, or the one that was granted to
-    /// the same before; otherwise asks for one, and waits for it if the caller wants that.
+    /// Has a request approved: [`Self::find`] up to a quarter of a second before the deadline, and [`Self::use_up`].
+    ///
+    /// # Errors
+    /// As for these.
+    pub async fn obtain(
+        &self,
+        call: &CallId,
+        ask: &(dyn Fn() -> Result<ApprovalAsk, SendFailure> + Sync),
+        said: (&[ApprovalId], bool),
+        deadline: Instant,
+    ) -> Result<Obtained, SendFailure> {
+        let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
+        let found = self.find(call, ask, said, until, &mut || {}).await?;
+        self.use_up(call, &found).await?;
+        Ok(found)
+    }
+
+    /// Finds people's yes to a request, a call or code, and leaves it unused: that of the `given` approvals which is for it, or
+    /// the one that was granted to the same before. Otherwise asks for one, and waits for it until `until`, if the caller wants
+    /// that and no other request waits for the same one already. `on_wait` is called before a wait.
     ///
     /// `given` is what the caller came back with, for its call and for what that sends. One that was given to the same token for
     /// something else stays for that, and another one is asked for. One that is for nothing of the kind is none, as the agent hears.
@@ -186,12 +206,13 @@ impl ApprovalDesk {
     ///
     /// # Errors
     /// What the agent hears; nothing was sent. It names the approval to come back with where there's one.
-    pub async fn obtain(
+    pub async fn find(
         &self,
         call: &CallId,
         ask: &(dyn Fn() -> Result<ApprovalAsk, SendFailure> + Sync),
         (given, waits): (&[ApprovalId], bool),
-        deadline: Instant,
+        until: Instant,
+        on_wait: &mut (dyn FnMut() + Send),
     ) -> Result<Obtained, SendFailure> {
         let first = ask()?;
         let (realm, mut fingerprint) = (first.realm.clone(), first.fingerprint);
@@ -203,19 +224,36 @@ impl ApprovalDesk {
                 Found { id: asked.id, expires_at: Some(asked.expires_at), state: Some(asked.state) }
             }
         };
-        if waits && state == Some(ApprovalState::Pending) {
-            let until = deadline.checked_sub(ANSWER_BEFORE).unwrap_or(deadline);
+        // INVARIANT (waiters): one request waits for an approval, so no more wait than may be pending. One alone could use it.
+        if waits
+            && state == Some(ApprovalState::Pending)
+            && let Some(_sole) = self.approvals.waiting().alone(&id)
+        {
+            on_wait();
             let waited = self.approvals.wait(&id, until).await;
             waited.map_err(|error| ClaimError::Store(error).failure(&id))?;
             fingerprint = ask()?.fingerprint;
         }
-        match self.claim(Some(call), &realm, &id, fingerprint, by).await {
-            Ok(approved) => Ok(Obtained { approved, fingerprint }),
+        match self.approvals.look(&realm, &id, fingerprint) {
+            Ok(approved) => Ok(Obtained { approved, fingerprint, realm, by }),
             Err(ClaimError::Pending) => Err(match expires_at {
                 Some(expires_at) => required(&id, expires_at, given),
                 None => ClaimError::Pending.failure(&id),
             }),
             Err(error) => Err(error.failure(&id)),
+        }
+    }
+
+    /// Uses up what was [found](Self::find), on record as part of `call`. Of any number that found the same, one succeeds.
+    ///
+    /// # Errors
+    /// What the agent hears; nothing was sent.
+    pub async fn use_up(&self, call: &CallId, found: &Obtained) -> Result<(), SendFailure> {
+        let Obtained { approved, fingerprint, realm, by } = found;
+        match self.claim(Some(call), realm, &approved.id, *fingerprint, by.clone()).await {
+            // Who agreed is what it was: nothing is entered into what was granted.
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.failure(&approved.id)),
         }
     }
 
@@ -335,27 +373,32 @@ impl ApprovalDesk {
         self.approvals.get(approver.reach(), id)?.ok_or(DecideError::Unknown)
     }
 
-    /// Which of the approvals that a call came back with is for this request, and how it stands. `None`: each of them was given to
-    /// the same token for something of another kind, which the call may yet come to.
+    /// Which of the approvals that a call came back with is for this request, and how it stands: one that is or may be granted
+    /// before one that is over. `None`: each of them was given to the same token for something else, which the call may yet come
+    /// to, or which came before it.
     ///
     /// If none fits and one isn't like that, it's that one, without a state: it isn't waited for, as the time at which that ends
     /// would tell of its decision, and it can't be used.
     fn fitting(&self, given: &[ApprovalId], ask: &ApprovalAsk) -> Result<Option<Found>, SendFailure> {
         let reach = Reach::one(ask.realm.clone());
-        let mut unfit = None;
+        let (mut over, mut unfit) = (None, None);
         for id in given {
             let row = self.approvals.get(Some(&reach), id);
             let row = row.map_err(|error| ClaimError::from(error).failure(id))?;
             match row {
                 Some(row) if row.fingerprint == ask.fingerprint => {
-                    let state = Some(row.state(self.approvals.now()));
-                    return Ok(Some(Found { id: id.clone(), expires_at: None, state }));
+                    let state = row.state(self.approvals.now());
+                    let found = Found { id: id.clone(), expires_at: None, state: Some(state) };
+                    if matches!(state, ApprovalState::Granted | ApprovalState::Pending) {
+                        return Ok(Some(found));
+                    }
+                    over = over.or(Some(found));
                 }
-                Some(row) if row.token == ask.token && row.about != ask.about => {}
+                Some(row) if row.token == ask.token => {}
                 _ => unfit = unfit.or_else(|| Some(id.clone())),
             }
         }
-        Ok(unfit.map(|id| Found { id, expires_at: None, state: None }))
+        Ok(over.or_else(|| unfit.map(|id| Found { id, expires_at: None, state: None })))
     }
 }
 

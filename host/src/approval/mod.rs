@@ -24,9 +24,11 @@ mod rules;
 mod shown;
 #[cfg(test)]
 pub(crate) mod tests;
+mod waiting;
 
 pub use ask::{ApprovalAsk, AskParts, CallParts};
 pub use code::{CodeBlock, ShownCode};
+pub(crate) use desk::ANSWER_BEFORE;
 pub use desk::{ApprovalDesk, Approver, MayApprove, Obtained};
 pub use error::{ApprovalError, ClaimError, DecideError};
 pub use fingerprint::{CallFingerprint, Fingerprint, FingerprintParts, QuestionParts};
@@ -47,6 +49,7 @@ use crate::store::{
     ApprovalFilter, ApprovalRow, ApprovalState, ControlStore, Opening, PendingLimits, Stage, StoreError,
     Watch,
 };
+use waiting::Waiting;
 
 /// How long an approval is kept to be looked at after it expired. The audit trail keeps it for ever.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
@@ -83,6 +86,7 @@ pub struct Approvals {
     clock: Arc<dyn Clock>,
     limits: ApprovalLimits,
     watch: Arc<Watch>,
+    waiting: Waiting,
 }
 
 impl Approvals {
@@ -95,7 +99,7 @@ impl Approvals {
         limits: ApprovalLimits,
     ) -> Self {
         let watch = Arc::new(Watch::new(store.clone()));
-        Self { store, vault, clock, limits, watch }
+        Self { store, vault, clock, limits, watch, waiting: Waiting::default() }
     }
 
     /// Puts a request before people: [`Self::draft`], and [`Self::open`] if it's new.
@@ -224,6 +228,25 @@ impl Approvals {
         self.store.change_approval(id, &mut |row| claimed = rules::claim(row, realm, fingerprint, now))?;
         self.watch.look();
         claimed
+    }
+
+    /// What [`Self::claim`] would answer now. Nothing is used up.
+    ///
+    /// # Errors
+    /// As for [`Self::claim`].
+    pub fn look(
+        &self,
+        realm: &Realm,
+        id: &ApprovalId,
+        fingerprint: Fingerprint,
+    ) -> Result<Approved, ClaimError> {
+        let mut row = self.store.approval(id)?.ok_or(ClaimError::Unknown)?;
+        rules::claim(&mut row, realm, fingerprint, self.clock.now())
+    }
+
+    /// Which of them requests wait for in this process.
+    fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// Waits until an approval is no longer pending, or until `until`, and answers how it stands then. `None`: there's

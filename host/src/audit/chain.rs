@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::filed;
 use crate::audit::{Event, Row};
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::digested::Digested;
 use crate::ids::{CallId, Digest, Realm};
 use crate::store::{AuditRecord, AuditStore, Filed, LedgerTx, StoreError};
@@ -52,10 +52,10 @@ impl Unsealed {
     }
 }
 
-/// Appends rows in one transaction, with what is to be done to the ledger. Answers the number of the last row then.
+/// Appends rows in one transaction, by the time that it's then, with what is to be done to the ledger. Answers the number of the last row then.
 pub(super) fn append(
     store: &dyn AuditStore,
-    at: Millis,
+    clock: &dyn Clock,
     rows: Vec<Unsealed>,
     act: &mut dyn FnMut(&mut dyn LedgerTx) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
@@ -64,6 +64,8 @@ pub(super) fn append(
     store.write(&mut |tx| {
         act(tx.ledger())?;
         let mut head = tx.head()?;
+        // Not before the lock was got: another process may have recorded something meanwhile, at a later time.
+        let at = clock.now();
         rows.by_ref().try_for_each(|row| tx.insert(row.seal(at, &mut head)))?;
         last = head.0;
         Ok(())

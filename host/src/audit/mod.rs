@@ -288,7 +288,7 @@ impl Audit {
     /// # Errors
     /// [`AuditError::Unavailable`] when the trail can't be read or written, or holds a damaged row.
     pub fn recover(&self) -> Result<u32, AuditError> {
-        let (recovered, started) = recover::recover(&*self.trail.store, self.trail.clock.now())?;
+        let (recovered, started) = recover::recover(&*self.trail.store, &*self.trail.clock)?;
         *self.trail.open_calls() = Some(OpenCalls::since(started));
         Ok(recovered)
     }

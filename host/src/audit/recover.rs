@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::AuditError;
 use super::chain::{self, Unsealed};
 use crate::audit::{CallFinished, CallMark, Event, SendFinished};
-use crate::clock::Millis;
+use crate::clock::Clock;
 use crate::ids::{CallId, Realm};
 use crate::refusal::RequestSent;
 use crate::store::{AuditRecord, AuditStore, RowFilter, StoreError};
@@ -17,7 +17,7 @@ const PAGE_ROWS: u32 = 1_024;
 
 /// Marks what is open, then records the start, all in one transaction. Answers how many calls were open, and the number of
 /// the start's row.
-pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<(u32, u64), AuditError> {
+pub(super) fn recover(store: &dyn AuditStore, clock: &dyn Clock) -> Result<(u32, u64), AuditError> {
     let open = open_calls(store)?;
     let recovered = u32::try_from(open.len()).unwrap_or(u32::MAX);
     let mut unsealed = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn recover(store: &dyn AuditStore, now: Millis) -> Result<(u32, u64),
     let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered };
     unsealed.push(Unsealed::new(None, None, &started)?);
     let started =
-        chain::append(store, now, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
+        chain::append(store, clock, unsealed, &mut |ledger| crate::ledger::recover(ledger).map(drop))?;
     Ok((recovered, started))
 }
 

@@ -10,7 +10,7 @@ use super::{
     ADMIN_CHARS_MAX, AuditError, CallBegun, CallRefused, Decided, Decision, Event, SendBegun, SendKnown,
     SendRefused, Trail,
 };
-use crate::clock::Millis;
+use crate::clock::Clock;
 use crate::ledger::{self, Reserved};
 use crate::refusal::Code;
 use crate::store::{AuditStore, StoreError, TrailTx};
@@ -108,7 +108,7 @@ impl Trail {
     fn append(&self, batch: &mut Vec<Entry>) -> Result<(), StoreError> {
         let mut open_calls = self.open_calls();
         batch.extend(open_calls.as_mut().and_then(|open_calls| open_calls.due(&*self.store)));
-        let (before, last) = append(&*self.store, self.clock.now(), batch)?;
+        let (before, last) = append(&*self.store, &*self.clock, batch)?;
         if let Some(open_calls) = &mut *open_calls {
             open_calls.follow(before, batch, last);
         }
@@ -121,14 +121,16 @@ impl Trail {
     }
 }
 
-/// Writes rows in one transaction, all of them recorded at `at`, and does with the ledger what goes with them. Answers the
+/// Writes rows in one transaction, all of them recorded at one time, and does with the ledger what goes with them. Answers the
 /// numbers of the rows before and at the end.
-fn append(store: &dyn AuditStore, at: Millis, batch: &mut [Entry]) -> Result<(u64, u64), StoreError> {
+fn append(store: &dyn AuditStore, clock: &dyn Clock, batch: &mut [Entry]) -> Result<(u64, u64), StoreError> {
     let mut entries = batch.iter_mut();
     let (mut before, mut last) = (0, 0);
     store.write(&mut |tx| {
         let mut head = tx.head()?;
         before = head.0;
+        // Not before the lock was got: another process may have recorded something meanwhile, at a later time.
+        let at = clock.now();
         entries.by_ref().try_for_each(|entry| {
             if let Some(first) = &mut entry.first
                 && let Some(row) = first.take_row()?

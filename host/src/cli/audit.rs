@@ -235,7 +235,20 @@ fn question(vault: &Vault, row: &Row) -> Result<Option<Zeroizing<Vec<u8>>>, Stri
 }
 
 fn verify(store: &SqliteAudit, out: &Out, holds: Option<&audit::Head>) -> anyhow::Result<Done> {
-    match audit::verify(store, holds) {
+    let verified = audit::verify(store, holds);
+    if verified.is_ok()
+        && let Err(error) = store.check_indexes()
+    {
+        let why = match error {
+            StoreError::Damaged(why) => why,
+            other => return Err(other.into()),
+        };
+        let problem = format!("an index isn't what the rows make it, so rows may not be found by it: {why}");
+        out.line(format!("the chain holds, and {problem}"));
+        out.value(&json!({ "holds": false, "problem": problem }));
+        return Ok(Done::Problems);
+    }
+    match verified {
         Ok(verified) => {
             out.line(format!(
                 "{} rows, the chain holds; keep this to see a later cut: {}",
@@ -378,6 +391,25 @@ mod tests {
             let error = run(Audit::Questions { tenant: None }, dir.path()).unwrap_err().to_string();
             assert!(error.starts_with("1 rows can't be read"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_row_that_was_taken_out_of_an_index_is_told_of() {
+        let (dir, opened) = home();
+        opened.record(None, "agent.register", "agent-1").unwrap();
+        let verify = || run(Audit::Verify { holds: None }, dir.path()).unwrap();
+        assert_eq!(verify(), Done::Well);
+        let tampered = "CREATE TEMP TABLE saved AS SELECT * FROM audit WHERE agent IS NOT NULL;
+            DELETE FROM audit WHERE agent IS NOT NULL;
+            PRAGMA writable_schema = ON;
+            UPDATE sqlite_schema SET sql = sql || ' AND seq < 0' WHERE name = 'audit_agent';
+            PRAGMA writable_schema = RESET;
+            INSERT INTO audit SELECT * FROM saved;
+            PRAGMA writable_schema = ON;
+            UPDATE sqlite_schema SET sql = replace(sql, ' AND seq < 0', '') WHERE name = 'audit_agent';
+            PRAGMA writable_schema = RESET;";
+        Connection::open(dir.path().join("audit.db")).unwrap().execute_batch(tampered).unwrap();
+        assert_eq!(verify(), Done::Problems);
     }
 
     #[test]

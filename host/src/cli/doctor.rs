@@ -178,7 +178,9 @@ fn vault(opened: &Opened) -> Vec<Finding> {
 fn trail(opened: &Opened) -> Finding {
     let verified = opened.audit_store().and_then(|store| {
         store.check_pages()?;
-        Ok(audit::verify(store.as_ref(), None)?)
+        let verified = audit::verify(store.as_ref(), None)?;
+        store.check_indexes()?;
+        Ok(verified)
     });
     match verified {
         Ok(verified) => Well(format!("{} rows, the chain holds", verified.head.seq)),

@@ -10,12 +10,12 @@ use super::change::{blocking, unable};
 use super::query::{self, bad, number, parsed};
 use super::router::{Door, Route, last_segment};
 use super::wire::{AuditCall, AuditPage, json};
-use crate::audit::{Row, when};
+use crate::audit::{AuditError, Row, when};
 use crate::auth::Caller;
 use crate::clock::Millis;
 use crate::ids::{CallId, InvalidName};
 use crate::refusal::{Code, Refusal};
-use crate::store::RowFilter;
+use crate::store::{RowFilter, StoreError};
 
 /// Rows on a page when the request doesn't say.
 const PAGE_ROWS: u32 = 100;
@@ -92,6 +92,18 @@ fn own(caller: &Caller) -> RowFilter {
 }
 
 async fn read(door: &Door, filter: RowFilter) -> Result<Vec<Row>, Refusal> {
+    let turns = if filter.is_of_someone() { &door.searches } else { &door.reads };
+    let turn = turns.take().await?;
     let audit = door.app.audit.clone();
-    blocking(move || audit.rows(&filter)).await?.map_err(|error| unable("read its audit trail", &error))
+    let read = blocking(move || {
+        let rows = audit.rows(&filter);
+        drop(turn);
+        rows
+    });
+    read.await?.map_err(|error| match &error {
+        AuditError::Unavailable(cause) if matches!(**cause, StoreError::TooLong(_)) => {
+            Refusal::new(Code::BadRequest, cause.to_string())
+        }
+        _ => unable("read its audit trail", &error),
+    })
 }

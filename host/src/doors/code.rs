@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 
 use super::change::{parse, unable};
+use super::places::Taken;
 use super::problem::Problem;
 use super::router::{Door, Route};
 use super::wire::json;
@@ -111,11 +112,11 @@ async fn answer(door: &Door, caller: Arc<Caller>, request: Request) -> Result<Co
     let timeout = timeout_ms.map_or(door.code.timeout, Duration::from_millis);
     let deadline = started + timeout.min(door.code.timeout_max).min(waits);
 
-    let _place = door.code_places.take()?;
+    let place = door.code_places.take()?;
     // Nothing is run after a block of another language.
     let runs = blocks.iter().take_while(|block| is_python(&block.language));
     let program = Arc::new(Program::new(runs.map(|block| block.code.clone())));
-    let execution = Execution { door, caller, context, deadline, program, sent: RequestSent::No };
+    let execution = Execution { door, place, caller, context, deadline, program, sent: RequestSent::No };
     execution.run(blocks).await
 }
 
@@ -138,6 +139,8 @@ fn check(blocks: &[Block], timeout_ms: Option<u64>) -> Result<(), Refusal> {
 /// The blocks of one request, on their way.
 struct Execution<'d> {
     door: &'d Door,
+    /// Held for all blocks; given back while they wait for people.
+    place: Taken<'d>,
     caller: Arc<Caller>,
     context: CallContext,
     deadline: Instant,
@@ -192,7 +195,7 @@ impl Execution<'_> {
         };
         // Ids only: code and its output are never logged.
         let span = tracing::info_span!("code", call = %id, token = %self.caller.token());
-        let ran = self.door.app.pipeline.call(request).instrument(span).await;
+        let ran = self.door.app.pipeline.call_at(request, &mut self.place).instrument(span).await;
         let sent = ran.request_sent();
         self.sent = self.sent.and(sent);
         match ran.into_result() {

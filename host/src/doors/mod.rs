@@ -46,6 +46,7 @@ mod router;
 mod tls;
 mod tokens;
 mod tools;
+mod turns;
 mod unread;
 mod user_secrets;
 mod vault_keys;

@@ -8,10 +8,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post, put};
-use tokio::sync::SemaphorePermit;
 
-use super::places::Places;
+use super::places::{Places, Taken};
 use super::problem::Problem;
+use super::turns::Turns;
 use super::{
     ServeConfig, agents, approvals, audit, budgets, code, delegate, enforce, health, kill, mcp, openapi,
     policies, proxy, tokens, tools, user_secrets, vault_keys,
@@ -145,12 +145,21 @@ impl Route {
 /// The template of [`Route::Proxy`]'s other path, below which there's nothing.
 pub(super) const PROXY_ROOT: &str = "/proxy/{connection}/";
 
+/// How many read in the trail at once, beside those who search. All of them read on one connection of the store's.
+const READS_MAX: usize = 4;
+/// How many search in it at once: as many as the store does.
+const SEARCHES_MAX: usize = 1;
+
 /// What every route needs.
 pub(super) struct Door {
     pub(super) app: Arc<App>,
     pub(super) places: Places,
     /// For code that agents write, so that it can't take the tools' places.
     pub(super) code_places: Places,
+    /// For reading pages and calls of the trail.
+    pub(super) reads: Turns,
+    /// For looking through the trail for somebody's rows, which takes longer.
+    pub(super) searches: Turns,
     pub(super) code: CodeConfig,
     pub(super) body_bytes_max: usize,
     pub(super) body_time_max: Duration,
@@ -167,6 +176,8 @@ impl Door {
             app,
             places: Places::new(config.limits.calls_max),
             code_places: Places::new(config.code.executions_max),
+            reads: Turns::new(READS_MAX),
+            searches: Turns::new(SEARCHES_MAX),
             code: config.code.clone(),
             body_bytes_max: config.limits.body_bytes_max,
             body_time_max: Duration::from_millis(config.limits.read_ms_max),
@@ -181,7 +192,7 @@ impl Door {
     ///
     /// # Errors
     /// [`Code::Busy`] when all of its kind are taken.
-    pub(super) fn place(&self, tool: &ToolName) -> Result<SemaphorePermit<'_>, Refusal> {
+    pub(super) fn place(&self, tool: &ToolName) -> Result<Taken<'_>, Refusal> {
         let places = if tool.as_str() == SANDBOX_TOOL { &self.code_places } else { &self.places };
         places.take()
     }

@@ -87,7 +87,7 @@ impl Asked {
     }
 }
 
-/// Runs a tool, if there's a place.
+/// Runs a tool, if there's a place. While the call waits for people, it holds none.
 ///
 /// # Errors
 /// [`Code::Busy`], and whatever the call comes to.
@@ -100,13 +100,13 @@ pub(super) async fn run(
     started: Instant,
 ) -> Result<Narrow, Refusal> {
     let Asked { tool, context, deadline } = asked;
-    let _place = door.place(&tool)?;
+    let mut place = door.place(&tool)?;
     // Ids only: arguments and results are never logged.
     let span = tracing::info_span!("call", %call, %tool, token = %caller.token());
     let deadline = deadline.saturating_sub(started.elapsed());
     let tool = tool.as_str().to_owned();
     let request = CallRequest { caller, tool, arguments, call, context, deadline, program: None };
-    door.app.pipeline.call(request).instrument(span).await.into_result()
+    door.app.pipeline.call_at(request, &mut place).instrument(span).await.into_result()
 }
 
 /// The result alone, as the body: nothing is wrapped around it, so that a model sees what the schema promises.

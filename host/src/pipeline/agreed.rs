@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! CallRequest → admit   tool by name, kill switches, input schema, policy
-//!             → people  asked once, for exactly this: no instance, no place among the agent's calls, nothing reserved meanwhile
+//!             → people  asked once, for exactly this: no instance, no place at the door or among the agent's calls, nothing
+//!                       reserved meanwhile; their yes is looked at, and not used yet
 //!             → admit   all of it once more, the token too: what was approved has to be what runs
+//!             → begin   the intent is on record, with a place among the agent's calls
+//!             → use     the yes is used up, and the call runs
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::{CallRequest, Pipeline};
-use crate::approval::{ApprovalAsk, CallParts, CodeBlock, Obtained};
+use super::{CallRequest, Pipeline, Place};
+use crate::approval::{ANSWER_BEFORE, ApprovalAsk, CallParts, CodeBlock, Obtained};
 use crate::catalog::Tool;
 use crate::dto::Arguments;
 use crate::ids::{ApprovalId, ToolName};
@@ -21,23 +24,26 @@ use crate::policy::{Approved, CallDenied, CallVerdict, Invocation, Permitted, un
 use crate::refusal::{Code, FailureReason, Refusal, SendFailure};
 use crate::store::ComponentKind;
 
-use super::gate::revoked;
+use super::gate::{revoked, unrecorded};
 
 /// The language of a sandbox's tool.
 const PYTHON: &str = "python";
+
+/// Which part of a call's time isn't spent waiting for people: one quarter.
+const TO_RUN: u32 = 4;
 
 /// The code that one request wants run, block after block, each of which is a call of its own: people agree to all of it before
 /// any of it runs.
 pub struct Program {
     blocks: Vec<CodeBlock>,
-    /// Whether all of them were looked at, which is before the first.
+    /// Whether all of them were looked at, which is before the first. Afterwards blocks have run.
     is_looked_at: AtomicBool,
     /// Their yes, once it was used for this program.
     agreed: Mutex<Option<Arc<Agreed>>>,
 }
 
 /// People's yes to a call or to a program, and how many were wanted.
-struct Agreed {
+pub(super) struct Agreed {
     obtained: Obtained,
     quorum: u32,
 }
@@ -48,6 +54,8 @@ pub(super) struct Admitted {
     pub(super) permit: Permitted<Invocation>,
     /// The approval that it was given.
     pub(super) approval: Option<ApprovalId>,
+    /// That approval, where it has to be used up before the call runs.
+    pub(super) unused: Option<Arc<Agreed>>,
 }
 
 impl Program {
@@ -85,9 +93,12 @@ type NotAdmitted = (String, CallDenied);
 impl Pipeline {
     /// Everything that can refuse a call before its intent is recorded: no such tool for this caller, arguments that
     /// don't fit, the policy, people. A refusal comes with the tool's name as it was asked for.
+    ///
+    /// While people are waited for, the `place` is given back.
     pub(super) async fn agree(
         &self,
         request: &CallRequest,
+        place: &mut dyn Place,
         deadline: Instant,
     ) -> Result<Admitted, NotAdmitted> {
         if let Some(agreed) = request.program.as_ref().and_then(|program| program.agreed()) {
@@ -95,38 +106,66 @@ impl Pipeline {
         }
         let (tool, verdict) = self.admit(request, None)?;
         let asked = |denied| (request.tool.clone(), denied);
+        let program = request.program.as_ref();
+        let is_later = program.is_some_and(|program| program.is_looked_at.swap(true, Ordering::Relaxed));
         let (invocation, quorum) = match verdict {
+            // A yes would be to all of the program, and would run those blocks a second time.
+            CallVerdict::NeedsApproval { policy, .. } if is_later => {
+                let refusal = Refusal::new(
+                    Code::Denied,
+                    "blocks before this one have run, and the policies have changed since: a person has to approve the rest, as a \
+                     request of its own",
+                );
+                return Err(asked(CallDenied { refusal, policy: Some(policy) }));
+            }
             CallVerdict::NeedsApproval { invocation, quorum, .. } => {
                 let of_all = self.quorum(request, &invocation).map_err(asked)?;
                 (invocation, of_all.unwrap_or(quorum))
             }
             CallVerdict::Permitted(permit) => {
-                let is_first = |program: &Arc<Program>| !program.is_looked_at.swap(true, Ordering::Relaxed);
-                let of_all = match &request.program {
-                    Some(program) if is_first(program) => self.quorum(request, permit.request()),
-                    _ => Ok(None),
-                };
+                let of_all = if is_later { Ok(None) } else { self.quorum(request, permit.request()) };
                 match of_all.map_err(asked)? {
                     Some(quorum) => (permit.into_request(), quorum),
-                    None => return Ok(Admitted { tool, permit, approval: None }),
+                    None => return Ok(Admitted { tool, permit, approval: None, unused: None }),
                 }
             }
         };
         let blocks = blocks(request, &invocation).map_err(|refusal| asked(refusal.into()))?;
-        let obtained =
-            self.people(request, &invocation, &blocks, quorum, deadline).await.map_err(|failure| {
-                tracing::info!(call = %request.call, tool = %invocation.tool, reason = ?failure.reason,
-                message = %failure.message, cause = failure.cause.as_deref(), "a call isn't agreed to");
-                let policy = Some(self.parts.policy.hash_for(request.caller.realm()));
-                let refusal = Refusal::new(failure.reason.code(), failure.message);
-                asked(CallDenied { refusal, policy })
-            })?;
+        let found = self.people(request, &invocation, (&blocks, quorum), place, deadline).await;
+        let obtained = found.map_err(|failure| {
+            let policy = Some(self.parts.policy.hash_for(request.caller.realm()));
+            asked(CallDenied { refusal: not_agreed(&invocation, failure), policy })
+        })?;
+        place.come_back().map_err(|busy| {
+            let message = format!("{}; {} is approved and wasn't used", busy.message, obtained.approved.id);
+            asked(Refusal::new(busy.code, message).into())
+        })?;
         let agreed = Arc::new(Agreed { obtained, quorum });
-        if let Some(program) = &request.program {
-            program.set_agreed(agreed.clone());
-        }
         // People take their time: whatever was checked is checked again.
-        self.still_agreed(request, &agreed)
+        let admitted = self.still_agreed(request, &agreed)?;
+        Ok(Admitted { unused: Some(agreed), ..admitted })
+    }
+
+    /// Uses up the yes that a call, whose intent is on record by now, and all of its program run by.
+    ///
+    /// # Errors
+    /// What the agent hears, where another request has used it meanwhile, or that can't be recorded. Nothing may run then.
+    pub(super) async fn use_up(
+        &self,
+        agreed: Arc<Agreed>,
+        invocation: &Invocation,
+        program: Option<&Program>,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(desk) = &self.parts.approvals else { return Err(not_agreed(invocation, nobody_here())) };
+        let used = desk.use_up(&invocation.call, &agreed.obtained);
+        let late = |_| Err(unrecorded("the deadline passed before the use was on the disk".to_owned()));
+        let used = tokio::time::timeout_at(deadline, used).await.unwrap_or_else(late);
+        used.map_err(|failure| not_agreed(invocation, failure))?;
+        if let Some(program) = program {
+            program.set_agreed(agreed);
+        }
+        Ok(())
     }
 
     /// Everything but people, whose answer may be `approved`.
@@ -167,7 +206,7 @@ impl Pipeline {
 
     /// Admits what people have agreed to, if it's still that.
     fn still_agreed(&self, request: &CallRequest, agreed: &Agreed) -> Result<Admitted, NotAdmitted> {
-        let Agreed { obtained: Obtained { approved, fingerprint }, quorum } = agreed;
+        let Agreed { obtained: Obtained { approved, fingerprint, .. }, quorum } = agreed;
         let asked = |refusal: Refusal| (request.tool.clone(), CallDenied::from(refusal));
         if let Err(error) = self.parts.auth.alive(&request.caller) {
             let failure = revoked(&error);
@@ -190,7 +229,7 @@ impl Pipeline {
             };
             // INVARIANT (shown): what runs by people's yes is what they were asked, to the byte, and by the same component.
             if parts.fingerprint() == *fingerprint {
-                return Ok(Admitted { tool, permit, approval: Some(approved.id.clone()) });
+                return Ok(Admitted { tool, permit, approval: Some(approved.id.clone()), unused: None });
             }
         }
         let refusal = Refusal::new(
@@ -212,13 +251,14 @@ impl Pipeline {
         }
     }
 
-    /// Has people agree to exactly this. A kill switch ends the wait for them.
+    /// Finds people's yes to exactly this, under the component and the policies of the moment. A kill switch, or the token's
+    /// end, ends the wait for them. So does the last quarter of the call's time: what they agree to has to run as well.
     async fn people(
         &self,
         request: &CallRequest,
         invocation: &Invocation,
-        blocks: &[CodeBlock],
-        quorum: u32,
+        (blocks, quorum): (&[CodeBlock], u32),
+        place: &mut dyn Place,
         deadline: Instant,
     ) -> Result<Obtained, SendFailure> {
         let Some(desk) = &self.parts.approvals else { return Err(nobody_here()) };
@@ -232,12 +272,23 @@ impl Pipeline {
             ApprovalAsk::of_call(CallParts { invocation, component, blocks, policy, quorum }, own.clone())
         };
         let said = (request.context.approvals.as_slice(), request.context.approval_wait);
+        let to_run = (request.deadline / TO_RUN).max(ANSWER_BEFORE);
+        let until = deadline.checked_sub(to_run).unwrap_or(deadline);
+        let mut leave = || place.leave();
+        let found = desk.find(&request.call, &ask, said, until, &mut leave);
         tokio::select! {
             biased;
-            killed = self.parts.kills.stopped(stoppable(request, &invocation.tool)) => Err(killed.failure()),
-            obtained = desk.obtain(&request.call, &ask, said, deadline) => obtained,
+            over = self.parts.over(&request.caller, deadline, stoppable(request, &invocation.tool)) => Err(over),
+            found = found => found,
         }
     }
+}
+
+/// What the agent hears of a call that people haven't agreed to. The cause is in the log by then.
+fn not_agreed(invocation: &Invocation, failure: SendFailure) -> Refusal {
+    tracing::info!(call = %invocation.call, tool = %invocation.tool, reason = ?failure.reason,
+        message = %failure.message, cause = failure.cause.as_deref(), "a call isn't agreed to");
+    Refusal::new(failure.reason.code(), failure.message)
 }
 
 /// All that a kill switch could stop a call by, before it has begun.

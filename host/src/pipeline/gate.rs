@@ -295,7 +295,7 @@ impl Gate {
         self.parts.spending.takes(&self.caller, &self.context, send, dedup, now)
     }
 
-    /// Has people agree to exactly this request. A kill switch ends the wait for them.
+    /// Has people agree to exactly this request. A kill switch, or the token's end, ends the wait for them.
     async fn approval(&self, send: &TypedSend, quorum: u32) -> Result<Approved, SendFailure> {
         let Some(desk) = &self.parts.approvals else { return Err(nobody_here()) };
         let own = desk.own(&self.caller);
@@ -318,7 +318,7 @@ impl Gate {
         let obtained = desk.obtain(self.state.call(), &ask, said, self.deadline);
         let Obtained { approved, .. } = tokio::select! {
             biased;
-            killed = self.parts.kills.stopped(self.subjects(Some(send.connection_name()))) => Err(killed.failure()),
+            over = self.parts.over(&self.caller, self.deadline, self.subjects(Some(send.connection_name()))) => Err(over),
             obtained = obtained => obtained,
         }?;
         self.state.used().push(approved.id.clone());
@@ -342,7 +342,7 @@ impl Gate {
             // What stops it comes first: thrown before the bytes leave, it keeps them here.
             biased;
             // Once a connection has had the request, it may be half way out.
-            failure = self.cut_off(subjects, watching) => Err(failure.sent(handover.request_sent())),
+            failure = self.parts.cut_off(&self.caller, self.deadline, subjects, watching) => Err(failure.sent(handover.request_sent())),
             reply = self.parts.egress.send_watched(permit, self.caller.realm(), self.deadline, handover) => reply,
         }
     }

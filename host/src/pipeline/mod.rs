@@ -4,6 +4,7 @@ mod agreed;
 mod answer;
 mod forward;
 mod gate;
+mod place;
 mod reconcile;
 mod sends;
 mod spending;
@@ -15,6 +16,7 @@ pub use agreed::Program;
 pub use answer::Answer;
 pub use forward::ForwardRequest;
 pub(crate) use gate::question_of;
+pub use place::Place;
 pub use reconcile::{ReconcileError, Reconciler, Report};
 pub use sends::{LogLine, ToolLog, TracingLog};
 pub use spending::Spending;
@@ -33,16 +35,17 @@ use crate::clock::Clock;
 use crate::connection::LiveConnections;
 use crate::dto::Narrow;
 use crate::egress::{Egress, SHORT_BYTES_MAX, Vault};
-use crate::ids::{ApprovalId, CallId};
+use crate::ids::CallId;
 use crate::kill::Kills;
 use crate::metrics::Metrics;
-use crate::policy::{CallContext, Invocation, Permitted, Policy};
+use crate::policy::{CallContext, Policy};
 use crate::refusal::{Code, Refusal, RequestSent};
 use crate::runtime::{Limits, RunFailure, RunReport};
 use crate::store::ComponentKind;
 use agreed::Admitted;
 use answer::{record_excess, refusal_of, withheld};
 use gate::{CallState, Gate};
+use place::NoPlace;
 use sends::CallSends;
 
 /// One call, as a door hands it over.
@@ -121,9 +124,15 @@ impl Pipeline {
 
     /// Runs one call. Dropping the future stops the call and records it as cancelled.
     pub async fn call(&self, request: CallRequest) -> Answer {
+        self.call_at(request, &mut NoPlace).await
+    }
+
+    /// As [`Self::call`]. While the call waits for people to agree to it, it has no place at its door: if there's none by the
+    /// time they have, it's refused, and their yes isn't used up.
+    pub async fn call_at(&self, request: CallRequest, place: &mut dyn Place) -> Answer {
         let deadline = Instant::now() + request.deadline;
-        let agreed = self.agree(&request, deadline).await;
-        let Admitted { tool, permit, approval } = match agreed {
+        let agreed = self.agree(&request, place, deadline).await;
+        let admitted = match agreed {
             Ok(admitted) => admitted,
             Err((tool, denied)) => {
                 let CallRequest { call, caller, context, .. } = request;
@@ -132,8 +141,8 @@ impl Pipeline {
                 return Answer::Refused(recorded.err().unwrap_or(denied.refusal));
             }
         };
-        let timer = self.parts.metrics.call_started(&tool.name);
-        let (answer, code) = match self.run(permit, approval, &tool, deadline).await {
+        let timer = self.parts.metrics.call_started(&admitted.tool.name);
+        let (answer, code) = match self.run(admitted, request.program.as_deref(), deadline).await {
             Ok((result, sent, code)) => (Answer::Finished { result, sent }, code),
             Err(refusal) => {
                 let code = refusal.code;
@@ -146,14 +155,23 @@ impl Pipeline {
 
     async fn run(
         &self,
-        permit: Permitted<Invocation>,
-        approval: Option<ApprovalId>,
-        tool: &Arc<Tool>,
+        admitted: Admitted,
+        program: Option<&Program>,
         deadline: Instant,
     ) -> Result<Ran, Refusal> {
+        let Admitted { tool, permit, approval, unused } = admitted;
+        let tool = &tool;
         let limits = self.parts.policy.calls_at_once(&permit.request().caller);
         let begun = self.parts.audit.begin(&permit, approval.clone(), &limits);
         let pending = in_time(deadline, begun).await?;
+        // INVARIANT (use): last of all, so that no yes is used up by a call that isn't on record or has no place.
+        if let Some(agreed) = unused
+            && let Err(refusal) = self.use_up(agreed, permit.request(), program, deadline).await
+        {
+            let code = refusal.code;
+            let finished = pending.finish(Outcome::failed(code), Err(refusal));
+            return Ok((in_time(deadline, finished).await?, RequestSent::No, Some(code)));
+        }
         let invocation = permit.request();
         let gate = Gate {
             parts: self.parts.clone(),

@@ -67,6 +67,9 @@ pub enum StoreError {
          what is recorded here would be lost: stop the host, put the file in place that is to count, and start it again"
     )]
     Replaced(String),
+    /// A search was given up, as others wait for it. The text says what to ask instead.
+    #[error("{0}")]
+    TooLong(String),
     /// The database or its disk failed.
     #[error("the database failed: {0}")]
     Failed(String),

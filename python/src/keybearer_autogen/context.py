@@ -27,7 +27,7 @@ class Context:
         intent: Says that a write is meant, even if the same was made before in this conversation.
         approval: The approval (`apr_…`) that the call was given. Where what it sends was given one as well: up to four,
             with commas between them.
-        wait_for_approval: Wait for a person up to the deadline.
+        wait_for_approval: Wait for a person: for three quarters of the call's time; the last one is there to run in.
     """
 
     conversation: str | None = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-_APPROVAL = re.compile(r"\bapr_[0-9a-f]{24}\b", re.ASCII)
+# What waits; other sentences name approvals that were used, have expired or are for something else.
+_WAITS = re.compile(r"\bwaits as (apr_[0-9a-f]{24})\b|\b(apr_[0-9a-f]{24}) still waits\b", re.ASCII)
 
 RequestSent = Literal["no", "yes", "unknown"]
 Retry = Literal["no", "safe", "check_first"]
@@ -48,9 +49,10 @@ class KeybearerError(Exception):
     @property
     def approval(self) -> str | None:
         """The approval that the call waits for, where a person has to agree first (`approval_required`): for whoever tells
-        people, and for :func:`~keybearer_autogen.calling`, which brings it along once they have agreed."""
-        found = _APPROVAL.search(self.detail) if self.code == "approval_required" else None
-        return None if found is None else found.group()
+        people, and for :func:`~keybearer_autogen.calling`, which brings it along once they have agreed. ``None`` where nothing
+        waits: the approval that the call came back with was used, or has expired, or is for something else."""
+        found = _WAITS.search(self.detail) if self.code == "approval_required" else None
+        return None if found is None else found[1] or found[2]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each kind is made from other arguments than an exception keeps.

@@ -59,7 +59,7 @@ class KeybearerCodeExecutor(CodeExecutor, Component[KeybearerCodeExecutorConfig]
     - Exit codes are those of a Python process; 124 with `Timeout`, 125 with `Cancelled`, and 126 with a sentence when
       the host refused or couldn't be reached.
     - Where a person has to read the code first, it doesn't run: the exit code is 126, and the output says which approval
-      it waits for. Inside `calling(wait_for_approval=True)` the host waits for the person, for as long as `timeout` says.
+      it waits for. Inside `calling(wait_for_approval=True)` the host waits for the person, for three quarters of `timeout`.
     - Only Python is run. Another language is exit code 1 with a sentence.
     - Nothing is kept from one block to the next.
     - Cancelling stops the code at once, also in mid-run: what it hasn't sent by then isn't sent.

@@ -172,6 +172,68 @@ async fn an_approval_of_something_of_another_kind_is_left_alone_and_told_of() {
 }
 
 #[tokio::test]
+async fn an_own_approval_of_something_else_is_never_fatal_and_of_several_one_that_is_good_is_used() {
+    let office = office();
+    let (one, two) = (ask("acme", 1, "one"), ask("acme", 1, "two"));
+    let used = office.world.granted(&one);
+    office.obtain(&one, Some(&used), false).await.unwrap();
+    // The same kind of thing, of the same token: people are asked for it.
+    let failure = office.obtain(&two, Some(&used), false).await.unwrap_err();
+    assert!(failure.message.ends_with(&format!("(this isn't what was approved as {used})")), "{failure:?}");
+    assert_ne!(id_in(&failure), used);
+    // One that is over stands in the way of none that isn't, in whichever order.
+    for used_first in [true, false] {
+        let granted = office.world.granted(&one);
+        let mut given = [used.clone(), granted.clone()];
+        if !used_first {
+            given.reverse();
+        }
+        let obtained = office.obtain_with(Duration::from_secs(10), &one, &given, false).await;
+        assert_eq!(obtained.unwrap().id, granted);
+    }
+    let over = office.obtain(&one, Some(&used), false).await.unwrap_err();
+    assert!(over.message.contains("was used before"), "{over:?}");
+}
+
+#[tokio::test]
+async fn what_two_have_found_one_uses_up() {
+    let office = office();
+    let asked = ask("acme", 1, "pay");
+    let id = office.world.granted(&asked);
+    let call = CallId::fresh(START);
+    let find = async || {
+        let ask = || Ok(asked.clone());
+        let until = Instant::now() + Duration::from_secs(10);
+        let mut waits = 0;
+        let found = office.desk.find(&call, &ask, (&[], true), until, &mut || waits += 1).await;
+        assert_eq!(waits, 0, "nobody is waited for");
+        found.unwrap()
+    };
+    let (first, second) = (find().await, find().await);
+    assert_eq!((&first.approved, &second.approved.id), (&second.approved, &id));
+    assert_eq!((office.world.state(&id), office.steps().len()), (ApprovalState::Granted, 0));
+    office.desk.use_up(&call, &first).await.unwrap();
+    let late = office.desk.use_up(&call, &second).await.unwrap_err();
+    assert!(late.message.contains("was used before"), "{late:?}");
+    assert_eq!(office.steps(), [(Step::Claimed, "billing".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn of_two_that_would_wait_for_the_same_one_waits() {
+    let office = office();
+    let ask = ask("acme", 1, "pay");
+    let (one, other) = (office.obtain(&ask, None, true), office.obtain(&ask, None, true));
+    tokio::pin!(one, other);
+    let (refused, waits) = tokio::select! {
+        obtained = &mut one => (obtained, other),
+        obtained = &mut other => (obtained, one),
+    };
+    let id = id_in(&refused.unwrap_err());
+    office.desk.approve(operator("alice", "acme"), &id).await.unwrap();
+    assert_eq!(waits.await.unwrap().id, id);
+}
+
+#[tokio::test]
 async fn an_agent_that_can_not_set_headers_makes_the_request_again() {
     let office = office();
     let ask = ask("acme", 1, "pay");
@@ -196,7 +258,7 @@ async fn the_agent_hears_which_way_it_failed_and_no_more() {
         FailureReason::ApprovalRequired,
         "still waits",
     );
-    for other in [ask("acme", 1, "pay more"), ask("beta", 1, "pay")] {
+    for other in [ask("acme", 2, "pay more"), ask("beta", 1, "pay")] {
         let mismatch = office.obtain(&other, Some(&id), true).await.unwrap_err();
         let unknown =
             office.obtain(&other, Some(&"apr_000000000000000000000000".parse().unwrap()), true).await;

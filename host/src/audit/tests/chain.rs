@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::approval::Fingerprint;
+use crate::audit::chain::Unsealed;
 use crate::clock::SystemClock;
 use crate::store::sqlite::SqliteAudit;
 
@@ -349,4 +350,51 @@ fn rows_are_shown_on_one_line_each() {
     let json = serde_json::to_string(&begun).unwrap();
     assert!(!json.contains('\n') && json.contains(r#""event":"send_begun""#), "{json}");
     assert_eq!(serde_json::from_str::<Row>(&json).unwrap(), begun, "nothing is left out");
+}
+
+/// A store whose lock comes late: another process records something first, and time goes by.
+struct Late {
+    store: SqliteAudit,
+    clock: Arc<ManualClock>,
+}
+
+impl AuditStore for Late {
+    fn write(&self, work: TrailWork<'_>) -> Result<(), StoreError> {
+        self.clock.advance(Duration::from_millis(5));
+        self.store.write(&mut |tx| {
+            let mut head = tx.head()?;
+            let row = r#"{"event":"admin","action":"a","subject":"s","by":"cli"}"#;
+            tx.insert(Unsealed::of_text(None, None, row.to_owned()).seal(self.clock.now(), &mut head))
+        })?;
+        self.clock.advance(Duration::from_millis(5));
+        self.store.write(work)
+    }
+
+    fn rows(&self, filter: &RowFilter) -> Result<Vec<AuditRecord>, StoreError> {
+        self.store.rows(filter)
+    }
+
+    fn head(&self) -> Result<(u64, Digest), StoreError> {
+        self.store.head()
+    }
+
+    fn set_back(&self) -> Result<Option<Vec<u64>>, StoreError> {
+        self.store.set_back()
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_another_process_does_not_put_the_clock_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(Millis(1_000)));
+    let store = SqliteAudit::open(&folder.path().join("audit.db")).unwrap();
+    let store = Arc::new(Late { store, clock: clock.clone() });
+    let audit = Audit::start(store.clone(), clock).unwrap();
+    audit.recover().unwrap();
+    audit.admin(None, "a", "s", "cli").await.unwrap();
+    let rows = audit.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap();
+    let times: Vec<_> = rows.iter().map(|row| row.at.0).collect();
+    assert_eq!(times, [1_005, 1_010, 1_015, 1_020]);
+    assert_eq!(store.set_back().unwrap(), Some(Vec::new()));
+    audit.verify(None).unwrap();
 }

@@ -6,11 +6,20 @@ use super::*;
 use crate::audit::chain::{self, Unsealed};
 use crate::audit::checkpoint::EVERY_ROWS;
 
+/// A clock that stands at the first moment.
+struct First;
+
+impl Clock for First {
+    fn now(&self) -> Millis {
+        Millis(1)
+    }
+}
+
 /// Writes rows of a made-up run: `(call, event)`.
 fn write(store: &dyn AuditStore, rows: Vec<(&CallId, Event)>) {
     let unsealed =
         |(call, event): (&CallId, Event)| Unsealed::new(Some(&realm()), Some(call), &event).unwrap();
-    chain::append(store, Millis(1), rows.into_iter().map(unsealed).collect(), &mut |_| Ok(())).unwrap();
+    chain::append(store, &First, rows.into_iter().map(unsealed).collect(), &mut |_| Ok(())).unwrap();
 }
 
 fn call(number: u8) -> CallId {
@@ -189,7 +198,7 @@ async fn a_start_reads_back_to_a_checkpoint_and_finds_what_was_open_there() {
     write(&*trail.store, vec![(&other, begun()), (&ended, begun()), (&ended, done())]);
     let row = r#"{"event":"admin","action":"a","subject":"s","by":"cli"}"#;
     let rows = (0..EVERY_ROWS).map(|_| Unsealed::of_text(None, None, row.to_owned())).collect();
-    chain::append(&*trail.store, Millis(1), rows, &mut |_| Ok(())).unwrap();
+    chain::append(&*trail.store, &First, rows, &mut |_| Ok(())).unwrap();
     for _ in 0..3 {
         trail.audit.admin(None, "a", "s", "cli").await.unwrap();
     }
@@ -203,7 +212,7 @@ async fn a_start_reads_back_to_a_checkpoint_and_finds_what_was_open_there() {
     assert_eq!(checkpoints, ["checkpoint, 3 open"]);
 
     let counted = Counted(trail.store.clone(), AtomicUsize::new(0));
-    assert_eq!(recover::recover(&counted, Millis(2)).unwrap().0, 2);
+    assert_eq!(recover::recover(&counted, &First).unwrap().0, 2);
     let read = counted.1.load(Ordering::SeqCst);
     assert!(read < 1_100, "{read} rows were read");
     assert_eq!(
@@ -251,7 +260,7 @@ async fn a_damaged_row_stops_the_start_and_is_named() {
     let trail = fixture();
     write(&*trail.store, vec![(&call(1), begun())]);
     let odd = Unsealed::of_text(None, None, r#"{"event":"magic"}"#.to_owned());
-    chain::append(&*trail.store, Millis(1), vec![odd], &mut |_| Ok(())).unwrap();
+    chain::append(&*trail.store, &First, vec![odd], &mut |_| Ok(())).unwrap();
     let error = trail.audit.recover().unwrap_err().to_string();
     assert!(error.contains("audit row 2") && error.contains("magic"), "{error}");
     let error = trail.audit.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap_err().to_string();

@@ -154,6 +154,29 @@ async fn a_monitor_opens_what_shows_something_to_operators_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_key_of_somebody_else_s_keeps_no_agent_out_and_lets_no_one_in() {
+    let host = Host::start();
+    let (_, agent) = host.token(TokenKind::Agent);
+    let (_, operator) = host.token(TokenKind::Operator);
+    for Guarded { method, path, for_agents, for_operators, .. } in guarded() {
+        if !for_operators {
+            continue;
+        }
+        let with_key = async |token: &str, key: &str| {
+            let request = Request::builder().method(method.as_str()).uri(&path);
+            let request = request.header("authorization", format!("Bearer {token}")).header("x-api-key", key);
+            host.send(request.body(Body::from("{}")).unwrap()).await.status
+        };
+        for key in ["gateway-1", operator.as_str()] {
+            let status = with_key(&agent, key).await;
+            assert_eq!(status == 401, !for_agents, "{method} {path} {key}: {status}");
+        }
+        // Which of two operators is meant isn't guessed.
+        assert_eq!(with_key(&operator, "gateway-1").await, 401, "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn what_needs_no_token_shows_no_tenant() {
     let host = Host::start();
     let (id, _) = host.token(TokenKind::Agent);

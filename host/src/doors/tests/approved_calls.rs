@@ -7,9 +7,10 @@ use serde_json::json;
 use super::approvals::{id_in, token};
 use super::host::{Host, NoWire, Reply};
 use crate::auth::Grant;
-use crate::ids::ApprovalId;
+use crate::ids::{ApprovalId, CallId};
+use crate::policy::CallContext;
 use crate::runtime::test_guest::{OK, TestGuest};
-use crate::store::TokenKind;
+use crate::store::{ApprovalState, TokenKind};
 
 /// Commands may be run once somebody has agreed.
 const AGREE_FIRST: &str = "@id(\"grants\") permit (principal, action in [Action::\"send\", Action::\"call\"], resource);\n\
@@ -17,6 +18,8 @@ const AGREE_FIRST: &str = "@id(\"grants\") permit (principal, action in [Action:
     unless { context.approval.granted };";
 
 const INPUT: &str = r#"{"type":"object","properties":{"command":{"type":"string"},"times":{"type":"integer"}},"required":["command"],"additionalProperties":false}"#;
+
+const LS: &str = r#"{"command":"ls"}"#;
 
 struct Stage {
     host: Host,
@@ -58,6 +61,41 @@ impl Stage {
         let done = self.host.ask("POST", &format!("/v1/approvals/{id}/approve"), &alice, "").await;
         // Who waits for it may have used it by the time of the answer.
         assert!(["granted", "used"].map(serde_json::Value::from).contains(&done.json()["state"]), "{done:?}");
+    }
+
+    /// A call that waits for people.
+    async fn call_waiting(&self) -> Reply {
+        let request = Request::post("/v1/tools/run_command")
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("keybearer-approval-wait", "yes");
+        self.host.send(request.body(Body::from(LS)).unwrap()).await
+    }
+
+    /// Waits until a call waits for people and has left its place, and answers which approval it waits for.
+    async fn waited_for(&self) -> ApprovalId {
+        let approvals = self.host.door.app.approvals.approvals().clone();
+        loop {
+            let asked = approvals.list(None, None, 1).unwrap().pop();
+            if let Some(row) = asked
+                && self.host.door.places.take().is_ok()
+            {
+                return row.id;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    fn state(&self, id: &ApprovalId) -> ApprovalState {
+        let approvals = self.host.door.app.approvals.approvals();
+        approvals.get(None, id).unwrap().unwrap().state(approvals.now())
+    }
+
+    /// Lets each agent have one call under way.
+    async fn one_at_once(&self) {
+        let (_, operator) = token(&self.host, "acme", "alice", TokenKind::Operator);
+        let one = r#"{"name":"one","actions":["run"],"resources":["api://tasks/*"],"effect":"allow",
+            "constraints":{"maxConcurrentTasks":1}}"#;
+        assert_eq!(self.host.ask("POST", "/v1/policies", &operator, one).await.status, 201);
     }
 
     async fn events(&self) -> Vec<serde_json::Value> {
@@ -104,13 +142,13 @@ async fn a_call_is_agreed_to_and_made_once_all_on_record() {
             "approval asked",
             "call_refused approval_required",
             "approval approved",
-            "approval claimed",
             "call_begun ",
+            "approval claimed",
             "call_finished ",
             "call_refused approval_required",
         ]
     );
-    assert_eq!(rows[4]["approval"], id.as_str());
+    assert_eq!(rows[3]["approval"], id.as_str());
     assert_eq!((&rows[0]["call"], &rows[3]["call"]), (&rows[1]["call"], &rows[4]["call"]));
     assert!(!json!(rows).to_string().contains("deploy"), "what was asked is on the trail nowhere");
 }
@@ -121,16 +159,18 @@ async fn a_yes_is_to_one_call() {
     let arguments = r#"{"command":"ls"}"#;
     let id = stage.asked(arguments).await;
     stage.approve(&id).await;
-    let none = |reply: Reply, what: &str| {
+    // Its own agent is asked for another; any other hears that there's none.
+    let another = |reply: Reply, what: &str| {
         let said = reply.problem(403, "approval_required");
-        assert!(said.contains("there is no approval"), "{what}: {said}");
+        assert!(said.contains(&format!("isn't what was approved as {id}")), "{what}: {said}");
     };
     for other in [r#"{"command":"ls "}"#, r#"{"command":"ls","times":1}"#, r#"{"command":"rm"}"#] {
-        none(stage.call(&stage.token, Some(&id), other).await, other);
+        another(stage.call(&stage.token, Some(&id), other).await, other);
     }
     for agent in ["bot", "other"] {
         let (_, other) = token(&stage.host, "acme", agent, TokenKind::Agent);
-        none(stage.call(&other, Some(&id), arguments).await, agent);
+        let said = stage.call(&other, Some(&id), arguments).await.problem(403, "approval_required");
+        assert!(said.contains("there is no approval"), "{agent}: {said}");
     }
     let said = Request::post("/v1/tools/run_command")
         .header("authorization", format!("Bearer {}", stage.token))
@@ -139,52 +179,61 @@ async fn a_yes_is_to_one_call() {
         let request = Request::post("/v1/tools/run_command").header(name, value);
         let request =
             said.headers_ref().unwrap().iter().fold(request, |r, (name, value)| r.header(name, value));
-        none(stage.host.send(request.body(Body::from(arguments)).unwrap()).await, name);
+        another(stage.host.send(request.body(Body::from(arguments)).unwrap()).await, name);
     }
     stage.add("run_command", 5);
-    none(stage.call(&stage.token, Some(&id), arguments).await, "another component");
+    another(stage.call(&stage.token, Some(&id), arguments).await, "another component");
     assert!(stage.events().await.iter().all(|row| row["event"] != "call_begun"));
 }
 
 #[tokio::test]
 async fn where_a_call_takes_a_place_it_takes_none_while_it_waits() {
     let stage = Stage::new();
-    let (_, operator) = token(&stage.host, "acme", "alice", TokenKind::Operator);
-    let one = r#"{"name":"one","actions":["run"],"resources":["api://tasks/*"],"effect":"allow",
-        "constraints":{"maxConcurrentTasks":1}}"#;
-    assert_eq!(stage.host.ask("POST", "/v1/policies", &operator, one).await.status, 201);
-    let waits = async {
-        let request = Request::post("/v1/tools/run_command")
-            .header("authorization", format!("Bearer {}", stage.token))
-            .header("keybearer-approval-wait", "yes");
-        stage.host.send(request.body(Body::from(r#"{"command":"ls"}"#)).unwrap()).await
-    };
+    stage.one_at_once().await;
     let meanwhile = async {
-        let approvals = stage.host.door.app.approvals.approvals().clone();
-        let id = loop {
-            if let Some(row) = approvals.list(None, None, 1).unwrap().pop() {
-                break row.id;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        };
-        // The door's one place is taken, so this is asked behind it.
-        let caller = stage.host.door.app.auth.verify(&stage.token).unwrap();
-        let request = crate::pipeline::CallRequest {
-            caller,
-            tool: "probe".to_owned(),
-            arguments: bytes::Bytes::from_static(b"{}"),
-            call: crate::ids::CallId::fresh(stage.host.now()),
-            context: crate::policy::CallContext::default(),
-            deadline: std::time::Duration::from_secs(5),
-            program: None,
-        };
-        let done = stage.host.door.app.pipeline.call(request).await.into_result();
-        assert!(done.is_ok(), "{done:?}");
+        let id = stage.waited_for().await;
+        // Neither the door's one place nor the agent's is taken.
+        let probe = stage.host.ask("POST", "/v1/tools/probe", &stage.token, "{}").await;
+        assert_eq!(probe.status, 200, "{probe:?}");
         stage.approve(&id).await;
     };
     stage.host.add_tool("probe", OK);
-    let (reply, ()) = tokio::join!(waits, meanwhile);
+    let (reply, ()) = tokio::join!(stage.call_waiting(), meanwhile);
     assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_yes_is_not_used_up_by_a_call_that_finds_no_place() {
+    let stage = Stage::new();
+    stage.one_at_once().await;
+    // At the door, after the wait.
+    let meanwhile = async {
+        let id = stage.waited_for().await;
+        let taken = stage.host.door.places.take().unwrap();
+        stage.approve(&id).await;
+        (id, taken)
+    };
+    let (reply, (id, taken)) = tokio::join!(stage.call_waiting(), meanwhile);
+    let busy = reply.problem(503, "busy");
+    assert!(busy.contains(&format!("{id} is approved and wasn't used")), "{busy}");
+    drop(taken);
+    // Among the agent's calls.
+    let app = &stage.host.door.app;
+    let caller = app.auth.verify(&stage.token).unwrap();
+    let (call, context) = (CallId::fresh(stage.host.now()), CallContext::default());
+    let limits = app.policy.calls_at_once(&caller);
+    let under_way = app.audit.begin_forward(call, &caller, &context, &limits).await.unwrap();
+    let again = async || stage.call(&stage.token, Some(&id), LS).await;
+    again().await.problem(429, "rate_limited");
+    assert_eq!(stage.state(&id), ApprovalState::Granted);
+    drop(under_way);
+    // On the trail.
+    stage.host.trail.fill_up();
+    again().await.problem(503, "audit_unavailable");
+    assert_eq!(stage.state(&id), ApprovalState::Granted);
+    stage.host.trail.make_room();
+    assert_eq!(again().await.status, 200);
+    assert_eq!(stage.state(&id), ApprovalState::Used);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Routes: what there is, what there isn't, and what is too much.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::Request;
 
@@ -267,6 +269,22 @@ async fn the_trail_is_asked_about_a_conversation_an_agent_a_token_and_a_time_of_
     }
     let wrong = host.get("/v1/audit?conversation=a%20b", &operator).await;
     assert!(wrong.body.contains("conversation: use 1 to 128 letters"), "{}", wrong.body);
+}
+
+#[tokio::test]
+async fn a_search_waits_for_its_turn_and_keeps_nobody_else_waiting() {
+    let host = Host::start();
+    let (_, monitor) = host.token(TokenKind::Monitor);
+    let turn = host.door.searches.take().await.unwrap();
+    for query in ["agent=bot", "conversation=march", "token=tok_000000000000000000000001"] {
+        let path = format!("/v1/audit?{query}");
+        let asked = tokio::time::timeout(Duration::from_millis(20), host.get(&path, &monitor)).await;
+        assert!(asked.is_err(), "{query}");
+    }
+    assert_eq!(host.get("/v1/audit", &monitor).await.status, 200);
+    drop(turn);
+    // Those that were given up left nothing behind.
+    assert_eq!(host.get("/v1/audit?agent=bot", &monitor).await.status, 200);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod times;
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::{CachedStatement, Connection, Row, Transaction};
 
@@ -19,11 +20,12 @@ use crate::store::{
     AuditRecord, AuditStore, CounterRow, EntryRow, Filed, LedgerStore, LedgerTx, RowFilter, StoreError,
     TrailTx, TrailWork, WriteRow,
 };
+use found::Search;
 
 pub(super) const SCHEMA: Schema = Schema {
     what: "audit trail",
     application: 0x4b62_4155,
-    version: 1,
+    version: 2,
     tables: &[
         "
         CREATE TABLE IF NOT EXISTS audit (
@@ -44,8 +46,8 @@ pub(super) const SCHEMA: Schema = Schema {
         CREATE INDEX IF NOT EXISTS audit_realm ON audit (tenant, environment) WHERE tenant IS NOT NULL;
         CREATE INDEX IF NOT EXISTS audit_conversation ON audit (tenant, environment, conversation)
             WHERE conversation IS NOT NULL;
-        CREATE INDEX IF NOT EXISTS audit_agent ON audit (tenant, environment, agent, token)
-            WHERE agent IS NOT NULL OR token IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_agent ON audit (tenant, environment, agent) WHERE agent IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS audit_token ON audit (tenant, environment, token) WHERE token IS NOT NULL;
     ",
         times::TABLE,
         ledger::TABLES,
@@ -60,12 +62,20 @@ const INSERT: &str = "INSERT INTO audit \
 /// What is read of a row.
 const COLUMNS: &str = "seq, at, tenant, environment, call, token, agent, conversation, event, prev, hash";
 
+/// How long a search for somebody's rows may take in a host: others wait for their turn.
+const SEARCH_MAX: Duration = Duration::from_secs(2);
+
 /// The audit trail in a file of its own.
 #[derive(Debug)]
 pub struct SqliteAudit {
     writer: Shared,
     /// Apart from the writer, so that no reader keeps a call waiting.
     reader: Shared,
+    /// Apart from the reader, for what may take long: so neither the writer's checkpoint nor whoever looks at a budget waits for a
+    /// search.
+    searcher: Shared,
+    /// How long a search may take, if that's limited.
+    search_max: Option<Duration>,
     /// What the writer knows of the ledger.
     ledger: Mutex<ledger::Known>,
 }
@@ -92,7 +102,7 @@ impl SqliteAudit {
     }
 
     /// As [`Self::existing`], for a host: its callers hear after two seconds that another process is in the way, and who
-    /// typed a command after ten.
+    /// typed a command after ten. A search for somebody's rows is given up after two ([`StoreError::TooLong`]).
     ///
     /// # Errors
     /// As [`Self::existing`].
@@ -104,6 +114,8 @@ impl SqliteAudit {
         Ok(Self {
             writer: Shared::open(path, &SCHEMA, absent, patience)?,
             reader: Shared::open(path, &SCHEMA, absent, patience)?,
+            searcher: Shared::open(path, &SCHEMA, absent, patience)?,
+            search_max: (patience == Patience::Host).then_some(SEARCH_MAX),
             ledger: Mutex::default(),
         })
     }
@@ -114,6 +126,15 @@ impl SqliteAudit {
     /// [`StoreError::Damaged`] says which isn't.
     pub fn check_pages(&self) -> Result<(), StoreError> {
         self.reader.check_pages()
+    }
+
+    /// Reads all rows and indexes of the trail, and answers whether each row is in every index that it belongs to: a row that
+    /// was taken out of one isn't found by it. It takes seconds for a million rows, in which no other reads here.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] says which isn't.
+    pub fn check_indexes(&self) -> Result<(), StoreError> {
+        self.searcher.check_indexes("audit")
     }
 
     /// Writes a copy, as of one moment, into a new file with mode 0600, while others read and write this one.
@@ -138,13 +159,13 @@ impl SqliteAudit {
     /// # Errors
     /// Where the file can't be read, or a row has an impossible number.
     pub fn numbers(&self, filter: &RowFilter) -> Result<Vec<u64>, StoreError> {
-        if !filter.is_of_someone() {
+        if !filter.is_of_someone() || filter.call.is_some() {
             return self.read(filter, "seq", |row| named(row).unsigned("seq"));
         }
-        let mut connection = self.reader.lock();
+        let mut connection = self.searcher.lock();
         let transaction = connection.transaction()?;
         let Some(range) = times::range(&transaction, filter)? else { return Ok(Vec::new()) };
-        let numbers = found::numbers(&transaction, filter, range)?.into_iter();
+        let numbers = self.search(&transaction, filter).numbers(range)?.into_iter();
         numbers.map(|seq| u64::try_from(seq).map_err(|_| impossible(seq))).collect()
     }
 
@@ -165,12 +186,21 @@ impl SqliteAudit {
         columns: &str,
         of: impl Fn(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut connection = self.reader.lock();
+        let shared = if filter.is_of_someone() { &self.searcher } else { &self.reader };
+        let mut connection = shared.lock();
         let transaction = connection.transaction()?;
         let Some((from, last)) = times::range(&transaction, filter)? else { return Ok(Vec::new()) };
         if filter.is_of_someone() {
-            let numbers = found::numbers(&transaction, filter, (from, last))?;
-            return one_by_one(&transaction, filter.reach.as_ref(), numbers, of);
+            let search = self.search(&transaction, filter);
+            match &filter.call {
+                None => {
+                    let numbers = search.numbers((from, last))?;
+                    return one_by_one(&transaction, filter.reach.as_ref(), numbers, of);
+                }
+                Some(call) if !search.is_of_them(call.as_str())? => return Ok(Vec::new()),
+                // All of its rows are.
+                Some(_) => {}
+            }
         }
         let mut statement = transaction.prepare_cached(&query(filter, columns))?;
         let (tenant, environment) = within::parts(filter.reach.as_ref());
@@ -178,6 +208,11 @@ impl SqliteAudit {
         let (since, until) = (filter.since.map(|since| since.0), filter.until.map(|until| until.0));
         let with = rusqlite::params![tenant, environment, call, from, last, since, until, filter.limit];
         all(&mut statement, with, of)
+    }
+
+    fn search<'s>(&self, connection: &'s Connection, filter: &'s RowFilter) -> Search<'s> {
+        let until = self.search_max.map(|most| (Instant::now() + most, most));
+        Search { connection, filter, until }
     }
 }
 

@@ -112,7 +112,16 @@ impl Shared {
 
     /// Reads every page and says what is wrong with the first that isn't sound.
     pub(super) fn check_pages(&self) -> Result<(), StoreError> {
-        let found: Result<String, _> = self.lock().query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        self.check("PRAGMA quick_check(1)")
+    }
+
+    /// Reads a table and its indexes, and says what is wrong first: a row that isn't in one of them, say.
+    pub(super) fn check_indexes(&self, table: &'static str) -> Result<(), StoreError> {
+        self.check(&format!("PRAGMA integrity_check({table})"))
+    }
+
+    fn check(&self, pragma: &str) -> Result<(), StoreError> {
+        let found: Result<String, _> = self.lock().query_row(pragma, [], |row| row.get(0));
         let wrong = match found {
             Ok(found) if found == "ok" => return Ok(()),
             Ok(found) => StoreError::Damaged(found.replace('\n', " ")),
@@ -328,8 +337,8 @@ fn is_empty(connection: &Transaction<'_>, path: &Path, schema: &Schema) -> Resul
         Ordering::Equal => match missing(connection, schema)? {
             None => return Ok(false),
             Some(column) => format!(
-                "was made by an older keybearer: its tables lack {column}, which this program needs in a {what}; use \
-                 that program, or begin with a new home"
+                "was made by an older keybearer: its tables lack {column}, which this program's {what} has; use that \
+                 program, or begin with a new home"
             ),
         },
     };

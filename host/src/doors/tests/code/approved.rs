@@ -130,7 +130,8 @@ async fn code_that_is_not_what_was_shown_does_not_run() {
         &["", "print a", "print b"],
     ] {
         let refused = stage.run_with(&[&id], other).await.problem(403, "approval_required");
-        assert!(refused.contains("there is no approval"), "{other:?}: {refused}");
+        let another = format!("isn't what was approved as {id}");
+        assert!(refused.contains(&another), "{other:?}: {refused}");
     }
     assert!(stage.rows_of("call_begun").await.is_empty());
     // What comes after a block that isn't run is no part of it.
@@ -187,14 +188,14 @@ async fn a_yes_is_to_these_policies_and_to_this_sandbox() {
         .unwrap();
     stage.host.door.app.refresh_policy();
     let refused = stage.run_with(&[&id], &["print"]).await.problem(403, "approval_required");
-    assert!(refused.contains("there is no approval"), "another component: {refused}");
+    assert!(refused.contains("isn't what was approved"), "another component: {refused}");
 
     let id = stage.asked(&["print"]).await;
     stage.approve(&id).await;
     let more = r#"{"name":"more","actions":["read"],"resources":["api://tasks/*"],"effect":"allow"}"#;
     assert_eq!(stage.host.ask("POST", "/v1/policies", &operator, more).await.status, 201);
     let refused = stage.run_with(&[&id], &["print"]).await.problem(403, "approval_required");
-    assert!(refused.contains("there is no approval"), "other policies: {refused}");
+    assert!(refused.contains("isn't what was approved"), "other policies: {refused}");
     assert!(stage.rows_of("call_begun").await.is_empty());
 }
 
@@ -204,12 +205,92 @@ async fn code_may_wait_for_its_yes_and_takes_nothing_meanwhile() {
     let decides = async {
         let id = stage.pending().await;
         assert!(stage.host.door.app.metrics.render().contains("keybearer_calls_in_flight 0"));
+        // All of the door's places are free.
+        let begun = Instant::now();
+        loop {
+            let places = &stage.host.door.code_places;
+            if let (Ok(_), Ok(_)) = (places.take(), places.take()) {
+                break;
+            }
+            assert!(begun.elapsed() < LONG / 2, "it keeps its place");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         stage.approve(&id).await;
         id
     };
     let (reply, id) = tokio::join!(stage.run_waiting(&["print"]), decides);
     assert_eq!(came_to(&reply).0, 0);
     assert_eq!(stage.rows_of("call_begun").await[0]["approval"], id.as_str());
+}
+
+#[tokio::test]
+async fn one_request_waits_for_a_yes_and_another_for_the_same_is_answered_at_once() {
+    let stage = Stage::asking();
+    let (one, other) = (stage.run_waiting(&["print"]), stage.run_waiting(&["print"]));
+    tokio::pin!(one, other);
+    let (refused, waits) = tokio::select! {
+        reply = &mut one => (reply, other),
+        reply = &mut other => (reply, one),
+    };
+    let id = id_in(&refused.problem(403, "approval_required"));
+    stage.approve(&id).await;
+    assert_eq!(came_to(&waits.await).0, 0);
+}
+
+#[tokio::test]
+async fn the_wait_leaves_time_to_run() {
+    let stage = Stage::asking();
+    let body = json!({ "blocks": [block("python", "print")], "timeout_ms": 2_000 }).to_string();
+    // A busy machine may be late, now and then.
+    for attempt in 1.. {
+        let begun = Instant::now();
+        let request = http::Request::post("/v1/code")
+            .header("authorization", format!("Bearer {}", stage.token))
+            .header("keybearer-approval-wait", "yes");
+        let reply = stage.host.send(request.body(body.clone().into()).unwrap()).await;
+        let took = begun.elapsed();
+        reply.problem(403, "approval_required");
+        assert!(took >= Duration::from_millis(1_450), "{took:?}");
+        if took < Duration::from_millis(1_740) {
+            break;
+        }
+        assert!(attempt < 10, "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_its_token_ends_the_wait() {
+    let stage = Stage::asking();
+    let revokes = async {
+        let id = stage.pending().await;
+        assert!(stage.host.door.app.auth.revoke(&stage.id, None).unwrap());
+        (id, Instant::now())
+    };
+    let (reply, (id, revoked)) = tokio::join!(stage.run_waiting(&["print"]), revokes);
+    reply.problem(401, "unauthorized");
+    assert!(revoked.elapsed() < Duration::from_secs(5), "{:?}", revoked.elapsed());
+    let approvals = stage.host.door.app.approvals.approvals();
+    let row = approvals.get(None, &id).unwrap().unwrap();
+    assert_eq!(row.state(approvals.now()), crate::store::ApprovalState::Pending);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_a_program_that_has_run_in_part() {
+    let later = format!(
+        "{CODE_RUNS}\n@id(\"later\") forbid (principal, action == Action::\"run_code\", resource)\n\
+         when {{ context.now >= datetime(\"2023-11-14T22:13:25Z\") }} unless {{ context.approval.granted }};"
+    );
+    let stage = Stage::ruled(&later, &["stripe"]);
+    let clock = stage.host.clock.clone();
+    *stage.upstream.before_reply.lock().unwrap() = Some(Box::new(move || {
+        clock.advance(Duration::from_secs(10));
+    }));
+    let refused = stage.run(&["send", "print"]).await.problem(403, "denied");
+    assert!(refused.contains("blocks before this one have run"), "{refused}");
+    assert_eq!((stage.rows_of("call_begun").await.len(), stage.upstream.seen()), (1, 1));
+    assert!(stage.host.door.app.approvals.approvals().list(None, None, 9).unwrap().is_empty());
+    // The rest is a request of its own.
+    stage.asked(&["print"]).await;
 }
 
 #[tokio::test]

@@ -237,39 +237,148 @@ fn all_rows_of_somebody_s_calls_are_found_page_by_page_whatever_the_clock_did() 
     }
 }
 
+/// A search without an end.
+fn search<'s>(connection: &'s Connection, filter: &'s RowFilter) -> Search<'s> {
+    Search { connection, filter, until: None }
+}
+
 #[test]
 fn somebody_s_rows_are_read_by_indexes_of_their_realm_alone() {
     let (_folder, _path, store) = opened();
-    let connection = store.reader.lock();
-    let call = Some(CallId::fresh(Millis(1)));
+    let connection = store.searcher.lock();
+    let (every, one) = (Reach::every(realm("acme").tenant), Reach::one(realm("acme")));
     for filter in filters().into_iter().filter(RowFilter::is_of_someone) {
-        for call in [None, call.clone()] {
-            let filter = RowFilter { call, newest_first: true, ..filter.clone() };
-            for sql in found::queries(&filter) {
-                let steps =
-                    plan(&connection, &sql, rusqlite::params!["t", "e", "c", "a", "k", "l", 1, 9, 1, 9, 9]);
-                let is_by_index = |step: &String| {
-                    step.starts_with("SEARCH f USING INDEX audit_conversation (tenant=? AND environment=? AND conversation=?")
-                        || step.starts_with("SEARCH f USING INDEX audit_agent (tenant=? AND environment=? AND agent=?")
-                        || step.starts_with("SEARCH f USING INDEX audit_call (call=?")
-                        || (step.starts_with("SEARCH r USING ") && step.contains("INDEX audit_call (call=?"))
-                        || step == "USE TEMP B-TREE FOR ORDER BY"
-                };
-                assert!(steps.iter().all(is_by_index), "{sql}: {steps:?}");
-            }
+        let (sql, _) = found::by_name(&filter);
+        let steps = plan(&connection, &sql, rusqlite::params!["t", "e", "n", 9, "k", "a"]);
+        let [first, then] = &steps[..] else { panic!("{sql}: {steps:?}") };
+        let is_by_index = ["conversation", "token", "agent"].iter().any(|column| {
+            let index =
+                format!("INDEX audit_{column} (tenant=? AND environment=? AND {column}=? AND rowid<?)");
+            first.starts_with("SEARCH f USING ") && first.contains(&index)
+        });
+        assert!(is_by_index, "{sql}: {steps:?}");
+        assert!(then.starts_with("SEARCH r USING COVERING INDEX audit_call (call=?)"), "{sql}: {steps:?}");
+        for (reach, walked) in [
+            (None, "SEARCH audit USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (Some(&every), "SEARCH audit USING INDEX audit_tenant (tenant=? AND rowid>? AND rowid<?)"),
+            (
+                Some(&one),
+                "SEARCH audit USING INDEX audit_realm (tenant=? AND environment=? AND rowid>? AND rowid<?)",
+            ),
+        ] {
+            let filter = RowFilter { reach: reach.cloned(), ..filter.clone() };
+            let with = rusqlite::params!["t", "e", "c", 1, 9, 1, 9, 9, "k", "a", "n"];
+            assert_eq!(plan(&connection, &query(&filter, found::WALKED), with), [walked]);
+            let sql = found::of_call(reach);
+            let steps = plan(&connection, &sql, rusqlite::params!["t", "e", "c", "k", "a", "n"]);
+            let by_call =
+                |step: &&String| step.contains(" audit ") && step.contains("INDEX audit_call (call=?)");
+            assert_eq!(steps.iter().filter(|step| step.contains(" audit ")).count(), 1, "{sql}: {steps:?}");
+            assert_eq!(steps.iter().filter(by_call).count(), 1, "{sql}: {steps:?}");
         }
     }
-    for (sql, index) in [
-        (found::NEXT_REALM, "audit_realm"),
-        (found::NEXT_ENVIRONMENT, "audit_realm"),
-        (found::NEXT_AGENT, "audit_agent"),
-    ] {
-        let with: &[&dyn rusqlite::ToSql] =
-            if sql == found::NEXT_AGENT { &[&"t", &"e", &"a"] } else { &[&"t", &"e"] };
-        let steps = plan(&connection, sql, with);
-        let wanted = format!("SEARCH audit USING COVERING INDEX {index} (");
-        assert!(matches!(&steps[..], [step] if step.starts_with(&wanted)), "{sql}: {steps:?}");
+    for sql in [found::NEXT_REALM, found::NEXT_ENVIRONMENT] {
+        let steps = plan(&connection, sql, &[&"t", &"e"]);
+        let wanted = "SEARCH audit USING COVERING INDEX audit_realm (";
+        assert!(matches!(&steps[..], [step] if step.starts_with(wanted)), "{sql}: {steps:?}");
     }
+}
+
+#[test]
+fn walking_and_sorting_find_the_same_and_each_stops_where_it_should() {
+    let (_folder, _path, store) = opened();
+    let calls: Vec<_> = (1..=3).map(|at| CallId::fresh(Millis(at))).collect();
+    let of = |at: usize| Some(&calls[at]);
+    // The second call ends long after others began.
+    keep(
+        &store,
+        &[
+            ("acme", of(0), [TOKENS[0], "a", "c"], 10),
+            ("acme", of(1), [TOKENS[1], "a", "d"], 16),
+            ("acme", of(0), NOTHING, 20),
+            ("globex", of(2), [TOKENS[0], "a", "c"], 21),
+            ("acme", None, [TOKENS[0], "", ""], 12),
+            // A call that is filed twice.
+            ("acme", of(0), [TOKENS[0], "a", "c"], 31),
+            ("acme", of(1), NOTHING, 32),
+        ],
+    );
+    let connection = store.searcher.lock();
+    let all = (i64::MIN, i64::MAX);
+    for filter in filters().into_iter().filter(RowFilter::is_of_someone) {
+        for (newest_first, limit) in [(true, 99), (false, 99), (true, 2), (false, 2)] {
+            let filter = RowFilter { newest_first, limit, ..filter.clone() };
+            let search = search(&connection, &filter);
+            let sorted = search.sorted(all, 99).unwrap().unwrap();
+            let (mut walked, mut rest) = (Vec::new(), Some(all));
+            while let Some(range) = rest {
+                rest = search.walk(range, 2, &mut walked).unwrap();
+            }
+            assert_eq!(walked, sorted, "{filter:?}");
+            assert_eq!(search.numbers(all).unwrap(), sorted, "{filter:?}");
+        }
+    }
+    let of_agent = RowFilter { agent: Some("a".parse().unwrap()), limit: 99, ..RowFilter::default() };
+    let mut found = Vec::new();
+    assert_eq!(search(&connection, &of_agent).walk(all, 3, &mut found).unwrap(), Some((4, i64::MAX)));
+    assert_eq!(found, [1, 2, 3]);
+    let newest = RowFilter { newest_first: true, ..of_agent };
+    found.clear();
+    assert_eq!(search(&connection, &newest).walk(all, 3, &mut found).unwrap(), Some((i64::MIN, 4)));
+    assert_eq!(found, [7, 6]);
+    // However many rows there are of somebody, no more are read than may be sorted.
+    assert_eq!(search(&connection, &newest).sorted(all, 6).unwrap(), None);
+}
+
+#[test]
+fn a_search_is_given_up_in_a_host_and_keeps_nobody_else_waiting() {
+    let (_folder, path, store) = opened();
+    keep(&store, &[("acme", None, [TOKENS[0], "a", "c"], 10)]);
+    let filter = RowFilter { agent: Some("a".parse().unwrap()), limit: 9, ..RowFilter::default() };
+    let over = Some((Instant::now(), SEARCH_MAX));
+    let connection = store.searcher.lock();
+    let search = Search { until: over, ..search(&connection, &filter) };
+    for error in [
+        search.numbers((1, 9)).unwrap_err(),
+        search.sorted((1, 9), 9).unwrap_err(),
+        search.walk((1, 9), 9, &mut Vec::new()).unwrap_err(),
+    ] {
+        assert!(matches!(&error, StoreError::TooLong(why) if why.contains("2 seconds")), "{error}");
+    }
+    // While one is under way: what the writer and the operator read, and what is written.
+    assert_eq!(store.head().unwrap().0, 1);
+    assert_eq!(store.rows(&RowFilter { limit: 9, ..RowFilter::default() }).unwrap().len(), 1);
+    assert!(store.held(None, 9).unwrap().is_empty());
+    keep(&store, &[("acme", None, NOTHING, 11)]);
+    drop(connection);
+    assert_eq!(store.search_max, None);
+    assert_eq!(SqliteAudit::for_host(&path).unwrap().search_max, Some(SEARCH_MAX));
+}
+
+#[test]
+fn a_row_that_was_taken_out_of_an_index_is_missed() {
+    let (_folder, path, store) = opened();
+    keep(&store, &[("acme", None, [TOKENS[0], "a", "c"], 10), ("acme", None, [TOKENS[1], "b", "d"], 11)]);
+    store.check_indexes().unwrap();
+    drop(store);
+    // What is written while the index is said to be another one isn't put into it.
+    let connection = Connection::open(&path).unwrap();
+    let tampered = "PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET sql = sql || ' AND seq < 0' WHERE name = 'audit_token';
+        PRAGMA writable_schema = RESET;
+        INSERT INTO audit SELECT 3, at, tenant, environment, call, token, agent, conversation, event, prev, hash
+            FROM audit WHERE seq = 2;
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET sql = replace(sql, ' AND seq < 0', '') WHERE name = 'audit_token';
+        PRAGMA writable_schema = RESET;";
+    connection.execute_batch(tampered).unwrap();
+    drop(connection);
+    let store = SqliteAudit::existing(&path).unwrap();
+    let error = store.check_indexes().unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Damaged(why) if why.contains("audit.db") && why.contains("audit_token")),
+        "{error}"
+    );
 }
 
 #[test]
