@@ -1,7 +1,7 @@
 //! A request on its way to the people who decide it.
 
 use super::code::{self, CodeBlock};
-use super::{CallFingerprint, Fingerprint, FingerprintParts, Note, QuestionParts, Rendering};
+use super::{CallFingerprintParts, Fingerprint, FingerprintParts, Note, QuestionParts, Rendering};
 use crate::auth::Caller;
 use crate::connection::TypedSend;
 use crate::ids::{AgentId, ConversationId, Digest, Realm, RoleName, TokenId};
@@ -24,7 +24,7 @@ pub struct ApprovalAsk {
     pub agent: AgentId,
     /// Its role.
     pub role: Option<RoleName>,
-    /// The conversation it asks in.
+    /// The conversation it asks in: its token's, or the one that it named.
     pub conversation: Option<ConversationId>,
     /// What it would do, and where.
     pub about: About,
@@ -79,7 +79,7 @@ impl CallParts<'_> {
     pub fn fingerprint(&self) -> Fingerprint {
         let Self { invocation, component, blocks, policy, quorum } = *self;
         let (caller, context) = (&invocation.caller, &invocation.context);
-        Fingerprint::of_call(CallFingerprint {
+        Fingerprint::of_call(CallFingerprintParts {
             realm: caller.realm(),
             token: caller.token(),
             agent: caller.agent(),
@@ -122,7 +122,7 @@ impl ApprovalAsk {
             root: caller.root().clone(),
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
-            conversation: invocation.context.conversation.clone(),
+            conversation: conversation(caller, &invocation.context),
             about,
             quorum,
             own,
@@ -163,7 +163,7 @@ impl ApprovalAsk {
             root: caller.root().clone(),
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
-            conversation: context.conversation.clone(),
+            conversation: conversation(caller, context),
             quorum: subject.quorum,
             own,
             note: Note {
@@ -206,7 +206,7 @@ impl ApprovalAsk {
             root: caller.root().clone(),
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
-            conversation: context.conversation.clone(),
+            conversation: conversation(caller, context),
             about: About::Operation {
                 connection: send.connection_name().clone(),
                 operation: send.operation_name().clone(),
@@ -219,6 +219,53 @@ impl ApprovalAsk {
                 facts: Facts::of_send(caller, context, via, send),
                 more: Vec::new(),
             },
+        }
+    }
+}
+
+/// As the audit trail has it of a call, so that a call and what is asked for it are filed under the same.
+fn conversation(caller: &Caller, context: &CallContext) -> Option<ConversationId> {
+    caller.conversation().or(context.conversation.as_ref()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::auth::{Auth, Grant, Mint};
+    use crate::clock::{ManualClock, Millis};
+    use crate::store::{MemoryControl, TokenKind};
+
+    #[test]
+    fn a_token_s_own_conversation_is_the_one_that_is_asked_in() {
+        let auth = Auth::new(Arc::new(MemoryControl::new()), Arc::new(ManualClock::at(Millis(1_000))));
+        let caller = |own: Option<&str>| {
+            let minted = auth.mint(Mint {
+                kind: TokenKind::Agent,
+                realm: Realm { tenant: "acme".parse().unwrap(), environment: "dev".parse().unwrap() },
+                every_environment: false,
+                agent: "billing".parse().unwrap(),
+                conversation: own.map(|own| own.parse().unwrap()),
+                role: None,
+                task: None,
+                user: None,
+                grant: Grant { tools: vec!["*".parse().unwrap()], ..Grant::default() },
+                lifetime: Duration::from_secs(60),
+            });
+            auth.verify(minted.unwrap().token.as_str()).unwrap()
+        };
+        for (own, named, wanted) in [
+            (Some("march"), None, Some("march")),
+            (Some("march"), Some("march"), Some("march")),
+            (None, Some("april"), Some("april")),
+            (None, None, None),
+        ] {
+            let named = named.map(|named| named.parse().unwrap());
+            let context = CallContext { conversation: named, ..CallContext::default() };
+            let found = conversation(&caller(own), &context);
+            assert_eq!(found.as_ref().map(|found| found.as_str()), wanted);
         }
     }
 }

@@ -198,7 +198,8 @@ impl ApprovalDesk {
     /// that and no other request waits for the same one already. `on_wait` is called before a wait.
     ///
     /// `given` is what the caller came back with, for its call and for what that sends. One that was given to the same token for
-    /// something else stays for that, and another one is asked for. One that is for nothing of the kind is none, as the agent hears.
+    /// something else stays for that, and another one is asked for. One that is nobody's, or another token's, is answered as
+    /// one that there isn't.
     ///
     /// `ask` tells what is asked under the policies and secrets of the moment. After a wait it's called again: an
     /// approval holds for what it was asked under, and that may have changed. Whatever else was checked before has to be
@@ -245,12 +246,19 @@ impl ApprovalDesk {
     }
 
     /// Uses up what was [found](Self::find), on record as part of `call`. Of any number that found the same, one succeeds.
+    /// Where the future is dropped before its turn in the store has come, nothing is used.
     ///
     /// # Errors
     /// What the agent hears; nothing was sent.
     pub async fn use_up(&self, call: &CallId, found: &Obtained) -> Result<(), SendFailure> {
         let Obtained { approved, fingerprint, realm, by } = found;
-        match self.claim(Some(call), realm, &approved.id, *fingerprint, by.clone()).await {
+        // It goes with this future: at a hang-up, at the deadline, or by a switch.
+        let here = Arc::new(());
+        let waits = Arc::downgrade(&here);
+        let is_wanted = move || waits.strong_count() > 0;
+        let used = self.claim_if(Some(call), realm, &approved.id, *fingerprint, by.clone(), is_wanted).await;
+        drop(here);
+        match used {
             // Who agreed is what it was: nothing is entered into what was granted.
             Ok(_) => Ok(()),
             Err(error) => Err(error.failure(&approved.id)),
@@ -274,7 +282,11 @@ impl ApprovalDesk {
             }
             // The trail first: nobody can decide what isn't on record, whatever ends the host in between. Of a request that
             // was recorded and didn't come to be, nothing comes.
-            desk.audit.approval(&realm, call.as_ref(), by.step(&row.id, Step::Asked, fingerprint)).await?;
+            let step = ApprovalStep {
+                conversation: row.conversation.clone(),
+                ..by.step(&row.id, Step::Asked, fingerprint)
+            };
+            desk.audit.approval(&realm, call.as_ref(), step).await?;
             blocking(move || desk.approvals.open(&row)).await?
         })
         .await?
@@ -292,11 +304,24 @@ impl ApprovalDesk {
         fingerprint: Fingerprint,
         by: By,
     ) -> Result<Approved, ClaimError> {
+        self.claim_if(call, realm, id, fingerprint, by, || true).await
+    }
+
+    /// See [`Approvals::claim_if`].
+    async fn claim_if(
+        &self,
+        call: Option<&CallId>,
+        realm: &Realm,
+        id: &ApprovalId,
+        fingerprint: Fingerprint,
+        by: By,
+        is_wanted: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Approved, ClaimError> {
         let (desk, call, realm, id) = (self.clone(), call.cloned(), realm.clone(), id.clone());
         settled(async move {
             let approved = {
                 let (approvals, realm) = (desk.approvals.clone(), realm.clone());
-                blocking(move || approvals.claim(&realm, &id, fingerprint)).await??
+                blocking(move || approvals.claim_if(&realm, &id, fingerprint, &is_wanted)).await??
             };
             let step = by.step(&approved.id, Step::Claimed, fingerprint);
             desk.audit.approval(&realm, call.as_ref(), step).await?;
@@ -413,7 +438,8 @@ pub struct By {
 
 impl By {
     fn step(self, id: &ApprovalId, step: Step, fingerprint: Fingerprint) -> ApprovalStep {
-        ApprovalStep { id: id.clone(), step, by: self.agent, token: self.token, fingerprint }
+        let (by, token) = (self.agent, self.token);
+        ApprovalStep { id: id.clone(), step, by, token, fingerprint, conversation: None }
     }
 }
 
@@ -425,6 +451,7 @@ impl Approver {
             by: self.name().clone(),
             token: self.token().cloned(),
             fingerprint: row.fingerprint,
+            conversation: None,
         }
     }
 }

@@ -85,6 +85,9 @@ pub enum ClaimError {
     /// There's none, or it's for another request: one answer, so that ids and other agents' requests can't be probed.
     #[error("there is no such approval for this request")]
     Unknown,
+    /// Whoever wanted it has hung up, or its time is over. Nothing is used up.
+    #[error("nobody waits for it any more")]
+    Gone,
     /// The claim can't be recorded, so it doesn't count. The approval is used up all the same.
     #[error(transparent)]
     Unrecorded(#[from] AuditError),
@@ -122,6 +125,13 @@ impl ClaimError {
                 format!(
                     "there is no approval {id} for this request: one holds for exactly the request, the token \
                          and the rules that it was asked under; make the request without it to ask anew"
+                ),
+            ),
+            Self::Gone => (
+                FailureReason::ApprovalRequired,
+                format!(
+                    "the approval {id} wasn't used, since nobody waited for the answer any more; {}",
+                    come_back(id)
                 ),
             ),
             Self::Unrecorded(error) => return unrecorded(error),

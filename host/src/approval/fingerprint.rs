@@ -96,7 +96,7 @@ pub struct QuestionParts<'a> {
 
 /// What a yes to a tool's call, or to code, is bound to.
 #[derive(Debug, Clone, Copy)]
-pub struct CallFingerprint<'a> {
+pub struct CallFingerprintParts<'a> {
     /// Tenant and environment.
     pub realm: &'a Realm,
     /// The token that asks.
@@ -128,8 +128,10 @@ pub struct CallFingerprint<'a> {
 impl Fingerprint {
     /// The fingerprint of a call, or of code.
     #[must_use]
-    pub fn of_call(parts: CallFingerprint<'_>) -> Self {
-        let CallFingerprint { realm, token, agent, role, conversation, intent, user, kind, tool, .. } = parts;
+    pub fn of_call(parts: CallFingerprintParts<'_>) -> Self {
+        let CallFingerprintParts {
+            realm, token, agent, role, conversation, intent, user, kind, tool, ..
+        } = parts;
         let kind: &[u8] = match kind {
             ComponentKind::Tool => b"call",
             ComponentKind::Sandbox => b"code",
@@ -398,7 +400,7 @@ mod tests {
             ("tok_000000000000000000000002".parse().unwrap(), "b".parse().unwrap());
         let (other_intent, other_user) = ("i-2".parse().unwrap(), "bob".parse().unwrap());
         let (talk, role) = ("c-2".parse().unwrap(), "pay".parse().unwrap());
-        let base = CallFingerprint {
+        let base = CallFingerprintParts {
             realm: &a.realm,
             token: &a.token,
             agent: &a.agent,
@@ -416,23 +418,23 @@ mod tests {
         let mut seen = BTreeSet::new();
         for (what, parts) in [
             ("nothing", base),
-            ("environment", CallFingerprint { realm: &elsewhere, ..base }),
-            ("token", CallFingerprint { token: &other_token, ..base }),
-            ("agent", CallFingerprint { agent: &other_agent, ..base }),
-            ("role", CallFingerprint { role: Some(&role), ..base }),
-            ("no role", CallFingerprint { role: None, ..base }),
-            ("conversation", CallFingerprint { conversation: Some(&talk), ..base }),
-            ("no conversation", CallFingerprint { conversation: None, ..base }),
-            ("intent", CallFingerprint { intent: Some(&other_intent), ..base }),
-            ("no intent", CallFingerprint { intent: None, ..base }),
-            ("user", CallFingerprint { user: Some(&other_user), ..base }),
-            ("no user", CallFingerprint { user: None, ..base }),
-            ("code", CallFingerprint { kind: ComponentKind::Sandbox, ..base }),
-            ("tool", CallFingerprint { tool: &other_tool, ..base }),
-            ("component", CallFingerprint { component: Digest::of(b"another"), ..base }),
-            ("what is run", CallFingerprint { work: Digest::of(b"{ }"), ..base }),
-            ("policy", CallFingerprint { policy: Digest::of(b"2"), ..base }),
-            ("quorum", CallFingerprint { quorum: 2, ..base }),
+            ("environment", CallFingerprintParts { realm: &elsewhere, ..base }),
+            ("token", CallFingerprintParts { token: &other_token, ..base }),
+            ("agent", CallFingerprintParts { agent: &other_agent, ..base }),
+            ("role", CallFingerprintParts { role: Some(&role), ..base }),
+            ("no role", CallFingerprintParts { role: None, ..base }),
+            ("conversation", CallFingerprintParts { conversation: Some(&talk), ..base }),
+            ("no conversation", CallFingerprintParts { conversation: None, ..base }),
+            ("intent", CallFingerprintParts { intent: Some(&other_intent), ..base }),
+            ("no intent", CallFingerprintParts { intent: None, ..base }),
+            ("user", CallFingerprintParts { user: Some(&other_user), ..base }),
+            ("no user", CallFingerprintParts { user: None, ..base }),
+            ("code", CallFingerprintParts { kind: ComponentKind::Sandbox, ..base }),
+            ("tool", CallFingerprintParts { tool: &other_tool, ..base }),
+            ("component", CallFingerprintParts { component: Digest::of(b"another"), ..base }),
+            ("what is run", CallFingerprintParts { work: Digest::of(b"{ }"), ..base }),
+            ("policy", CallFingerprintParts { policy: Digest::of(b"2"), ..base }),
+            ("quorum", CallFingerprintParts { quorum: 2, ..base }),
         ] {
             assert!(seen.insert(Fingerprint::of_call(parts).to_string()), "{what} doesn't count");
         }

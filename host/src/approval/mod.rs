@@ -31,7 +31,7 @@ pub use code::{CodeBlock, ShownCode};
 pub(crate) use desk::ANSWER_BEFORE;
 pub use desk::{ApprovalDesk, Approver, MayApprove, Obtained};
 pub use error::{ApprovalError, ClaimError, DecideError};
-pub use fingerprint::{CallFingerprint, Fingerprint, FingerprintParts, QuestionParts};
+pub use fingerprint::{CallFingerprintParts, Fingerprint, FingerprintParts, QuestionParts};
 pub use question::Unanswered;
 pub use render::{AskedBy, Note, Rendering, Shown};
 
@@ -223,9 +223,26 @@ impl Approvals {
         id: &ApprovalId,
         fingerprint: Fingerprint,
     ) -> Result<Approved, ClaimError> {
+        self.claim_if(realm, id, fingerprint, &|| true)
+    }
+
+    /// As [`Self::claim`], if it's still wanted, which is asked in the transaction that uses it: getting there may take long.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn claim_if(
+        &self,
+        realm: &Realm,
+        id: &ApprovalId,
+        fingerprint: Fingerprint,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Approved, ClaimError> {
         let mut claimed = Err(ClaimError::Unknown);
         let now = self.clock.now();
-        self.store.change_approval(id, &mut |row| claimed = rules::claim(row, realm, fingerprint, now))?;
+        self.store.change_approval(id, &mut |row| {
+            claimed =
+                if is_wanted() { rules::claim(row, realm, fingerprint, now) } else { Err(ClaimError::Gone) };
+        })?;
         self.watch.look();
         claimed
     }

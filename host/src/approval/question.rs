@@ -51,7 +51,7 @@ fn not_approved(error: &ClaimError, id: &ApprovalId) -> Unanswered {
         ClaimError::Expired => format!("the approval {id} has expired; {again}"),
         ClaimError::Used => format!("the approval {id} was used before, and holds once; {again}"),
         ClaimError::Unknown => format!("there is no approval {id} for this question; {again}"),
-        ClaimError::Denied | ClaimError::Unrecorded(_) | ClaimError::Store(_) => {
+        ClaimError::Denied | ClaimError::Gone | ClaimError::Unrecorded(_) | ClaimError::Store(_) => {
             let failure = error.failure(id);
             let code = failure.reason.code();
             return Unanswered { pending: None, code, message: failure.message, cause: failure.cause };

@@ -13,7 +13,8 @@ use crate::ledger::money;
 use crate::policy::{About, CallContext, EnforceSubject, Facts, Invocation, Via};
 use crate::store::ComponentKind;
 
-/// At most so many parameters and headers are shown, so that the important ones don't scroll away.
+/// At most so many parameters and headers of a request are shown, so that the important ones don't scroll away. Of a call's
+/// arguments all are.
 const LINES_MAX: usize = 60;
 /// The width of the text form: it breaks its lines itself, with a mark, so that no value can choose where a terminal
 /// breaks them. Terminals have 80 columns or more.

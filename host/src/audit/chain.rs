@@ -52,7 +52,8 @@ impl Unsealed {
     }
 }
 
-/// Appends rows in one transaction, by the time that it's then, with what is to be done to the ledger. Answers the number of the last row then.
+/// Appends rows in one transaction, with what is to be done to the ledger. Their time is taken inside it. Answers the number
+/// of the last row then.
 pub(super) fn append(
     store: &dyn AuditStore,
     clock: &dyn Clock,

@@ -111,6 +111,7 @@ fn write_row(to: &mut String, row: &Row) -> fmt::Result {
         Event::Approval(step) => {
             write!(to, "  approval {}  {}  by={}", step.step.as_str(), step.id, step.by)?;
             optional(to, "token", step.token.as_ref())?;
+            optional(to, "conversation", step.conversation.as_ref())?;
             write!(to, "  fingerprint={}", step.fingerprint.digest().short())
         }
         Event::Decided(row) => {

@@ -1,11 +1,11 @@
 //! What a row is filed under, so that it's found without reading all of them.
 
-use crate::audit::Event;
+use crate::audit::{Event, Step};
 use crate::ids::AgentId;
 use crate::store::{AuditRecord, Filed};
 
 /// The events that say whose they are. The other rows of a call are found by its id.
-const FILED: [&str; 4] = ["call_begun", "call_refused", "decided", "admin"];
+const FILED: [&str; 5] = ["call_begun", "call_refused", "approval", "decided", "admin"];
 
 /// As an event says.
 pub(super) fn of(event: &Event) -> Filed {
@@ -19,6 +19,13 @@ pub(super) fn of(event: &Event) -> Filed {
             token: Some(call.token.clone()),
             agent: Some(call.agent.clone()),
             conversation: call.conversation.clone(),
+        },
+        // It may come before the row that its call begins or is refused with, so it's found as that is. The other steps are
+        // part of a call that began, or of none.
+        Event::Approval(step) if step.step == Step::Asked => Filed {
+            token: step.token.clone(),
+            agent: Some(step.by.clone()),
+            conversation: step.conversation.clone(),
         },
         Event::Decided(row) => {
             Filed { token: row.token.clone(), agent: row.agent.clone(), conversation: None }

@@ -307,6 +307,9 @@ pub struct ApprovalStep {
     pub token: Option<TokenId>,
     /// What exactly it's bound to.
     pub fingerprint: Fingerprint,
+    /// The conversation that it was asked in. In no other step, nor in older rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
 }
 
 /// What happened to an approval.

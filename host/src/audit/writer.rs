@@ -129,7 +129,7 @@ fn append(store: &dyn AuditStore, clock: &dyn Clock, batch: &mut [Entry]) -> Res
     store.write(&mut |tx| {
         let mut head = tx.head()?;
         before = head.0;
-        // Not before the lock was got: another process may have recorded something meanwhile, at a later time.
+        // As in `chain::append`: under the lock.
         let at = clock.now();
         entries.by_ref().try_for_each(|entry| {
             if let Some(first) = &mut entry.first

@@ -27,6 +27,7 @@ pub use delegate::{DELEGATED_PATTERNS_MAX, DESCENDANTS_MAX, Delegation};
 pub use grant::{Grant, OperationPattern, ToolPattern};
 pub use mint::{GRANT_PATTERNS_MAX, LIFETIME_MAX, Mint, Minted, TASK_CHARS_MAX};
 pub use token::TokenText;
+pub(crate) use token::kind_of;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -64,9 +64,14 @@ pub(super) struct Presented {
     pub(super) hash: [u8; 32],
 }
 
+/// The kind of token that a text begins as, if it begins as one.
+pub(crate) fn kind_of(text: &str) -> Option<TokenKind> {
+    TokenKind::ALL.into_iter().find(|kind| text.starts_with(prefix(*kind)))
+}
+
 /// Reads a presented token; `None` when it can't be one.
 pub(super) fn parse(text: &str) -> Option<Presented> {
-    let kind = TokenKind::ALL.into_iter().find(|k| text.starts_with(prefix(*k)))?;
+    let kind = kind_of(text)?;
     let random = text.strip_prefix(prefix(kind))?;
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (random.len() == RANDOM_CHARS && random.bytes().all(in_alphabet))

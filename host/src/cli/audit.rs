@@ -148,7 +148,7 @@ fn list(store: &SqliteAudit, out: &Out, wanted: Wanted) -> anyhow::Result<Done> 
         ..RowFilter::default()
     };
     if filter.is_of_no_time() {
-        bail!("--until comes after --since");
+        bail!("--until has to come after --since");
     }
     let mut list = List::new(out);
     if all {
@@ -444,7 +444,7 @@ mod tests {
         }
         let never = Wanted { since: Some(Millis(2)), until: Some(Millis(2)), ..Wanted::default() };
         let error = run(Audit::List(never), dir.path()).unwrap_err().to_string();
-        assert_eq!(error, "--until comes after --since");
+        assert_eq!(error, "--until has to come after --since");
     }
 
     #[test]

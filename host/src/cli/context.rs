@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::out::Out;
 use crate::app::{open_catalog, open_policy};
@@ -206,6 +206,24 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let own = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     Some(xdg.or_else(own)?.join("keybearer"))
+}
+
+/// Every component of a folder, by name.
+///
+/// # Errors
+/// When it can't be read, or holds none.
+pub(in crate::cli) fn components_of(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
+    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let mut files: Vec<_> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "wasm")).collect();
+    ensure!(
+        !files.is_empty(),
+        "{} holds no component (*.wasm); `keybearer tool build` makes one",
+        dir.display()
+    );
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

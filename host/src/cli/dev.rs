@@ -6,14 +6,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::context::{Opened, cache_dir};
+use super::context::{Opened, cache_dir, components_of};
 use super::out::Out;
 use super::sandbox::add_consented;
 use super::serve::{finish, open_app, serve_config, watch_home};
@@ -291,13 +291,7 @@ impl Dev {
             add_consented(&catalog, &opened.home, file, connections, now)?;
         }
         for dir in &self.tools {
-            let mut files: Vec<_> =
-                entries(dir)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "wasm")).collect();
-            files.sort();
-            if files.is_empty() {
-                bail!("{} holds no component (*.wasm); `keybearer tool build` makes one", dir.display());
-            }
-            for file in files {
+            for file in components_of(dir)? {
                 // Compiling one takes seconds.
                 signals.check()?;
                 let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;

@@ -14,7 +14,7 @@ use super::approval::command_line_user;
 use super::context::Opened;
 use super::out::Out;
 use super::{Done, RealmArgs};
-use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern};
+use crate::auth::{Auth, Grant, Mint, OperationPattern, ToolPattern, kind_of};
 use crate::clock::Millis;
 use crate::connection::Connections;
 use crate::ids::{AgentId, ConversationId, InvalidName, RoleName, TokenId, UserId};
@@ -59,7 +59,7 @@ pub(super) enum Which {
 fn which(text: &str) -> Result<Which, String> {
     match text {
         "-" => Ok(Which::StandardInput),
-        _ if ["kbt_", "kbo_", "kbm_"].iter().any(|prefix| text.starts_with(prefix)) => {
+        _ if kind_of(text).is_some() => {
             Err("this is a token and no id; `keybearer token revoke -` reads a token from standard input"
                 .to_owned())
         }

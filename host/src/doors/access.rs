@@ -13,7 +13,7 @@ use http::HeaderMap;
 use super::change::unable;
 use super::headers;
 use super::router::Door;
-use crate::auth::{AuthError, Caller};
+use crate::auth::{AuthError, Caller, kind_of};
 use crate::refusal::{Code, Refusal};
 use crate::store::TokenKind;
 
@@ -80,7 +80,7 @@ impl Door {
     ///
     /// # Errors
     /// [`Code::Unauthorized`]; [`Code::Denied`] for a monitor's token.
-    pub(super) fn anyone(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    pub(super) fn agent_or_operator(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         let caller = self.any_reader(headers)?;
         match caller.kind() {
             TokenKind::Agent | TokenKind::Operator => Ok(caller),
@@ -94,7 +94,7 @@ impl Door {
     /// # Errors
     /// [`Code::Unauthorized`].
     pub(super) fn any_reader(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let agent = headers::bearer(headers).filter(|token| token.starts_with("kbt_"));
+        let agent = headers::bearer(headers).filter(|token| kind_of(token) == Some(TokenKind::Agent));
         // The empty text is no token: what has none goes the same way as what has a wrong one.
         self.caller(agent.or_else(|| headers::token(headers)).unwrap_or(""))
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/audit` and `GET /v1/audit/{call}`: the trail within an operator's reach.
+//! `GET /v1/audit` and `GET /v1/audit/{call}`: the trail within an operator's or a monitor's reach.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::store::{RowFilter, StoreError};
 const PAGE_ROWS: u32 = 100;
 /// Rows on a page at most: about half a megabyte of JSON.
 const PAGE_ROWS_MAX: u32 = 1_000;
-/// Rows of one call at most. A call has two, four for each send, two of them its approval's, and one for all that it wanted to
-/// send beyond its limit, which is 10,000 at most.
-const CALL_ROWS_MAX: u32 = 40_003;
+/// Rows of one call at most. A call has two, two of its own approval, four for each send, two of them that one's approval's, and
+/// one for all that it wanted to send beyond its limit, which is 10,000 at most.
+const CALL_ROWS_MAX: u32 = 40_005;
 
 /// The newest rows, or those before a number: all of them, or those of a call, a conversation, an agent, a token, a time.
 pub(super) async fn page(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -58,9 +58,9 @@ async fn paged(door: &Door, request: Request) -> Result<Response, Refusal> {
         ..own(&caller)
     };
     if filter.is_of_no_time() {
-        return Err(bad("until: it comes after since"));
+        return Err(bad("until: it has to come after since"));
     }
-    let rows = read(door, filter).await?;
+    let rows = read(door, &caller, filter).await?;
     let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     let next_before = rows.last().map(|row| row.seq).filter(|seq| is_full && *seq > 1);
     Ok(json(&AuditPage { rows, next_before }))
@@ -72,7 +72,7 @@ async fn of_call(door: &Door, request: Request) -> Result<Response, Refusal> {
         || Refusal::new(Code::NotFound, "the audit trail has no such call within this token's reach");
     let call: CallId = last_segment(&request).parse().map_err(|_| missing())?;
     let filter = RowFilter { call: Some(call.clone()), limit: CALL_ROWS_MAX, ..own(&caller) };
-    let rows = read(door, filter).await?;
+    let rows = read(door, &caller, filter).await?;
     if rows.is_empty() { Err(missing()) } else { Ok(json(&AuditCall { call, rows })) }
 }
 
@@ -91,9 +91,9 @@ fn own(caller: &Caller) -> RowFilter {
     RowFilter { reach: Some(caller.reach()), ..RowFilter::default() }
 }
 
-async fn read(door: &Door, filter: RowFilter) -> Result<Vec<Row>, Refusal> {
+async fn read(door: &Door, caller: &Caller, filter: RowFilter) -> Result<Vec<Row>, Refusal> {
     let turns = if filter.is_of_someone() { &door.searches } else { &door.reads };
-    let turn = turns.take().await?;
+    let turn = turns.take(&caller.realm().tenant).await?;
     let audit = door.app.audit.clone();
     let read = blocking(move || {
         let rows = audit.rows(&filter);

@@ -9,9 +9,11 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
+use crate::auth::kind_of;
 use crate::ids::{ApprovalId, InvalidName};
 use crate::policy::CallContext;
 use crate::refusal::{Code, Refusal};
+use crate::store::TokenKind;
 
 /// The conversation that a call is part of.
 pub(super) const CONVERSATION: HeaderName = HeaderName::from_static("keybearer-conversation");
@@ -21,7 +23,7 @@ pub(super) const TURN: HeaderName = HeaderName::from_static("keybearer-turn");
 pub(super) const INTENT: HeaderName = HeaderName::from_static("keybearer-intent");
 /// The approvals that this call, and what it sends, were given: their ids, with commas between them.
 pub(super) const APPROVAL: HeaderName = HeaderName::from_static("keybearer-approval");
-/// `yes`: wait for a person up to the deadline.
+/// `yes`: wait for a person instead of answering at once.
 pub(super) const APPROVAL_WAIT: HeaderName = HeaderName::from_static("keybearer-approval-wait");
 /// Where an operator's or a monitor's token may stand instead of `Authorization`.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -52,7 +54,7 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     let mut keys = headers.get_all(API_KEY).iter();
     let (key, more) = (keys.next(), keys.next());
     let Some(key) = key else { return bearer(headers) };
-    let is_one = |key: &str| ["kbo_", "kbm_"].iter().any(|prefix| key.starts_with(prefix));
+    let is_one = |key: &str| matches!(kind_of(key), Some(TokenKind::Operator | TokenKind::Monitor));
     let key = key.to_str().ok().filter(|key| more.is_none() && is_one(key))?;
     if headers.contains_key(AUTHORIZATION) {
         bearer(headers).filter(|bearer| *bearer == key)

@@ -142,7 +142,7 @@ fn call_headers() -> Vec<Value> {
         ),
         header(
             &headers::APPROVAL_WAIT,
-            "`yes`: where a person has to approve the call, or a request of it, first, wait for that, up to the deadline.",
+            "`yes`: where a person has to approve the call first, wait for that, for three quarters of its time; where one has to approve a request of it, nearly up to the deadline.",
             json!({ "enum": ["yes", "no"] }),
         ),
         header(

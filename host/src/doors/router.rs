@@ -147,8 +147,12 @@ pub(super) const PROXY_ROOT: &str = "/proxy/{connection}/";
 
 /// How many read in the trail at once, beside those who search. All of them read on one connection of the store's.
 const READS_MAX: usize = 4;
+/// How many of one tenant's: a page and a call for a dashboard, and the rest for others.
+const READS_OF_A_TENANT: usize = 2;
 /// How many search in it at once: as many as the store does.
 const SEARCHES_MAX: usize = 1;
+/// How many of one tenant's. Its others don't wait before another tenant's.
+const SEARCHES_OF_A_TENANT: usize = 1;
 
 /// What every route needs.
 pub(super) struct Door {
@@ -176,8 +180,8 @@ impl Door {
             app,
             places: Places::new(config.limits.calls_max),
             code_places: Places::new(config.code.executions_max),
-            reads: Turns::new(READS_MAX),
-            searches: Turns::new(SEARCHES_MAX),
+            reads: Turns::new(READS_MAX, READS_OF_A_TENANT),
+            searches: Turns::new(SEARCHES_MAX, SEARCHES_OF_A_TENANT),
             code: config.code.clone(),
             body_bytes_max: config.limits.body_bytes_max,
             body_time_max: Duration::from_millis(config.limits.read_ms_max),

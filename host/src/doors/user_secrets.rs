@@ -99,7 +99,7 @@ async fn listed(door: &Door, request: Request) -> Result<Response, Refusal> {
 }
 
 async fn stored(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.anyone(request.headers())?;
+    let caller = door.agent_or_operator(request.headers())?;
     let whose = Whose::of(caller, &request, segment_before_last(&request, 2))?;
     let label = label(&request)?;
     let bytes_max = door.body_bytes_max.min(BODY_BYTES_MAX);
@@ -110,7 +110,7 @@ async fn stored(door: &Door, request: Request) -> Result<Response, Refusal> {
 }
 
 async fn removed(door: &Door, request: Request) -> Result<Response, Refusal> {
-    let caller = door.anyone(request.headers())?;
+    let caller = door.agent_or_operator(request.headers())?;
     let whose = Whose::of(caller, &request, segment_before_last(&request, 2))?;
     let missing = || Refusal::new(Code::NotFound, "this user has no secret of this label here");
     let label: SecretLabel = plain(last_segment(&request)).parse().map_err(|_| missing())?;
@@ -128,7 +128,7 @@ struct Whose {
 impl Whose {
     /// For an operator and a monitor those of every user, in its own environment or the one within its reach that
     /// `?environment=` names; for an agent those of the user that its token is bound to, in the token's realm, if the token
-    /// says so. That a monitor changes none is [`Door::anyone`]'s to see to.
+    /// says so. That a monitor changes none is [`Door::agent_or_operator`]'s to see to.
     fn of(caller: Arc<Caller>, request: &Request, user: &str) -> Result<Self, Refusal> {
         let user = plain(user).parse::<UserId>();
         let environment = environment(request)?;

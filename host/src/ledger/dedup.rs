@@ -18,6 +18,10 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Headers that only say how the reply is to look. SDKs, tools and command lines differ in them, and mean the same write.
 const LOOKS: [&str; 2] = ["accept", "accept-language"];
 
+/// The parameter of a media type that some clients say and some don't, and mean the same bytes. Any other may change what
+/// they mean: `header=absent`, `charset=iso-8859-1`.
+const UTF_8: [&str; 2] = ["charset=utf-8", "charset=\"utf-8\""];
+
 /// The name of the setting that holds the salt.
 const SALT: &str = "ledger.salt";
 
@@ -42,7 +46,7 @@ pub struct WriteFacts<'a> {
     /// What it does there.
     pub operation: &'a OperationName,
     /// The request. One of its headers may name another account, or a version that it's about; those that say how the reply
-    /// is to look don't matter, nor do parameters of its media type.
+    /// is to look don't matter, nor does `charset=utf-8` in its media type.
     pub request: &'a Canonical,
     /// The header that the upstream takes a key in. It doesn't matter, nor does `Idempotency-Key`: SDKs put random ones there.
     pub idempotency_header: Option<&'a HeaderName>,
@@ -107,8 +111,7 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
     let request = write.request;
     part(request.method().as_str().as_bytes());
     part(request.path().as_bytes());
-    // Without its parameters: clients differ in `charset=utf-8`, and mean the same bytes.
-    part(request.media_type().unwrap_or_default().as_bytes());
+    part(body_type(request.content_type().unwrap_or_default()).as_bytes());
     // By name: the order in which an SDK writes them out isn't always the same.
     let mut pairs = |pairs: &[(String, String)]| {
         let mut sorted: Vec<_> = pairs.iter().collect();
@@ -139,6 +142,18 @@ pub fn dedup_key(salt: &[u8; 32], write: &WriteFacts<'_>) -> [u8; 32] {
         part(user.as_str().as_bytes());
     }
     digested.digest().0
+}
+
+/// A media type with what it says of the body, in one part: no parameter's value holds a semicolon. Each name stands in it once, so
+/// their order says nothing.
+fn body_type(content_type: &str) -> String {
+    let says_nothing = |part: &&str| UTF_8.iter().any(|utf_8| part.eq_ignore_ascii_case(utf_8));
+    let mut parts: Vec<&str> =
+        content_type.split(';').map(str::trim).filter(|part| !says_nothing(part)).collect();
+    if let Some(parameters) = parts.get_mut(1..) {
+        parameters.sort_unstable();
+    }
+    parts.join("; ")
 }
 
 /// The key as the upstream gets it, for a header like `Idempotency-Key`: a UUID of version 8 (36 characters), which is

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use super::gate::{revoked, unrecorded};
 use super::{CallRequest, Pipeline, Place};
 use crate::approval::{ANSWER_BEFORE, ApprovalAsk, CallParts, CodeBlock, Obtained};
 use crate::catalog::Tool;
@@ -23,8 +24,6 @@ use crate::kill::Subjects;
 use crate::policy::{Approved, CallDenied, CallVerdict, Invocation, Permitted, unknown_tool};
 use crate::refusal::{Code, FailureReason, Refusal, SendFailure};
 use crate::store::ComponentKind;
-
-use super::gate::{revoked, unrecorded};
 
 /// The language of a sandbox's tool.
 const PYTHON: &str = "python";
@@ -158,9 +157,15 @@ impl Pipeline {
         deadline: Instant,
     ) -> Result<(), Refusal> {
         let Some(desk) = &self.parts.approvals else { return Err(not_agreed(invocation, nobody_here())) };
-        let used = desk.use_up(&invocation.call, &agreed.obtained);
-        let late = |_| Err(unrecorded("the deadline passed before the use was on the disk".to_owned()));
-        let used = tokio::time::timeout_at(deadline, used).await.unwrap_or_else(late);
+        let late = || Err(unrecorded("the deadline passed before the use was on the disk".to_owned()));
+        let used = match Instant::now() < deadline {
+            true => {
+                let used = desk.use_up(&invocation.call, &agreed.obtained);
+                tokio::time::timeout_at(deadline, used).await.unwrap_or_else(|_| late())
+            }
+            // A time that is over polls its work once all the same.
+            false => late(),
+        };
         used.map_err(|failure| not_agreed(invocation, failure))?;
         if let Some(program) = program {
             program.set_agreed(agreed);
@@ -312,15 +317,16 @@ fn blocks(request: &CallRequest, invocation: &Invocation) -> Result<Vec<CodeBloc
         return Ok(Vec::new());
     }
     let code = invocation.arguments.value().get("code").and_then(serde_json::Value::as_str);
-    let failed = || Refusal::new(Code::Internal, "the host failed; its log says why");
-    let own = CodeBlock { language: PYTHON.to_owned(), code: code.ok_or_else(failed)?.to_owned() };
+    let failed = |why: &str| {
+        tracing::error!(call = %request.call, why, "a call of a sandbox can't be asked about");
+        Refusal::new(Code::Internal, "the host failed; its log says why")
+    };
+    let code = code.ok_or_else(|| failed("it has no code"))?;
+    let own = CodeBlock { language: PYTHON.to_owned(), code: code.to_owned() };
     match &request.program {
         None => Ok(vec![own]),
         Some(program) if program.blocks.contains(&own) => Ok(program.blocks.clone()),
-        Some(_) => {
-            tracing::error!(call = %request.call, "a block isn't part of its program");
-            Err(failed())
-        }
+        Some(_) => Err(failed("it isn't part of its program")),
     }
 }
 

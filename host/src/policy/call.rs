@@ -138,7 +138,8 @@ pub struct CallContext {
     pub intent: Option<IntentId>,
     /// `Keybearer-Approval`: the approvals that the call, and what it sends, were given.
     pub approvals: Vec<ApprovalId>,
-    /// `Keybearer-Approval-Wait: yes`: wait for a person up to the deadline instead of answering at once.
+    /// `Keybearer-Approval-Wait: yes`: wait for a person instead of answering at once, for three quarters of the call's time, and
+    /// for what it sends nearly up to its deadline.
     pub approval_wait: bool,
     /// `Keybearer-Model-Call`: what the model calls this call. For the record alone: a model picks it, so nothing is
     /// decided by it.

@@ -348,7 +348,7 @@ impl Policy {
             (None, None, None, None, Some(name)) => {
                 let operator = facts.operator.as_ref().ok_or("`approve` needs an `operator`")?;
                 self.check_approve(facts, name)?;
-                // As the host has it: nor does whoever the token was handed on by.
+                // As the host has it: neither the agent that asks nor whoever handed it the token.
                 let is_own = |agent: &AgentId| agent.as_str().eq_ignore_ascii_case(operator.as_str());
                 if is_own(&facts.agent) || facts.above.iter().any(|link| is_own(&link.agent)) {
                     let cause = "nobody agrees to their own request, whatever the policies say";
@@ -372,9 +372,7 @@ impl Policy {
             _ => Err("write exactly one of `operation`, `call`, `code`, `api` and `approve`".to_owned()),
         }
     }
-}
 
-impl Policy {
     /// What someone would agree to, and whether that changes anything. What isn't known counts as if it did.
     fn about(&self, realm: &Realm, name: &str, action: Option<&String>) -> Result<(About, Effect), String> {
         if let Some(action) = action.filter(|_| name.starts_with("api://")) {
@@ -386,7 +384,7 @@ impl Policy {
             return Ok((About::Code { tool }, Effect::Write));
         }
         let tool = name.strip_prefix(CALL).and_then(|tool| tool.parse::<ToolName>().ok());
-        if let Some(tool) = tool.filter(|tool| self.inner.set.load().world.tool(tool).is_some()) {
+        if let Some(tool) = tool.filter(|tool| self.knows_tool(tool)) {
             return Ok((About::Call { tool }, Effect::Write));
         }
         let (connection, operation) = self.operation(realm, name)?;

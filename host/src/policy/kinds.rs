@@ -48,6 +48,7 @@ pub(super) struct Member {
     pub(super) kind: Type,
     /// Whether it may be absent, as what is null is.
     pub(super) optional: bool,
+    /// Whether it may be null.
     pub(super) nullable: bool,
 }
 

@@ -151,7 +151,8 @@ pub struct ComponentRow {
     pub active: bool,
 }
 
-/// Whose a row of the audit trail is, where its event says so: the first row of a call does, and stands for all of them.
+/// Whose a row of the audit trail is, where its event says so: the first row of a call does, and stands for all of
+/// them. Another of them that does says the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filed {
     /// The token that asked, or that something was done to.

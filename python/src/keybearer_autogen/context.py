@@ -27,7 +27,8 @@ class Context:
         intent: Says that a write is meant, even if the same was made before in this conversation.
         approval: The approval (`apr_…`) that the call was given. Where what it sends was given one as well: up to four,
             with commas between them.
-        wait_for_approval: Wait for a person: for three quarters of the call's time; the last one is there to run in.
+        wait_for_approval: Wait for a person. A call or code waits for three quarters of its time, so that the last one is there
+            to run in; what it sends waits nearly up to its end.
     """
 
     conversation: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-# What waits; other sentences name approvals that were used, have expired or are for something else.
+# What waits; sentences name other approvals too: used, expired, of other tokens, or given for something else.
 _WAITS = re.compile(r"\bwaits as (apr_[0-9a-f]{24})\b|\b(apr_[0-9a-f]{24}) still waits\b", re.ASCII)
 
 RequestSent = Literal["no", "yes", "unknown"]
@@ -50,7 +50,7 @@ class KeybearerError(Exception):
     def approval(self) -> str | None:
         """The approval that the call waits for, where a person has to agree first (`approval_required`): for whoever tells
         people, and for :func:`~keybearer_autogen.calling`, which brings it along once they have agreed. ``None`` where nothing
-        waits: the approval that the call came back with was used, or has expired, or is for something else."""
+        waits: the approval that the call came back with was used, has expired, or was given to another token."""
         found = _WAITS.search(self.detail) if self.code == "approval_required" else None
         return None if found is None else found[1] or found[2]
 

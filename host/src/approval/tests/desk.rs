@@ -121,6 +121,24 @@ async fn a_request_is_asked_approved_and_made_all_on_record() {
     );
 }
 
+#[tokio::test]
+async fn a_request_is_found_on_the_trail_by_who_asked_and_in_which_conversation() {
+    let office = office();
+    let id = id_in(&office.obtain(&ask("acme", 1, "pay"), None, false).await.unwrap_err());
+    office.desk.approve(operator("alice", "acme"), &id).await.unwrap();
+    for filter in [
+        RowFilter { token: Some(token_id(1)), ..RowFilter::default() },
+        RowFilter { agent: Some(name("billing")), ..RowFilter::default() },
+        RowFilter { conversation: Some("c-1".parse().unwrap()), ..RowFilter::default() },
+    ] {
+        let rows = office.audit.rows(&RowFilter { limit: 9, ..filter }).unwrap();
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        let Event::Approval(step) = &row.event else { panic!("{row:?}") };
+        assert_eq!((step.step, &step.id), (Step::Asked, &id));
+        assert_eq!(step.conversation, Some("c-1".parse().unwrap()));
+    }
+}
+
 /// Another of the same token and agent, about a tool's call.
 fn of_a_call(what: &str) -> ApprovalAsk {
     ApprovalAsk { about: About::Call { tool: "run_command".parse().unwrap() }, ..ask("acme", 1, what) }
@@ -216,6 +234,30 @@ async fn what_two_have_found_one_uses_up() {
     let late = office.desk.use_up(&call, &second).await.unwrap_err();
     assert!(late.message.contains("was used before"), "{late:?}");
     assert_eq!(office.steps(), [(Step::Claimed, "billing".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_store_gets_to_it_uses_nothing() {
+    let office = office();
+    let asked = ask("acme", 1, "pay");
+    let id = office.world.granted(&asked);
+    let claimed = office.world.approvals.claim_if(&asked.realm, &id, asked.fingerprint, &|| false);
+    assert!(matches!(claimed, Err(ClaimError::Gone)));
+    assert_eq!(office.world.state(&id), ApprovalState::Granted);
+
+    let call = CallId::fresh(START);
+    let until = Instant::now() + Duration::from_secs(10);
+    let found =
+        office.desk.find(&call, &|| Ok(asked.clone()), (&[], false), until, &mut || {}).await.unwrap();
+    // On this test's one thread the store isn't reached before the thread is given up.
+    let mut used = Box::pin(office.desk.use_up(&call, &found));
+    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(used.as_mut().poll(cx).is_pending())).await;
+    assert!(waits);
+    drop(used);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((office.world.state(&id), office.steps().len()), (ApprovalState::Granted, 0));
+    office.desk.use_up(&call, &found).await.unwrap();
+    assert_eq!(office.world.state(&id), ApprovalState::Used);
 }
 
 #[tokio::test]

@@ -327,6 +327,7 @@ fn rows_are_shown_on_one_line_each() {
         by: "cli:root".parse().unwrap(),
         token: None,
         fingerprint: Fingerprint::for_tests("x"),
+        conversation: None,
     }));
     let line = export::line(&approval);
     assert!(

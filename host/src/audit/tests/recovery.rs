@@ -61,6 +61,7 @@ fn approval() -> Event {
         by: "billing-bot".parse().unwrap(),
         token: None,
         fingerprint: crate::approval::Fingerprint::for_tests("x"),
+        conversation: None,
     })
 }
 

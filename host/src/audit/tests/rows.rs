@@ -134,6 +134,37 @@ async fn calls_and_what_is_done_to_tokens_and_agents_are_filed_under_them() {
     verify(&*trail.store, None).unwrap();
 }
 
+#[tokio::test]
+async fn what_people_are_asked_is_filed_under_who_asks_and_where_before_its_call_begins() {
+    let trail = fixture();
+    let step = |step: Step| ApprovalStep {
+        id: "apr_000000000000000000000001".parse().unwrap(),
+        step,
+        by: "billing-1".parse().unwrap(),
+        token: Some(token().id),
+        fingerprint: crate::approval::Fingerprint::for_tests("x"),
+        conversation: (step == Step::Asked).then(|| "march".parse().unwrap()),
+    };
+    let call = CallId::fresh(Millis(0));
+    trail.audit.approval(&realm(), Some(&call), step(Step::Asked)).await.unwrap();
+    for other in [Step::Approved, Step::Denied, Step::Claimed] {
+        trail.audit.approval(&realm(), None, step(other)).await.unwrap();
+    }
+    for filter in [
+        RowFilter { token: Some(token().id), ..RowFilter::default() },
+        RowFilter { agent: Some("billing-1".parse().unwrap()), ..RowFilter::default() },
+        RowFilter { conversation: Some("march".parse().unwrap()), ..RowFilter::default() },
+    ] {
+        let rows = trail.audit.rows(&RowFilter { limit: 9, ..filter }).unwrap();
+        let told: Vec<_> = rows.iter().map(|row| told(&row.event)).collect();
+        assert_eq!(told, ["apr_000000000000000000000001 asked"]);
+    }
+    // Read back from its text, it says the same.
+    verify(&*trail.store, None).unwrap();
+    let asked = shown(Event::Approval(step(Step::Asked)));
+    assert!(asked.contains("1  conversation=march  fingerprint="), "{asked}");
+}
+
 #[test]
 fn a_token_s_row_is_shown_with_who_got_it_for_what_and_what_it_may_do() {
     let given = |row: &TokenRow| Event::Admin {

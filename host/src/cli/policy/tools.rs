@@ -1,13 +1,13 @@
 //! The tools of components that are in no home: `--tools`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::catalog::{CodeCache, Loader, Tool};
-use crate::cli::context::cache_dir;
+use crate::cli::context::{cache_dir, components_of};
 use crate::ids::ToolName;
 use crate::runtime::{Runtime, RuntimeConfig};
 
@@ -43,25 +43,11 @@ fn components(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            files.extend(of_folder(path)?);
+            files.extend(components_of(path)?);
         } else {
             files.push(path.clone());
         }
     }
-    Ok(files)
-}
-
-fn of_folder(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
-    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    let mut files: Vec<_> =
-        paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "wasm")).collect();
-    ensure!(
-        !files.is_empty(),
-        "{} holds no component (*.wasm); `keybearer tool build` makes one",
-        dir.display()
-    );
-    files.sort();
     Ok(files)
 }
 

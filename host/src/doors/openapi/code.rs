@@ -21,7 +21,7 @@ pub(super) fn run() -> Value {
         ),
         header(
             &headers::APPROVAL_WAIT,
-            "`yes`: where a person has to approve the code, or a request of it, first, it waits for that, up to the deadline.",
+            "`yes`: where a person has to approve the code first, wait for that, for three quarters of its time; where one has to approve a request of it, nearly up to the deadline.",
             json!({ "enum": ["yes", "no"] }),
         ),
         header(

@@ -212,6 +212,7 @@ fn audit_row() -> Value {
             json!({
                 "id": reference("ApprovalId"), "step": { "enum": ["asked", "approved", "denied", "claimed"] },
                 "by": reference("Label"), "token": nullable("TokenId"), "fingerprint": reference("Digest"),
+                "conversation": reference("Label"),
             }),
         ),
         (
@@ -257,6 +258,7 @@ fn audit_row() -> Value {
         let tag = json!({ "event": { "const": event } });
         let optional: &[&str] = match event {
             "admin" => &["reason", "token"],
+            "approval" => &["conversation"],
             "call_begun" => &["task", "approval", "model_call"],
             "call_refused" => &["policy", "model_call"],
             "decided" => &["policy", "approval"],

@@ -447,10 +447,11 @@ fn audit_rows_of_every_event_fit() {
         }),
         Event::Approval(ApprovalStep {
             id: ApprovalId::fresh(),
-            step: Step::Approved,
-            by: "alice".parse().unwrap(),
+            step: Step::Asked,
+            by: "billing".parse().unwrap(),
             token: Some(TokenId::fresh()),
             fingerprint: Fingerprint::for_tests("x"),
+            conversation: Some("march".parse().unwrap()),
         }),
         Event::Approval(ApprovalStep {
             id: ApprovalId::fresh(),
@@ -458,6 +459,7 @@ fn audit_rows_of_every_event_fit() {
             by: "cli:root".parse().unwrap(),
             token: None,
             fingerprint: Fingerprint::for_tests("x"),
+            conversation: None,
         }),
         Event::Admin {
             action: "token.mint".to_owned(),

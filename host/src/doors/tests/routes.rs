@@ -275,7 +275,7 @@ async fn the_trail_is_asked_about_a_conversation_an_agent_a_token_and_a_time_of_
 async fn a_search_waits_for_its_turn_and_keeps_nobody_else_waiting() {
     let host = Host::start();
     let (_, monitor) = host.token(TokenKind::Monitor);
-    let turn = host.door.searches.take().await.unwrap();
+    let turn = host.door.searches.take(&"rival".parse().unwrap()).await.unwrap();
     for query in ["agent=bot", "conversation=march", "token=tok_000000000000000000000001"] {
         let path = format!("/v1/audit?{query}");
         let asked = tokio::time::timeout(Duration::from_millis(20), host.get(&path, &monitor)).await;
@@ -285,6 +285,21 @@ async fn a_search_waits_for_its_turn_and_keeps_nobody_else_waiting() {
     drop(turn);
     // Those that were given up left nothing behind.
     assert_eq!(host.get("/v1/audit?agent=bot", &monitor).await.status, 200);
+}
+
+#[tokio::test]
+async fn readers_of_one_tenant_keep_no_other_one_waiting() {
+    let host = Host::start();
+    let (_, monitor) = host.token_in("acme", TokenKind::Monitor);
+    let (_, rival) = host.token_in("rival", TokenKind::Monitor);
+    let reads = &host.door.reads;
+    let tenant = &"acme".parse().unwrap();
+    let taken = (reads.take(tenant).await.unwrap(), reads.take(tenant).await.unwrap());
+    let asked = tokio::time::timeout(Duration::from_millis(20), host.get("/v1/audit", &monitor)).await;
+    assert!(asked.is_err(), "it waits in its own tenant's line");
+    assert_eq!(host.get("/v1/audit", &rival).await.status, 200);
+    drop(taken);
+    assert_eq!(host.get("/v1/audit", &monitor).await.status, 200);
 }
 
 #[tokio::test]

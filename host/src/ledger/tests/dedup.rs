@@ -325,15 +325,28 @@ fn the_same_write_has_the_same_key_whatever_an_sdk_adds_and_however_it_sorts() {
 }
 
 #[test]
-fn parameters_of_the_media_type_make_no_other_write() {
+fn parameters_of_the_media_type_make_another_write_unless_they_say_utf_8() {
     let import = |content_type: &str, data: &'static str| {
         let body = Body::Bytes { content_type: content_type.to_owned(), data: data.into() };
         Ask { path: "/v1/import", body, ..ask() }.key()
     };
     let plain = import("text/csv", "a,b");
-    for content_type in ["text/csv; charset=utf-8", "text/csv; charset=UTF-8", "text/csv;header=present"] {
+    for content_type in ["text/csv; charset=utf-8", "text/csv;Charset=UTF-8", "text/csv; charset=\"utf-8\""] {
         assert_eq!(import(content_type, "a,b"), plain, "{content_type}");
         assert_ne!(import(content_type, "a,c"), plain, "{content_type}");
+    }
+    let others =
+        ["header=present", "header=absent", "charset=iso-8859-1", "version=2", "version=2; header=present"];
+    let mut keys: Vec<_> =
+        others.iter().map(|other| import(&format!("text/csv; {other}"), "a,b")).chain([plain]).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), others.len() + 1);
+    let both = import("text/csv; version=2; header=present", "a,b");
+    for content_type in
+        ["text/csv;header=present;version=2", "text/csv; version=2; charset=utf-8; header=present"]
+    {
+        assert_eq!(import(content_type, "a,b"), both, "{content_type}");
     }
 }
 

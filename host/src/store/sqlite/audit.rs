@@ -129,7 +129,7 @@ impl SqliteAudit {
     }
 
     /// Reads all rows and indexes of the trail, and answers whether each row is in every index that it belongs to: a row that
-    /// was taken out of one isn't found by it. It takes seconds for a million rows, in which no other reads here.
+    /// was taken out of one isn't found by it. It takes seconds for a million rows, in which no search goes on here.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] says which isn't.

@@ -1,9 +1,11 @@
 //! Finds the rows of the calls of an agent, a conversation or a token: by what those calls' first rows are filed under, and
 //! then by the calls. Each look goes by an index whose first columns are the realm, so nothing of another one is come upon.
 //!
-//! No row of a call comes before its first one, but the last may come long after: so of the calls that fit, none can be left
-//! out but by looking. Where somebody has many rows, a page is full after a few steps from its end on. Where there are few,
-//! all of them are looked up by index, and sorted. What is left, many rows long ago, is walked to, and takes its time.
+//! A call's first row is filed, be it that the call begins, that it's refused, or that people are asked for it before either.
+//! Another that is filed says the same. No row of a call comes before its first one, but the last may come long after: so of
+//! the calls that fit, none can be left out but by looking. Where somebody has many rows, a page is full after a few steps from
+//! its end on. Where there are few, all of them are looked up by index, and sorted. What is left, many rows long ago, is walked
+//! to, and takes its time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{looked_through, query, times};
+use crate::clock::Millis;
 use crate::ids::Environment;
 use crate::reach::Reach;
 use crate::store::sqlite::within;
@@ -59,11 +62,12 @@ impl Search<'_> {
     ) -> Result<Option<(i64, i64)>, StoreError> {
         let filter = self.filter;
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-        let mut statement = self.connection.prepare(&query(filter, WALKED))?;
+        // Rows of another time are looked at here: SQLite would skip any number of them in one step, whatever the limits.
+        let untimed = RowFilter { since: None, until: None, ..filter.clone() };
+        let mut statement = self.connection.prepare(&query(&untimed, WALKED))?;
         let (tenant, environment) = within::parts(filter.reach.as_ref());
         let (token, agent, conversation) = whose(filter);
-        let (since, until) = (filter.since.map(|since| since.0), filter.until.map(|until| until.0));
-        let (call, no_limit) = (None::<&str>, -1);
+        let (call, since, until, no_limit) = (None::<&str>, None::<i64>, None::<i64>, -1);
         let mut rows = statement.query(params![
             tenant,
             environment,
@@ -81,12 +85,17 @@ impl Search<'_> {
         let mut walked = 0;
         while found.len() < limit {
             let Some(row) = rows.next()? else { return Ok(None) };
-            let (seq, call, is_filed): (i64, Option<Vec<u8>>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let seq: i64 = row.get(0)?;
             if walked == most {
                 return Ok(Some(if filter.newest_first { (first, seq) } else { (seq, last) }));
             }
             walked += 1;
             self.go_on()?;
+            let at = Millis(row.get(1)?);
+            if filter.since.is_some_and(|since| at < since) || filter.until.is_some_and(|until| at >= until) {
+                continue;
+            }
+            let (call, is_filed): (Option<Vec<u8>>, bool) = (row.get(2)?, row.get(3)?);
             let is_meant = match call {
                 None => is_filed,
                 Some(call) => match calls.get(&call) {
@@ -187,9 +196,9 @@ impl Search<'_> {
     }
 }
 
-/// What is read of a row that is walked past: its number, its call, and whether it's filed under all that is asked for, which
+/// What is read of a row that is walked past: its number, its time, its call, and whether it's filed under all that is asked for, which
 /// are the parameters from the ninth on.
-pub(super) const WALKED: &str = "seq, CAST(call AS BLOB), tenant IS NOT NULL AND ifnull(token = ?9, ?9 IS NULL) \
+pub(super) const WALKED: &str = "seq, at, CAST(call AS BLOB), tenant IS NOT NULL AND ifnull(token = ?9, ?9 IS NULL) \
      AND ifnull(agent = ?10, ?10 IS NULL) AND ifnull(conversation = ?11, ?11 IS NULL)";
 
 /// All rows of the calls whose first row, up to a number, is under one name in its index, and those that belong to none; for

@@ -289,10 +289,11 @@ fn walking_and_sorting_find_the_same_and_each_stops_where_it_should() {
     let (_folder, _path, store) = opened();
     let calls: Vec<_> = (1..=3).map(|at| CallId::fresh(Millis(at))).collect();
     let of = |at: usize| Some(&calls[at]);
-    // The second call ends long after others began.
+    // The second call is asked about before it begins, and ends long after others began.
     keep(
         &store,
         &[
+            ("acme", of(1), [TOKENS[1], "a", "d"], 9),
             ("acme", of(0), [TOKENS[0], "a", "c"], 10),
             ("acme", of(1), [TOKENS[1], "a", "d"], 16),
             ("acme", of(0), NOTHING, 20),
@@ -305,29 +306,40 @@ fn walking_and_sorting_find_the_same_and_each_stops_where_it_should() {
     );
     let connection = store.searcher.lock();
     let all = (i64::MIN, i64::MAX);
+    // Wherever a page ends, between the rows of a call too.
+    let borders: Vec<_> = (0..=8).flat_map(|first| (first..=8).map(move |last| (first, last))).collect();
     for filter in filters().into_iter().filter(RowFilter::is_of_someone) {
+        let is_timed = filter.since.is_some() || filter.until.is_some();
+        let ranges: &[(i64, i64)] = if is_timed { std::slice::from_ref(&all) } else { &borders };
         for (newest_first, limit) in [(true, 99), (false, 99), (true, 2), (false, 2)] {
             let filter = RowFilter { newest_first, limit, ..filter.clone() };
             let search = search(&connection, &filter);
-            let sorted = search.sorted(all, 99).unwrap().unwrap();
-            let (mut walked, mut rest) = (Vec::new(), Some(all));
-            while let Some(range) = rest {
-                rest = search.walk(range, 2, &mut walked).unwrap();
+            for range in ranges {
+                let sorted = search.sorted(*range, 99).unwrap().unwrap();
+                let (mut walked, mut rest) = (Vec::new(), Some(*range));
+                while let Some(range) = rest {
+                    rest = search.walk(range, 2, &mut walked).unwrap();
+                }
+                assert_eq!(walked, sorted, "{range:?}: {filter:?}");
+                assert_eq!(search.numbers(*range).unwrap(), sorted, "{range:?}: {filter:?}");
             }
-            assert_eq!(walked, sorted, "{filter:?}");
-            assert_eq!(search.numbers(all).unwrap(), sorted, "{filter:?}");
         }
     }
     let of_agent = RowFilter { agent: Some("a".parse().unwrap()), limit: 99, ..RowFilter::default() };
     let mut found = Vec::new();
     assert_eq!(search(&connection, &of_agent).walk(all, 3, &mut found).unwrap(), Some((4, i64::MAX)));
     assert_eq!(found, [1, 2, 3]);
-    let newest = RowFilter { newest_first: true, ..of_agent };
+    // What was recorded at another time is walked past as any other.
+    let later = RowFilter { since: Some(Millis(99)), ..of_agent.clone() };
     found.clear();
-    assert_eq!(search(&connection, &newest).walk(all, 3, &mut found).unwrap(), Some((i64::MIN, 4)));
-    assert_eq!(found, [7, 6]);
+    assert_eq!(search(&connection, &later).walk(all, 3, &mut found).unwrap(), Some((4, i64::MAX)));
+    assert!(found.is_empty());
+    let newest = RowFilter { newest_first: true, ..of_agent };
+    assert_eq!(search(&connection, &newest).walk(all, 3, &mut found).unwrap(), Some((i64::MIN, 5)));
+    assert_eq!(found, [8, 7]);
     // However many rows there are of somebody, no more are read than may be sorted.
-    assert_eq!(search(&connection, &newest).sorted(all, 6).unwrap(), None);
+    assert_eq!(search(&connection, &newest).sorted(all, 12).unwrap(), None);
+    assert_eq!(search(&connection, &newest).sorted(all, 13).unwrap(), Some(vec![8, 7, 5, 4, 3, 2, 1]));
 }
 
 #[test]
@@ -337,11 +349,15 @@ fn a_search_is_given_up_in_a_host_and_keeps_nobody_else_waiting() {
     let filter = RowFilter { agent: Some("a".parse().unwrap()), limit: 9, ..RowFilter::default() };
     let over = Some((Instant::now(), SEARCH_MAX));
     let connection = store.searcher.lock();
+    // None of the rows that it goes past is of its time.
+    let later = RowFilter { since: Some(Millis(99)), ..filter.clone() };
+    let past = Search { until: over, ..search(&connection, &later) };
     let search = Search { until: over, ..search(&connection, &filter) };
     for error in [
         search.numbers((1, 9)).unwrap_err(),
         search.sorted((1, 9), 9).unwrap_err(),
         search.walk((1, 9), 9, &mut Vec::new()).unwrap_err(),
+        past.walk((1, 9), 9, &mut Vec::new()).unwrap_err(),
     ] {
         assert!(matches!(&error, StoreError::TooLong(why) if why.contains("2 seconds")), "{error}");
     }
