@@ -115,24 +115,10 @@ impl ApprovalAsk {
             ComponentKind::Tool => (About::Call { tool }, None),
             ComponentKind::Sandbox => (About::Code { tool }, facts.next()),
         };
-        Ok(Self {
-            realm: caller.realm().clone(),
-            fingerprint: parts.fingerprint(),
-            token: caller.token().clone(),
-            root: caller.root().clone(),
-            agent: caller.agent().clone(),
-            role: caller.role().cloned(),
-            conversation: conversation(caller, &invocation.context),
-            about,
-            quorum,
-            own,
-            note: Note {
-                rendering,
-                cost: None,
-                facts: first.unwrap_or_else(|| invocation.facts()),
-                more: facts.collect(),
-            },
-        })
+        let facts_of_first = first.unwrap_or_else(|| invocation.facts());
+        let note = Note { rendering, cost: None, facts: facts_of_first, more: facts.collect() };
+        let context = &invocation.context;
+        Ok(Self::by(caller, context, parts.fingerprint(), about, quorum, own, note))
     }
 
     /// Asks whether exactly this question of an enforcement point may be answered with a yes. `context` is the digest of
@@ -156,24 +142,10 @@ impl ApprovalAsk {
             policy: subject.policy,
             quorum: subject.quorum,
         });
-        Self {
-            realm: caller.realm().clone(),
-            fingerprint,
-            token: caller.token().clone(),
-            root: caller.root().clone(),
-            agent: caller.agent().clone(),
-            role: caller.role().cloned(),
-            conversation: conversation(caller, context),
-            quorum: subject.quorum,
-            own,
-            note: Note {
-                rendering: Rendering::of_question(caller, context, &subject),
-                cost: subject.cost,
-                facts: subject.facts,
-                more: Vec::new(),
-            },
-            about: subject.about,
-        }
+        let rendering = Rendering::of_question(caller, context, &subject);
+        let EnforceSubject { about, quorum, cost, facts, .. } = subject;
+        let note = Note { rendering, cost, facts, more: Vec::new() };
+        Self::by(caller, context, fingerprint, about, quorum, own, note)
     }
 
     /// Asks for exactly this request.
@@ -199,6 +171,29 @@ impl ApprovalAsk {
             user: send.user(),
             quorum,
         });
+        let about = About::Operation {
+            connection: send.connection_name().clone(),
+            operation: send.operation_name().clone(),
+        };
+        let note = Note {
+            rendering: Rendering::of(caller, context, via, send),
+            cost: send.cost().cloned(),
+            facts: Facts::of_send(caller, context, via, send),
+            more: Vec::new(),
+        };
+        Self::by(caller, context, fingerprint, about, quorum, own.to_vec(), note)
+    }
+
+    /// What this caller asks.
+    fn by(
+        caller: &Caller,
+        context: &CallContext,
+        fingerprint: Fingerprint,
+        about: About,
+        quorum: u32,
+        own: Vec<AgentId>,
+        note: Note,
+    ) -> Self {
         Self {
             realm: caller.realm().clone(),
             fingerprint,
@@ -207,18 +202,10 @@ impl ApprovalAsk {
             agent: caller.agent().clone(),
             role: caller.role().cloned(),
             conversation: conversation(caller, context),
-            about: About::Operation {
-                connection: send.connection_name().clone(),
-                operation: send.operation_name().clone(),
-            },
+            about,
             quorum,
-            own: own.to_vec(),
-            note: Note {
-                rendering: Rendering::of(caller, context, via, send),
-                cost: send.cost().cloned(),
-                facts: Facts::of_send(caller, context, via, send),
-                more: Vec::new(),
-            },
+            own,
+            note,
         }
     }
 }

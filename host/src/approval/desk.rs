@@ -292,23 +292,11 @@ impl ApprovalDesk {
         .await?
     }
 
-    /// Uses an approval up, on record. See [`Approvals::claim`].
+    /// Uses an approval up, on record. See [`Approvals::claim_if`].
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub async fn claim(
-        &self,
-        call: Option<&CallId>,
-        realm: &Realm,
-        id: &ApprovalId,
-        fingerprint: Fingerprint,
-        by: By,
-    ) -> Result<Approved, ClaimError> {
-        self.claim_if(call, realm, id, fingerprint, by, || true).await
-    }
-
-    /// See [`Approvals::claim_if`].
-    async fn claim_if(
+    pub(super) async fn claim_if(
         &self,
         call: Option<&CallId>,
         realm: &Realm,
@@ -429,7 +417,7 @@ impl ApprovalDesk {
 
 /// The agent that asks or uses, for the record.
 #[derive(Debug, Clone)]
-pub struct By {
+pub(super) struct By {
     /// Its name.
     pub agent: AgentId,
     /// Its token.

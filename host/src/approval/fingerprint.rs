@@ -136,26 +136,18 @@ impl Fingerprint {
             ComponentKind::Tool => b"call",
             ComponentKind::Sandbox => b"code",
         };
-        hash(
-            [
-                Some(CALL),
-                Some(realm.tenant.as_str().as_bytes()),
-                Some(realm.environment.as_str().as_bytes()),
-                Some(token.as_str().as_bytes()),
-                Some(agent.as_str().as_bytes()),
-                role.map(|role| role.as_str().as_bytes()),
-                conversation.map(|conversation| conversation.as_str().as_bytes()),
-                intent.map(|intent| intent.as_str().as_bytes()),
-                user.map(|user| user.as_str().as_bytes()),
-                Some(kind),
-                Some(tool.as_str().as_bytes()),
-                Some(&parts.component.0),
-                Some(&parts.work.0),
-                Some(&parts.policy.0),
-                Some(&parts.quorum.to_be_bytes()),
-            ]
-            .into_iter(),
-        )
+        let asker = asker(CALL, realm, token, agent, role, conversation);
+        let rest = [
+            intent.map(|intent| intent.as_str().as_bytes()),
+            user.map(|user| user.as_str().as_bytes()),
+            Some(kind),
+            Some(tool.as_str().as_bytes()),
+            Some(&parts.component.0),
+            Some(&parts.work.0),
+            Some(&parts.policy.0),
+            Some(&parts.quorum.to_be_bytes()),
+        ];
+        hash(asker.into_iter().chain(rest))
     }
 
     /// The fingerprint of a question.
@@ -168,24 +160,16 @@ impl Fingerprint {
             About::Api { resource, .. } => ("api", resource.as_str()),
             About::Call { tool } | About::Code { tool } => ("tool", tool.as_str()),
         };
-        hash(
-            [
-                Some(QUESTION),
-                Some(realm.tenant.as_str().as_bytes()),
-                Some(realm.environment.as_str().as_bytes()),
-                Some(token.as_str().as_bytes()),
-                Some(agent.as_str().as_bytes()),
-                role.map(|role| role.as_str().as_bytes()),
-                conversation.map(|conversation| conversation.as_str().as_bytes()),
-                Some(kind.as_bytes()),
-                Some(word.as_bytes()),
-                Some(resource.as_bytes()),
-                Some(&context.0),
-                Some(&policy.0),
-                Some(&quorum.to_be_bytes()),
-            ]
-            .into_iter(),
-        )
+        let asker = asker(QUESTION, realm, token, agent, role, conversation);
+        let rest = [
+            Some(kind.as_bytes()),
+            Some(word.as_bytes()),
+            Some(resource.as_bytes()),
+            Some(&context.0),
+            Some(&policy.0),
+            Some(&quorum.to_be_bytes()),
+        ];
+        hash(asker.into_iter().chain(rest))
     }
 
     /// The fingerprint of these.
@@ -200,14 +184,8 @@ impl Fingerprint {
         };
         let headers = parts.constant_headers.iter();
         let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        let asker = asker(DOMAIN, realm, token, agent, role, conversation);
         let fixed = [
-            Some(DOMAIN),
-            Some(realm.tenant.as_str().as_bytes()),
-            Some(realm.environment.as_str().as_bytes()),
-            Some(token.as_str().as_bytes()),
-            Some(agent.as_str().as_bytes()),
-            role.map(|role| role.as_str().as_bytes()),
-            conversation.map(|conversation| conversation.as_str().as_bytes()),
             intent.map(|intent| intent.as_str().as_bytes()),
             tool.map(str::as_bytes),
             component,
@@ -222,7 +200,7 @@ impl Fingerprint {
             Some(&parts.quorum.to_be_bytes()),
             Some(&(parts.constant_headers.len() as u64).to_be_bytes()),
         ];
-        hash(fixed.into_iter().chain(headers.map(Some)))
+        hash(asker.into_iter().chain(fixed).chain(headers.map(Some)))
     }
 
     /// As a digest.
@@ -236,6 +214,26 @@ impl Fingerprint {
     pub(crate) fn for_tests(text: &str) -> Self {
         Self(Digest::of(text.as_bytes()))
     }
+}
+
+/// What each fingerprint begins with: its kind, and who asks.
+fn asker<'p>(
+    domain: &'p [u8],
+    realm: &'p Realm,
+    token: &'p TokenId,
+    agent: &'p AgentId,
+    role: Option<&'p RoleName>,
+    conversation: Option<&'p ConversationId>,
+) -> [Option<&'p [u8]>; 7] {
+    [
+        Some(domain),
+        Some(realm.tenant.as_str().as_bytes()),
+        Some(realm.environment.as_str().as_bytes()),
+        Some(token.as_str().as_bytes()),
+        Some(agent.as_str().as_bytes()),
+        role.map(|role| role.as_str().as_bytes()),
+        conversation.map(|conversation| conversation.as_str().as_bytes()),
+    ]
 }
 
 fn hash<'p>(parts: impl Iterator<Item = Option<&'p [u8]>>) -> Fingerprint {

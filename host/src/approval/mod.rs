@@ -212,12 +212,9 @@ impl Approvals {
         self.decide_if(id, by, yes, &|_| true)
     }
 
-    /// Uses an approval up for exactly the request that it was given to. Of any number of claims at once, by any number
-    /// of processes, one succeeds.
-    ///
-    /// # Errors
-    /// [`ClaimError`].
-    pub fn claim(
+    /// As [`Self::claim_if`], where it's wanted.
+    #[cfg(test)]
+    pub(crate) fn claim(
         &self,
         realm: &Realm,
         id: &ApprovalId,
@@ -226,7 +223,8 @@ impl Approvals {
         self.claim_if(realm, id, fingerprint, &|| true)
     }
 
-    /// As [`Self::claim`], if it's still wanted, which is asked in the transaction that uses it: getting there may take long.
+    /// Uses an approval up for exactly the request that it was given to, if it's still wanted, which is asked in the transaction
+    /// that uses it: getting there may take long. Of any number of claims at once, by any number of processes, one succeeds.
     ///
     /// # Errors
     /// [`ClaimError`].
@@ -247,10 +245,10 @@ impl Approvals {
         claimed
     }
 
-    /// What [`Self::claim`] would answer now. Nothing is used up.
+    /// What [`Self::claim_if`] would answer now. Nothing is used up.
     ///
     /// # Errors
-    /// As for [`Self::claim`].
+    /// As for [`Self::claim_if`].
     pub fn look(
         &self,
         realm: &Realm,

@@ -158,13 +158,12 @@ impl Pipeline {
     ) -> Result<(), Refusal> {
         let Some(desk) = &self.parts.approvals else { return Err(not_agreed(invocation, nobody_here())) };
         let late = || Err(unrecorded("the deadline passed before the use was on the disk".to_owned()));
-        let used = match Instant::now() < deadline {
-            true => {
-                let used = desk.use_up(&invocation.call, &agreed.obtained);
-                tokio::time::timeout_at(deadline, used).await.unwrap_or_else(|_| late())
-            }
+        let used = if Instant::now() < deadline {
+            let used = desk.use_up(&invocation.call, &agreed.obtained);
+            tokio::time::timeout_at(deadline, used).await.unwrap_or_else(|_| late())
+        } else {
             // A time that is over polls its work once all the same.
-            false => late(),
+            late()
         };
         used.map_err(|failure| not_agreed(invocation, failure))?;
         if let Some(program) = program {
